@@ -1,0 +1,123 @@
+"""One error tree: each class owns its exit code, every error its catalogue code and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """What the process returns, by the most serious thing that happened."""
+
+    OK = 0
+    MISMATCH = 1
+    USAGE = 2
+    RUNTIME = 3
+    VACUOUS = 4
+    INTERRUPTED = 130
+
+
+#: From the most to the least serious: with several configs the first that occurred is returned.
+SEVERITY: tuple[ExitCode, ...] = (
+    ExitCode.RUNTIME,
+    ExitCode.USAGE,
+    ExitCode.MISMATCH,
+    ExitCode.VACUOUS,
+    ExitCode.OK,
+)
+
+
+def most_serious(codes: Iterable[ExitCode]) -> ExitCode:
+    """The exit code that stands for all of `codes`; OK for none."""
+    return min(codes, key=SEVERITY.index, default=ExitCode.OK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """A place in a text file. `line` and `column` count from 1; `length` characters are underlined."""
+
+    path: Path
+    line: int
+    column: int = 1
+    length: int = 1
+    excerpt: str | None = None  # the line itself, without its line break
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """One thing that is wrong: what failed (with what was received), where, and what to do."""
+
+    code: str
+    message: str
+    location: Location | None = None
+    help: str | None = None
+
+
+@dataclass(eq=False)
+class GradcheckError(Exception):
+    """Base of every error that a person is meant to read.
+
+    Args:
+        message: what failed and what was received, in one sentence or two.
+        code: its entry in the catalogue.
+        location: the file, line and column that the mistake is in, where there is one.
+        help: what to do about it.
+    """
+
+    message: str
+    code: str = field(default="GC050", kw_only=True)
+    location: Location | None = field(default=None, kw_only=True)
+    help: str | None = field(default=None, kw_only=True)
+
+    exit_code = ExitCode.RUNTIME
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def mistakes(self) -> Sequence[Mistake]:
+        """Every single mistake in this error: one, unless the class collects several."""
+        return (Mistake(code=self.code, message=self.message, location=self.location, help=self.help),)
+
+
+class UsageError(GradcheckError):
+    """The command line is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(GradcheckError):
+    """A config, or a name in it, is wrong. The code is below GC050."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigErrors(ConfigError):
+    """Every mistake of one config file at once."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        first = mistakes[0]
+        super().__init__(first.message, code=first.code, location=first.location, help=first.help)
+        self._mistakes = tuple(mistakes)
+
+    @property
+    def mistakes(self) -> Sequence[Mistake]:
+        """The mistakes in the order of their lines."""
+        return self._mistakes
+
+
+class RunError(GradcheckError):
+    """The model, the data or a candidate raised or returned something unusable. The code is GC05x."""
+
+    exit_code = ExitCode.RUNTIME

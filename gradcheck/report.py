@@ -1,0 +1,301 @@
+"""Frozen result records, to and from JSON. The keys are a contract: add, never rename.
+
+A record is what every reporter sees; it holds no tensor and imports no TensorFlow. Numbers that are not finite are
+written as null, and read back as NaN where a number is required: the status says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+SCHEMA_VERSION = "1"
+
+Kind = Literal["weight", "input", "boundary", "output", "loss", "state", "optimizer"]
+Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead", "inconclusive"]
+Outcome = Literal["match", "mismatch", "inconclusive", "error"]
+Expectation = Literal["match", "mismatch"]
+Verdict = Literal["pass", "fail", "error", "vacuous"]
+Confidence = Literal["exact", "likely", "possible"]
+
+#: A tensor with one of these statuses fails its check.
+FAILING: frozenset[str] = frozenset({"mismatch", "nonfinite", "missing"})
+#: A gradient with one of these statuses has been proven equal.
+PROVEN: frozenset[str] = frozenset({"exact", "close"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worst:
+    """The element with the largest absolute difference (a non-finite one first)."""
+
+    index: tuple[int, ...]
+    reference: float
+    candidate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Required:
+    """The smallest tolerance, alone (the other being 0), that would pass. NaN if none would."""
+
+    rtol: float
+    atol: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorReport:
+    """One compared tensor. Figures are NaN where there was nothing to compute them from."""
+
+    kind: Kind
+    segment: int | None
+    layer: str
+    name: str
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    status: Status
+    allclose: bool
+    max_abs_error: float
+    max_rel_error: float
+    max_ulp_error: float
+    cosine: float
+    norm_ratio: float
+    noise_floor: float | None
+    elements: int
+    mismatched_elements: int
+    worst: Worst | None
+    rtol: float
+    atol: float
+    required: Required
+    segments: tuple[int, ...] | None = None  # a shared weight: every segment that uses it
+    note: str | None = None  # why a tensor cannot be compared, or what else a reader should know of it
+
+    @property
+    def failed(self) -> bool:
+        """Whether this tensor fails its check."""
+        return self.status in FAILING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What is wrong, where, how we know and how to mend it."""
+
+    code: str
+    title: str
+    segment: int | None
+    layer: str | None
+    confidence: Confidence
+    evidence: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorReport:
+    """A run-time or configuration error, as it is printed (several are possible for one config)."""
+
+    code: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    help: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentReport:
+    """One part of the model between two cuts; `parameters` counts trainable and non-trainable elements."""
+
+    index: int
+    name: str
+    layers: tuple[str, ...]
+    parameters: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceReport:
+    """The monolithic model under one tape. `gradient_norm` is the global 2-norm over all weights."""
+
+    method: str
+    loss: float
+    seconds: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How many trainable variables there are, and what became of them. `compared` includes dead ones."""
+
+    trainable: int
+    compared: int
+    absent: int
+    dead: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """One method beside the reference."""
+
+    method: str
+    expect: Expectation
+    outcome: Outcome
+    as_expected: bool
+    loss: float
+    loss_abs_error: float
+    max_abs_error: float
+    max_rel_error: float
+    seconds: float
+    peak_bytes: int | None = None
+    first_divergence: str | None = None
+    tensors: tuple[TensorReport, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    error: ErrorReport | None = None
+    warnings: tuple[str, ...] = ()
+
+    def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
+        """The tensors of these kinds, in report order."""
+        return tuple(tensor for tensor in self.tensors if tensor.kind in kinds)
+
+    @property
+    def failures(self) -> tuple[TensorReport, ...]:
+        """The tensors that fail this check, in report order."""
+        return tuple(tensor for tensor in self.tensors if tensor.failed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """One config."""
+
+    name: str
+    config: str
+    seed: int
+    precision: str
+    execution: str
+    verdict: Verdict
+    error: ErrorReport | None = None
+    errors: tuple[ErrorReport, ...] = ()  # all of them; `error` is the first
+    exit_code: int = 0
+    segments: tuple[SegmentReport, ...] = ()
+    reference: ReferenceReport | None = None
+    coverage: Coverage = Coverage(trainable=0, compared=0, absent=0, dead=0)
+    checks: tuple[CheckReport, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """The program that wrote the report."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Versions that figures depend on; empty where TensorFlow was never needed."""
+
+    python: str = ""
+    tensorflow: str = ""
+    keras: str = ""
+    numpy: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How many configs came out how."""
+
+    runs: int
+    passed: int
+    failed: int
+    errors: int
+    vacuous: int
+
+    @classmethod
+    def of(cls, runs: typing.Sequence[RunReport]) -> Summary:
+        """Counts the verdicts of `runs`."""
+        verdicts = [run.verdict for run in runs]
+        return cls(
+            runs=len(verdicts),
+            passed=verdicts.count("pass"),
+            failed=verdicts.count("fail"),
+            errors=verdicts.count("error"),
+            vacuous=verdicts.count("vacuous"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The whole envelope, however many configs."""
+
+    tool: Tool
+    environment: Environment
+    summary: Summary
+    runs: tuple[RunReport, ...]
+    schema_version: str = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types with the contract's keys; numbers that are not finite become None."""
+        plain: dict[str, Any] = _plain(self)
+        return {"schema_version": plain.pop("schema_version"), **plain}
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The report as JSON text, without a trailing line break."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Report:
+        """Reads what `to_dict` wrote; keys it does not know are ignored, so newer reports can be read.
+
+        Raises:
+            ValueError: if `data` is not a report, or of a schema version that this program does not know.
+        """
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"not a gradcheck report of schema version {SCHEMA_VERSION}. Received: {version!r}")
+        return typing.cast("Report", _record(cls, data))
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Reads JSON text. Raises ValueError as `from_dict` does, also for text that is not JSON."""
+        return cls.from_dict(json.loads(text))
+
+
+def _plain(value: Any) -> Any:
+    """`value` in plain JSON types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _record(cls: type, data: dict[str, Any]) -> Any:
+    """The dataclass `cls` from plain types; a key that is left out takes the field's default."""
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(cls)}
+    try:
+        return cls(**{key: _typed(hints[key], value) for key, value in data.items() if key in known})
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not a gradcheck report: {cls.__name__}: {error}") from error
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """`value` as the field type `hint` wants it: tuples, nested records, and NaN for a null number."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _typed(next(a for a in arguments if a is not type(None)), value)
+    if origin is tuple:
+        return tuple(_typed(arguments[0], item) for item in value)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _record(hint, value)
+    if hint is float:
+        return math.nan if value is None else float(value)
+    return value
