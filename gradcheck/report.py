@@ -12,7 +12,10 @@ import math
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from gradcheck.errors import GradcheckError, Location, Mistake
 
 SCHEMA_VERSION = "1"
 
@@ -99,10 +102,26 @@ class ErrorReport:
 
     code: str
     message: str
+    exit_code: int = 3
     file: str | None = None
     line: int | None = None
     column: int | None = None
+    length: int = 1
+    excerpt: str | None = None  # the line that the mistake is in
     help: str | None = None
+
+    @classmethod
+    def of(cls, error: GradcheckError) -> tuple[ErrorReport, ...]:
+        """Every mistake in `error`."""
+        return tuple(cls._of(mistake, mistake.location, int(error.exit_code)) for mistake in error.mistakes)
+
+    @classmethod
+    def _of(cls, mistake: Mistake, place: Location | None, exit_code: int) -> ErrorReport:
+        where = {} if place is None else {
+            "file": str(place.path), "line": place.line, "column": place.column, "length": place.length,
+            "excerpt": place.excerpt,
+        }
+        return cls(code=mistake.code, message=mistake.message, help=mistake.help, exit_code=exit_code, **where)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,59 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from gradcheck.config.base import Reference, Section, single_key
+from gradcheck.config.base import Section, Written, misplaced_arguments, refusal, single_key
+from gradcheck.config.findings import Finding, received, suggestion
+from gradcheck.config.scalars import Count, Reference, Text  # noqa: TC001 - pydantic reads the annotations
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 
 class MethodOptions(Section):
     """What every method takes."""
 
-    expect: Literal["match", "mismatch"] = "match"
+    expect: Literal["match", "mismatch"] = Field(
+        default="match", description="What this method should come out as; `mismatch` for a negative control."
+    )
 
 
 class NumericOptions(MethodOptions):
     """Finite differences."""
 
-    mode: Literal["directional", "full"] = "directional"
-    directions: Annotated[int, Field(ge=1)] = 3
+    mode: Literal["directional", "full"] = Field(
+        default="directional", description="A few random directions per tensor, or every element."
+    )
+    directions: Count = Field(default=3, description="Random directions per tensor.")
 
 
 class ForwardOptions(MethodOptions):
     """Forward mode: directional derivatives."""
 
-    directions: Annotated[int, Field(ge=1)] = 3
+    directions: Count = Field(default=3, description="Random directions per tensor.")
 
 
 class HvpOptions(MethodOptions):
-    """Second order."""
+    """Second order: Hessian-vector products."""
 
-    directions: Annotated[int, Field(ge=1)] = 3
+    directions: Count = Field(default=3, description="Random directions per tensor.")
 
 
 class ScanOptions(MethodOptions):
     """One while-loop over the time axis."""
 
-    over: Literal["cell", "layer"] = "cell"
-    layer: str | None = None
+    over: Literal["cell", "layer"] = Field(default="cell", description="What one step of the loop runs.")
+    layer: Text | None = Field(default=None, description="The layer's name, with `over: layer`.")
+
+    @model_validator(mode="after")
+    def _layer_is_named(self) -> ScanOptions:
+        if self.over == "layer" and self.layer is None:
+            raise refusal(Finding(message="missing key `layer`", at="key", code="GC005", help="name the layer to run"))
+        if self.over == "cell" and self.layer is not None:
+            raise refusal(
+                Finding(message="`layer` goes with `over: layer`", path=("layer",), at="key", code="GC007", help=_OVER)
+            )
+        return self
+
+
+_OVER = "write `over: layer`, or remove `layer`"
 
 
 class CandidateOptions(MethodOptions):
-    """The user's own code: exactly one of a function that returns gradients and a whole training step."""
+    """The user's own code: a function that returns gradients, or a whole training step."""
 
-    factory: Reference | None = None
-    train_step: Reference | None = None
-    kwargs: dict[str, Any] = Field(default_factory=dict)
-    name: str | None = None
+    exclusive: ClassVar[tuple[str, ...]] = ("factory", "train_step")
+    needs_one: ClassVar[bool] = True
 
-    @model_validator(mode="after")
-    def _one_of(self) -> CandidateOptions:
-        if (self.factory is None) == (self.train_step is None):
-            raise PydanticCustomError("candidate_form", "expected exactly one of factory, train_step", {})
-        return self
+    factory: Reference | None = Field(default=None, description="A function that returns the gradients.")
+    train_step: Reference | None = Field(default=None, description="A function that does one training step.")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the function.")
+    name: Text | None = Field(default=None, description="The method's name in reports.")
 
 
 #: The candidates that a config may name, each with the options that it takes.
@@ -73,29 +93,53 @@ METHOD_OPTIONS: dict[str, type[MethodOptions]] = {
     "candidate": CandidateOptions,
 }
 
+#: Methods that need no split.
+WHOLE_MODEL_METHODS = frozenset({"forward", "numeric", "hvp"})
+
 
 class MethodConfig(Section):
-    """One entry of `methods`, in one normal form: `- vjp` or `- naive: {expect: mismatch}`."""
+    """A method, `name` or `name: {options}`, that is compared with the reference."""
 
     method: str
     options: MethodOptions
 
-    @model_validator(mode="before")
     @classmethod
-    def _normal_form(cls, raw: Any) -> Any:
-        if isinstance(raw, dict) and isinstance(raw.get("options"), MethodOptions):
-            return raw
-        found = (raw, {}) if isinstance(raw, str) else single_key(raw)
+    def as_written(cls, raw: Any) -> Written:
+        """`vjp`, or `naive: {expect: mismatch}`."""
+        if isinstance(raw, dict) and "method" in raw:
+            return Written(raw)
+        found = (raw, None) if isinstance(raw, str) else single_key(raw)
         if found is None:
-            raise PydanticCustomError("method_form", "expected a method: name or name: {{options}}", {})
+            raise refusal(
+                misplaced_arguments(raw, ())
+                or Finding(message=f"expected a method: `name` or `name: {{options}}`. Received: {received(raw)}")
+            )
         method, options = found
         if method not in METHOD_OPTIONS:
-            raise PydanticCustomError(
-                "unknown_method",
-                "unknown method {method}; expected one of {known}",
-                {"method": method, "known": ", ".join(METHOD_OPTIONS)},
-            )
-        return {"method": method, "options": METHOD_OPTIONS[method].model_validate(options or {})}
+            raise refusal(_unknown(method, () if isinstance(raw, str) else (method,)))
+        return Written(
+            {"method": method, "options": {} if options is None else options},
+            places={"method": (), "options": (method,)},
+        )
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _options_of_the_method(cls, raw: Any, info: ValidationInfo) -> Any:
+        return raw if isinstance(raw, MethodOptions) else METHOD_OPTIONS[info.data["method"]].model_validate(raw)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        options = {
+            name: {"anyOf": [handler(model.__pydantic_core_schema__), {"type": "null"}]}
+            for name, model in METHOD_OPTIONS.items()
+        }
+        named = [name for name in METHOD_OPTIONS if name != "candidate"]
+        mapping = {"type": "object", "properties": options, "additionalProperties": False}
+        return {
+            "title": "Method",
+            "description": cls.__doc__ or "",
+            "anyOf": [{"enum": named}, {**mapping, "minProperties": 1, "maxProperties": 1}],
+        }
 
     @property
     def label(self) -> str:
@@ -106,3 +150,11 @@ class MethodConfig(Section):
     def expect(self) -> Literal["match", "mismatch"]:
         """What the config expects of this method."""
         return self.options.expect
+
+
+def _unknown(method: str, path: tuple[str, ...]) -> Finding:
+    if method == "tape":
+        help_ = "remove it: tape is the reference, which is always computed"
+        return Finding(message="`tape` is not a candidate", path=path, at="key", help=help_)
+    help_ = suggestion(method, METHOD_OPTIONS, "Known methods")
+    return Finding(message=f"unknown method `{method}`", path=path, at="key", help=help_)

@@ -2,128 +2,173 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
-from gradcheck.config.base import ByteSize, Section
-from gradcheck.config.data import DataConfig, Losses, LossSpec, is_loss_spec
-from gradcheck.config.methods import MethodConfig, MethodOptions
+from gradcheck.config.base import Section, Written, refusal, single_key
+from gradcheck.config.data import DataConfig
+from gradcheck.config.findings import Finding, received
+from gradcheck.config.loss import Losses, LossSpec
+from gradcheck.config.methods import WHOLE_MODEL_METHODS, MethodConfig, MethodOptions
 from gradcheck.config.model import ModelSource, SegmentsSource
+from gradcheck.config.scalars import (
+    ByteSize,
+    Count,
+    Flag,
+    NameOrIndex,
+    Number,
+    Text,
+    ToleranceOrAuto,
+    ToleranceOrNone,
+    expecting,
+)
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 Precision = Literal["float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16"]
 Execution = Literal["eager", "graph", "xla"]
-
-#: Methods that need no split.
-WHOLE_MODEL_METHODS = frozenset({"forward", "numeric", "hvp"})
 
 
 class TimeSplit(Section):
     """Cuts along the time axis: a number of equal chunks, or their lengths."""
 
-    chunks: Annotated[int, Field(ge=2)] | None = None
-    lengths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)] | None = None
+    exclusive: ClassVar[tuple[str, ...]] = ("chunks", "lengths")
+    needs_one: ClassVar[bool] = True
 
-    @model_validator(mode="after")
-    def _one_of(self) -> TimeSplit:
-        if (self.chunks is None) == (self.lengths is None):
-            raise PydanticCustomError("time_form", "expected exactly one of chunks, lengths", {})
-        return self
+    chunks: Annotated[int, Field(ge=2, strict=True)] | None = Field(default=None, description="How many chunks.")
+    lengths: Annotated[tuple[Count, ...], Field(min_length=2)] | None = Field(
+        default=None, description="How many time steps each chunk has."
+    )
 
 
 class SplitConfig(Section):
     """Where the model is cut: exactly one way."""
 
-    after: Annotated[tuple[str | int, ...], Field(min_length=1)] | None = None
-    every: Literal["layer"] | None = None
-    parts: Annotated[int, Field(ge=2)] | None = None
-    time: TimeSplit | None = None
+    exclusive: ClassVar[tuple[str, ...]] = ("after", "every", "parts", "time")
+    needs_one: ClassVar[bool] = True
+
+    after: Annotated[tuple[NameOrIndex, ...], Field(min_length=1)] | None = Field(
+        default=None, description="Layer or operation names, paths into nested models, or indices of calls."
+    )
+    every: Literal["layer"] | None = Field(default=None, description="A cut after every call and operation.")
+    parts: Annotated[int, Field(ge=2, strict=True)] | None = Field(
+        default=None, description="How many contiguous parts of about the same cost."
+    )
+    time: TimeSplit | None = Field(default=None, description="Cuts along the time axis of recurrent layers.")
 
     @field_validator("after", mode="before")
     @classmethod
     def _one_is_a_list(cls, raw: Any) -> Any:
         return [raw] if isinstance(raw, (str, int)) and not isinstance(raw, bool) else raw
 
-    @model_validator(mode="after")
-    def _one_of(self) -> SplitConfig:
-        present = [key for key in ("after", "every", "parts", "time") if getattr(self, key) is not None]
-        if len(present) != 1:
-            raise PydanticCustomError(
-                "split_form",
-                "expected exactly one of after, every, parts, time, received {present}",
-                {"present": ", ".join(present) or "none"},
-            )
-        return self
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        after = handler.resolve_ref_schema(schema)["properties"]["after"]
+        after["anyOf"] = [*after["anyOf"], {"type": "string", "minLength": 1}, {"type": "integer"}]
+        return schema
 
 
 class OptimizerSpec(Section):
-    """A Keras optimizer by name, with its arguments."""
+    """A Keras optimizer: `Name` or `Name: {arguments}`."""
 
-    name: str
+    name: Text
     kwargs: dict[str, Any] = Field(default_factory=dict)
 
-    @model_validator(mode="before")
     @classmethod
-    def _normal_form(cls, raw: Any) -> Any:
+    def as_written(cls, raw: Any) -> Written:
+        """`Adam`, or `SGD: {learning_rate: 0.1}`."""
         if isinstance(raw, str):
-            return {"name": raw}
-        if isinstance(raw, dict) and len(raw) == 1 and "name" not in raw:
-            ((name, kwargs),) = raw.items()
-            return {"name": name, "kwargs": kwargs or {}}
-        return raw
+            return Written({"name": raw}, {"name": ()})
+        if isinstance(raw, dict) and "name" in raw:
+            return Written(raw)
+        found = single_key(raw)
+        if found is None:
+            raise refusal(
+                Finding(message=f"expected an optimizer: Name or Name: {{arguments}}. Received: {received(raw)}")
+            )
+        name, kwargs = found
+        return Written({"name": name, "kwargs": {} if kwargs is None else kwargs}, {"name": (), "kwargs": (name,)})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        arguments = {"type": ["object", "null"]}
+        named = {"type": "object", "additionalProperties": arguments, "minProperties": 1, "maxProperties": 1}
+        return {
+            "title": "Optimizer",
+            "description": cls.__doc__ or "",
+            "anyOf": [{"type": "string", "minLength": 1}, named],
+        }
 
 
 class TrainConfig(Section):
     """Training parity: how many steps, with what optimizer."""
 
-    steps: Annotated[int, Field(ge=0)] = 0
-    optimizer: OptimizerSpec = OptimizerSpec(name="SGD", kwargs={"learning_rate": 0.1})
+    steps: Annotated[int, Field(ge=0, strict=True)] = Field(default=0, description="Training steps; 0: none.")
+    optimizer: OptimizerSpec = Field(
+        default=OptimizerSpec(name="SGD", kwargs={"learning_rate": 0.1}),
+        description="What applies the gradients.",
+        json_schema_extra={"default": {"SGD": {"learning_rate": 0.1}}},
+    )
 
 
 class Override(Section):
     """Tolerances for the tensors whose path matches; what is left out stays as it was."""
 
-    rtol: Annotated[float, Field(ge=0)] | None = None
-    atol: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
+    rtol: ToleranceOrNone = Field(default=None, description="Relative.")
+    atol: ToleranceOrAuto = Field(default=None, description="Absolute.")
 
 
 class ToleranceConfig(Section):
-    """How much a gradient may differ. rtol None: by dtype."""
+    """How much a gradient may differ: |c - r| <= atol + rtol * |r|."""
 
-    rtol: Annotated[float, Field(ge=0)] | None = None
-    atol: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    noise: Literal["auto", "off"] = "auto"
-    overrides: dict[str, Override] = Field(default_factory=dict)
+    rtol: ToleranceOrNone = Field(
+        default=None, description="Relative tolerance. Default: by the dtype.", json_schema_extra={"default": "auto"}
+    )
+    atol: ToleranceOrAuto = Field(default="auto", description="Absolute tolerance; auto scales with the tensor.")
+    noise: Annotated[
+        Literal["auto", "off"],
+        # YAML 1.1 reads a bare `off` as false.
+        BeforeValidator(lambda raw: "off" if raw is False else raw),
+        expecting("auto or off"),
+        WithJsonSchema({"enum": ["auto", "off", False]}),
+    ] = Field(default="auto", description="Whether the noise floor may excuse a difference.")
+    overrides: dict[str, Override] = Field(
+        default_factory=dict, description="Tolerances by patterns over tensor paths; the later wins."
+    )
 
-    @field_validator("rtol", mode="before")
+    @field_validator("atol", mode="before")
     @classmethod
-    def _auto(cls, raw: Any) -> Any:
-        return None if raw == "auto" else raw
-
-    @field_validator("noise", mode="before")
-    @classmethod
-    def _off_is_a_word(cls, raw: Any) -> Any:
-        """YAML 1.1 reads a bare `off` as false."""
-        return "off" if raw is False else raw
+    def _nothing_is_auto(cls, raw: Any) -> Any:
+        return "auto" if raw is None else raw
 
 
 class ReportConfig(Section):
     """What else the report shows."""
 
-    jacobians: bool = False
+    jacobians: Flag = Field(default=False, description="Show the Jacobians of the segments.")
 
 
 class Placement(Section):
-    """Which device each segment runs on."""
+    """Which device each segment runs on: a list of devices, or `devices` with a `cluster`."""
 
-    devices: Annotated[tuple[str, ...], Field(min_length=1)]
-    cluster: tuple[str, ...] = ()
+    devices: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(description="TensorFlow devices, one a segment.")
+    cluster: tuple[Text, ...] = Field(default=(), description="host:port of TensorFlow servers.")
 
-    @model_validator(mode="before")
     @classmethod
-    def _list_of_devices(cls, raw: Any) -> Any:
-        return {"devices": raw} if isinstance(raw, (list, tuple)) else raw
+    def as_written(cls, raw: Any) -> Written:
+        """A list of devices, or the mapping."""
+        return Written({"devices": raw}, {"devices": ()}) if isinstance(raw, (list, tuple)) else Written(raw)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        devices = mapping["properties"]["devices"]
+        return {"title": "Placement", "description": cls.__doc__ or "", "anyOf": [devices, mapping]}
 
 
 def _default_methods() -> tuple[MethodConfig, ...]:
@@ -131,40 +176,45 @@ def _default_methods() -> tuple[MethodConfig, ...]:
 
 
 class Config(Section):
-    """One config file."""
+    """One config file of gradcheck."""
 
-    version: Literal[1] = 1
-    name: str | None = None
-    description: str | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    precision: Precision = "float32"
-    execution: Execution = "eager"
-    training: bool = True
-    model: ModelSource
-    split: SplitConfig | None = None
-    loss: Losses = LossSpec(name="random_cotangent")
-    loss_weights: tuple[float, ...] | dict[str, float] | None = None
-    data: DataConfig = DataConfig()
-    methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)] = Field(default_factory=_default_methods)
-    microbatches: Annotated[int, Field(ge=1)] = 1
-    schedule: Literal["gpipe", "1f1b"] = "gpipe"
-    train: TrainConfig = TrainConfig()
-    tolerance: ToleranceConfig = ToleranceConfig()
-    report: ReportConfig = ReportConfig()
-    memory_budget: ByteSize | Literal["auto"] = "auto"
-    placement: Placement | None = None
-
-    @field_validator("loss", mode="before")
-    @classmethod
-    def _one_or_several(cls, raw: Any) -> Any:
-        """Decides between one loss and one per output, so that a mistake inside is reported at its own key."""
-        return raw if isinstance(raw, (list, tuple)) or not is_loss_spec(raw) else LossSpec.model_validate(raw)
-
-    @model_validator(mode="after")
-    def _one_split(self) -> Config:
-        if isinstance(self.model, SegmentsSource) and self.split is not None:
-            raise PydanticCustomError("split_implied", "model.segments says where the model is cut; remove split", {})
-        return self
+    version: Literal[1] = Field(default=1, description="Of this format.")
+    name: Text | None = Field(default=None, description="In reports. Default: the file's stem.")
+    description: str | None = Field(default=None, description="What this config is about.")
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = Field(
+        default=0, description="For the weights, the data and everything random."
+    )
+    precision: Precision = Field(default="float32", description="A float type, or a mixed-precision policy.")
+    execution: Execution = Field(default="eager", description="eager, graph (tf.function) or xla.")
+    training: Flag = Field(default=True, description="The flag that every layer is called with.")
+    model: ModelSource = Field(description="The whole model, from exactly one source.")
+    split: SplitConfig | None = Field(default=None, description="Where the model is cut.")
+    loss: Losses = Field(
+        default=LossSpec(name="random_cotangent"),
+        description="A Keras loss; per output a list or a mapping. Default: sum(y * output) with a fixed random y.",
+        json_schema_extra={"default": "random_cotangent"},
+    )
+    loss_weights: Annotated[
+        tuple[Number, ...] | dict[str, Number] | None,
+        expecting("a list of numbers, or a mapping of outputs to numbers"),
+    ] = Field(default=None, description="One weight per output of several.")
+    data: DataConfig = Field(default=DataConfig(), description="One batch.", json_schema_extra={"default": {}})
+    methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)] = Field(
+        default_factory=_default_methods,
+        description="The methods that are compared with the reference.",
+        json_schema_extra={"default": ["vjp"]},
+    )
+    microbatches: Count = Field(default=1, description="Slices of the batch.")
+    schedule: Literal["gpipe", "1f1b"] = Field(default="gpipe", description="The order of micro-batches.")
+    train: TrainConfig = Field(default=TrainConfig(), description="Training parity.", json_schema_extra={"default": {}})
+    tolerance: ToleranceConfig = Field(
+        default=ToleranceConfig(), description="How much a gradient may differ.", json_schema_extra={"default": {}}
+    )
+    report: ReportConfig = Field(
+        default=ReportConfig(), description="What else the report shows.", json_schema_extra={"default": {}}
+    )
+    memory_budget: ByteSize = Field(default="auto", description="Bytes, a size such as 2GiB, or auto.")
+    placement: Placement | None = Field(default=None, description="Which device each segment runs on.")
 
     @property
     def methods_without_split(self) -> tuple[str, ...]:

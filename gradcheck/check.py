@@ -1,0 +1,180 @@
+"""Configs -> Report. Each config runs in a session of its own, a broken one beside the others.
+
+Importing this module imports no TensorFlow: a config that is wrong is refused before that is needed.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.config import load_config, load_given
+from gradcheck.deadline import deadline
+from gradcheck.errors import ExitCode, GradcheckError, RunError, most_serious
+from gradcheck.report import Environment, ErrorReport, Report, RunReport, Summary, Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from gradcheck.config import LoadedConfig
+    from gradcheck.config.schema import Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Config number `index` (from 0) of `total` has reached `stage`: building, reference, or a method's name."""
+
+    config: str
+    index: int
+    total: int
+    stage: str
+
+
+def _ignore(event: Progress) -> None:
+    """No one is watching."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """What a check does beside its configs.
+
+    Attributes:
+        fail_fast: stop at the first check that is not as expected, within a config and after it.
+        verify_reference: run the reference twice.
+        timeout: seconds that one config may take; None is no limit.
+        on_progress: told of each stage.
+    """
+
+    fail_fast: bool = False
+    verify_reference: bool = False
+    timeout: float | None = None
+    on_progress: Callable[[Progress], None] = field(default=_ignore)
+
+
+def check(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
+    """Runs one config and reports, as `gradcheck run` does.
+
+    Args:
+        config: a YAML file, a mapping as YAML would give it, or a `Config`; paths in the latter two are relative to the
+            working directory.
+        **overrides: config keys and the values that replace what the config says: `seed=1`, `data={"batch_size": 8}`.
+
+    Returns:
+        The report; what goes wrong at run time is its verdict, `error`.
+
+    Raises:
+        ConfigErrors: every mistake of the config at once.
+    """
+    return check_all([load_given(config, overrides)], CheckOptions())
+
+
+def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
+    """Runs one config as `check` does, and returns the report if every check came out as expected.
+
+    Raises:
+        AssertionError: with the concise report, if not (a mismatch, an error, or nothing proven).
+        ConfigErrors: every mistake of the config at once.
+    """
+    report = check(config, **overrides)
+    if exit_code(report) is not ExitCode.OK:
+        from gradcheck.reporters import REPORTERS, RenderOptions  # noqa: PLC0415 - only a failure is rendered
+
+        raise AssertionError(REPORTERS["concise"](report, RenderOptions()))
+    return report
+
+
+def check_all(configs: Sequence[LoadedConfig], options: CheckOptions) -> Report:
+    """Runs every config in this process, one after the other."""
+    runs: list[RunReport] = []
+    for index, loaded in enumerate(configs):
+        runs.append(_run(loaded, options, index, len(configs)))
+        if options.fail_fast and runs[-1].exit_code != ExitCode.OK:
+            break
+    return envelope(runs)
+
+
+def envelope(runs: Iterable[RunReport]) -> Report:
+    """The runs in the report's envelope, with the versions of what computed them."""
+    runs = tuple(runs)
+    return Report(
+        tool=Tool(name="gradcheck", version=version("gradcheck")),
+        environment=environment(),
+        summary=Summary.of(runs),
+        runs=runs,
+    )
+
+
+def exit_code(report: Report) -> ExitCode:
+    """The most serious of the runs' exit codes."""
+    return most_serious(ExitCode(run.exit_code) for run in report.runs)
+
+
+def _run(loaded: LoadedConfig, options: CheckOptions, index: int, total: int) -> RunReport:
+    """One run; an error becomes its verdict."""
+
+    def stage(name: str) -> None:
+        options.on_progress(Progress(config=str(loaded.path), index=index, total=total, stage=name))
+
+    try:
+        with deadline(options.timeout):
+            stage("loading TensorFlow")
+            from gradcheck.run import RunOptions, run_config  # noqa: PLC0415 - TensorFlow starts here
+
+            chosen = RunOptions(fail_fast=options.fail_fast, verify_reference=options.verify_reference)
+            return run_config(loaded, chosen, stage)
+    except GradcheckError as error:
+        return broken(loaded, error)
+    except MemoryError as error:
+        return broken(loaded, _out_of_memory(error))
+    except Exception as error:  # noqa: BLE001 - whatever user code or TensorFlow raised: the other configs still run
+        return broken(loaded, _unexpected(error))
+
+
+def broken(loaded: LoadedConfig, error: GradcheckError) -> RunReport:
+    """The run of a config that could not be carried out."""
+    errors = ErrorReport.of(error)
+    config = loaded.config
+    return RunReport(
+        name=loaded.name,
+        config=str(loaded.path),
+        seed=config.seed,
+        precision=config.precision,
+        execution=config.execution,
+        verdict="error",
+        error=errors[0],
+        errors=errors,
+        exit_code=error.exit_code,
+    )
+
+
+def _out_of_memory(error: MemoryError) -> RunError:
+    return RunError(
+        f"out of memory: {error}" if str(error) else "out of memory",
+        code="GC056",
+        help="make the batch or the model smaller, or cut it into fewer parts",
+    )
+
+
+def _unexpected(error: Exception) -> RunError:
+    """What TensorFlow or Keras raised where no user code was being called."""
+    if type(error).__name__ == "ResourceExhaustedError":
+        return _out_of_memory(MemoryError(str(error).partition("\n")[0]))
+    return RunError(f"{type(error).__name__}: {error}", help="-v shows where it was raised")
+
+
+def environment() -> Environment:
+    """The versions that figures depend on; TensorFlow's only where it was needed."""
+    found = {name: sys.modules.get(name) for name in ("tensorflow", "keras", "numpy")}
+    versions = {name: str(getattr(module, "__version__", "")) for name, module in found.items()}
+    return Environment(python=platform.python_version(), device=_device(found["tensorflow"]), **versions)
+
+
+def _device(tensorflow: Any) -> str:
+    """The accelerator that TensorFlow computes on, else CPU; empty where TensorFlow was not needed."""
+    if tensorflow is None:
+        return ""
+    return "GPU" if tensorflow.config.list_physical_devices("GPU") else "CPU"

@@ -1,0 +1,104 @@
+"""Pydantic's errors in words that a person who wrote YAML understands."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.config.findings import Finding, received, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "string_pattern_mismatch": "`package.module:Name` or `./file.py:Name`",
+}
+_BOUNDS = {
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+}
+#: Texts that are something else without their quotes.
+_QUOTED = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false", re.IGNORECASE)
+
+
+def finding(error: ErrorDetails, known: Sequence[str]) -> Finding:
+    """`error` in words, at its `loc`. `known` are the keys of the section that it comes from."""
+    kind, path, value = error["type"], tuple(error["loc"]), error["input"]
+    if kind == OWN_ERROR:
+        own: Finding = error["ctx"]["finding"]
+        return replace(own, path=path)
+    if kind == "extra_forbidden":
+        key = path[-1]
+        help_ = suggestion(key, known, "Known keys")
+        return Finding(message=f"unknown key `{key}`", path=path, at="key", code="GC003", help=help_)
+    if kind == "missing":
+        return Finding(message=f"missing key `{path[-1]}`", path=path[:-1], at="key", code="GC005")
+    if kind == "invalid_key" or path[-1:] == ("[key]",):
+        return _wrong_key(path[:-1] if path[-1:] == ("[key]",) else path)
+    expected = _expected(kind, error.get("ctx", {})) or error["msg"]
+    return Finding(message=f"expected {expected}. Received: {received(value)}", path=path, help=_help(kind, error))
+
+
+#: The type of the errors that carry a Finding of their own.
+OWN_ERROR = "gradcheck"
+
+
+def choices(ctx: Mapping[str, Any]) -> list[str]:
+    """The values of a `Literal`, from the context of pydantic's error."""
+    text = str(ctx["expected"])
+    return re.findall(r"'([^']*)'", text) or [text]
+
+
+def _expected(kind: str, ctx: Mapping[str, Any]) -> str | None:
+    """What was expected, as a noun phrase."""
+    if kind == "literal_error":
+        values = choices(ctx)
+        return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
+    if kind in _BOUNDS:
+        return _BOUNDS[kind].format_map(ctx)
+    return _EXPECTED.get(kind)
+
+
+def _help(kind: str, error: ErrorDetails) -> str | None:
+    """What to do about a value of the wrong type."""
+    value = error["input"]
+    if kind == "literal_error" and isinstance(value, str):
+        values = choices(error["ctx"])
+        return f"write {value} without quotes" if value in values else suggestion(value, values, "Known values")
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
+        return f'put it in quotes: "{received(value)}"'
+    if isinstance(value, str) and _QUOTED.fullmatch(value) and kind in _EXPECTED and kind != "string_type":
+        return f"write {value} without quotes"
+    if value is None:
+        return "give it a value, or remove the key"
+    return None
+
+
+def _wrong_key(path: tuple[Any, ...]) -> Finding:
+    """A key that is no text, such as a bare `on`, which YAML reads as true."""
+    return Finding(
+        message=f"a key must be a text. Received: {received(path[-1])}",
+        path=path,
+        at="key",
+        help="put the key in quotes; YAML reads a bare on, off, yes and no as true and false",
+    )

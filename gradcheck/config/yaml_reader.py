@@ -1,0 +1,127 @@
+"""YAML text to a tree of nodes that know their positions, bounded before anything is built from it.
+
+PyYAML's rules (YAML 1.1) with these differences: `1e-5` is a number; times such as `1:30` and dates are texts; a key that
+is given twice is an error; only plain data has tags.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import yaml
+
+if TYPE_CHECKING:
+    from yaml.nodes import Node
+
+#: Nodes of a config after every alias stands for what it names, and how deep they nest.
+MAX_NODES = 200_000
+MAX_DEPTH = 60
+
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = frozenset(_TAG + name for name in ("str", "int", "float", "bool", "null", "merge"))
+_REPLACED = frozenset(_TAG + name for name in ("int", "float", "timestamp", "value"))
+_INT = re.compile(r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
+_FLOAT = re.compile(
+    r"""^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+      |\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
+      |[0-9][0-9_]*[eE][-+]?[0-9]+
+      |\.(?:inf|Inf|INF))
+      |\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
+
+
+class TooLargeError(yaml.MarkedYAMLError):
+    """The text is fine, but more than a config needs."""
+
+
+class Loader(yaml.SafeLoader):
+    """Composes nodes and checks them as they are composed.
+
+    Attributes:
+        duplicates: keys that are given twice in one mapping, each with the node of the first.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.name = name  # every mark carries it
+        self.duplicates: list[tuple[yaml.Node, yaml.Node]] = []
+        self._extents: dict[yaml.Node, tuple[int, int]] = {}  # nodes below and depth, aliases expanded
+        self._depth = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        """One node, within bounds. Raises MarkedYAMLError otherwise, and for keys and tags that a config cannot have."""
+        event = self.peek_event()
+        if self._depth > MAX_DEPTH:
+            raise TooLargeError(None, None, f"nested more than {MAX_DEPTH} deep", event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is None or isinstance(event, yaml.AliasEvent):
+            if node not in self._extents:
+                raise yaml.MarkedYAMLError(None, None, "an alias stands inside what it names", event.start_mark)
+            return node
+        self._check(node)
+        self._measure(node)
+        if isinstance(node, yaml.MappingNode):
+            self.flatten_mapping(node)
+        return node
+
+    def _check(self, node: yaml.Node) -> None:
+        """Refuses tags and keys that a config cannot have; notes duplicate keys."""
+        plain = {yaml.MappingNode: {_TAG + "map"}, yaml.SequenceNode: {_TAG + "seq"}}.get(type(node), _SCALARS)
+        if node.tag not in plain:
+            raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag} is not supported", node.start_mark)
+        if isinstance(node, yaml.MappingNode):
+            seen: dict[tuple[str, Any], yaml.Node] = {}
+            for key, _ in node.value:
+                first = seen.setdefault((key.tag, self.scalar(key)), key)
+                if first is not key and key.tag != _TAG + "merge":
+                    self.duplicates.append((key, first))
+
+    def _measure(self, node: yaml.Node) -> None:
+        """Bounds what the node stands for once aliases are expanded: a small text can stand for billions of nodes."""
+        below = children(node)
+        extents = [self._extents[child] for child in below]
+        size, depth = 1 + sum(extent[0] for extent in extents), 1 + max((extent[1] for extent in extents), default=0)
+        if size > MAX_NODES or depth > MAX_DEPTH or len(self._extents) > MAX_NODES:
+            what = f"more than {MAX_NODES} values" if depth <= MAX_DEPTH else f"nested more than {MAX_DEPTH} deep"
+            raise TooLargeError(None, None, f"{what}, aliases counted as what they name", node.start_mark)
+        self._extents[node] = (size, depth)
+
+    def scalar(self, node: yaml.Node) -> Any:
+        """The value of a scalar node. Raises MarkedYAMLError for one that its tag does not allow, or any other node."""
+        if not isinstance(node, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(None, None, "a key must be a single text", node.start_mark)
+        if node.tag == _TAG + "merge":
+            return node.value
+        try:
+            return self.construct_object(node)
+        except (ValueError, LookupError) as error:
+            what = f"`{node.value[:40]}` cannot be read as {node.tag.removeprefix(_TAG)}"
+            raise yaml.MarkedYAMLError(None, None, what, node.start_mark) from error
+
+    def build(self, node: yaml.Node) -> Any:
+        """Plain dicts, lists and scalars; nothing is shared between the uses of an alias."""
+        if isinstance(node, yaml.MappingNode):
+            return {self.scalar(key): self.build(value) for key, value in node.value}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item) for item in node.value]
+        return self.scalar(node)
+
+
+Loader.add_implicit_resolver(_TAG + "int", _INT, list("-+0123456789"))
+Loader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+0123456789."))
+
+
+def children(node: yaml.Node) -> list[yaml.Node]:
+    """The nodes directly below, keys too."""
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []

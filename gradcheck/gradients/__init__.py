@@ -1,0 +1,18 @@
+"""Methods: each turns a problem into gradients. A new one is one file here and one line in `METHODS`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.gradients.candidate import candidate
+from gradcheck.gradients.naive import naive
+from gradcheck.gradients.vjp import vjp
+
+if TYPE_CHECKING:
+    from gradcheck.gradients.interface import Method
+
+METHODS: dict[str, Method] = {
+    "vjp": vjp,
+    "naive": naive,
+    "candidate": candidate,  # type: ignore[dict-item]  # its options are narrower: the config guarantees them
+}

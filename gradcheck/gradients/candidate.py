@@ -1,0 +1,168 @@
+"""`candidate`: gradients from the user's own code, called once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.errors import RunError
+from gradcheck.gradients.interface import Gradients
+from gradcheck.models import user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gradcheck.config.methods import CandidateOptions
+    from gradcheck.models.problem import Problem, Weight
+    from gradcheck.models.segment import Segment
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CandidateInput:
+    """What a candidate gets, its one argument.
+
+    Attributes:
+        model: the whole `keras.Model`.
+        segments: the parts in order, each called as a Keras model is, with `input_names`, `output_names`,
+            `trainable_variables` and `losses`.
+        x: the batch as the model takes it: a tensor, a list or a mapping.
+        y: the targets: one tensor, or a list in the order of the outputs.
+        loss: called as `loss(y, outputs)`, the data loss as a scalar.
+        variables: the trainable variables in the reference's order, the same objects as in the segments.
+        training: the flag that every layer is called with.
+        optimizer: for `train_step`, one object for all steps; else None.
+    """
+
+    model: keras.Model
+    segments: Sequence[Segment]
+    x: Any
+    y: Any
+    loss: Callable[[Any, Any], Any]
+    variables: Sequence[Any]
+    training: bool
+    optimizer: Any = None
+
+
+def candidate(problem: Problem, options: CandidateOptions) -> Gradients:
+    """The gradients that the user's function returns, by the reference's variables.
+
+    Raises:
+        ConfigError: if the function is not found.
+        RunError: GC054 if it raises, GC055 if what it returns is unusable.
+    """
+    reference = options.factory or ""
+    function = user_code.load(reference, problem.base)
+    given = candidate_input(problem)
+    with problem.state.preserved():
+        policy = keras.config.dtype_policy()
+        start = time.perf_counter()
+        with user_code.calling("candidate", reference, "GC054"):
+            returned = function(given, **options.kwargs)
+        seconds = time.perf_counter() - start
+        loss, tensors = _understood(returned, problem, reference)
+        warnings = _put_back(problem, policy)
+        state = problem.state.read()
+    return Gradients(loss=loss, outputs=(), tensors=tensors, state=state, seconds=seconds, warnings=warnings)
+
+
+def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
+    """The argument for the user's function."""
+    y = list(problem.batch.y)
+    weight = problem.batch.sample_weight
+    owned = problem.owned_variables
+
+    def loss(y: Any, outputs: Any) -> Any:
+        return problem.loss(y, outputs, weight)
+
+    return CandidateInput(
+        model=problem.model,
+        segments=problem.segments,
+        x=problem.model_inputs(problem.batch.x),
+        y=y[0] if len(y) == 1 else y,
+        loss=loss,
+        variables=owned,
+        training=problem.training,
+        optimizer=optimizer,
+    )
+
+
+def _put_back(problem: Problem, policy: Any) -> tuple[str, ...]:
+    """Says what the candidate changed behind its back; the snapshot puts back the weights, this the dtype policy."""
+    warnings = []
+    changed = problem.state.changed(problem.owned_variables)
+    if changed:
+        names = ", ".join(v.path for v in changed[:3]) + (" …" if len(changed) > 3 else "")  # noqa: PLR2004 - a line's worth
+        warnings.append(f"the candidate changed {len(changed)} weights ({names}); they were put back")
+    if keras.config.dtype_policy() != policy:
+        keras.config.set_dtype_policy(policy)
+        warnings.append("the candidate changed Keras's dtype policy; it was put back")
+    return tuple(warnings)
+
+
+def _understood(returned: Any, problem: Problem, reference: str) -> tuple[Any, dict[Any, Any]]:
+    """The loss (or None) and the gradients by key, out of what the function returned."""
+    loss = None
+    is_pair = isinstance(returned, tuple) and len(returned) == 2  # noqa: PLR2004 - (loss, gradients)
+    if is_pair and isinstance(returned[1], (list, tuple, Mapping)):
+        loss, returned = returned
+        loss = _scalar(loss, reference)
+    gradients = _by_weight(returned, problem.weights, reference)
+    return loss, {w.key: _gradient(gradients[w.path], w, reference) for w in problem.weights}
+
+
+def _by_weight(returned: Any, weights: Sequence[Weight], reference: str) -> Mapping[str, Any]:
+    """The returned gradients by path of their variable."""
+    if isinstance(returned, Mapping):
+        paths = [weight.path for weight in weights]
+        unknown = [key for key in returned if key not in paths]
+        if unknown:
+            raise _unusable(
+                reference, f"a mapping with the unknown path {unknown[0]!r}", f"the paths are: {', '.join(paths)}"
+            )
+        return {path: returned.get(path) for path in paths}
+    if not isinstance(returned, (list, tuple)):
+        raise _unusable(reference, f"{type(returned).__name__}: {returned!r:.200}", _EXPECTED)
+    if len(returned) != len(weights):
+        raise _unusable(reference, f"{len(returned)} gradients for {len(weights)} variables", _EXPECTED)
+    return {weight.path: gradient for weight, gradient in zip(weights, returned, strict=True)}
+
+
+_EXPECTED = (
+    "return a list in the order of `variables`, a mapping by variable path, or a pair (loss, gradients); "
+    "None where a variable has no gradient"
+)
+
+
+def _gradient(value: Any, weight: Weight, reference: str) -> Any:
+    """A TensorFlow gradient as it is; anything NumPy understands in the variable's dtype."""
+    if value is None or isinstance(value, (tf.Tensor, tf.IndexedSlices)):
+        return value
+    if isinstance(value, (tf.Variable, keras.Variable)):
+        return tf.convert_to_tensor(value)
+    try:
+        return tf.convert_to_tensor(np.asarray(value).astype(tf.as_dtype(weight.variable.dtype).as_numpy_dtype))
+    except (TypeError, ValueError) as error:
+        raise _unusable(reference, f"{type(value).__name__} for {weight.path}: {error}", _EXPECTED) from error
+
+
+def _scalar(value: Any, reference: str) -> Any:
+    """The returned loss as a scalar tensor, None where none was returned."""
+    if value is None:
+        return None
+    try:
+        loss = tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise _unusable(reference, f"a loss that is no number: {value!r:.200}", _EXPECTED) from error
+    if loss.shape.rank != 0:
+        raise _unusable(reference, f"a loss of shape {tuple(loss.shape)}", "return the loss as a scalar")
+    return loss
+
+
+def _unusable(reference: str, received: str, expected: str) -> RunError:
+    return RunError(f"candidate {reference} returned something unusable. Received: {received}", code="GC055", help=expected)

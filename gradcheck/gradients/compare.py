@@ -1,0 +1,112 @@
+"""A method's tensors beside the reference's: one record each, and the first that is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.gradients.named import as_array, named_tensors, places
+from gradcheck.models.precision import compute_dtype
+from gradcheck.numerics import compare, excuse
+from gradcheck.report import Required, TensorReport, Worst
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gradcheck.gradients.interface import Gradients
+    from gradcheck.gradients.named import Place
+    from gradcheck.gradients.reference import Reference
+    from gradcheck.models.problem import Problem, TensorKey
+    from gradcheck.numerics import Comparison, TolerancePolicy
+
+#: Kinds whose value may well be zero: zero on both sides proves as much as any other value.
+VALUES = frozenset({"output", "loss", "state"})
+
+
+def compare_all(
+    problem: Problem, reference: Reference, candidate: Gradients, policy: TolerancePolicy, *, noise: bool
+) -> tuple[TensorReport, ...]:
+    """Every tensor that the candidate supplies, in report order.
+
+    The noise floor is measured only where strict allclose fails somewhere, and `noise` allows it to excuse that.
+    """
+    found, where = named_tensors(problem, candidate), places(problem)
+    compute = compute_dtype(problem.precision)
+    compared: dict[TensorKey, Comparison] = {}
+    for key in _in_order(where, reference.tensors, found):
+        left, right = as_array(reference.tensors[key]), as_array(found[key])
+        dtype = str(getattr(left if left is not None else right, "dtype", compute))
+        tolerance = policy.for_tensor(key.path, dtype, compute)
+        compared[key] = compare(left, right, tolerance, gradient=key.kind not in VALUES)
+    if noise and any(comparison.status == "mismatch" for comparison in compared.values()):
+        floors = reference.noise_floors
+        compared = {
+            key: excuse(c, floors[key]) if c.status == "mismatch" else c for key, c in compared.items()
+        }
+    return tuple(_record(key, where[key], comparison) for key, comparison in compared.items())
+
+
+def first_divergence(tensors: Sequence[TensorReport]) -> str | None:
+    """The path of the first wrong tensor in the order of the backward pass.
+
+    Forward values come first: wrong ones make every gradient wrong. Then from the last segment to the first, and in each
+    the cotangent that it was handed before the weights, the later layer before the earlier.
+    """
+    wrong = [(position, tensor) for position, tensor in enumerate(tensors) if tensor.failed]
+    return min(wrong, key=lambda pair: _backward_rank(*pair))[1].path if wrong else None
+
+
+_RANK = {"output": 0, "loss": 1, "boundary": 2, "weight": 2, "input": 3, "state": 4, "optimizer": 5}
+_WITHIN_SEGMENT = {"boundary": 0, "weight": 1}
+
+
+def _backward_rank(position: int, tensor: TensorReport) -> tuple[int, int, int, int]:
+    segment = max(tensor.segments or ((-1,) if tensor.segment is None else (tensor.segment,)))
+    return _RANK[tensor.kind], -segment, _WITHIN_SEGMENT.get(tensor.kind, 2), -position
+
+
+def _in_order(
+    where: Mapping[TensorKey, Place], reference: Mapping[TensorKey, Any], candidate: Mapping[TensorKey, Any]
+) -> list[TensorKey]:
+    """The keys that both have: outputs and loss, inputs, then by segment its weights and boundaries, then state."""
+    order = {key: i for i, key in enumerate(reference)}
+
+    def rank(key: TensorKey) -> tuple[int, int, int, int]:
+        segments = where[key].segments
+        return _REPORT_RANK[key.kind], segments[0] if segments else _LAST, _WITHIN.get(key.kind, 0), order[key]
+
+    return sorted((key for key in reference if key in candidate), key=rank)
+
+
+_REPORT_RANK = {"output": 0, "loss": 1, "input": 2, "weight": 3, "boundary": 3, "state": 4, "optimizer": 5}
+_WITHIN = {"weight": 0, "boundary": 1}
+_LAST = 1 << 30  # after every segment
+
+
+def _record(key: TensorKey, where: Place, c: Comparison) -> TensorReport:
+    segments, layer, name = where
+    worst = c.worst and Worst(index=c.worst.index, reference=c.worst.reference, candidate=c.worst.candidate)
+    return TensorReport(
+        kind=key.kind,
+        segment=segments[0] if segments else None,
+        layer=layer,
+        name=name,
+        path=key.path,
+        shape=c.shape,
+        dtype=c.dtype,
+        status=c.status,
+        allclose=c.allclose,
+        max_abs_error=c.max_abs_error,
+        max_rel_error=c.max_rel_error,
+        max_ulp_error=c.max_ulp_error,
+        cosine=c.cosine,
+        norm_ratio=c.norm_ratio,
+        noise_floor=c.noise_floor,
+        elements=c.elements,
+        mismatched_elements=c.mismatched_elements,
+        worst=worst,
+        rtol=c.rtol,
+        atol=c.atol,
+        required=Required(rtol=c.required_rtol, atol=c.required_atol),
+        segments=segments if len(segments) > 1 else None,
+        note=c.note,
+    )

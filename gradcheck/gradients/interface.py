@@ -1,0 +1,52 @@
+"""What a method is: it turns a problem into gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gradcheck.config.methods import MethodOptions
+    from gradcheck.models.problem import Problem, TensorKey
+
+
+class Tensors(NamedTuple):
+    """One batch as flat lists, in the order of the model's inputs and outputs."""
+
+    x: Sequence[Any]
+    y: Sequence[Any]
+    sample_weight: Sequence[Any] | None
+
+
+class Computed(NamedTuple):
+    """What the body of a method returns; a tuple, so that a compiled function can return it too.
+
+    `gradients` maps TensorKey to a tensor of the shape and dtype of what it belongs to, or None where no gradient flows.
+    `loss` is None where the method does not compute one.
+    """
+
+    loss: Any
+    outputs: list[Any]
+    gradients: dict[TensorKey, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradients:
+    """What a method found: `Computed`, the state afterwards by path, and how long it took in seconds."""
+
+    loss: Any
+    outputs: Sequence[Any]
+    tensors: Mapping[TensorKey, Any]
+    state: Mapping[str, Any]
+    seconds: float
+    warnings: tuple[str, ...] = field(default=())
+
+
+class Method(Protocol):
+    """Computes the gradients of a problem in one way. State is put back before and after by `run`."""
+
+    def __call__(self, problem: Problem, options: MethodOptions) -> Gradients:
+        """The gradients of `problem`."""
+        ...

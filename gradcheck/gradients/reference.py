@@ -1,0 +1,79 @@
+"""The reference's gradients, and how far rounding alone moves them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.gradients.execute import Execution, batch_tensors
+from gradcheck.gradients.named import as_array, named_tensors
+from gradcheck.gradients.tape import monolithic
+from gradcheck.gradients.tensors import is_differentiable
+from gradcheck.models.precision import compute_dtype
+from gradcheck.numerics import PRECISIONS, largest, median_relative_floor, movement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gradcheck.gradients.interface import Gradients, Tensors
+    from gradcheck.models.problem import Problem, TensorKey
+
+#: How many times the reference is run again to measure the noise floor.
+NOISE_RUNS = 3
+
+
+class Reference:
+    """The monolithic model's gradients, computed when it is made; the noise floor only if asked for."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Runs the reference once, in the problem's execution."""
+        self._problem = problem
+        self._execution = Execution(problem, monolithic)
+        self.gradients: Gradients = self._execution()
+        self.tensors: Mapping[TensorKey, Any] = named_tensors(problem, self.gradients)
+
+    @cached_property
+    def noise_floors(self) -> Mapping[TensorKey, float]:
+        """For every tensor its largest movement over runs at weights and inputs multiplied by 1±eps, random signs."""
+        floors = dict.fromkeys(self.tensors, 0.0)
+        for run in range(NOISE_RUNS):
+            moved = named_tensors(self._problem, self._perturbed(run))
+            for key, tensor in self.tensors.items():
+                floors[key] = max(floors[key], movement(as_array(tensor), as_array(moved[key])))
+        return floors
+
+    @property
+    def noise_share(self) -> float | None:
+        """The median over the weights of noise floor to largest gradient; None unless the floors were measured."""
+        if "noise_floors" not in vars(self):
+            return None
+        pairs = []
+        for weight in self._problem.weights:
+            gradient = as_array(self.tensors[weight.key])
+            if gradient is not None:
+                pairs.append((self.noise_floors[weight.key], largest(gradient)))
+        return median_relative_floor(pairs)
+
+    def repeated(self) -> Mapping[TensorKey, Any]:
+        """The tensors of a second run from the same snapshot: equal, unless the model draws on something untracked."""
+        return named_tensors(self._problem, self._execution())
+
+    def _perturbed(self, run: int) -> Gradients:
+        rng = np.random.default_rng([self._problem.seed, run])
+        eps = PRECISIONS[compute_dtype(self._problem.precision)].eps
+        with self._problem.state.preserved():
+            for weight in self._problem.weights:
+                weight.variable.assign(_nudged(weight.variable.value, rng, eps))
+            tensors = batch_tensors(self._problem)
+            x = [_nudged(tensor, rng, eps) if is_differentiable(tensor) else tensor for tensor in tensors.x]
+            return self._execution.run_as_it_is(tensors._replace(x=x))
+
+
+def _nudged(tensor: Any, rng: np.random.Generator, eps: float) -> Any:
+    """`tensor` with every element multiplied by 1+eps or 1-eps."""
+    signs = tf.constant(rng.integers(0, 2, size=tuple(tensor.shape), dtype=np.int8))
+    factors = tf.where(signs == 0, tf.cast(1 - eps, tensor.dtype), tf.cast(1 + eps, tensor.dtype))
+    return tensor * factors

@@ -1,0 +1,64 @@
+"""Small steps that every method shares: what can be differentiated, adding gradients up, adding losses up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def is_differentiable(tensor: Any) -> bool:
+    """Whether a gradient with respect to `tensor` can exist: a float or complex dtype."""
+    return bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
+
+
+def dense(gradient: Any) -> Any:
+    """A tensor for an `IndexedSlices`; everything else as it is."""
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def added(first: Any, second: Any) -> Any:
+    """The sum of two gradients; None is no gradient, and two sparse ones stay sparse."""
+    if first is None or second is None:
+        return second if first is None else first
+    if isinstance(first, tf.IndexedSlices) and isinstance(second, tf.IndexedSlices):
+        return tf.IndexedSlices(
+            values=tf.concat([first.values, second.values], 0),
+            indices=tf.concat([first.indices, second.indices], 0),
+            dense_shape=first.dense_shape,
+        )
+    return dense(first) + dense(second)
+
+
+def summed(losses: Sequence[Any]) -> Any:
+    """The sum of scalar losses, None for none."""
+    return tf.add_n([tf.convert_to_tensor(loss) for loss in losses]) if losses else None
+
+
+def total_loss(data_loss: Any, losses: Sequence[Any]) -> Any:
+    """The data loss plus what layers and weight penalties add, in the data loss's dtype."""
+    extra = summed(losses)
+    return data_loss if extra is None else data_loss + tf.cast(extra, data_loss.dtype)
+
+
+def gradients_of(
+    tape: tf.GradientTape, targets: Sequence[Any], sources: Sequence[Any], seeds: Sequence[Any] | None = None
+) -> list[Any]:
+    """`tape.gradient` that says None for a source no float can flow to, and checks every seed.
+
+    TensorFlow takes a seed of None as ones, and a seed of the wrong shape or dtype without a word.
+    """
+    if seeds is not None:
+        for target, seed in zip(targets, seeds, strict=True):
+            if seed is None or seed.dtype != target.dtype or not seed.shape.is_compatible_with(target.shape):
+                raise AssertionError(f"seed {seed!r} does not fit its target {target!r}")
+    wanted = [i for i, source in enumerate(sources) if is_differentiable(source)]
+    found: list[Any] = [None] * len(sources)
+    if targets and wanted:
+        values = tape.gradient(list(targets), [sources[i] for i in wanted], output_gradients=seeds)
+        for i, value in zip(wanted, values, strict=True):
+            found[i] = value
+    return found

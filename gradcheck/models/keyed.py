@@ -1,0 +1,56 @@
+"""Errors that belong to a key of the config, so that whoever holds its text can point at line and column."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from gradcheck.config.findings import nearest
+from gradcheck.errors import ConfigError, GradcheckError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: Keys and list indices from the top of the config, such as `("model", "layers", 3)`.
+Keys: TypeAlias = tuple[str | int, ...]
+
+
+class _Keyed(GradcheckError):
+    """What `KeyedError` and `KeyedRunError` share: the path of the key that they are about."""
+
+    keys: Keys = ()
+
+
+class KeyedError(_Keyed, ConfigError):
+    """A ConfigError about the value at `keys`."""
+
+
+class KeyedRunError(_Keyed, RunError):
+    """A RunError caused by the value at `keys`; user code that raised has its own `location`."""
+
+
+@contextmanager
+def at(*keys: str | int) -> Iterator[None]:
+    """Puts `keys` before the keys of any error that is raised inside, outermost first."""
+    try:
+        yield
+    except _Keyed as error:
+        error.keys = (*keys, *error.keys)
+        raise
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """A help line that names the known word nearest to `word`; `otherwise` if none is near."""
+    near = nearest(word, known)
+    return otherwise if near is None else f"did you mean {near}?"
+
+
+def listed(names: Iterable[str], otherwise: str = "none") -> str:
+    """`a, b, c`, or `otherwise` for no names."""
+    return ", ".join(names) or otherwise
+
+
+def arguments_received(kwargs: Any, argument: Any = None) -> str:
+    """`units=-1, name='d'`, as an error message shows what it was given; `nothing` for no arguments."""
+    shown = [] if argument is None else [repr(argument)]
+    return listed([*shown, *(f"{key}={value!r}" for key, value in kwargs.items())], "nothing")

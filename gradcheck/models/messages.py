@@ -1,0 +1,92 @@
+"""What to tell a person about an exception that their code, or Keras on their behalf, raised."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradcheck.errors import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+#: Lines that Keras wraps around the message proper.
+_KERAS_HEAD = re.compile(r"^(Exception encountered when calling |Could not automatically infer the output )")
+_KERAS_TAIL = "Arguments received by "
+_MAX_LENGTH = 600
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+def gist(error: BaseException) -> str:
+    """The message of `error` on one line, without the wrapping, the argument dump and the colours that Keras adds."""
+    paragraphs = _ANSI.sub("", str(error)).split("\n\n")
+    telling = [p.strip() for p in paragraphs if p.strip() and not p.strip().startswith(_KERAS_TAIL)]
+    while len(telling) > 1 and _KERAS_HEAD.match(telling[0]):
+        telling.pop(0)
+    line = " ".join(telling[0].split()) if telling else "(no message)"
+    return line if len(line) <= _MAX_LENGTH else line[:_MAX_LENGTH] + " …"
+
+
+def described(error: BaseException) -> str:
+    """The type and the gist of `error`: `ValueError: units must be positive`."""
+    return f"{type(error).__name__}: {gist(error)}"
+
+
+def user_location(error: BaseException, reference: str = "") -> Location | None:
+    """The line of the user's own code that `error` comes from: the last frame that no installed package owns.
+
+    Args:
+        error: an exception that was raised; for a SyntaxError the place that it names.
+        reference: `package.module:Name`: an installed package counts as the user's own if it is the one named here.
+
+    Returns:
+        The file, line and columns with the line's text; None if no frame is the user's.
+    """
+    if isinstance(error, SyntaxError) and error.filename and not _foreign(error.filename):
+        return _place(error.filename, error.lineno or 1, (error.offset or 1) - 1, None)
+    frames = list(_frames(error))
+    package = reference.partition(":")[0].partition(".")[0]
+    own = [f for frame, f in frames if not _foreign(f.filename)] or [
+        f for frame, f in frames if package and frame.f_globals.get("__name__", "").partition(".")[0] == package
+    ]
+    if not own:
+        return None
+    last = own[-1]
+    # Columns are known from Python 3.11 on.
+    return _place(last.filename, last.lineno or 1, getattr(last, "colno", None), getattr(last, "end_colno", None))
+
+
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, traceback.FrameSummary]]:
+    """Every frame of the traceback, as an object and as text, the outermost first."""
+    walked = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return zip(walked, traceback.extract_tb(error.__traceback__), strict=True)
+
+
+def _foreign(filename: str) -> bool:
+    """Whether `filename` belongs to gradcheck, the standard library or an installed package, or is no file at all."""
+    path = Path(filename)
+    ours = Path(__file__).resolve().parents[1]
+    library = Path(sysconfig.get_paths()["stdlib"])
+    return (
+        not path.is_file()
+        or not _INSTALLED.isdisjoint(path.parts)
+        or path.resolve().is_relative_to(ours)
+        or path.resolve().is_relative_to(library.resolve())
+        or path.name.startswith("__autograph_generated_file")
+    )
+
+
+def _place(filename: str, line: int, start: int | None, end: int | None) -> Location:
+    """A Location with its excerpt; without columns the whole statement is underlined."""
+    linecache.checkcache(filename)
+    excerpt = linecache.getline(filename, line).rstrip("\n")
+    indent = len(excerpt) - len(excerpt.lstrip())
+    first = indent if start is None else start
+    last = end if end is not None and end > first else len(excerpt)
+    return Location(path=Path(filename), line=line, column=first + 1, length=max(1, last - first), excerpt=excerpt or None)

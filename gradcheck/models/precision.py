@@ -1,0 +1,59 @@
+"""The precision of a config, as Keras's floatx and dtype policy."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import keras
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FLOATING = frozenset({"float16", "bfloat16", "float32", "float64"})
+_MIXED = "mixed_"
+
+
+def compute_dtype(precision: str) -> str:
+    """The dtype that layers compute in: `float16` for `mixed_float16`."""
+    return precision.removeprefix(_MIXED)
+
+
+def variable_dtype(precision: str) -> str:
+    """The dtype of weights and inputs, Keras's floatx: `float32` for `mixed_float16`."""
+    return "float32" if precision.startswith(_MIXED) else precision
+
+
+@contextmanager
+def precision_scope(precision: str) -> Iterator[None]:
+    """Sets floatx and the dtype policy inside, and puts both back.
+
+    Args:
+        precision: float32, float64, float16, bfloat16, mixed_float16 or mixed_bfloat16.
+
+    `keras.utils.clear_session` forgets the policy: call it before entering, not inside.
+    """
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(variable_dtype(precision))
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+def widened(dtype: str) -> str:
+    """A dtype that a config asks for by name: a floating one becomes float64 where that is the precision.
+
+    A float64 twin of a model is exact only if nothing in it is narrower, whatever the config says for single tensors.
+    """
+    return "float64" if dtype in FLOATING and keras.config.floatx() == "float64" else dtype
+
+
+def loss_dtype() -> str:
+    """The dtype of targets and losses: float64 if that is the precision, else float32.
+
+    Never lower: class ids above 256 are not exact in bfloat16, and sums lose what is compared.
+    """
+    return "float64" if keras.config.floatx() == "float64" else "float32"

@@ -1,0 +1,115 @@
+"""From a config to a problem: session, model, batch, loss, cut, snapshot, in that order."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import keras
+
+from gradcheck.config.model import SegmentsSource
+from gradcheck.errors import ConfigError
+from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
+from gradcheck.models.data import make_batch
+from gradcheck.models.graph import flatten
+from gradcheck.models.loss import build_loss
+from gradcheck.models.precision import precision_scope
+from gradcheck.models.problem import Problem, Weight, make_segments, name_weights
+from gradcheck.models.sources import build_model
+from gradcheck.models.sources.segments import match_variables
+from gradcheck.models.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from gradcheck.config.schema import Config, SplitConfig
+    from gradcheck.models.graph import Graph
+    from gradcheck.models.segment import Segment
+    from gradcheck.models.sources import BuiltModel
+
+
+@contextmanager
+def session(config: Config) -> Iterator[None]:
+    """A Keras session of this config's own: names, seeds, floatx and dtype policy as if it were alone."""
+    keras.utils.clear_session(free_memory=False)
+    with precision_scope(config.precision):
+        keras.utils.set_random_seed(config.seed)
+        yield
+    keras.utils.clear_session(free_memory=False)
+
+
+def prepare(config: Config, base: Path) -> Problem:
+    """Builds all that `config` describes. Call it inside its `session`.
+
+    Raises:
+        ConfigError: if a name, a layer or the split does not fit.
+        RunError: if user code raises, or data cannot be made.
+    """
+    built = build_model(config.model, base)
+    composed = built.model if built.composition is None else built.composition
+    graph = flatten(composed)
+    plan = plan_split(config, graph, built)
+    segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
+    weights, counterparts = _weights(built, segments)
+    loss = build_loss(config.loss, config.loss_weights, built.model, base=base, seed=config.seed)
+    batch = make_batch(config.data, built.model, config.loss, seed=config.seed, base=base)
+    return Problem(
+        model=built.model,
+        graph=graph,
+        plan=plan,
+        segments=segments,
+        shares_graph=built.composition is None,
+        weights=weights,
+        counterparts=counterparts,
+        batch=batch,
+        loss=loss,
+        state=State([built.model, *segments], seed=config.seed),
+        training=config.training,
+        execution=config.execution,
+        precision=config.precision,
+        seed=config.seed,
+        base=base,
+    )
+
+
+def plan_split(config: Config, graph: Graph, built: BuiltModel) -> Plan | None:
+    """Where the config cuts the model; None where it does not.
+
+    Raises:
+        CutError: for a name that the model lacks, or a cut that adds nothing.
+    """
+    if isinstance(config.model, SegmentsSource):
+        names = [part.name for part in built.parts or ()]
+        return cut_after(graph, names[:-1], segment_names=names)
+    return None if config.split is None else _cut(config.split, graph)
+
+
+def _cut(split: SplitConfig, graph: Graph) -> Plan:
+    if split.after is not None:
+        return cut_after(graph, split.after)
+    if split.parts is not None:
+        return cut_parts(graph, split.parts)
+    if split.every is not None:
+        return cut_every(graph)
+    raise ConfigError("split.time is not available yet", code="GC032", help="cut with after, every or parts")
+
+
+def _weights(built: BuiltModel, segments: Sequence[Segment]) -> tuple[tuple[Weight, ...], Mapping[int, Weight]]:
+    """The whole model's weights, and for every variable of a segment its counterpart among them."""
+    of_segments = {id(v): v for segment in segments for v in segment.trainable_variables}
+    whole = list(built.model.trainable_variables)
+    matched = list(of_segments.values())
+    indices = (
+        [next(i for i, w in enumerate(whole) if w is v) for v in matched]
+        if built.composition is None
+        else match_variables(matched, whole)
+    )
+    index_of = dict(zip(of_segments, indices, strict=True))
+    uses: dict[int, tuple[int, ...]] = {}
+    for segment in segments:
+        for v in segment.trainable_variables:
+            whole_id = id(whole[index_of[id(v)]])
+            uses[whole_id] = (*uses.get(whole_id, ()), segment.plan.index)
+    weights = name_weights(built.model, uses)
+    return weights, {key: weights[index] for key, index in index_of.items()}

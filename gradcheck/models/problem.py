@@ -1,0 +1,127 @@
+"""A problem: a built model, its plan, one batch, the loss and a snapshot of state. What every method starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+
+from gradcheck.models.graph import MODEL_INPUT, TensorRef
+from gradcheck.models.naming import unique_names
+from gradcheck.models.segment import Segment
+from gradcheck.models.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from gradcheck.models.cut import Plan
+    from gradcheck.models.data import Batch
+    from gradcheck.models.graph import Graph
+    from gradcheck.models.loss import Loss
+    from gradcheck.report import Kind
+
+
+class TensorKey(NamedTuple):
+    """What identifies a compared tensor: its kind and its unique path."""
+
+    kind: Kind
+    path: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Weight:
+    """A trainable variable of the whole model, in the reference's order, and the segments that use it."""
+
+    path: str
+    variable: Any
+    segments: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> TensorKey:
+        """The key of its gradient."""
+        return TensorKey("weight", self.path)
+
+    @property
+    def layer(self) -> str:
+        """The path of its layer."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in the layer."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """What is checked.
+
+    `graph` and `segments` describe the split model. It shares its layers with `model` unless the user gave a separate
+    reference; then `graph` is not the whole model's, and boundaries have no counterpart there.
+    """
+
+    model: keras.Model
+    graph: Graph
+    plan: Plan | None
+    segments: tuple[Segment, ...]
+    shares_graph: bool
+    weights: tuple[Weight, ...]
+    counterparts: Mapping[int, Weight]  # by id of a segment's variable
+    batch: Batch
+    loss: Loss
+    state: State
+    training: bool
+    execution: str
+    precision: str
+    seed: int
+    base: Path  # what paths in the config are relative to
+
+    @property
+    def owned_variables(self) -> tuple[Any, ...]:
+        """The variables of the segments in the reference's order: the reference's own, but for separate parts."""
+        if self.shares_graph:
+            return tuple(weight.variable for weight in self.weights)
+        of_parts = {v.path: v for segment in self.segments for v in segment.trainable_variables}
+        by_weight = {self.counterparts[id(v)].path: v for v in of_parts.values()}
+        return tuple(by_weight[weight.path] for weight in self.weights)
+
+    def model_inputs(self, flat: Sequence[Any]) -> Any:
+        """`flat`, in the order of the model's inputs, in the structure that the model takes."""
+        structure = self.model.input
+        return keras.tree.pack_sequence_as(structure, list(flat))
+
+    def input_key(self, index: int) -> TensorKey:
+        """The key of the gradient of model input `index`."""
+        return TensorKey("input", str(self.model.inputs[index].name))
+
+    def boundary_key(self, ref: TensorRef) -> TensorKey:
+        """The key of the cotangent of the boundary tensor `ref`."""
+        return TensorKey("boundary", self.graph.name(ref))
+
+    def crossing(self, cotangents: Mapping[TensorRef, Any]) -> dict[TensorKey, Any]:
+        """The gradients of inputs and boundaries out of all `cotangents`, None where nothing came back."""
+        inputs = {self.input_key(i): cotangents.get(TensorRef(MODEL_INPUT, i)) for i in range(len(self.graph.inputs))}
+        boundaries = self.plan.boundaries if self.plan and self.shares_graph else ()
+        return inputs | {self.boundary_key(ref): cotangents.get(ref) for ref in boundaries}
+
+
+def make_segments(graph: Graph, plan: Plan, *, dtype: Any) -> tuple[Segment, ...]:
+    """The callable segments of `plan`; a weight penalty belongs to the first segment that uses the weight."""
+    owned: set[int] = set()
+    segments = []
+    for segment_plan in plan.segments:
+        segment = Segment(graph, segment_plan, owned=owned, dtype=dtype)
+        owned |= {id(v) for v in segment.trainable_variables}
+        segments.append(segment)
+    return tuple(segments)
+
+
+def name_weights(model: keras.Model, uses: Mapping[int, tuple[int, ...]]) -> tuple[Weight, ...]:
+    """The trainable variables of `model` with unique paths; `uses` gives the segments by id of the variable."""
+    variables = model.trainable_variables
+    paths = unique_names(v.path for v in variables)
+    return tuple(
+        Weight(path=path, variable=v, segments=uses.get(id(v), ())) for path, v in zip(paths, variables, strict=True)
+    )

@@ -1,0 +1,126 @@
+"""Running calls of a flattened graph, and watching Keras run them itself."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.errors import ConfigError
+from gradcheck.models.graph import TensorRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from gradcheck.models.graph import Call, Graph, Source
+
+
+def copied(tensor: Any) -> Any:
+    """The same values as a tensor of its own, so that a tape can tell it from its origin; a Keras mask goes with it."""
+    copy = tf.identity(tensor)
+    mask = getattr(tensor, "_keras_mask", None)  # lost by tf.identity, and needed by the next layer
+    if mask is not None:
+        copy._keras_mask = mask  # noqa: SLF001 - Keras keeps masks there
+    return copy
+
+
+def replay(
+    calls: Iterable[Call], values: dict[TensorRef, Any], *, training: bool, separate: Collection[TensorRef] = ()
+) -> None:
+    """Runs `calls` in order on `values`, and puts what they return there: a copy of it for the tensors in `separate`."""
+    for call in calls:
+        tensors = {key: _entered(source, values[source.ref]) for key, source in call.sources.items()}
+        args, kwargs = call.arguments.fill_in(tensors)
+        if getattr(call.operation, "_call_has_training_arg", False):
+            kwargs = {**kwargs, "training": training}  # the outer flag wins over one given at construction
+        outputs = keras.tree.flatten(call.operation(*args, **kwargs))
+        for i, output in enumerate(outputs):
+            ref = TensorRef(call.index, i)
+            values[ref] = copied(output) if ref in separate else output
+
+
+def _entered(source: Source, tensor: Any) -> Any:
+    """`tensor` as a nested model would convert it on entry: its input's dtype and rank."""
+    entry = source.entry
+    if entry is None:
+        return tensor
+    mask = getattr(tensor, "_keras_mask", None)
+    tensor = keras.ops.cast(tensor, entry.dtype)
+    if len(tensor.shape) > len(entry.shape):
+        tensor = keras.ops.squeeze(tensor, axis=-1)
+    elif len(tensor.shape) < len(entry.shape):
+        tensor = keras.ops.expand_dims(tensor, axis=-1)
+    if mask is not None:
+        tensor._keras_mask = mask  # noqa: SLF001 - Keras keeps masks there
+    return tensor
+
+
+@contextmanager
+def tapped(graph: Graph, wanted: Collection[TensorRef]) -> Iterator[dict[TensorRef, Any]]:
+    """While Keras runs the model, hands on a copy of each wanted tensor and collects the copies.
+
+    Keras runs a nested model in the midst of its parent's calls, so that the calls come in the order of `graph.calls`.
+    A copy is needed: an LSTM's returned state also feeds its output sequence, so the tape's gradient for the tensor
+    itself would hold more than what its consumers send back.
+
+    Raises:
+        ConfigError: GC025, if the model does not run its own graph (a `call` that was replaced).
+    """
+    taps: dict[TensorRef, Any] = {}
+    watcher = _Watcher(graph, frozenset(wanted), taps)
+    for functional in graph.functionals:
+        vars(functional)["_run_through_graph"] = watcher.runner(functional)
+    try:
+        yield taps
+        watcher.finish()
+    finally:
+        for functional in graph.functionals:
+            del vars(functional)["_run_through_graph"]
+
+
+class _Watcher:
+    """Counts the calls as Keras makes them, and taps those that are wanted."""
+
+    def __init__(self, graph: Graph, wanted: frozenset[TensorRef], taps: dict[TensorRef, Any]) -> None:
+        self._graph, self._wanted, self._taps = graph, wanted, taps
+        self._wanted_calls = {ref.call for ref in wanted}
+        self._next = 0
+
+    def runner(self, functional: Any) -> Callable[..., Any]:
+        """Stands in for `functional._run_through_graph`, telling this watcher of each call that it makes."""
+        original = functional._run_through_graph  # noqa: SLF001 - the one place through which Keras runs a graph
+
+        def run(inputs: Any, operation_fn: Callable[[Any], Any] = lambda operation: operation, **kwargs: Any) -> Any:
+            return original(inputs, operation_fn=lambda operation: self._observed(operation, operation_fn), **kwargs)
+
+        return run
+
+    def _observed(self, operation: Any, operation_fn: Callable[[Any], Any]) -> Callable[..., Any]:
+        run = operation_fn(operation)
+        calls, index = self._graph.calls, self._next
+        if index >= len(calls) or calls[index].operation is not operation:
+            return run  # type: ignore[no-any-return]  # a nested model: its own calls are observed one by one
+        self._next += 1
+        if index not in self._wanted_calls:
+            return run  # type: ignore[no-any-return]
+        return lambda *args, **kwargs: self._tap(index, run(*args, **kwargs))
+
+    def _tap(self, index: int, outputs: Any) -> Any:
+        flat = keras.tree.flatten(outputs)
+        for i, tensor in enumerate(flat):
+            ref = TensorRef(index, i)
+            if ref in self._wanted:
+                flat[i] = self._taps[ref] = copied(tensor)
+        return keras.tree.pack_sequence_as(outputs, flat)
+
+    def finish(self) -> None:
+        """Refuses a model that ran something else than its graph."""
+        if self._next != len(self._graph.calls):
+            raise ConfigError(
+                f"the model does not run its own graph of layers: {self._next} of {len(self._graph.calls)} calls were "
+                "made in order",
+                code="GC025",
+                help="give its parts as model.segments, with the whole model as model.reference",
+            )

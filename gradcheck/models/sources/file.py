@@ -1,0 +1,83 @@
+"""`file`: a saved `.keras` model."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradcheck.models.keyed import KeyedRunError, at
+from gradcheck.models.messages import described
+from gradcheck.models.precision import FLOATING
+from gradcheck.models.sources.built import existing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gradcheck.config.model import FileSource
+
+#: Policies and dtypes are saved by name; all of these are replaced for a float64 twin.
+_POLICIES = FLOATING | {"mixed_float16", "mixed_bfloat16"}
+
+
+def build(source: FileSource, base: Path) -> keras.Model:
+    """The saved model, in the precision of the config unless that is float32: then as it was saved.
+
+    Keras's safe mode, which refuses to unpickle Lambda layers, is on unless `trust` is true.
+
+    Raises:
+        KeyedError: GC001 if there is no such file.
+        KeyedRunError: GC051 if Keras cannot load it.
+    """
+    path = existing(source.file, base, "file")
+    with at("file"):
+        try:
+            if keras.config.dtype_policy().name == "float32":
+                return keras.models.load_model(path, compile=False, safe_mode=not source.trust)
+            return _in_this_precision(path, safe_mode=not source.trust)
+        except Exception as error:
+            help_ = None
+            if "safe_mode" in str(error) or "unsafe" in str(error):
+                help_ = "the file contains code; with `trust: true` it is run as yours"
+            message = f"{source.file} cannot be loaded: {described(error)}"
+            raise KeyedRunError(message, code="GC051", help=help_) from error
+
+
+def _in_this_precision(path: Path, *, safe_mode: bool) -> keras.Model:
+    """The model of `path` rebuilt under the current dtype policy, with its weights."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError("only a .keras file can be rebuilt in another precision")
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    policy, floatx = keras.config.dtype_policy().name, keras.config.floatx()
+    model = keras.saving.deserialize_keras_object(_converted(config, policy, floatx), safe_mode=safe_mode)
+    model.load_weights(path)
+    return model
+
+
+def _converted(config: Any, policy: str, floatx: str) -> Any:
+    """`config` with saved dtypes replaced: under float64 all floating ones, else the policy float32 alone.
+
+    Layers keep what they were given on purpose (a float32 softmax in a mixed model) unless everything must be float64.
+    """
+    if isinstance(config, list):
+        return [_converted(item, policy, floatx) for item in config]
+    if not isinstance(config, dict):
+        return config
+    everything = policy == "float64"
+    replaced = _POLICIES if everything else {"float32"}
+    new = {key: _converted(value, policy, floatx) for key, value in config.items()}
+    inner = new.get("config")
+    if not isinstance(inner, dict):
+        return new
+    kind, module = new.get("class_name"), str(new.get("module"))
+    if kind == "DTypePolicy" and inner.get("name") in replaced:
+        return {**new, "config": {**inner, "name": policy}}
+    if isinstance(inner.get("dtype"), str) and inner["dtype"] in replaced:
+        if kind == "InputLayer" or everything:
+            return {**new, "config": {**inner, "dtype": floatx}}
+        if module.startswith("keras.layers"):  # Keras before 3.2 saved a layer's policy as its bare name
+            return {**new, "config": {**inner, "dtype": policy}}
+    return new

@@ -1,0 +1,98 @@
+"""All that a forward pass or user code can change: weights, state and random seeds, held and put back."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
+
+from gradcheck.models.naming import unique_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StateVariable:
+    """One variable of the state: batch-norm statistics, a layer's seed state, a recurrent state."""
+
+    path: str
+    layer: str
+    name: str
+    variable: Any
+
+
+def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
+    """What a forward pass through `models` changes that is not trained.
+
+    `variables` lacks the states of stateful recurrent layers, and counts frozen weights as not trainable, which are no
+    state.
+    """
+    layers = _all_layers(models)
+    weights = {id(v) for layer in layers for v in layer._trainable_variables}  # noqa: SLF001 - also those frozen since
+    found: dict[int, tuple[str, Any]] = {}
+    for model in models:
+        found.update({id(v): (v.path, v) for v in model.variables if not v.trainable and id(v) not in weights})
+    for layer in layers:
+        for i, v in enumerate(keras.tree.flatten(getattr(layer, "states", None) or [])):
+            found[id(v)] = (f"{layer.path}/state_{i}", v)
+    paths = unique_names(path for path, _ in found.values())
+    return tuple(
+        StateVariable(path=path, layer=path.rpartition("/")[0], name=path.rpartition("/")[2], variable=variable)
+        for path, (_, variable) in zip(paths, found.values(), strict=True)
+    )
+
+
+def _all_layers(models: Sequence[keras.Layer]) -> list[keras.Layer]:
+    """Every layer inside `models`, each once."""
+    layers = {id(layer): layer for model in models for layer in model._flatten_layers()}  # noqa: SLF001
+    return list(layers.values())
+
+
+class State:
+    """A snapshot of weights, state and seeds, taken when it is made.
+
+    Reading a variable shares its buffer, which TensorFlow copies only when the variable is written to: a snapshot
+    costs no memory until something changes.
+    """
+
+    def __init__(self, models: Sequence[keras.Layer], *, seed: int) -> None:
+        """Takes the snapshot of all variables of `models`; `seed` restarts Python's, NumPy's and TensorFlow's own."""
+        self.variables = state_variables(models)
+        self._seed = seed
+        weights = {id(v): v for model in models for v in model.variables}
+        state = {id(s.variable): s.variable for s in self.variables}
+        held = {**weights, **state, id(None): global_seed_generator().state}
+        self._held = tuple((v, tf.identity(v.value)) for v in held.values())
+
+    def restore(self) -> None:
+        """Puts back everything, and restarts the random generators outside Keras's layers."""
+        for variable, value in self._held:
+            variable.assign(value)
+        random.seed(self._seed)
+        np.random.seed(self._seed)  # noqa: NPY002 - user code may draw from the global generator
+        tf.random.set_seed(self._seed)
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Starts from the snapshot and goes back to it, also when the body raises."""
+        self.restore()
+        try:
+            yield
+        finally:
+            self.restore()
+
+    def read(self) -> dict[str, Any]:
+        """The current value of every state variable, by path."""
+        return {s.path: tf.identity(s.variable.value) for s in self.variables}
+
+    def changed(self, variables: Sequence[Any]) -> list[Any]:
+        """Those of `variables` that no longer hold what the snapshot holds, bit for bit."""
+        held = {id(variable): value for variable, value in self._held}
+        return [v for v in variables if np.asarray(v.value).tobytes() != np.asarray(held[id(v)]).tobytes()]

@@ -1,0 +1,92 @@
+"""Sparse gradients: some rows of a tensor, the rest zero, as `tf.IndexedSlices` has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck.errors import RunError
+
+if TYPE_CHECKING:
+    from gradcheck.numerics.elements import Array
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """`values[i]` is added to row `indices[i]` of a tensor of zeros of `shape`.
+
+    Attributes:
+        indices: integers of shape (n,), in any order, possibly repeated.
+        values: shape (n, *shape[1:]).
+        shape: of the dense tensor.
+
+    Raises:
+        RunError: GC055, if the three do not fit together.
+    """
+
+    indices: Array
+    values: Array
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        rows = (len(self.indices), *self.shape[1:])
+        if not self.shape or self.indices.ndim != 1 or self.values.shape != rows:
+            raise RunError(
+                f"a sparse gradient does not fit its tensor. Received: indices of shape {self.indices.shape}, "
+                f"values of shape {self.values.shape}, for a tensor of shape {self.shape}",
+                code="GC055",
+                help="give n row indices and values of shape (n, ...) with the tensor's own other axes",
+            )
+        if self.indices.size and not (self.indices.min() >= 0 and self.indices.max() < self.shape[0]):
+            raise RunError(
+                f"a sparse gradient has rows that its tensor does not. Received: indices from {self.indices.min()} to "
+                f"{self.indices.max()} for a tensor of {self.shape[0]} rows",
+                code="GC055",
+                help="row indices count from 0",
+            )
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    def coalesce(self) -> SparseRows:
+        """The same tensor with sorted unique indices: duplicate rows are summed, in float64, and rounded once."""
+        if np.all(self.indices[1:] > self.indices[:-1]):
+            return self
+        order = np.argsort(self.indices, kind="stable")
+        ordered = self.indices[order]
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.add.reduceat(self.values[order].astype(np.float64), starts).astype(self.dtype)
+        return SparseRows(ordered[starts], values, self.shape)
+
+    def dense(self) -> Array:
+        """The whole tensor."""
+        rows = self.coalesce()
+        tensor = np.zeros(self.shape, self.dtype)
+        tensor[rows.indices] = rows.values
+        return tensor
+
+
+def to_array(tensor: Array | SparseRows) -> Array:
+    """`tensor` as an array; a sparse one is written out, a NumPy scalar becomes an array of shape ()."""
+    return tensor.dense() if isinstance(tensor, SparseRows) else np.asarray(tensor)
+
+
+def align(a: SparseRows, b: SparseRows) -> tuple[Array, Array, Array]:
+    """`(indices, rows of a, rows of b)` over the rows that either has; where one has none it gets zeros."""
+    a, b = a.coalesce(), b.coalesce()
+    if np.array_equal(a.indices, b.indices):
+        return a.indices, a.values, b.values
+    union = np.union1d(a.indices, b.indices)
+    return union, _spread(a, union), _spread(b, union)
+
+
+def _spread(rows: SparseRows, indices: Array) -> Array:
+    """The values of `rows` (coalesced) at `indices`, a sorted superset of its own."""
+    values = np.zeros((len(indices), *rows.shape[1:]), rows.dtype)
+    values[np.searchsorted(indices, rows.indices)] = rows.values
+    return values

@@ -1,0 +1,34 @@
+"""One reporter per format, each loaded only when it is used: rich and jinja2 are no cost to the others."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from gradcheck.reporters.interface import RenderOptions, Reporter, Show
+
+if TYPE_CHECKING:
+    from gradcheck.report import Report
+
+__all__ = ["REPORTERS", "RenderOptions", "Reporter", "Show"]
+
+
+def _reporter(module: str) -> Reporter:
+    """The `render` of a module of this package, which is imported at the first call."""
+
+    def render(report: Report, options: RenderOptions) -> str:
+        return cast("Reporter", import_module(f"{__name__}.{module}").render)(report, options)
+
+    return render
+
+
+#: The formats of `--format`, by name.
+REPORTERS: dict[str, Reporter] = {
+    "table": _reporter("table"),
+    "concise": _reporter("concise"),
+    "json": _reporter("json_report"),
+    "junit": _reporter("junit"),
+    "github": _reporter("github"),
+    "markdown": _reporter("markdown"),
+    "html": _reporter("html"),
+}

@@ -1,0 +1,70 @@
+"""One line for each check and each failing tensor, for grep: `config: word ...`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.reporters import words
+from gradcheck.reporters.selection import config_name, fails, is_control, run_errors
+from gradcheck.reporters.text import inline, number, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.report import CheckReport, Report, RunReport, TensorReport
+    from gradcheck.reporters.interface import RenderOptions
+
+
+def render(report: Report, options: RenderOptions) -> str:
+    """Every line starts with the config, so that lines of several runs can be told apart."""
+    return "\n".join(
+        f"{config_name(run)}: {line}" for run in report.runs for line in _run(run, tensors=options.show != "summary")
+    )
+
+
+def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
+    for error in run_errors(run):
+        place = words.error_place(error)
+        yield words.error_line(error) + (f" at {place}" if place else "")
+    for check in run.checks:
+        yield _check(check, run.coverage.trainable)
+        for tensor in check.tensors if tensors else ():
+            if fails(tensor, check):
+                yield _tensor(check, tensor)
+        for diagnosis in check.diagnoses:
+            yield f"diagnosis {inline(check.method)} {words.diagnosis_heading(diagnosis)}: {inline(diagnosis.fix)}"
+        for warning in check.warnings:
+            yield f"warning {inline(check.method)} {inline(warning)}"
+    for warning in run.warnings:
+        yield f"warning {inline(warning)}"
+    if run.verdict == "vacuous":
+        yield f"vacuous {words.vacuous_advice(run)}"
+
+
+def _check(check: CheckReport, trainable: int) -> str:
+    """`pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08`."""
+    if check.error:
+        return f"{words.error_line(check.error)} ({inline(check.method)})"
+    proven, total = words.weight_counts(check, trainable)
+    word = "pass" if check.as_expected else "FAIL"
+    if check.outcome == "inconclusive" or words.proves_nothing(check):
+        word = "inconclusive" if check.outcome == "inconclusive" else "vacuous"
+    note = ", mismatch as expected" if is_control(check) else ", match not expected" if not check.failures else ""
+    note = "" if check.expect == "match" else note
+    worst = words.worst_tensor(check.tensors)
+    figures = f", worst {inline(worst.path)} {_figures(worst, ' ')}" if worst else ""
+    return f"{word} {inline(check.method)}: {proven}/{total} weights{note}{figures}"
+
+
+def _tensor(check: CheckReport, tensor: TensorReport) -> str:
+    """`FAIL vjp conv_0/kernel mismatch max_abs=1 max_rel=1 worst[0,3]=... (24/24 elements)`."""
+    parts = [f"FAIL {inline(check.method)} {inline(tensor.path)} {tensor.status} {_figures(tensor, '=')}"]
+    if tensor.worst:
+        reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
+        parts.append(f"worst[{','.join(map(str, tensor.worst.index))}] reference={reference} candidate={candidate}")
+    parts.append(f"({tensor.mismatched_elements}/{tensor.elements} elements)")
+    return " ".join(parts) + (f" {inline(tensor.note)}" if tensor.note else "")
+
+
+def _figures(tensor: TensorReport, between: str) -> str:
+    return f"max_abs{between}{number(tensor.max_abs_error)} max_rel{between}{number(tensor.max_rel_error)}"

@@ -1,0 +1,78 @@
+"""GitHub Actions workflow commands: annotations in the run and on the changed files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.reporters import words
+from gradcheck.reporters.selection import config_name, fails, run_errors
+from gradcheck.reporters.text import inline, multiline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.report import CheckReport, ErrorReport, Report, RunReport
+    from gradcheck.reporters.interface import RenderOptions
+
+#: GitHub shows ten annotations a step and cuts long ones, so a check is one annotation with its first failures.
+_MOST_TENSORS = 20
+
+
+def render(report: Report, options: RenderOptions) -> str:
+    """One command a line: errors for failures, warnings for what proves nothing, and a notice to sum up."""
+    commands = [command for run in report.runs for command in _run(run, tensors=options.show != "summary")]
+    return "\n".join([*commands, _command("notice", words.summary_line(report), title="gradcheck")])
+
+
+def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
+    title = f"gradcheck {run.name}"
+    for error in run_errors(run):
+        yield _error(run, error, title)
+    for check in run.checks:
+        check_title = f"{title} {check.method}"
+        if check.error:
+            yield _error(run, check.error, check_title)
+        elif check.outcome == "inconclusive":
+            conclusion = words.conclusion(check, run.coverage.trainable)
+            yield _command("warning", conclusion, file=run.config, title=check_title)
+        elif not check.as_expected:
+            yield _command("error", _failure(check, run, tensors=tensors), file=run.config, title=check_title)
+        for warning in check.warnings:
+            yield _command("warning", warning, file=run.config, title=check_title)
+    for warning in run.warnings:
+        yield _command("warning", warning, file=run.config, title=title)
+    if run.verdict == "vacuous":
+        yield _command("warning", words.vacuous_advice(run), file=run.config, title=title)
+
+
+def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:
+    """What does not match, why, and the figures of the first failing tensors."""
+    text = [words.conclusion(check, run.coverage.trainable)]
+    for diagnosis in check.diagnoses:
+        text += [words.diagnosis_heading(diagnosis), f"fix: {diagnosis.fix}"]
+    failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
+    for tensor in failing[:_MOST_TENSORS]:
+        text.append(f"{inline(tensor.path)} {tensor.status}: {'; '.join(words.failure_lines(tensor))}")
+    if len(failing) > _MOST_TENSORS:
+        text.append(f"and {len(failing) - _MOST_TENSORS} more")
+    return "\n".join(text)
+
+
+def _error(run: RunReport, error: ErrorReport, title: str) -> str:
+    message = "\n".join([f"error[{error.code}]: {error.message}", *([f"help: {error.help}"] if error.help else [])])
+    place = {"line": error.line, "col": error.column} if error.file else {}
+    return _command("error", message, file=error.file or config_name(run), **place, title=title)
+
+
+def _command(kind: str, message: str, **properties: str | int | None) -> str:
+    """`::kind file=...,title=...::message`, with what GitHub would read as syntax written as %XX."""
+    written = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value not in (None, ""))
+    return f"::{kind} {written}::{_data(multiline(message))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(value: str | int | None) -> str:
+    return _data(inline(str(value))).replace(":", "%3A").replace(",", "%2C")

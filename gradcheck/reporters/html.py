@@ -1,0 +1,41 @@
+"""One HTML file that needs nothing else: no script, style, font or picture from anywhere."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.errors import RunError
+from gradcheck.reporters import charts, text, words
+from gradcheck.reporters.selection import config_name, fails, grouped, run_errors, shown
+
+if TYPE_CHECKING:
+    from gradcheck.report import Report
+    from gradcheck.reporters.interface import RenderOptions
+
+
+def render(report: Report, options: RenderOptions) -> str:
+    """The page. Every value is made printable and then escaped by jinja2.
+
+    Raises:
+        RunError: GC058 where jinja2 is not installed.
+    """
+    try:
+        import jinja2  # noqa: PLC0415 - an extra that only this format needs
+    except ImportError as error:
+        message = "the html format needs the package jinja2"
+        raise RunError(message, code="GC058", help="pip install 'gradcheck[html]'") from error
+    environment = jinja2.Environment(
+        autoescape=True, finalize=_safe, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.globals.update(
+        words=words, text=text, charts=charts, config_name=config_name, fails=fails,
+        grouped=grouped, run_errors=run_errors, shown=shown,
+    )  # fmt: skip
+    source = files("gradcheck.reporters").joinpath("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(report=report, options=options).rstrip("\n")
+
+
+def _safe(value: Any) -> Any:
+    """Control characters as their escapes. Markup comes from the template's own macros and is left alone."""
+    return text.multiline(value) if type(value) is str else value

@@ -1,0 +1,101 @@
+"""JUnit XML, for CI systems: a suite for each config, a test case for each check and for each of its tensors."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+from gradcheck.reporters import words
+from gradcheck.reporters.selection import config_name, fails, run_errors, shown
+from gradcheck.reporters.text import inline, multiline
+
+if TYPE_CHECKING:
+    from gradcheck.report import CheckReport, ErrorReport, Report, RunReport, TensorReport
+    from gradcheck.reporters.interface import RenderOptions
+
+_SKIPPED = {
+    "dead": "dead: zero on both sides, proves nothing",
+    "absent": "absent: no gradient on either side, proves nothing",
+    "inconclusive": "inconclusive: the error bar does not decide",
+}
+
+
+def render(report: Report, options: RenderOptions) -> str:
+    """One `testsuites` document. What is expected passes; what proves nothing is skipped, a vacuous run fails."""
+    root = ET.Element("testsuites", name="gradcheck")
+    for run in report.runs:
+        root.append(_suite(run, options))
+    _count(root)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode")
+
+
+def _suite(run: RunReport, options: RenderOptions) -> ET.Element:
+    suite = ET.Element("testsuite", name=config_name(run))
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (("seed", str(run.seed)), ("precision", run.precision), ("execution", run.execution)):
+        ET.SubElement(properties, "property", name=name, value=inline(value))
+    for error in run_errors(run):
+        _result(_case(suite, run, inline(run.name), "run"), "error", error.code, error.message, _error_text(error))
+    for check in run.checks:
+        _check(suite, run, check, options)
+    if run.verdict == "vacuous":
+        advice = words.vacuous_advice(run)
+        _result(_case(suite, run, inline(run.name), "coverage"), "failure", "vacuous", advice, advice)
+    _count(suite)
+    return suite
+
+
+def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: RenderOptions) -> None:
+    """The case of the check itself, then those of its tensors; in a control a tensor that differs passes."""
+    method = inline(check.method)
+    case = _case(suite, run, inline(run.name), method, check.seconds)
+    conclusion = words.conclusion(check, run.coverage.trainable)
+    if check.error:
+        _result(case, "error", check.error.code, check.error.message, _error_text(check.error))
+    elif check.outcome == "inconclusive" or words.proves_nothing(check):
+        ET.SubElement(case, "skipped", message=conclusion)
+    elif not check.as_expected:
+        diagnoses = [f"{words.diagnosis_heading(d)}\n{d.evidence}\n{d.fix}" for d in check.diagnoses]
+        _result(case, "failure", check.outcome, conclusion, "\n\n".join([conclusion, *diagnoses]))
+    for tensor in shown(check, options.show):
+        _tensor(_case(suite, run, f"{inline(run.name)}.{method}", _unique(tensor, check)), tensor, check)
+
+
+def _tensor(case: ET.Element, tensor: TensorReport, check: CheckReport) -> None:
+    if fails(tensor, check):
+        found = words.failure_lines(tensor)
+        _result(case, "failure", tensor.status, "; ".join([tensor.status, *found]), "\n".join(found))
+    elif tensor.status in _SKIPPED:
+        note = f" ({tensor.note})" if tensor.note else ""
+        ET.SubElement(case, "skipped", message=inline(_SKIPPED[tensor.status] + note))
+
+
+def _unique(tensor: TensorReport, check: CheckReport) -> str:
+    """The path, after its kind where the path alone is not unique."""
+    twins = sum(other.path == tensor.path for other in check.tensors)
+    return inline(tensor.path if twins == 1 else f"{tensor.kind} {tensor.path}")
+
+
+def _case(suite: ET.Element, run: RunReport, classname: str, name: str, seconds: float = math.nan) -> ET.Element:
+    time = {} if math.isnan(seconds) else {"time": f"{seconds:.6f}"}
+    return ET.SubElement(suite, "testcase", {"classname": classname, "name": name, "file": inline(run.config), **time})
+
+
+def _result(case: ET.Element, tag: str, kind: str, message: str, text: str) -> None:
+    element = ET.SubElement(case, tag, message=inline(message), type=inline(kind))
+    element.text = multiline(text)
+
+
+def _error_text(error: ErrorReport) -> str:
+    place = words.error_place(error)
+    parts = (error.message, place and f"--> {place}", error.help and f"help: {error.help}")
+    return "\n".join(part for part in parts if part)
+
+
+def _count(element: ET.Element) -> None:
+    """Writes how many cases lie below and what became of them."""
+    element.set("tests", str(len(element.findall(".//testcase"))))
+    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        element.set(attribute, str(len(element.findall(f".//testcase/{tag}"))))

@@ -1,0 +1,149 @@
+"""Markdown, for comments on pull requests and job summaries: failures in sight, every row folded away."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from gradcheck.reporters import words
+from gradcheck.reporters.selection import config_name, fails, grouped, run_errors
+from gradcheck.reporters.text import inline, lines, number, pair, plain_number, plural, shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gradcheck.report import CheckReport, ErrorReport, Report, RunReport, TensorReport
+    from gradcheck.reporters.interface import RenderOptions, Show
+
+
+def render(report: Report, options: RenderOptions) -> str:
+    """A heading, a table of checks, then each run; blocks are parted by empty lines."""
+    blocks = [f"## gradcheck: {prose(words.summary_line(report))}"]
+    if report.runs:
+        blocks.append(_overview(report.runs))
+    for run in report.runs:
+        blocks += _run(run, options.show)
+    return "\n\n".join(blocks)
+
+
+def prose(text: str) -> str:
+    """`text` with no character left that Markdown, HTML or GitHub (mentions, issues) would act on."""
+    escaped = re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", html.escape(inline(text), quote=False))
+    return escaped.replace("@", "@<!-- -->")
+
+
+def code(text: str) -> str:
+    """`text` as a code span that is safe in a table: a fence longer than any inside, pipes escaped."""
+    text = inline(text) or " "
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    space = " " if "`" in (text[0], text[-1]) else ""
+    return f"{fence}{space}{text}{space}{fence}".replace("|", r"\|")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    every = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in every)
+
+
+def _overview(runs: Sequence[RunReport]) -> str:
+    rows = []
+    for run in runs:
+        checks = [(code(check.method), words.outcome(check)[0]) for check in run.checks] or [("", "")]
+        rows += [(code(config_name(run)), f"**{words.verdict(run)[0]}**", *check) for check in checks]
+    return _table(("config", "verdict", "check", "outcome"), rows)
+
+
+def _run(run: RunReport, show: Show) -> Iterator[str]:
+    yield f"### {words.verdict(run)[0]} {prose(run.name)}"
+    yield f"{code(config_name(run))}: {prose(run.precision)}, {prose(run.execution)}, seed {run.seed}{_reference(run)}"
+    for error in run_errors(run):
+        yield _error(error)
+    for check in run.checks:
+        yield from _check(run, check, show)
+    for warning in run.warnings:
+        yield f"**warning:** {prose(warning)}"
+    if run.verdict == "vacuous":
+        yield f"**{prose(words.vacuous_advice(run))}**"
+
+
+def _reference(run: RunReport) -> str:
+    if run.reference is None:
+        return ""
+    loss, norm = plain_number(run.reference.loss), plain_number(run.reference.gradient_norm)
+    return f"; reference {prose(run.reference.method)}: loss {loss}, gradient norm {norm}"
+
+
+def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
+    yield prose(words.conclusion(check, run.coverage.trainable))
+    if check.error:
+        yield _error(check.error)
+    failing = [tensor for tensor in check.tensors if fails(tensor, check)]
+    if failing and show != "summary":
+        yield _failing_table(failing)
+    if check.first_divergence:
+        yield f"First wrong in backward order: {code(check.first_divergence)}"
+    for diagnosis in check.diagnoses:
+        labelled = (("Evidence", diagnosis.evidence), ("Fix", diagnosis.fix))
+        texts = [prose(line) for label, part in labelled if part for line in lines(f"{label}: {part}")]
+        yield "<br>\n".join([f"**{prose(words.diagnosis_heading(diagnosis))}**", *texts])
+    for warning in check.warnings:
+        yield f"**warning:** {prose(warning)}"
+    if check.tensors and show == "all":
+        yield _every_row(run, check)
+
+
+def _failing_table(failing: Sequence[TensorReport]) -> str:
+    header = ("tensor", "status", "max abs", "max rel", "worst", "reference", "candidate", "elements", "note")
+    return _table(header, map(_failing_row, failing))
+
+
+def _failing_row(tensor: TensorReport) -> tuple[str, ...]:
+    worst = tensor.worst
+    reference, candidate = pair(worst.reference, worst.candidate) if worst else ("-", "-")
+    return (
+        code(tensor.path),
+        f"**{tensor.status}**",
+        number(tensor.max_abs_error),
+        number(tensor.max_rel_error),
+        code(str(list(worst.index))) if worst else "-",
+        reference,
+        candidate,
+        f"{tensor.mismatched_elements}/{tensor.elements}",
+        prose(tensor.note or ""),
+    )
+
+
+def _every_row(run: RunReport, check: CheckReport) -> str:
+    header = ("tensor", "group", "kind", "status", "shape", "max abs", "max rel", "noise floor", "needs rtol")
+    rows = (
+        (
+            code(tensor.path),
+            prose(group.title),
+            tensor.kind,
+            tensor.status,
+            code(shape(tensor.shape)),
+            number(tensor.max_abs_error),
+            number(tensor.max_rel_error),
+            number(tensor.noise_floor),
+            number(tensor.required.rtol),
+        )
+        for group in grouped(check.tensors, run.segments)
+        for tensor in group.tensors
+    )
+    summary = f"{html.escape(inline(check.method))}: all {plural(len(check.tensors), 'tensor')}"
+    return f"<details><summary>{summary}</summary>\n\n{_table(header, rows)}\n\n</details>"
+
+
+def _error(error: ErrorReport) -> str:
+    """The message in a code block, whose fence is longer than any inside."""
+    place = words.error_place(error)
+    text = "\n".join(
+        [
+            *lines(f"error[{error.code}]: {error.message}"),
+            *([f"  --> {place}"] if place else []),
+            *(lines(f"help: {error.help}") if error.help else []),
+        ]
+    )
+    fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
+    return f"{fence}text\n{text}\n{fence}"

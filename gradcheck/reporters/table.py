@@ -1,0 +1,149 @@
+"""The report for people at a terminal: headings, one row a tensor, and what it means in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.reporters import words
+from gradcheck.reporters.columns import Layout
+from gradcheck.reporters.page import Page
+from gradcheck.reporters.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
+from gradcheck.reporters.text import inline, named, plain_number, plural, seconds, shorten, size
+
+if TYPE_CHECKING:
+    from gradcheck.report import CheckReport, Diagnosis, ErrorReport, Report, RunReport, SegmentReport
+    from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.reporters.words import Tone
+
+_STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "warn": "yellow", "neutral": "cyan"}
+_SEGMENTS_IN_BRIEF = 8
+
+
+def render(report: Report, options: RenderOptions) -> str:
+    """Every run, and a small table of verdicts where there are several."""
+    page = Page(options.width, color=options.color)
+    for run in report.runs:
+        _run(page, run, options)
+        page.line()
+    if options.verbose:
+        _environment(page, report)
+    if len(report.runs) != 1:
+        _summary(page, report)
+    return page.text()
+
+
+def _run(page: Page, run: RunReport, options: RenderOptions) -> None:
+    word, tone = words.verdict(run)
+    file = f" ({inline(run.config)})" if run.config else ""
+    page.paragraph((word, _STYLES[tone] + " reverse"), " ", (inline(run.name), "bold"), file)
+    page.line(f"{inline(run.precision)}, {inline(run.execution)}, seed {run.seed}", indent=2)
+    for error in run_errors(run):
+        _error(page, error, indent=2)
+    if options.show != "summary":
+        _segments(page, run.segments, options)
+    if run.reference:
+        page.paragraph(
+            f"reference: {inline(run.reference.method)}, loss {plain_number(run.reference.loss)}, "
+            f"gradient norm {plain_number(run.reference.gradient_norm)}, {seconds(run.reference.seconds)}",
+            indent=2,
+        )
+    for check in run.checks:
+        page.line()
+        _check(page, check, run, options)
+    _warnings(page, run.warnings)
+    if run.verdict == "vacuous":
+        page.paragraph((words.vacuous_advice(run), "bold yellow"), indent=2)
+
+
+def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOptions) -> None:
+    """One line a segment; at a terminal only the first ones of many."""
+    if not segments:
+        return
+    in_brief = options.width is not None and not options.verbose and len(segments) > _SEGMENTS_IN_BRIEF
+    page.line(plural(len(segments), "segment"), indent=2)
+    for segment in segments[:_SEGMENTS_IN_BRIEF] if in_brief else segments:
+        layers = layers_in_brief(segment) if page.width else named(segment.layers, most=len(segment.layers))
+        parameters = plural(segment.parameters, "parameter")
+        page.heading(f"{segment.index}: {inline(segment.name)} ({parameters}): {layers}", indent=4)
+    if in_brief:
+        page.line(f"and {len(segments) - _SEGMENTS_IN_BRIEF} more (-v lists them)", indent=4)
+
+
+def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOptions) -> None:
+    word, tone = words.outcome(check)
+    peak = "" if check.peak_bytes is None else f", peak {size(check.peak_bytes)}"
+    page.paragraph(
+        (inline(check.method), "bold"),
+        f" (expect {check.expect}): ",
+        (word, _STYLES[tone]),
+        f", {seconds(check.seconds)}{peak}",
+        indent=2,
+    )
+    _rows(page, check, run, options)
+    if check.error:
+        _error(page, check.error, indent=4)
+    if check.first_divergence:
+        page.paragraph(f"first wrong in backward order: {inline(check.first_divergence)}", indent=4)
+    for diagnosis in check.diagnoses:
+        _diagnosis(page, diagnosis, tone)
+    _warnings(page, check.warnings)
+    page.paragraph((words.conclusion(check, run.coverage.trainable), _STYLES[tone]), indent=2)
+
+
+def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions) -> None:
+    """The header, then each group under its subheading, a failing row with what is wrong below it."""
+    tensors = shown(check, options.show)
+    hidden = len(check.tensors) - len(tensors)
+    if tensors:
+        layout = Layout.of(tensors, page.width and page.width - 6)
+        page.line((layout.header, "dim"), indent=6)
+        for group in grouped(tensors, run.segments):
+            page.heading(group.title, "bold", indent=4)
+            for tensor in group.tensors:
+                before, status, after = layout.row(tensor)
+                page.line(before, (status, _STYLES[words.status_tone(tensor, check)]), after, indent=6)
+                for line in words.failure_lines(tensor) if fails(tensor, check) else ():
+                    page.paragraph(line, indent=8)
+    if hidden and options.show == "failed":
+        page.line(f"{plural(hidden, 'row')} not shown (--show all)", indent=4)
+
+
+def _diagnosis(page: Page, diagnosis: Diagnosis, tone: Tone) -> None:
+    page.paragraph((words.diagnosis_heading(diagnosis), _STYLES[tone]), indent=4)
+    for label, text in (("evidence", diagnosis.evidence), ("fix", diagnosis.fix)):
+        if text:
+            page.block(label, text, indent=6)
+
+
+def _error(page: Page, error: ErrorReport, *, indent: int) -> None:
+    page.block((f"error[{error.code}]", "bold red"), error.message, indent=indent)
+    place = words.error_place(error)
+    if place:
+        page.paragraph(f"--> {place}", indent=indent + 2)
+    if error.help:
+        page.block("help", error.help, indent=indent + 2)
+
+
+def _warnings(page: Page, warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        page.block(("warning", "yellow"), warning, indent=4)
+
+
+def _environment(page: Page, report: Report) -> None:
+    environment = report.environment
+    known = (("Python", environment.python), ("TensorFlow", environment.tensorflow), ("Keras", environment.keras))
+    more = (("NumPy", environment.numpy), ("on", environment.device))
+    versions = [f"{name} {inline(version)}" for name, version in known + more if version]
+    page.paragraph(", ".join([f"{inline(report.tool.name)} {inline(report.tool.version)}", *versions]))
+
+
+def _summary(page: Page, report: Report) -> None:
+    """One line a run: its verdict, its config, its checks."""
+    names = [config_name(run) for run in report.runs]
+    if page.width is not None:
+        names = [shorten(name, page.width // 2) for name in names]
+    for name, run in zip(names, report.runs, strict=True):
+        word, tone = words.verdict(run)
+        checks = ", ".join(f"{inline(check.method)}: {words.outcome(check)[0]}" for check in run.checks)
+        page.paragraph((f"{word:<7}", _STYLES[tone]), f"  {name:<{max(map(len, names))}}  {checks}", hanging=9)
+    page.line(words.summary_line(report))

@@ -1,0 +1,242 @@
+"""What a result means, in words: the sentences that every format shares. Plain text, safe on one line."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+from gradcheck.report import FAILING, PROVEN
+from gradcheck.reporters.selection import is_control
+from gradcheck.reporters.text import inline, named, number, pair, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gradcheck.report import CheckReport, Diagnosis, ErrorReport, Kind, Report, RunReport, TensorReport
+
+Tone = Literal["good", "bad", "warn", "neutral"]
+
+_KINDS: dict[Kind, tuple[str, str]] = {
+    "weight": ("trainable variable", "trainable variables"),
+    "boundary": ("boundary", "boundaries"),
+    "input": ("input", "inputs"),
+    "output": ("output", "outputs"),
+    "loss": ("loss", "losses"),
+    "state": ("state", "states"),
+    "optimizer": ("optimizer variable", "optimizer variables"),
+}
+_VERDICTS: dict[str, tuple[str, Tone]] = {
+    "pass": ("PASS", "good"),
+    "fail": ("FAIL", "bad"),
+    "error": ("ERROR", "bad"),
+    "vacuous": ("VACUOUS", "warn"),
+}
+_UNPROVEN = {
+    "dead": "dead (zero on both sides)",
+    "absent": "absent (no gradient on either side)",
+    "inconclusive": "inconclusive (the error bar does not decide)",
+}
+
+
+def verdict(run: RunReport) -> tuple[str, Tone]:
+    """The verdict of a run as a word, and its tone."""
+    return _VERDICTS[run.verdict]
+
+
+def outcome(check: CheckReport) -> tuple[str, Tone]:
+    """The outcome of a check as words that also say whether it was expected, and its tone."""
+    if check.outcome == "error":
+        return "ERROR", "bad"
+    if check.outcome == "inconclusive":
+        return "inconclusive", "warn"
+    if check.expect == "mismatch":
+        return ("mismatch, as expected", "neutral") if is_control(check) else ("MATCH, a mismatch was expected", "bad")
+    if proves_nothing(check):
+        return "nothing proven", "warn"
+    return ("match", "good") if check.outcome == "match" else ("MISMATCH", "bad")
+
+
+def proves_nothing(check: CheckReport) -> bool:
+    """Whether nothing differs, but no gradient is proven equal either: outputs, loss and state are no proof."""
+    gradients = check.of_kind("weight", "input", "boundary")
+    return check.outcome == "match" and not any(tensor.status in PROVEN for tensor in gradients)
+
+
+def status_tone(tensor: TensorReport, check: CheckReport) -> Tone:
+    """The tone of one row; what differs in a control is no alarm."""
+    if tensor.failed:
+        return "neutral" if is_control(check) else "bad"
+    return "good" if tensor.status in PROVEN else "warn"
+
+
+def conclusion(check: CheckReport, trainable: int) -> str:
+    """One or two sentences: what this check has proven, or which tensors do not match.
+
+    `trainable` is the number of trainable variables of the model: those without a row count as not proven.
+    """
+    method = inline(check.method)
+    if check.outcome == "error":
+        return f"{method}: {error_line(check.error)}" if check.error else f"{method}: error"
+    failing = check.failures
+    if is_control(check):
+        differ = f"{_shares(check, failing, trainable)} differ{_worst(failing)}"
+        return f"{method}: does not match, as expected (a control): {differ}."
+    if check.outcome == "mismatch":
+        return f"{method}: {_failure(check, trainable)} {_counts(check)}."
+    if check.outcome == "inconclusive":
+        open_ = tuple(t for t in check.tensors if t.status == "inconclusive")
+        return f"{method}: inconclusive: {_shares(check, open_, trainable)} undecided. {_counts(check)}."
+    prefix = "MATCHES, but the config expects a mismatch: " if check.expect == "mismatch" else ""
+    return f"{method}: {prefix}{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
+
+
+def vacuous_advice(run: RunReport) -> str:
+    """Why a run proved nothing, and what to change."""
+    coverage = run.coverage
+    if coverage.trainable == 0:
+        why = "the model has no trainable variable. Set trainable=True on the layers to check (gradcheck explain GC702)"
+    elif run.checks and all(check.outcome == "inconclusive" for check in run.checks):
+        why = "every check is inconclusive. Set `precision: float64`, or smoother activations (gradcheck explain GC801)"
+    elif coverage.dead + coverage.absent >= coverage.trainable:
+        why = (
+            "every gradient is zero or absent on both sides. Leave `loss` out (the default random_cotangent "
+            "gives no zero gradients), or change `data` or `weights` (gradcheck explain GC701)"
+        )
+    else:
+        why = "no gradient was compared. Name other `methods`, or another `split` (gradcheck explain GC702)"
+    return f"Nothing was proven: {why}."
+
+
+def failure_lines(tensor: TensorReport) -> list[str]:
+    """What a failing row has to add: where, how much, and which tolerance would do."""
+    found = []
+    if tensor.mismatched_elements:
+        found.append(f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ")
+    if tensor.worst:
+        reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
+        found.append(f"worst at {list(tensor.worst.index)}: reference {reference}, candidate {candidate}")
+    written = ["; ".join(found)] if found else []
+    return [*written, *_required(tensor), *([f"note: {inline(tensor.note)}"] if tensor.note else [])]
+
+
+def diagnosis_heading(diagnosis: Diagnosis) -> str:
+    """`GC101 cotangent missing, at segment 0, layer conv_0 (exact)`."""
+    segment = "" if diagnosis.segment is None else f", at segment {diagnosis.segment}"
+    layer = "" if diagnosis.layer is None else f", layer {inline(diagnosis.layer)}"
+    return f"{diagnosis.code} {inline(diagnosis.title)}{segment}{layer} ({diagnosis.confidence})"
+
+
+def error_line(error: ErrorReport) -> str:
+    """`error[CODE]: message` on one line."""
+    return f"error[{error.code}]: {inline(error.message)}"
+
+
+def error_place(error: ErrorReport) -> str | None:
+    """`file:line:column` as far as it is known."""
+    parts = [error.file, error.line, error.column]
+    known = parts[: parts.index(None)] if None in parts else parts
+    return inline(":".join(map(str, known))) or None
+
+
+def summary_line(report: Report) -> str:
+    """`3 configs: 1 passed, 1 failed, 1 error`, without what did not occur."""
+    summary = report.summary
+    counts = (
+        (summary.passed, f"{summary.passed} passed"),
+        (summary.failed, f"{summary.failed} failed"),
+        (summary.errors, plural(summary.errors, "error")),
+        (summary.vacuous, f"{summary.vacuous} vacuous (nothing proven)"),
+    )
+    found = ", ".join(words for count, words in counts if count)
+    return f"{plural(summary.runs, 'config')}: {found or 'nothing run'}"
+
+
+def worst_tensor(tensors: Iterable[TensorReport]) -> TensorReport | None:
+    """The tensor with the largest relative error; None where no tensor has a figure."""
+    figures = [tensor for tensor in tensors if not math.isnan(tensor.max_rel_error)]
+    return max(figures, key=lambda t: t.max_rel_error, default=None)
+
+
+def weight_counts(check: CheckReport, trainable: int) -> tuple[int, int]:
+    """How many trainable variables are proven equal, and how many there are."""
+    weights = check.of_kind("weight")
+    unproven = {t.path for t in weights if t.status not in PROVEN}
+    proven = {t.path for t in weights} - unproven  # in training a path has a row for each step
+    return len(proven), max(trainable, len(proven | unproven))
+
+
+def _shares(check: CheckReport, chosen: tuple[TensorReport, ...], trainable: int) -> str:
+    """`1 of 6 trainable variables, 1 of 2 boundaries`: how many of each kind are among `chosen`."""
+    shares = []
+    for kind, (one, many) in _KINDS.items():
+        count = len({t.path for t in chosen if t.kind == kind})
+        total = weight_counts(check, trainable)[1] if kind == "weight" else len({t.path for t in check.of_kind(kind)})
+        if count:
+            shares.append(f"{count} of {plural(total, one, many)}")
+    return ", ".join(shares) or "no single tensor"
+
+
+def _failure(check: CheckReport, trainable: int) -> str:
+    failing = check.failures
+    if not failing:
+        return f"does NOT match (loss off by {number(check.loss_abs_error)})."
+    paths = list(dict.fromkeys(t.path for t in failing))
+    verb = "does" if len(paths) == 1 else "do"
+    sentence = f"{_shares(check, failing, trainable)} {verb} NOT match: {named(paths)}."
+    proven, total = weight_counts(check, trainable)
+    return f"{sentence} All {total} of {total} trainable variables do." if proven == total > 0 else sentence
+
+
+def _proof(check: CheckReport, trainable: int) -> str:
+    """Such as `all 6 of 6 trainable variables, 2 boundaries match the reference (worst: ...).`."""
+    proven, total = weight_counts(check, trainable)
+    if proves_nothing(check):
+        return f"nothing was proven: none of {plural(total, *_KINDS['weight'])} has a gradient to compare."
+    all_of = "all " if proven == total > 0 else ""
+    parts = [f"{all_of}{proven} of {plural(total, *_KINDS['weight'])}"] if total else []
+    for kind, words in list(_KINDS.items())[1:]:
+        equal = {t.path for t in check.of_kind(kind) if t.status in PROVEN}
+        if equal:
+            parts.append(plural(len(equal), *words))
+    subject = ", ".join(parts) or "no tensor"
+    return f"{subject} match the reference{_worst(t for t in check.tensors if t.status in PROVEN)}."
+
+
+def _worst(tensors: Iterable[TensorReport]) -> str:
+    worst = worst_tensor(tensors)
+    if worst is None:
+        return ""
+    if worst.max_rel_error == 0:
+        return " bit for bit"
+    return f" (worst: {inline(worst.path)}, max rel {number(worst.max_rel_error)})"
+
+
+def _counts(check: CheckReport) -> str:
+    """`8 exact, 3 close, 0 dead, 0 absent`, and the other statuses where they occur."""
+    counts = Counter(t.status for t in check.tensors)
+    always = {"exact", "close", "dead", "absent"}
+    order = ("exact", "close", "dead", "absent", "inconclusive", *sorted(FAILING))
+    return ", ".join(f"{counts[s]} {s}" for s in order if s in always or counts[s])  # type: ignore[index]
+
+
+def _unproven(check: CheckReport) -> str:
+    """Names what proves nothing, so that a pass does not hide it."""
+    sentences = []
+    for status, words in _UNPROVEN.items():
+        paths = [t.path for t in check.tensors if t.status == status]
+        if paths:
+            sentences.append(f" Proves nothing, {words}: {named(paths)}.")
+    return "".join(sentences)
+
+
+def _required(tensor: TensorReport) -> list[str]:
+    given = f"given rtol {number(tensor.rtol)}, atol {number(tensor.atol)}"
+    needed = [
+        f"{name} {number(value)}"
+        for name, value in (("rtol", tensor.required.rtol), ("atol", tensor.required.atol))
+        if math.isfinite(value)
+    ]
+    if tensor.status == "missing":
+        return []
+    return [f"needs {' or '.join(needed)}; {given}" if needed else f"no tolerance would pass; {given}"]

@@ -1,0 +1,285 @@
+"""One config -> one run report: the reference once, then each method beside it, then the verdict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.errors import ConfigError, ExitCode, GradcheckError, most_serious
+from gradcheck.gradients import METHODS
+from gradcheck.gradients.compare import compare_all, first_divergence
+from gradcheck.gradients.named import as_array
+from gradcheck.gradients.reference import Reference
+from gradcheck.models.prepare import prepare, session
+from gradcheck.models.precision import compute_dtype
+from gradcheck.numerics import NOISE_FACTOR, ToleranceOverride, TolerancePolicy, compare, euclidean_norm
+from gradcheck.report import (
+    FAILING,
+    PROVEN,
+    CheckReport,
+    Coverage,
+    ErrorReport,
+    ReferenceReport,
+    RunReport,
+    SegmentReport,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from gradcheck.config import LoadedConfig
+    from gradcheck.config.methods import MethodConfig
+    from gradcheck.config.schema import Config, ToleranceConfig
+    from gradcheck.gradients.interface import Gradients
+    from gradcheck.models.problem import Problem
+    from gradcheck.report import Outcome, TensorReport, Verdict
+
+#: Above this share of the tensors' size, the noise floor hides faults that a reader would expect to be seen.
+NOISY = 0.01
+
+#: What counts as proof of a gradient.
+GRADIENT_KINDS = ("weight", "input", "boundary")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run does beside the config: stop at the first failing check, run the reference twice."""
+
+    fail_fast: bool = False
+    verify_reference: bool = False
+
+
+def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str], None]) -> RunReport:
+    """Runs one config in a session of its own; `stage` is told what is being worked on.
+
+    Raises:
+        GradcheckError: if the model, the data or the reference cannot be had. What goes wrong in a method is part of
+            the report.
+    """
+    with session(loaded.config):
+        stage("building")
+        try:
+            problem = prepare(loaded.config, loaded.base)
+        except ConfigError as error:
+            raise located(error, loaded) from error
+        stage("reference")
+        reference = Reference(problem)
+        checks = tuple(_checks(loaded, problem, reference, options, stage))
+        return _report(loaded, problem, reference, checks, _warnings(loaded.config, problem, reference, checks, options))
+
+
+def located(error: ConfigError, loaded: LoadedConfig) -> ConfigError:
+    """`error` with the place in the config that caused it, where it says which keys did."""
+    keys = getattr(error, "keys", None)
+    if error.location is None and keys:
+        error.location = loaded.locate(*keys)
+    return error
+
+
+def _checks(
+    loaded: LoadedConfig,
+    problem: Problem,
+    reference: Reference,
+    options: RunOptions,
+    stage: Callable[[str], None],
+) -> Iterator[CheckReport]:
+    """One report a method, up to the first that is not as expected where that is enough."""
+    for index, method in enumerate(loaded.config.methods):
+        stage(method.label)
+        try:
+            check = _check(loaded.config, method, problem, reference)
+        except GradcheckError as error:
+            if isinstance(error, ConfigError) and error.location is None:
+                error.location = loaded.locate("methods", index)
+            check = _failed(method, error)
+        yield check
+        if options.fail_fast and not check.as_expected:
+            return
+
+
+def _check(config: Config, method: MethodConfig, problem: Problem, reference: Reference) -> CheckReport:
+    """One method beside the reference."""
+    if method.method not in METHODS:
+        raise ConfigError(
+            f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
+        )
+    gradients = METHODS[method.method](problem, method.options)
+    noise = config.tolerance.noise == "auto"
+    tensors = compare_all(problem, reference, gradients, tolerance_policy(config.tolerance), noise=noise)
+    outcome = _outcome(tensors)
+    return CheckReport(
+        method=method.label,
+        expect=method.expect,
+        outcome=outcome,
+        as_expected=outcome in (method.expect, "inconclusive"),
+        loss=math.nan if gradients.loss is None else float(gradients.loss),
+        loss_abs_error=next((t.max_abs_error for t in tensors if t.kind == "loss"), math.nan),
+        max_abs_error=_largest(t.max_abs_error for t in tensors if t.kind in GRADIENT_KINDS),
+        max_rel_error=_largest(t.max_rel_error for t in tensors if t.kind in GRADIENT_KINDS),
+        seconds=gradients.seconds,
+        first_divergence=first_divergence(tensors),
+        tensors=tensors,
+        warnings=gradients.warnings,
+    )
+
+
+def _failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
+    """The check of a method that could not be carried out."""
+    return CheckReport(
+        method=method.label,
+        expect=method.expect,
+        outcome="error",
+        as_expected=False,
+        loss=math.nan,
+        loss_abs_error=math.nan,
+        max_abs_error=math.nan,
+        max_rel_error=math.nan,
+        seconds=math.nan,
+        error=ErrorReport.of(error)[0],
+    )
+
+
+def _outcome(tensors: Sequence[TensorReport]) -> Outcome:
+    if any(tensor.failed for tensor in tensors):
+        return "mismatch"
+    undecided = any(tensor.status == "inconclusive" for tensor in tensors)
+    return "inconclusive" if undecided and not _proves(tensors) else "match"
+
+
+def _proves(tensors: Sequence[TensorReport]) -> bool:
+    """Whether some gradient was shown equal that is neither dead nor absent."""
+    return any(tensor.kind in GRADIENT_KINDS and tensor.status in PROVEN for tensor in tensors)
+
+
+def _largest(values: Any) -> float:
+    """The largest of the finite `values`; NaN for none."""
+    return max((value for value in values if math.isfinite(value)), default=math.nan)
+
+
+def tolerance_policy(config: ToleranceConfig) -> TolerancePolicy:
+    """The config's tolerances as the comparison takes them."""
+    overrides = tuple(
+        ToleranceOverride(pattern, rtol=override.rtol, atol=override.atol)
+        for pattern, override in config.overrides.items()
+    )
+    return TolerancePolicy(rtol=config.rtol, atol=None if config.atol == "auto" else config.atol, overrides=overrides)
+
+
+def _report(
+    loaded: LoadedConfig,
+    problem: Problem,
+    reference: Reference,
+    checks: tuple[CheckReport, ...],
+    warnings: tuple[str, ...],
+) -> RunReport:
+    verdict, exit_code = judge(checks, trainable=len(problem.weights))
+    return RunReport(
+        name=loaded.name,
+        config=str(loaded.path),
+        seed=problem.seed,
+        precision=problem.precision,
+        execution=problem.execution,
+        verdict=verdict,
+        error=next((check.error for check in checks if check.error), None),
+        errors=tuple(check.error for check in checks if check.error),
+        exit_code=exit_code,
+        segments=segment_reports(problem),
+        reference=_reference_report(problem, reference),
+        coverage=_coverage(problem, checks),
+        checks=checks,
+        warnings=warnings,
+    )
+
+
+def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, ExitCode]:
+    """The verdict over all checks of a run, and the exit code that says the same.
+
+    A control that mismatches as expected is proof too: the check has been seen to fail.
+    """
+    codes = [ExitCode(check.error.exit_code) if check.error else ExitCode.MISMATCH for check in checks if not check.as_expected]
+    if codes:
+        worst = most_serious(codes)
+        return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
+    controls = any(check.expect == "mismatch" and check.outcome == "mismatch" for check in checks)
+    if trainable and (controls or any(_proves(check.tensors) for check in checks)):
+        return "pass", ExitCode.OK
+    return "vacuous", ExitCode.VACUOUS
+
+
+def segment_reports(problem: Problem) -> tuple[SegmentReport, ...]:
+    """The segments as reports show them."""
+    return tuple(
+        SegmentReport(
+            index=segment.plan.index,
+            name=segment.plan.name,
+            layers=tuple(problem.graph.calls[call].name for call in segment.plan.calls),
+            parameters=sum(math.prod(v.shape) for v in segment.weights),
+            inputs=tuple(segment.input_names),
+            outputs=tuple(segment.output_names),
+        )
+        for segment in problem.segments
+    )
+
+
+def _reference_report(problem: Problem, reference: Reference) -> ReferenceReport:
+    gradients = [as_array(reference.tensors[weight.key]) for weight in problem.weights]
+    return ReferenceReport(
+        method="tape",
+        loss=float(reference.gradients.loss),
+        seconds=reference.gradients.seconds,
+        gradient_norm=euclidean_norm(gradients),
+    )
+
+
+def _coverage(problem: Problem, checks: Sequence[CheckReport]) -> Coverage:
+    """Counts each weight once, by what the first check that supplies it found."""
+    found: dict[str, TensorReport] = {}
+    for check in checks:
+        for tensor in check.of_kind("weight"):
+            found.setdefault(tensor.path, tensor)
+    statuses = [tensor.status for tensor in found.values()]
+    return Coverage(
+        trainable=len(problem.weights),
+        compared=len(statuses) - statuses.count("absent"),
+        absent=statuses.count("absent"),
+        dead=statuses.count("dead"),
+    )
+
+
+def _warnings(
+    config: Config, problem: Problem, reference: Reference, checks: Sequence[CheckReport], options: RunOptions
+) -> tuple[str, ...]:
+    """What a reader should know of the run as a whole."""
+    paths = [tensor.path for check in checks for tensor in check.tensors]
+    policy = tolerance_policy(config.tolerance)
+    unmatched = policy.unmatched(paths) if paths else ()
+    return (
+        *(problem.plan.warnings if problem.plan else ()),
+        *(f"tolerance.overrides: {pattern!r} matches no tensor" for pattern in unmatched),
+        *_noise_warning(reference),
+        *(_repeat_warning(problem, reference, policy) if options.verify_reference else ()),
+    )
+
+
+def _noise_warning(reference: Reference) -> Iterator[str]:
+    """How small a fault would still be seen, where rounding hides more than a reader would expect."""
+    share = reference.noise_share
+    if share is not None and share > NOISY:
+        yield (
+            f"rounding alone moves half of the weight gradients by {share:.1%} of their size or more: "
+            f"a fault that changes them by less than {NOISE_FACTOR * share:.1%} would not be seen"
+        )
+
+
+def _repeat_warning(problem: Problem, reference: Reference, policy: TolerancePolicy) -> Iterator[str]:
+    """Names what a second run of the reference gives differently."""
+    compute = compute_dtype(problem.precision)
+    moved = []
+    for key, tensor in reference.repeated().items():
+        first, second = as_array(reference.tensors[key]), as_array(tensor)
+        if first is not None and second is not None:
+            found = compare(first, second, policy.for_tensor(key.path, first.dtype.name, compute), gradient=False)
+            moved += [key.path] if found.status in FAILING else []
+    if moved:
+        yield f"GC704: the reference does not repeat itself: a second run differs in {', '.join(moved[:5])}"
