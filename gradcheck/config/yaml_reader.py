@@ -1,13 +1,13 @@
 """YAML text to a tree of nodes that know their positions, bounded before anything is built from it.
 
-PyYAML's rules (YAML 1.1) with these differences: `1e-5` is a number; times such as `1:30` and dates are texts; a key that
-is given twice is an error; only plain data has tags.
+PyYAML's rules (YAML 1.1) with these differences: `1e-5` is a number; times such as `1:30` and dates are texts; a key
+that is given twice is an error; only plain data has tags.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -43,11 +43,6 @@ class Loader(yaml.SafeLoader):
         duplicates: keys that are given twice in one mapping, each with the node of the first.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def __init__(self, text: str, name: str) -> None:
         super().__init__(text)
         self.name = name  # every mark carries it
@@ -56,8 +51,13 @@ class Loader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """One node, within bounds. Raises MarkedYAMLError otherwise, and for keys and tags that a config cannot have."""
-        event = self.peek_event()
+        """One node, within bounds.
+
+        Raises:
+            TooLargeError: beyond the bounds.
+            MarkedYAMLError: for keys and tags that a config cannot have.
+        """
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # types-PyYAML leaves the parser untyped
         if self._depth > MAX_DEPTH:
             raise TooLargeError(None, None, f"nested more than {MAX_DEPTH} deep", event.start_mark)
         self._depth += 1
@@ -75,7 +75,7 @@ class Loader(yaml.SafeLoader):
 
     def _check(self, node: yaml.Node) -> None:
         """Refuses tags and keys that a config cannot have; notes duplicate keys."""
-        plain = {yaml.MappingNode: {_TAG + "map"}, yaml.SequenceNode: {_TAG + "seq"}}.get(type(node), _SCALARS)
+        plain = {"mapping": {_TAG + "map"}, "sequence": {_TAG + "seq"}}.get(node.id, _SCALARS)
         if node.tag not in plain:
             raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag} is not supported", node.start_mark)
         if isinstance(node, yaml.MappingNode):
@@ -116,6 +116,10 @@ class Loader(yaml.SafeLoader):
         return self.scalar(node)
 
 
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 Loader.add_implicit_resolver(_TAG + "int", _INT, list("-+0123456789"))
 Loader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+0123456789."))
 

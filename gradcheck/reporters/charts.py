@@ -84,7 +84,7 @@ def strip(check: CheckReport) -> Strip:
     """One bar for each tensor, in report order, ten units wide."""
     figures = [e for t in check.tensors for e in (t.max_rel_error, t.rtol) if math.isfinite(e) and e > 0]
     low = math.floor(math.log10(min(figures, default=1e-8)))
-    high = max(low + 1, math.ceil(math.log10(max(figures, default=1.0))))
+    high = max(0, low + 1, math.ceil(math.log10(max(figures, default=1.0))))
 
     def height(value: float) -> float:
         inside = min(max(math.log10(value), low), high) if value > 0 else low
@@ -176,9 +176,9 @@ def _arrow(start: int, end: int, top: int, tensors: list[TensorReport], check: C
 
 def _worst_status(tensors: Iterable[TensorReport], check: CheckReport) -> tuple[str, Tone]:
     """The status and tone that stand for several tensors."""
-    severity: tuple[Tone, ...] = ("bad", "neutral", "warn", "good")
+    severity: tuple[Tone, ...] = ("bad", "neutral", "warn", "good", "unknown")
     ranked = sorted(((status_tone(t, check), t) for t in tensors), key=lambda pair: severity.index(pair[0]))
     if not ranked:
-        return "", "neutral"
+        return "", "unknown"
     tone, tensor = ranked[0]
     return ("close" if tone == "good" and any(t.status == "close" for _, t in ranked) else tensor.status), tone

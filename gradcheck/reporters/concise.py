@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
 from gradcheck.reporters.selection import config_name, fails, is_control, run_errors
-from gradcheck.reporters.text import inline, number, pair
+from gradcheck.reporters.text import index, inline, number, pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def _tensor(check: CheckReport, tensor: TensorReport) -> str:
     parts = [f"FAIL {inline(check.method)} {inline(tensor.path)} {tensor.status} {_figures(tensor, '=')}"]
     if tensor.worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
-        parts.append(f"worst[{','.join(map(str, tensor.worst.index))}] reference={reference} candidate={candidate}")
+        parts.append(f"worst{index(tensor.worst.index)} reference={reference} candidate={candidate}")
     parts.append(f"({tensor.mismatched_elements}/{tensor.elements} elements)")
     return " ".join(parts) + (f" {inline(tensor.note)}" if tensor.note else "")
 

@@ -10,7 +10,7 @@ from gradcheck.reporters import charts, text, words
 from gradcheck.reporters.selection import config_name, fails, grouped, run_errors, shown
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.report import CheckReport, Report
     from gradcheck.reporters.interface import RenderOptions
 
 
@@ -30,10 +30,14 @@ def render(report: Report, options: RenderOptions) -> str:
     )
     environment.globals.update(
         words=words, text=text, charts=charts, config_name=config_name, fails=fails,
-        grouped=grouped, run_errors=run_errors, shown=shown,
+        grouped=grouped, has_floor=_has_floor, run_errors=run_errors, shown=shown,
     )  # fmt: skip
     source = files("gradcheck.reporters").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(report=report, options=options).rstrip("\n")
+
+
+def _has_floor(check: CheckReport) -> bool:
+    return any(tensor.noise_floor is not None for tensor in check.tensors)
 
 
 def _safe(value: Any) -> Any:

@@ -37,7 +37,13 @@ def _suite(run: RunReport, options: RenderOptions) -> ET.Element:
     for name, value in (("seed", str(run.seed)), ("precision", run.precision), ("execution", run.execution)):
         ET.SubElement(properties, "property", name=name, value=inline(value))
     for error in run_errors(run):
-        _result(_case(suite, run, inline(run.name), "run"), "error", error.code, error.message, _error_text(error))
+        _result(
+            _case(suite, run, inline(run.name), "run"),
+            "error",
+            error.code,
+            error.message,
+            "\n".join(words.error_lines(error)),
+        )
     for check in run.checks:
         _check(suite, run, check, options)
     if run.verdict == "vacuous":
@@ -53,7 +59,7 @@ def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: Rende
     case = _case(suite, run, inline(run.name), method, check.seconds)
     conclusion = words.conclusion(check, run.coverage.trainable)
     if check.error:
-        _result(case, "error", check.error.code, check.error.message, _error_text(check.error))
+        _error(case, check.error)
     elif check.outcome == "inconclusive" or words.proves_nothing(check):
         ET.SubElement(case, "skipped", message=conclusion)
     elif not check.as_expected:
@@ -88,10 +94,8 @@ def _result(case: ET.Element, tag: str, kind: str, message: str, text: str) -> N
     element.text = multiline(text)
 
 
-def _error_text(error: ErrorReport) -> str:
-    place = words.error_place(error)
-    parts = (error.message, place and f"--> {place}", error.help and f"help: {error.help}")
-    return "\n".join(part for part in parts if part)
+def _error(case: ET.Element, error: ErrorReport) -> None:
+    _result(case, "error", error.code, error.message, "\n".join(words.error_lines(error)))
 
 
 def _count(element: ET.Element) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
 from gradcheck.reporters.selection import config_name, fails, grouped, run_errors
-from gradcheck.reporters.text import inline, lines, number, pair, plain_number, plural, shape
+from gradcheck.reporters.text import index, inline, lines, number, pair, plain_number, plural, shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -106,7 +106,7 @@ def _failing_row(tensor: TensorReport) -> tuple[str, ...]:
         f"**{tensor.status}**",
         number(tensor.max_abs_error),
         number(tensor.max_rel_error),
-        code(str(list(worst.index))) if worst else "-",
+        code(index(worst.index)) if worst else "-",
         reference,
         candidate,
         f"{tensor.mismatched_elements}/{tensor.elements}",
@@ -137,13 +137,6 @@ def _every_row(run: RunReport, check: CheckReport) -> str:
 
 def _error(error: ErrorReport) -> str:
     """The message in a code block, whose fence is longer than any inside."""
-    place = words.error_place(error)
-    text = "\n".join(
-        [
-            *lines(f"error[{error.code}]: {error.message}"),
-            *([f"  --> {place}"] if place else []),
-            *(lines(f"help: {error.help}") if error.help else []),
-        ]
-    )
+    text = "\n".join(words.error_lines(error))
     fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence}text\n{text}\n{fence}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.reporters.words import Tone
 
-_STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "warn": "yellow", "neutral": "cyan"}
+_STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "warn": "yellow", "neutral": "cyan", "unknown": "dim"}
 _SEGMENTS_IN_BRIEF = 8
 
 
@@ -120,6 +120,8 @@ def _error(page: Page, error: ErrorReport, *, indent: int) -> None:
     place = words.error_place(error)
     if place:
         page.paragraph(f"--> {place}", indent=indent + 2)
+    for line in words.error_excerpt(error, page.width and page.width - indent - 4):
+        page.line(line, indent=indent + 4)
     if error.help:
         page.block("help", error.help, indent=indent + 2)
 

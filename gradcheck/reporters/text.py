@@ -30,6 +30,18 @@ def multiline(text: str) -> str:
     return "\n".join(lines(text))
 
 
+def carets(excerpt: str, column: int, length: int, room: int | None = None) -> list[str]:
+    """A source line, and below it carets under `length` characters from `column` (from 1) on.
+
+    Where there is `room` for some columns only, the line is cut so that the mistake stays in sight.
+    """
+    line = inline(excerpt.expandtabs(4))
+    start = len(inline(excerpt[: column - 1].expandtabs(4)))
+    count = max(1, min(length, len(line) - start, room or length))
+    cut = max(0, start + count - room) if room else 0
+    return [line[cut:][:room], " " * (start - cut) + "^" * count]
+
+
 def number(value: float | None) -> str:
     """Three significant digits: `1.23e-08`, `3e-08`, 0 as `0`, and `-` where there is no number."""
     if value is None or math.isnan(value):
@@ -79,8 +91,13 @@ def size(count: int) -> str:
 
 
 def shape(axes: Sequence[int]) -> str:
-    """A shape or an index without spaces: `(3,10,10,1)`, a scalar as `()`."""
+    """A shape without spaces: `(3,10,10,1)`, a scalar as `()`."""
     return f"({','.join(map(str, axes))})"
+
+
+def index(axes: Sequence[int]) -> str:
+    """The place of an element: `[0,0,0,3]`."""
+    return f"[{','.join(map(str, axes))}]"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from gradcheck.report import FAILING, PROVEN
 from gradcheck.reporters.selection import is_control
-from gradcheck.reporters.text import inline, named, number, pair, plural
+from gradcheck.reporters.text import carets, index, inline, lines, named, number, pair, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gradcheck.report import CheckReport, Diagnosis, ErrorReport, Kind, Report, RunReport, TensorReport
 
-Tone = Literal["good", "bad", "warn", "neutral"]
+Tone = Literal["good", "bad", "warn", "neutral", "unknown"]
 
 _KINDS: dict[Kind, tuple[str, str]] = {
     "weight": ("trainable variable", "trainable variables"),
@@ -115,8 +115,8 @@ def failure_lines(tensor: TensorReport) -> list[str]:
         found.append(f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ")
     if tensor.worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
-        found.append(f"worst at {list(tensor.worst.index)}: reference {reference}, candidate {candidate}")
-    written = ["; ".join(found)] if found else []
+        found.append(f"worst {index(tensor.worst.index)}: reference {reference}, candidate {candidate}")
+    written = [", ".join(found)] if found else []
     return [*written, *_required(tensor), *([f"note: {inline(tensor.note)}"] if tensor.note else [])]
 
 
@@ -137,6 +137,24 @@ def error_place(error: ErrorReport) -> str | None:
     parts = [error.file, error.line, error.column]
     known = parts[: parts.index(None)] if None in parts else parts
     return inline(":".join(map(str, known))) or None
+
+
+def error_lines(error: ErrorReport) -> list[str]:
+    """The whole error: message, place, the line itself with carets, and what to do."""
+    place = error_place(error)
+    return [
+        *lines(f"error[{error.code}]: {error.message}"),
+        *([f"  --> {place}"] if place else []),
+        *(f"    {line}" for line in error_excerpt(error)),
+        *(lines(f"help: {error.help}") if error.help else []),
+    ]
+
+
+def error_excerpt(error: ErrorReport, room: int | None = None) -> list[str]:
+    """The line that the mistake is in, and carets under it; nothing where it is not known."""
+    if error.excerpt is None:
+        return []
+    return carets(error.excerpt, error.column or 1, error.length, room)
 
 
 def summary_line(report: Report) -> str:

@@ -25,7 +25,11 @@ from gradcheck.report import (
     Worst,
 )
 
-HOSTILE = '[red]x[/red] <script>alert("1")</script> \x1b[31mANSI\x1b[0m a|b `c` *d* @me 100%,:\r\n::error::\x00\u202e\ud800 </details>'
+#: Markup of rich, HTML, Markdown, XML, GitHub and terminals, and characters that cannot be encoded.
+HOSTILE = (
+    '[red]x[/red] <script>alert("1")</script> \x1b[31mANSI\x1b[0m a|b `c` *d* @me 100%,:\r\n::error::\x00'
+    "\u202e\ud800 </details>"
+)
 
 
 def tensor(path: str, **changes: Any) -> TensorReport:
@@ -55,8 +59,8 @@ def wrong(path: str, **changes: Any) -> TensorReport:
     """A tensor that is plainly wrong."""
     shape = changes.get("shape", (2, 3))
     figures = {
-        "status": "mismatch", "allclose": False, "max_abs_error": 0.0123, "max_rel_error": 1.5, "max_ulp_error": 123456.0,
-        "cosine": -0.25, "norm_ratio": 2.5, "mismatched_elements": math.prod(shape),
+        "status": "mismatch", "allclose": False, "max_abs_error": 0.0123, "max_rel_error": 1.5,
+        "max_ulp_error": 123456.0, "cosine": -0.25, "norm_ratio": 2.5, "mismatched_elements": math.prod(shape),
         "worst": Worst(index=(0,) * (len(shape) - 1) + (2,), reference=0.0082, candidate=0.0205),
         "required": Required(rtol=1.5, atol=0.0123),
     }  # fmt: skip
@@ -75,20 +79,17 @@ def unproven(path: str, status: str, **changes: Any) -> TensorReport:
 
 def segments() -> tuple[SegmentReport, ...]:
     """Three parts of a small CNN."""
-    return (
-        SegmentReport(index=0, name="segment_0", layers=("conv_0",), parameters=30, inputs=("input",), outputs=("conv_0",)),
-        SegmentReport(
-            index=1, name="segment_1", layers=("conv_1",), parameters=150, inputs=("conv_0",), outputs=("conv_1",)
-        ),
-        SegmentReport(
-            index=2,
-            name="segment_2",
-            layers=("flatten", "dense", "activation"),
-            parameters=385,
-            inputs=("conv_1",),
-            outputs=("activation",),
-        ),
+    first = SegmentReport(
+        index=0, name="segment_0", layers=("conv_0",), parameters=30, inputs=("input",), outputs=("conv_0",)
     )
+    second = SegmentReport(
+        index=1, name="segment_1", layers=("conv_1",), parameters=150, inputs=("conv_0",), outputs=("conv_1",)
+    )
+    layers = ("flatten", "dense", "activation")
+    third = SegmentReport(
+        index=2, name="segment_2", layers=layers, parameters=385, inputs=("conv_1",), outputs=("activation",)
+    )
+    return first, second, third
 
 
 def cnn_tensors(**first: TensorReport) -> tuple[TensorReport, ...]:
@@ -150,9 +151,11 @@ def diagnosis(**changes: Any) -> Diagnosis:
 def failing_check(method: str = "candidate", **changes: Any) -> CheckReport:
     """Segment 0 has the wrong gradients."""
     rows = cnn_tensors(
-        conv_0__kernel=wrong("conv_0/kernel", shape=(2, 2, 1, 6), worst=Worst(index=(0, 0, 0, 3), reference=0.0082, candidate=0.0205)),
+        conv_0__kernel=wrong(
+            "conv_0/kernel", shape=(2, 2, 1, 6), worst=Worst(index=(0, 0, 0, 3), reference=0.0082, candidate=0.0205)
+        ),
         conv_0__bias=unproven("conv_0/bias", "missing", shape=(6,), note="the candidate gives no gradient"),
-    )  # fmt: skip
+    )
     fields: dict[str, Any] = {
         "outcome": "mismatch", "as_expected": False, "tensors": rows, "first_divergence": "conv_0/kernel",
         "diagnoses": (diagnosis(),), "warnings": ("the candidate changed weights; they were put back",),
@@ -172,7 +175,8 @@ def failing() -> Report:
 
 @pytest.fixture
 def control() -> Report:
-    naive = failing_check("naive", expect="mismatch", as_expected=True, diagnoses=(), first_divergence=None, warnings=())
+    expected: dict[str, Any] = {"expect": "mismatch", "as_expected": True}
+    naive = failing_check("naive", **expected, diagnoses=(), first_divergence=None, warnings=())
     return report(run(checks=(check(), naive)))
 
 
@@ -260,6 +264,46 @@ def large() -> Report:
 
 
 @pytest.fixture
+def invalid() -> Report:
+    """A config with two mistakes."""
+    fields: dict[str, Any] = {"file": "configs/invalid.yaml", "exit_code": 2}
+    first = ErrorReport(
+        code="GC003", message="unknown key: los", line=7, column=3, length=3, excerpt="  los: MSE",
+        help="did you mean loss?", **fields,
+    )  # fmt: skip
+    second = ErrorReport(code="GC005", message="missing key: model", line=1, column=1, **fields)
+    nothing: dict[str, Any] = {
+        "segments": (),
+        "reference": None,
+        "checks": (),
+        "error": first,
+        "errors": (first, second),
+    }
+    return report(run("invalid", verdict="error", exit_code=2, **nothing))
+
+
+@pytest.fixture
+def skip() -> Report:
+    """A tensor that skips a segment, and a weight that two segments share."""
+    parts = tuple(
+        dataclasses.replace(part, inputs=inputs, outputs=outputs)
+        for part, inputs, outputs in zip(
+            segments(), (("input",), ("a",), ("b", "skip")), (("a", "skip"), ("b",), ("activation",)), strict=True
+        )
+    )
+    rows = (
+        tensor("shared/kernel", segments=(0, 2)),
+        close("conv_1/kernel", segment=1),
+        tensor("a", kind="boundary"),
+        wrong("skip", kind="boundary"),
+        close("b", kind="boundary", segment=1),
+    )
+    bad = check(outcome="mismatch", as_expected=False, tensors=rows, first_divergence="skip")
+    coverage = Coverage(trainable=2, compared=2, absent=0, dead=0)
+    return report(run("skip", verdict="fail", exit_code=1, segments=parts, coverage=coverage, checks=(bad,)))
+
+
+@pytest.fixture
 def several(passing: Report, failing: Report, broken: Report, vacuous: Report, control: Report) -> Report:
     control_run = dataclasses.replace(control.runs[0], name="control", config="configs/control.yaml")
     bad = dataclasses.replace(failing.runs[0], name="bad", config="configs/bad.yaml")
@@ -297,7 +341,7 @@ def hostile() -> Report:
 @pytest.fixture(
     params=[
         "passing", "failing", "control", "unexpected_match", "broken", "check_error", "vacuous", "nonfinite", "large",
-        "several", "hostile",
+        "several", "hostile", "invalid", "skip",
     ]
 )  # fmt: skip
 def sample(request: pytest.FixtureRequest) -> Report:
