@@ -1,6 +1,6 @@
 """Proves that a model cut into parts computes the gradients of the whole one, and says where and why when it does not.
 
-Importing this package imports neither TensorFlow nor anything else that takes long: names load when they are first used.
+Importing this package imports no TensorFlow, nor anything else that takes long: names load when they are first used.
 """
 
 from __future__ import annotations

@@ -6,23 +6,95 @@ import ast
 import re
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.config.findings import Finding, KeyPath, nearest
+from gradcheck.config.findings import Finding, KeyPath, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: Keys whose value is a file, and keys whose value is user code, by the section that they stand in.
-_FILES = frozenset({"file", "weights", "npz"})
-_CODE = frozenset({"factory", "train_step", "class"})
-_IN_A_FILE = re.compile(r"^(?P<file>[^:]+\.py):(?P<name>[A-Za-z_]\w*)")
+_CODE = re.compile(r"^(?P<file>[^:]+\.py):(?P<name>[A-Za-z_]\w*)")
+#: Values below these keys are the user's own business.
+_FREE = frozenset({"kwargs", "description", "name"})
 
 
 def missing_files(data: dict[Any, Any], base: Path) -> Iterator[Finding]:
-    """Findings for files, folders and user code that the config names and `base`, its folder, does not lead to."""
-    for path, value in _strings(data, ()):
-        code = _IN_A_FILE.match(value)
+    """Findings for files, folders and user code that the config names but that `base`, its folder, does not have."""
+    for path, text, at in _texts(data, ()):
+        code = _CODE.match(text)
         if code is not None:
-            yield from _code(path, base / code["file"], code["name"])
-        elif "://" not in value:
-            yield from _file(path, base / value)
+            wrong = _wrong_code(base / code["file"], code["name"])
+        elif at == "key" or "://" in text:  # what Keras fetches itself
+            wrong = None
+        elif path == ("data", "images", "directory"):
+            wrong = None if _exists(base / text, folder=True) else (f"there is no folder {text}", _FROM_HERE)
+        elif _names_a_file(path):
+            wrong = None if _exists(base / text) else (f"there is no file {text}", _FROM_HERE)
+        else:
+            wrong = None
+        if wrong is not None:
+            message, advice = wrong
+            yield Finding(message=message, path=path, at=at, code="GC028" if code else "GC001", help=advice)
+
+
+_FROM_HERE = "paths are relative to the config's folder"
+
+
+def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str, Any]]:
+    """Every text with its path, keys as well as values."""
+    if isinstance(value, str):
+        yield path, value, "value"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(key, str) and key not in _FREE:
+                yield (*path, key), key, "key"
+                yield from _texts(item, (*path, key))
+
+
+def _names_a_file(path: KeyPath) -> bool:
+    """Whether the value at `path` is a file: of the model (not of a layer), or an array."""
+    if path[0] == "model":
+        return path[-1] in {"weights", "file"} and "layers" not in path
+    return path[0] == "data" and (path[-1] == "npz" or path[-2:] == ("npz", "file"))
+
+
+def _exists(path: Path, *, folder: bool = False) -> bool:
+    """Whether the file or folder is there; one that cannot be looked at is not."""
+    try:
+        return path.is_dir() if folder else path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _wrong_code(file: Path, name: str) -> tuple[str, str | None] | None:
+    """What keeps `name` from being loaded from `file`, and what to do, as far as the text alone can tell."""
+    if not _exists(file):
+        return f"there is no file {file.name} in {file.parent}", _FROM_HERE
+    try:
+        names = _top_level_names(ast.parse(file.read_bytes()))
+    except SyntaxError as error:
+        return f"{file.name} is not valid Python: {error.msg} (line {error.lineno})", None
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{file.name} cannot be read: {error}", None
+    if names is None or name in names:
+        return None
+    return f"{file.name} defines no `{name}`", suggestion(name, sorted(names), "It defines")
+
+
+def _top_level_names(module: ast.Module) -> set[str] | None:
+    """The names that a module defines; None where its text does not tell (a star import, a module `__getattr__`)."""
+    names: set[str] = set()
+    pending: list[ast.AST] = list(module.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)  # what is inside is not the module's
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        pending.extend(ast.iter_child_nodes(node))
+    return None if names & {"*", "__getattr__"} else names

@@ -120,7 +120,10 @@ def _steps(override: Override) -> tuple[list[_Step], int]:
 
 
 def _replaced(node: yaml.Node, steps: Sequence[_Step], value: yaml.Node, name: str, source: Source) -> yaml.Node:
-    """A copy of the tree from `node` down the steps, with `value` at their end: other uses of an anchor stay as they are."""
+    """A copy of the tree from `node` down the steps, with `value` at their end.
+
+    A copy, because the other uses of an anchor stay as they are.
+    """
     step, rest = steps[0], steps[1:]
     if isinstance(node, yaml.SequenceNode):
         index = _index(node, step, source)
@@ -157,7 +160,9 @@ def _index(node: yaml.SequenceNode, step: _Step, source: Source) -> int:
     count = len(node.value)
     if step.text.isascii() and step.text.isdigit() and int(step.text[:9]) < count:
         return int(step.text)
-    raise _misled(f"there is no item `{step.text}` in a list of {count}", step, source, f"items count from 0 to {count - 1}")
+    raise _misled(
+        f"there is no item `{step.text}` in a list of {count}", step, source, f"items count from 0 to {count - 1}"
+    )
 
 
 def _misled(message: str, step: _Step, source: Source, advice: str) -> ConfigErrors:
@@ -182,7 +187,9 @@ def _with_methods(document: Document, methods: Sequence[str]) -> Document:
     others = [entry for entry in document.root.value if entry[0].value != "methods"]
     key = _scalar("methods", tag, f"--method {methods[0]}", 0, len(methods[0]))
     sequence = yaml.SequenceNode(Loader.DEFAULT_SEQUENCE_TAG, items, items[0].start_mark, items[-1].end_mark)
-    root = yaml.MappingNode(document.root.tag, [*others, (key, sequence)], document.root.start_mark, document.root.end_mark)
+    root = yaml.MappingNode(
+        document.root.tag, [*others, (key, sequence)], document.root.start_mark, document.root.end_mark
+    )
     return Document(root, {**document.sources, **sources}, document.mistakes)
 
 

@@ -40,7 +40,12 @@ _WORDS: tuple[tuple[str, str, str, str | None], ...] = (
     ),
     ("cannot start any token", "", "this character cannot begin a value", "put the value in quotes"),
     ("unknown escape character", "", "unknown escape in double quotes", "use single quotes, or write \\\\ for \\"),
-    ("block sequence entries are not allowed here", "", "a list item cannot begin here", "begin the list on a new line"),
+    (
+        "block sequence entries are not allowed here",
+        "",
+        "a list item cannot begin here",
+        "begin the list on a new line",
+    ),
 )
 #: What begins something that is not closed is more to the point than where the text ends.
 _AT_CONTEXT = ("quoted scalar", "flow sequence", "flow mapping", "simple key")
@@ -77,4 +82,6 @@ def _forbidden_character(error: ReaderError, source: Source) -> Mistake:
     before = Source(source.path, source.text[source.offset :][:position]).lines
     character = error.character if isinstance(error.character, int) else ord(str(error.character))
     message = f"the character U+{character:04X} cannot stand in YAML"
-    return Mistake(code="GC002", message=message, location=source.at(len(before) - 1, len(before[-1])), help="remove it")
+    return Mistake(
+        code="GC002", message=message, location=source.at(len(before) - 1, len(before[-1])), help="remove it"
+    )

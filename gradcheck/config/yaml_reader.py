@@ -20,6 +20,11 @@ MAX_DEPTH = 60
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_TAG + name for name in ("str", "int", "float", "bool", "null", "merge"))
+_TAGS: dict[type[yaml.Node], frozenset[str]] = {
+    yaml.MappingNode: frozenset({_TAG + "map"}),
+    yaml.SequenceNode: frozenset({_TAG + "seq"}),
+    yaml.ScalarNode: _SCALARS,
+}
 _REPLACED = frozenset(_TAG + name for name in ("int", "float", "timestamp", "value"))
 _INT = re.compile(r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
 _FLOAT = re.compile(
@@ -75,8 +80,7 @@ class Loader(yaml.SafeLoader):
 
     def _check(self, node: yaml.Node) -> None:
         """Refuses tags and keys that a config cannot have; notes duplicate keys."""
-        plain = {"mapping": {_TAG + "map"}, "sequence": {_TAG + "seq"}}.get(node.id, _SCALARS)
-        if node.tag not in plain:
+        if node.tag not in _TAGS[type(node)]:
             raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag} is not supported", node.start_mark)
         if isinstance(node, yaml.MappingNode):
             seen: dict[tuple[str, Any], yaml.Node] = {}

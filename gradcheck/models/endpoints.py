@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from gradcheck.models.naming import unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import keras
 
 
 def input_names(model: keras.Model) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def flat_values(values: Any, positions: Mapping[str, int], count: int) -> list[A
     """`values` as a list of `count` in the model's order; what a mapping leaves out is None.
 
     Args:
-        values: one tensor, a list or tuple (in order), or a mapping by name.
+        values: one tensor, a list or tuple (in order, nested as the model returns it), or a mapping by name.
         positions: the index by name; names beyond it are a KeyError.
         count: how many there must be.
 
@@ -56,7 +56,7 @@ def flat_values(values: Any, positions: Mapping[str, int], count: int) -> list[A
         for name, value in values.items():
             flat[positions[name]] = value
         return flat
-    flat = list(values) if isinstance(values, (list, tuple)) else [values]
+    flat = keras.tree.flatten(values) if isinstance(values, (list, tuple)) else [values]
     if len(flat) != count:
         raise ValueError(f"expected {count} tensors. Received: {len(flat)}")
     return flat

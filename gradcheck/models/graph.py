@@ -188,10 +188,14 @@ def _nodes_in_order(functional: Functional) -> Iterator[Any]:
 
 
 def _nested(node: Any) -> Functional | None:
-    """The model that this node calls, if it can be inlined: called on tensors alone, perhaps with a training flag."""
-    arguments = node.arguments
-    plain = len(arguments.args) == 1 and set(arguments.kwargs) <= {"training"}
-    return functional_of(node.operation) if plain else None
+    """The model that this node calls, if it can be inlined: called on tensors, with no mask but the one they carry."""
+    args, kwargs = node.arguments.args, node.arguments.kwargs
+    if len(args) != 1 or not set(kwargs) <= {"training", "mask"}:
+        return None
+    given = keras.tree.flatten(kwargs.get("mask"))
+    carried = [getattr(tensor, "_keras_mask", None) for tensor in keras.tree.flatten(args[0])]
+    own_mask = any(mask is not None for mask in given) and any(a is not b for a, b in zip(given, carried, strict=False))
+    return None if own_mask else functional_of(node.operation)
 
 
 def _nested_arguments(node: Any, nested: Functional) -> list[Any]:

@@ -89,4 +89,6 @@ def _place(filename: str, line: int, start: int | None, end: int | None) -> Loca
     indent = len(excerpt) - len(excerpt.lstrip())
     first = indent if start is None else start
     last = end if end is not None and end > first else len(excerpt)
-    return Location(path=Path(filename), line=line, column=first + 1, length=max(1, last - first), excerpt=excerpt or None)
+    return Location(
+        path=Path(filename), line=line, column=first + 1, length=max(1, last - first), excerpt=excerpt or None
+    )

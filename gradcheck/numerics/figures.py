@@ -98,8 +98,8 @@ def measure(
         max_ulp_error=math.nan if math.isnan(error) else float(max(part.ulps for part in parts)),
         cosine=cosine,
         norm_ratio=norm_ratio,
-        required_rtol=float(np.max([part.rtol for part in parts])) if finite else math.nan,
-        required_atol=error if finite else math.nan,
+        required_rtol=float(np.max([part.rtol for part in parts])),
+        required_atol=error if math.isfinite(error) else math.nan,
         worst=_element(reference, candidate, leading * block + parts[leading].place) if error else None,
     )
 
@@ -141,13 +141,15 @@ def _measure_block(r: Array, c: Array, units: tuple[float, float], tolerance: tu
 
 
 def _required_rtol(error: NDArray[np.float64], size: NDArray[np.float64]) -> float:
-    """The smallest t with error ≤ t·size for every element, in floating-point arithmetic; NaN if there is none."""
+    """The smallest t with error ≤ t·size for every element, in floating-point arithmetic; NaN if no number is."""
     zero = size == 0
     if np.any(error[zero]):
         return math.nan
     needed = np.max(np.divide(error, size, out=np.zeros_like(error), where=~zero))
     # The quotient is rounded, so the product may fall just short of the error: the next number is then enough.
-    return float(np.nextafter(needed, np.inf) if np.any(error > needed * size) else needed)
+    if np.any(error > needed * size):
+        needed = np.nextafter(needed, np.inf)
+    return float(needed) if np.isfinite(needed) else math.nan
 
 
 def _angle_and_ratio(parts: list[_Block], units: tuple[float, float]) -> tuple[float, float]:

@@ -208,6 +208,10 @@ def test_required_rtol_passes_at_any_scale(r: np.ndarray, c: np.ndarray) -> None
     assert compare(r, c, Tolerance(needed, 0.0), gradient=False).allclose
 
 
+def test_required_rtol_beyond_the_largest_number_does_not_exist() -> None:
+    assert math.isnan(compare(np.array([1e-231, 0.0]), np.array([1e77, 0.0]), EXACT).required_rtol)
+
+
 def test_relative_error_of_an_all_zero_side() -> None:
     zeros, ones = np.zeros(3), np.ones(3)
     against_zero = compare(zeros, ones, EXACT)
@@ -257,6 +261,7 @@ def test_ulp_to_infinity_counts_and_to_nan_does_not() -> None:
 def test_an_overflowing_difference_is_a_mismatch() -> None:
     found = compare(np.array([1.5e308]), np.array([-1.5e308]), AUTO)
     assert (found.status, found.max_abs_error) == ("mismatch", math.inf)
+    assert math.isnan(found.required_atol)
 
 
 def test_a_nan_is_worse_than_an_infinity_is_worse_than_a_number() -> None:

@@ -76,9 +76,7 @@ def build_layer(spec: LayerSpec, base: Path, label: str) -> keras.layers.Layer:
     return layer
 
 
-def layer_failure(
-    error: Exception, what: str, received: str, target: str, help_: str | None = None
-) -> GradcheckError:
+def layer_failure(error: Exception, what: str, received: str, target: str, help_: str | None = None) -> GradcheckError:
     """The error to raise in place of `error`: located in the user's code if that raised, else about the config."""
     if isinstance(error, GradcheckError):
         return error

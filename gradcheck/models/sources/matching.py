@@ -67,9 +67,7 @@ def _by_reliable_name(parts: Sequence[Any], whole: Sequence[Any]) -> list[int | 
     """As `_by_name`, but only for names that stand alone: numbers depend on what else was built before."""
     families = Counter(map(_family, parts)), Counter(map(_family, whole))
     found = _by_name(parts, whole, _path)
-    return [
-        i if all(count[_family(v)] == 1 for count in families) else None for v, i in zip(parts, found, strict=True)
-    ]
+    return [i if all(count[_family(v)] == 1 for count in families) else None for v, i in zip(parts, found, strict=True)]
 
 
 def _in_order(parts: Sequence[Any], whole: Sequence[Any], found: list[int | None]) -> list[int | None]:

@@ -1,0 +1,73 @@
+"""Mistakes between sections that are right by themselves. They are looked for even where a section is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gradcheck.config.findings import Finding
+from gradcheck.config.methods import WHOLE_MODEL_METHODS, CandidateOptions, MethodConfig
+from gradcheck.config.model import SegmentsSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Finding]:
+    """Findings for a split that is there twice or (where required) missing, and training steps that never come."""
+    model, has_split = data.get("model"), data.get("split") is not None
+    in_parts = isinstance(model, SegmentsSource) or (isinstance(model, dict) and model.get("segments") is not None)
+    if has_split and in_parts:
+        message = "`model.segments` already says where the model is cut"
+        yield Finding(message=message, path=("split",), at="key", code="GC007", help="remove `split`")
+    methods = _methods(data)
+    if require_split and not has_split and not in_parts:
+        yield from _without_split(methods, given=data.get("methods") is not None)
+    train = data.get("train")
+    if train is None or (isinstance(train, dict) and train.get("steps") in {0, None}):
+        yield from _without_steps(methods)
+
+
+def _methods(data: dict[Any, Any]) -> dict[int, MethodConfig]:
+    """The entries of `methods` that are right, by index."""
+    raw = data.get("methods")
+    if raw is None:
+        return {0: MethodConfig.model_validate("vjp")}
+    entries = enumerate(raw if isinstance(raw, (list, tuple)) else ())
+    methods = {index: _method(entry) for index, entry in entries}
+    return {index: method for index, method in methods.items() if method is not None}
+
+
+def _method(entry: Any) -> MethodConfig | None:
+    """An entry that is wrong has a finding of its own."""
+    try:
+        return MethodConfig.model_validate(entry)
+    except ValidationError:
+        return None
+
+
+def _without_split(methods: dict[int, MethodConfig], *, given: bool) -> Iterator[Finding]:
+    for index, method in methods.items():
+        if method.method not in WHOLE_MODEL_METHODS:
+            default = "" if given else ", the default,"
+            yield Finding(
+                message=f"method `{method.label}`{default} needs a split, and the config has none",
+                path=("methods", index) if given else ("model",),
+                at="value" if given else "key",
+                code="GC026",
+                help="add `split: {every: layer}`, or name only methods of the whole model: "
+                f"{', '.join(sorted(WHOLE_MODEL_METHODS))}",
+            )
+
+
+def _without_steps(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
+    for index, method in methods.items():
+        if isinstance(method.options, CandidateOptions) and method.options.train_step is not None:
+            yield Finding(
+                message="`train_step` is called once per training step, and there are none",
+                path=("methods", index, "candidate", "train_step"),
+                at="key",
+                code="GC007",
+                help="add `train: {steps: 3}`",
+            )

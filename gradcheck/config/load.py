@@ -1,0 +1,173 @@
+"""A config file to a frozen Config: every mistake at once, each at its line and column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gradcheck.config.base import findings_of
+from gradcheck.config.between import contradictions
+from gradcheck.config.document import Document, read_document
+from gradcheck.config.files import missing_files
+from gradcheck.config.overrides import Override, overridden
+from gradcheck.config.references import undefined_names
+from gradcheck.config.schema import Config
+from gradcheck.config.source import Source
+from gradcheck.errors import ConfigErrors, Location, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gradcheck.config.findings import Finding
+
+#: Bytes of a config file.
+MAX_SIZE = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedConfig:
+    """A config, the file that it was read from, and the positions of its keys; no document where there is no file."""
+
+    config: Config
+    path: Path
+    document: Document | None = None
+
+    @property
+    def base(self) -> Path:
+        """The folder that paths in the config are relative to."""
+        return self.path.parent
+
+    @property
+    def name(self) -> str:
+        """The config's own name, else the file's stem."""
+        return self.config.name or self.path.stem
+
+    @property
+    def text(self) -> str:
+        """The file as it was read."""
+        return "" if self.document is None else self.document.sources[str(self.path)].text
+
+    def locate(self, *keys: str | int) -> Location | None:
+        """Where the value at these keys is written, or its nearest parent; None if not even the first key is."""
+        return None if self.document is None else self.document.locate(keys)
+
+
+def load_config(
+    path: str | Path,
+    *,
+    overrides: Sequence[str | Override] = (),
+    methods: Sequence[str] = (),
+    require_split: bool = False,
+) -> LoadedConfig:
+    """Reads and validates one config file.
+
+    Args:
+        path: the YAML file.
+        overrides: `KEY=VALUE` in place of what the file says, in order (see `Override`).
+        methods: names that become the config's list of methods; one that the file lists keeps its options.
+        require_split: whether a method that needs a split, where the config has none, is a mistake.
+
+    Raises:
+        ConfigErrors: every mistake of the file and the overrides at once, in the order of their lines.
+    """
+    path = Path(path)
+    source = Source(path, read_text(path))
+    document = overridden(read_document(source), overrides, methods)
+    data = document.data()
+    config, findings = _validated(data, path.parent, require_split=require_split)
+    mistakes = {*document.mistakes, *map(document.mistake, findings)}
+    if mistakes or config is None:
+        raise ConfigErrors(sorted(mistakes, key=lambda mistake: _order(mistake, path)))
+    return LoadedConfig(config=config, path=path, document=document)
+
+
+def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any]) -> LoadedConfig:
+    """A config given from Python: a file, a mapping as YAML would give it, or a Config.
+
+    Args:
+        config: what to load; paths in a mapping or a Config are relative to the working directory.
+        overrides: keys and the values that replace what the config says.
+
+    Raises:
+        ConfigErrors: every mistake at once; those of a mapping name their keys, for there is no text to point at.
+    """
+    document = None
+    path = Path("config")
+    if isinstance(config, Config):
+        data: dict[Any, Any] = {key: getattr(config, key) for key in config.model_fields_set}
+    elif isinstance(config, (str, Path)):
+        path = Path(config)
+        document = read_document(Source(path, read_text(path)))
+        data = document.data()
+    else:
+        data = dict(config)
+    data |= overrides
+    validated, findings = _validated(data, path.parent, require_split=True)
+    mistakes = [] if document is None else list(document.mistakes)
+    for finding in findings:
+        in_text = document is not None and finding.path[:1] and finding.path[0] not in overrides
+        mistakes.append(document.mistake(finding) if document is not None and in_text else _without_text(finding))
+    if mistakes or validated is None:
+        raise ConfigErrors(mistakes)
+    return LoadedConfig(config=validated, path=path, document=document)
+
+
+def _validated(data: dict[Any, Any], base: Path, *, require_split: bool) -> tuple[Config | None, list[Finding]]:
+    """The config, None if it is wrong, and every mistake that can be found without TensorFlow."""
+    findings = [
+        *contradictions(data, require_split=require_split),
+        *undefined_names(data),
+        *missing_files(data, base),
+    ]
+    try:
+        return Config.model_validate(data), findings
+    except ValidationError as error:
+        return None, [*findings_of(error), *findings]
+
+
+def _without_text(finding: Finding) -> Mistake:
+    """A mistake that has no text to point at names its key."""
+    key = ".".join(map(str, finding.path))
+    message = f"{key}: {finding.message}" if key else finding.message
+    return Mistake(code=finding.code, message=message, help=finding.help)
+
+
+def _order(mistake: Mistake, path: Path) -> tuple[bool, str, int, int]:
+    """The file's mistakes by line, then those of the command line."""
+    place = mistake.location
+    if place is None:
+        return (False, "", 0, 0)
+    return (place.path != path, str(place.excerpt) if place.path != path else "", place.line, place.column)
+
+
+def read_text(path: Path) -> str:
+    """The text of a config file. Raises ConfigErrors if it cannot be read, is too large or is no UTF-8."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SIZE + 1)
+    except (OSError, ValueError) as error:
+        raise _refused("GC001", f"{path} cannot be read: {_reason(error)}", path) from None
+    if len(content) > MAX_SIZE:
+        raise _refused("GC009", f"{path} is larger than {MAX_SIZE} bytes, more than a config needs", path)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8", "replace")
+        place = Source(path, before).lines
+        location = Location(path=path, line=len(place), column=len(place[-1]) + 1)
+        raise _refused("GC001", "the file is not UTF-8 text", path, location, "save it as UTF-8") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror or type(error).__name__).lower() if isinstance(error, OSError) else str(error)
+
+
+def _refused(
+    code: str, message: str, path: Path, location: Location | None = None, advice: str | None = None
+) -> ConfigErrors:
+    """A file that cannot be looked into."""
+    location = location or Location(path=path, line=1)
+    return ConfigErrors([Mistake(code=code, message=message, location=location, help=advice)])

@@ -1,0 +1,82 @@
+"""Arrays checked against a model's inputs and turned into tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.models.keyed import KeyedError
+from gradcheck.models.precision import loss_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def fit_input(name: str, array: NDArray[Any], like: Any, batch_size: int) -> tf.Tensor:
+    """The first `batch_size` rows of `array` in the dtype of `like`, the model's symbolic input.
+
+    Raises:
+        KeyedError: GC030 if the shape, the number of rows or the kind of numbers does not fit.
+    """
+    expected = tuple(like.shape)
+    fits = array.ndim == len(expected) and all(
+        want is None or want == got for want, got in zip(expected[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        message = f"input {name} takes shape {_with_batch(expected)}. Received: {array.shape}"
+        raise KeyedError(message, code="GC030")
+    return _cast(f"input {name}", first_rows(f"input {name}", array, batch_size), str(like.dtype))
+
+
+def fit_target(name: str, array: NDArray[Any], batch_size: int, *, keep_integers: bool) -> tf.Tensor:
+    """The first `batch_size` rows of a target: floating in the dtype of the loss, or integers where it takes them."""
+    what = f"the target of output {name}"
+    rows = first_rows(what, array, batch_size)
+    is_integer = rows.dtype.kind in "iu"
+    return _cast(what, rows, "int32" if keep_integers and is_integer else loss_dtype())
+
+
+def fit_weight(name: str, array: NDArray[Any], batch_size: int) -> tf.Tensor:
+    """The first `batch_size` sample weights in the dtype of the loss."""
+    what = f"the sample weight of output {name}"
+    return _cast(what, first_rows(what, array, batch_size), loss_dtype())
+
+
+def first_rows(what: str, array: NDArray[Any], batch_size: int) -> NDArray[Any]:
+    """The first `batch_size` rows.
+
+    Raises:
+        KeyedError: GC030 if there are fewer.
+    """
+    if array.ndim == 0 or len(array) < batch_size:
+        rows = "a scalar" if array.ndim == 0 else f"{len(array)} rows"
+        help_ = "lower data.batch_size, or give more data"
+        raise KeyedError(f"batch_size is {batch_size}. Received: {rows} for {what}", code="GC030", help=help_)
+    return array[:batch_size]
+
+
+def _cast(what: str, array: NDArray[Any], dtype: str) -> tf.Tensor:
+    """`array` in `dtype`, without losing a fraction, a sign or text on the way."""
+    is_text, is_complex = array.dtype.kind in "USO", array.dtype.kind == "c"
+    if is_text != (dtype == "string") or (is_complex and not dtype.startswith("complex")):
+        raise KeyedError(f"{what} takes {dtype}. Received: {array.dtype}", code="GC030")
+    if dtype == "string":
+        return tf.constant(array.astype(str))
+    if "int" in dtype and not _holds(array, dtype):
+        message = f"{what} takes {dtype}. Received: {array.dtype} from {array.min()} to {array.max()}"
+        raise KeyedError(message, code="GC030", help="integers within its range are needed")
+    return tf.cast(tf.constant(array), dtype)
+
+
+def _holds(array: NDArray[Any], dtype: str) -> bool:
+    """Whether integer `dtype` has every value of `array`."""
+    limits = np.iinfo(dtype)
+    values = array.astype(np.float64) if array.dtype.kind == "V" else array  # bfloat16 is a void type to NumPy
+    whole = values.dtype.kind in "iub" or bool(np.all(np.mod(values, 1) == 0))
+    return whole and (values.size == 0 or bool(values.min() >= limits.min and values.max() <= limits.max))
+
+
+def _with_batch(shape: tuple[int | None, ...]) -> str:
+    return f"(batch, {', '.join('any' if n is None else str(n) for n in shape[1:])})"
