@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.config import load_config, load_given
+from gradcheck.config.load import load_given
 from gradcheck.deadline import deadline
 from gradcheck.errors import ExitCode, GradcheckError, RunError, most_serious
 from gradcheck.report import Environment, ErrorReport, Report, RunReport, Summary, Tool
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from gradcheck.config import LoadedConfig
+    from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
 
 
@@ -34,7 +34,7 @@ class Progress:
     stage: str
 
 
-def _ignore(event: Progress) -> None:
+def _ignore(*event: object) -> None:
     """No one is watching."""
 
 
@@ -47,12 +47,14 @@ class CheckOptions:
         verify_reference: run the reference twice.
         timeout: seconds that one config may take; None is no limit.
         on_progress: told of each stage.
+        on_error: told of what was raised, with its traceback, before it becomes a verdict.
     """
 
     fail_fast: bool = False
     verify_reference: bool = False
     timeout: float | None = None
     on_progress: Callable[[Progress], None] = field(default=_ignore)
+    on_error: Callable[[Path, Exception], None] = field(default=_ignore)
 
 
 def check(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
@@ -87,11 +89,11 @@ def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **ov
     return report
 
 
-def check_all(configs: Sequence[LoadedConfig], options: CheckOptions) -> Report:
-    """Runs every config in this process, one after the other."""
+def check_all(configs: Sequence[LoadedConfig | RunReport], options: CheckOptions) -> Report:
+    """Runs every config in this process, one after the other; one that could not be read is a report already."""
     runs: list[RunReport] = []
-    for index, loaded in enumerate(configs):
-        runs.append(_run(loaded, options, index, len(configs)))
+    for index, config in enumerate(configs):
+        runs.append(config if isinstance(config, RunReport) else check_one(config, options, index, len(configs)))
         if options.fail_fast and runs[-1].exit_code != ExitCode.OK:
             break
     return envelope(runs)
@@ -113,7 +115,7 @@ def exit_code(report: Report) -> ExitCode:
     return most_serious(ExitCode(run.exit_code) for run in report.runs)
 
 
-def _run(loaded: LoadedConfig, options: CheckOptions, index: int, total: int) -> RunReport:
+def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total: int = 1) -> RunReport:
     """One run; an error becomes its verdict."""
 
     def stage(name: str) -> None:
@@ -126,29 +128,39 @@ def _run(loaded: LoadedConfig, options: CheckOptions, index: int, total: int) ->
 
             chosen = RunOptions(fail_fast=options.fail_fast, verify_reference=options.verify_reference)
             return run_config(loaded, chosen, stage)
-    except GradcheckError as error:
-        return broken(loaded, error)
-    except MemoryError as error:
-        return broken(loaded, _out_of_memory(error))
     except Exception as error:  # noqa: BLE001 - whatever user code or TensorFlow raised: the other configs still run
-        return broken(loaded, _unexpected(error))
+        options.on_error(loaded.path, error)
+        config = loaded.config
+        return RunReport(
+            name=loaded.name,
+            seed=config.seed,
+            precision=config.precision,
+            execution=config.execution,
+            **_failure(loaded.path, _understood(error)),
+        )
 
 
-def broken(loaded: LoadedConfig, error: GradcheckError) -> RunReport:
-    """The run of a config that could not be carried out."""
+def unreadable(path: Path, error: GradcheckError) -> RunReport:
+    """The run of a config that could not be read; what it would have said is given as the defaults."""
+    return RunReport(name=path.stem, seed=0, precision="float32", execution="eager", **_failure(path, error))
+
+
+def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
     errors = ErrorReport.of(error)
-    config = loaded.config
-    return RunReport(
-        name=loaded.name,
-        config=str(loaded.path),
-        seed=config.seed,
-        precision=config.precision,
-        execution=config.execution,
-        verdict="error",
-        error=errors[0],
-        errors=errors,
-        exit_code=error.exit_code,
-    )
+    return {
+        "config": str(path),
+        "verdict": "error",
+        "error": errors[0],
+        "errors": errors,
+        "exit_code": int(error.exit_code),
+    }
+
+
+def _understood(error: Exception) -> GradcheckError:
+    """`error` as one that a person is meant to read."""
+    if isinstance(error, GradcheckError):
+        return error
+    return _out_of_memory(error) if isinstance(error, MemoryError) else _unexpected(error)
 
 
 def _out_of_memory(error: MemoryError) -> RunError:
@@ -167,14 +179,14 @@ def _unexpected(error: Exception) -> RunError:
 
 
 def environment() -> Environment:
-    """The versions that figures depend on; TensorFlow's only where it was needed."""
-    found = {name: sys.modules.get(name) for name in ("tensorflow", "keras", "numpy")}
-    versions = {name: str(getattr(module, "__version__", "")) for name, module in found.items()}
-    return Environment(python=platform.python_version(), device=_device(found["tensorflow"]), **versions)
+    """The versions that figures depend on, as they are installed."""
+    versions = {name: version(name) for name in ("tensorflow", "keras", "numpy")}
+    return Environment(python=platform.python_version(), device=_device(), **versions)
 
 
-def _device(tensorflow: Any) -> str:
-    """The accelerator that TensorFlow computes on, else CPU; empty where TensorFlow was not needed."""
+def _device() -> str:
+    """The accelerator that TensorFlow computes on, else CPU; empty where TensorFlow was not needed here."""
+    tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None:
         return ""
     return "GPU" if tensorflow.config.list_physical_devices("GPU") else "CPU"

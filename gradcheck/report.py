@@ -117,11 +117,11 @@ class ErrorReport:
 
     @classmethod
     def _of(cls, mistake: Mistake, place: Location | None, exit_code: int) -> ErrorReport:
-        where = {} if place is None else {
-            "file": str(place.path), "line": place.line, "column": place.column, "length": place.length,
-            "excerpt": place.excerpt,
-        }
-        return cls(code=mistake.code, message=mistake.message, help=mistake.help, exit_code=exit_code, **where)
+        error = cls(code=mistake.code, message=mistake.message, help=mistake.help, exit_code=exit_code)
+        if place is None:
+            return error
+        where = {name: getattr(place, name) for name in ("line", "column", "length", "excerpt")}
+        return dataclasses.replace(error, file=str(place.path), **where)
 
 
 @dataclass(frozen=True, kw_only=True)

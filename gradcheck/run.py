@@ -11,6 +11,7 @@ from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.named import as_array
 from gradcheck.gradients.reference import Reference
+from gradcheck.models.keyed import located
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.precision import compute_dtype
 from gradcheck.numerics import NOISE_FACTOR, ToleranceOverride, TolerancePolicy, compare, euclidean_norm
@@ -28,7 +29,7 @@ from gradcheck.report import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gradcheck.config import LoadedConfig
+    from gradcheck.config.load import LoadedConfig
     from gradcheck.config.methods import MethodConfig
     from gradcheck.config.schema import Config, ToleranceConfig
     from gradcheck.gradients.interface import Gradients
@@ -61,20 +62,12 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         stage("building")
         try:
             problem = prepare(loaded.config, loaded.base)
-        except ConfigError as error:
+        except GradcheckError as error:
             raise located(error, loaded) from error
         stage("reference")
         reference = Reference(problem)
         checks = tuple(_checks(loaded, problem, reference, options, stage))
         return _report(loaded, problem, reference, checks, _warnings(loaded.config, problem, reference, checks, options))
-
-
-def located(error: ConfigError, loaded: LoadedConfig) -> ConfigError:
-    """`error` with the place in the config that caused it, where it says which keys did."""
-    keys = getattr(error, "keys", None)
-    if error.location is None and keys:
-        error.location = loaded.locate(*keys)
-    return error
 
 
 def _checks(

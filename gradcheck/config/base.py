@@ -7,6 +7,7 @@ the place where each field was written. So every path that leaves a section in a
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -77,8 +78,11 @@ class Section(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core_schema)
+        written = handler.resolve_ref_schema(schema)
         if cls.exclusive and cls.needs_one:
-            handler.resolve_ref_schema(schema)["oneOf"] = [{"required": [key]} for key in cls.exclusive]
+            written["oneOf"] = [{"required": [key]} for key in cls.exclusive]
+        elif cls.exclusive:
+            written["not"] = {"anyOf": [{"required": list(pair)} for pair in combinations(cls.exclusive, 2)]}
         return schema
 
 

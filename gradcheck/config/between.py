@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gradcheck.config.findings import Finding
+from gradcheck.config.findings import Finding, nearest
 from gradcheck.config.methods import WHOLE_MODEL_METHODS, CandidateOptions, MethodConfig
 from gradcheck.config.model import SegmentsSource
 
@@ -22,7 +22,8 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
         message = "`model.segments` already says where the model is cut"
         yield Finding(message=message, path=("split",), at="key", code="GC007", help="remove `split`")
     methods = _methods(data)
-    if require_split and not has_split and not in_parts:
+    misspelt = any(nearest(key, ("split",)) for key in data)
+    if require_split and not has_split and not misspelt and not in_parts:
         yield from _without_split(methods, given=data.get("methods") is not None)
     train = data.get("train")
     if train is None or (isinstance(train, dict) and train.get("steps") in {0, None}):

@@ -71,16 +71,21 @@ class LossSpec(Section):
         }
 
 
-def _looks_like_loss(raw: Any) -> bool:
-    """Whether a mapping is one loss, not losses by output name: Keras losses begin with a capital."""
-    if "factory" in raw:
-        return True
-    found = single_key(raw)
-    if found is None:
+def _begins_a_loss(raw: Any) -> bool:
+    """Whether a value can only be a loss: a factory, or one name as Keras writes it, with a capital."""
+    if not isinstance(raw, dict):
         return False
-    name, kwargs = found
-    named = name[:1].isupper() or name == RANDOM_COTANGENT
-    return not isinstance(kwargs, (str, dict)) or (named and isinstance(kwargs, dict) and not _looks_like_loss(kwargs))
+    found = single_key(raw)
+    return "factory" in raw or (found is not None and (found[0][:1].isupper() or found[0] == RANDOM_COTANGENT))
+
+
+def _looks_like_loss(raw: dict[Any, Any]) -> bool:
+    """Whether a mapping is one loss, not losses by output name."""
+    found = single_key(raw)
+    if found is None or "factory" in raw:
+        return "factory" in raw
+    value = found[1]
+    return value is None or (_begins_a_loss(raw) and not isinstance(value, str) and not _begins_a_loss(value))
 
 
 def _one_or_several(raw: Any, _: Handler) -> LossSpec | tuple[LossSpec, ...] | dict[str, LossSpec]:

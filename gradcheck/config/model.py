@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, WrapValidator
 
 from gradcheck.config.base import Section, Written, exclusion, misplaced_arguments, refusal, validated_at
 from gradcheck.config.findings import Finding, nearest, received
-from gradcheck.config.scalars import Count, Flag, OneOrMore, Reference, Text
+from gradcheck.config.scalars import Count, Flag, Names, Reference, Text  # noqa: TC001 - pydantic reads the annotations
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -48,7 +48,7 @@ CALL_KEYS = ("inputs", "call_kwargs")
 class LayerCall(Section):
     """What every entry of `layers` takes: what the layer is called with, and its name."""
 
-    inputs: Annotated[tuple[Text, ...], OneOrMore] | None = Field(
+    inputs: Names | None = Field(
         default=None, description="Names of the tensors it takes; default the previous layer's output."
     )
     call_kwargs: dict[str, Any] = Field(default_factory=dict, description="Further arguments of the call.")
@@ -173,9 +173,7 @@ class LayersSource(SourceBase):
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1, max_length=MAX_LAYERS)] = Field(
         description="The layers in order."
     )
-    outputs: Annotated[tuple[Text, ...], OneOrMore] | None = Field(
-        default=None, description="Names of the model's outputs; default the last layer's."
-    )
+    outputs: Names | None = Field(default=None, description="Names of the model's outputs; default the last layer's.")
 
 
 class FactorySource(SourceBase):

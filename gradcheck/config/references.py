@@ -120,7 +120,7 @@ def _in_entry(scope: _Scope, written: Written, path: KeyPath, later: dict[str, i
             )
         scope.layers.setdefault(name, place("name"))
     elif not is_call and isinstance(target, str):
-        scope.automatic.add(automatic_name(target))
+        scope.automatic |= {automatic_name(target), *(("numpy_layer",) if fields.get("kind") == "numpy_layer" else ())}
 
 
 def _texts(raw: Any) -> list[tuple[KeyPath, str]]:

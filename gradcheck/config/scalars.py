@@ -64,8 +64,12 @@ NameOrIndex: TypeAlias = Annotated[
     expecting("the name of a layer or operation, or the index of a call"),
 ]
 
-#: For a list: one text stands for a list of it.
-OneOrMore = BeforeValidator(lambda raw: [raw] if isinstance(raw, str) else raw)
+#: A list of names, or one of them alone.
+Names: TypeAlias = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(lambda raw: [raw] if isinstance(raw, str) else raw),
+    WithJsonSchema({"type": ["string", "array"], "minLength": 1, "items": {"type": "string", "minLength": 1}}),
+]
 
 #: `package.module:Name` or `./file.py:Name`, the file relative to the config.
 REFERENCE = r"^[^:\s][^:]*:[A-Za-z_][A-Za-z_0-9.]*$"

@@ -22,7 +22,7 @@ _WORDS: tuple[tuple[str, str, str, str | None], ...] = (
     ("unexpected document separator", "quoted scalar", "this quote is never closed", "close it with the same quote"),
     ("expected ',' or ']'", "", "this `[` is not closed, or a comma is missing after an item", None),
     ("expected ',' or '}'", "", "this `{` is not closed, or a comma is missing after an entry", None),
-    ("expected a single document", "", "a second document begins here", "put each config in a file of its own"),
+    ("but found another document", "", "a second document begins here", "put each config in a file of its own"),
     ("found undefined alias", "", "this alias has no anchor above it", "define it above with `&name`"),
     ("found duplicate anchor", "", "this anchor is defined twice", "give each anchor a name of its own"),
     ("could not find expected ':'", "", "expected `key: value`: the colon is missing", None),

@@ -38,7 +38,7 @@ _BOUNDS = {
     "too_long": "at most {max_length} of them",
 }
 #: Texts that are something else without their quotes.
-_QUOTED = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false", re.IGNORECASE)
+_QUOTED = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|yes|no|on|off", re.IGNORECASE)
 
 
 def finding(error: ErrorDetails, known: Sequence[str]) -> Finding:

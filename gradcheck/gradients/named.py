@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.models.loss import output_names
+from gradcheck.models.endpoints import output_names
 from gradcheck.models.problem import TensorKey
 from gradcheck.models.state import state_variables
 from gradcheck.numerics import SparseRows

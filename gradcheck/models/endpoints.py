@@ -19,7 +19,7 @@ def input_names(model: keras.Model) -> tuple[str, ...]:
 
 
 def output_names(model: keras.Model) -> tuple[str, ...]:
-    """The names of what gives the model's outputs, in the order of `model.outputs`; the second of one name gets `:2`."""
+    """The names of what gives the outputs, in the order of `model.outputs`; the second of a name gets `:2`."""
     return _names(model.outputs)
 
 

@@ -11,21 +11,23 @@ from gradcheck.errors import ConfigError, GradcheckError, RunError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from gradcheck.config.load import LoadedConfig
+
 #: Keys and list indices from the top of the config, such as `("model", "layers", 3)`.
 Keys: TypeAlias = tuple[str | int, ...]
 
 
-class _Keyed(GradcheckError):
+class _AnyKeyedError(GradcheckError):
     """What `KeyedError` and `KeyedRunError` share: the path of the key that they are about."""
 
     keys: Keys = ()
 
 
-class KeyedError(_Keyed, ConfigError):
+class KeyedError(_AnyKeyedError, ConfigError):
     """A ConfigError about the value at `keys`."""
 
 
-class KeyedRunError(_Keyed, RunError):
+class KeyedRunError(_AnyKeyedError, RunError):
     """A RunError caused by the value at `keys`; user code that raised has its own `location`."""
 
 
@@ -34,9 +36,17 @@ def at(*keys: str | int) -> Iterator[None]:
     """Puts `keys` before the keys of any error that is raised inside, outermost first."""
     try:
         yield
-    except _Keyed as error:
+    except _AnyKeyedError as error:
         error.keys = (*keys, *error.keys)
         raise
+
+
+def located(error: GradcheckError, loaded: LoadedConfig) -> GradcheckError:
+    """`error` with the place in the config that caused it, where it knows the keys and has no place of its own."""
+    keys = getattr(error, "keys", ())
+    if error.location is None and keys:
+        error.location = loaded.locate(*keys)
+    return error
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:

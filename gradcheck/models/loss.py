@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.config.data import RANDOM_COTANGENT, LossSpec
+from gradcheck.config.loss import RANDOM_COTANGENT, LossSpec
 from gradcheck.models import user_code
 from gradcheck.models.endpoints import flat_values, output_names, output_positions
 from gradcheck.models.keyed import KeyedError, KeyedRunError, arguments_received, at, did_you_mean, listed
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from gradcheck.config.data import Losses
+    from gradcheck.config.loss import Losses
 
 __all__ = ["Loss", "Term", "build_loss", "canonical_name", "output_names", "specs_by_output"]
 

@@ -33,9 +33,16 @@ def precision_scope(precision: str) -> Iterator[None]:
 
     `keras.utils.clear_session` forgets the policy: call it before entering, not inside.
     """
+    with kept_precision():
+        keras.config.set_floatx(variable_dtype(precision))
+        keras.config.set_dtype_policy(precision)
+        yield
+
+
+@contextmanager
+def kept_precision() -> Iterator[None]:
+    """Puts floatx and the dtype policy back to what they were, whatever is done to them inside."""
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx(variable_dtype(precision))
-    keras.config.set_dtype_policy(precision)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
@@ -12,15 +13,16 @@ from gradcheck.errors import ConfigError
 from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.models.data import make_batch
 from gradcheck.models.graph import flatten
+from gradcheck.models.keyed import at
 from gradcheck.models.loss import build_loss
 from gradcheck.models.precision import precision_scope
 from gradcheck.models.problem import Problem, Weight, make_segments, name_weights
 from gradcheck.models.sources import build_model
-from gradcheck.models.sources.segments import match_variables
+from gradcheck.models.sources.matching import match_variables
 from gradcheck.models.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from gradcheck.config.schema import Config, SplitConfig
@@ -46,30 +48,52 @@ def prepare(config: Config, base: Path) -> Problem:
         ConfigError: if a name, a layer or the split does not fit.
         RunError: if user code raises, or data cannot be made.
     """
-    built = build_model(config.model, base)
-    composed = built.model if built.composition is None else built.composition
-    graph = flatten(composed)
-    plan = plan_split(config, graph, built)
-    segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
-    weights, counterparts = _weights(built, segments)
-    loss = build_loss(config.loss, config.loss_weights, built.model, base=base, seed=config.seed)
-    batch = make_batch(config.data, built.model, config.loss, seed=config.seed, base=base)
+    outline = outlined(config, base)
+    model = outline.model
+    state = State([model, *outline.segments], seed=config.seed)
+    loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
+    batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
+    state.restore()  # making the batch may have run the model
+    weights, counterparts = _weights(outline)
     return Problem(
-        model=built.model,
-        graph=graph,
-        plan=plan,
-        segments=segments,
-        shares_graph=built.composition is None,
+        model=model,
+        graph=outline.graph,
+        plan=outline.plan,
+        segments=outline.segments,
+        shares_graph=outline.shares_graph,
         weights=weights,
         counterparts=counterparts,
         batch=batch,
         loss=loss,
-        state=State([built.model, *segments], seed=config.seed),
+        state=state,
         training=config.training,
         execution=config.execution,
         precision=config.precision,
         seed=config.seed,
         base=base,
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outline:
+    """A built model and how it is cut, before there is a batch. `plan` is None where the config has no split."""
+
+    model: keras.Model
+    graph: Graph
+    plan: Plan | None
+    segments: tuple[Segment, ...]
+    shares_graph: bool
+
+
+def outlined(config: Config, base: Path) -> Outline:
+    """Builds the model and cuts it. Call it inside the config's `session`."""
+    with at("model"):
+        built = build_model(config.model, base)
+        graph = flatten(built.model if built.composition is None else built.composition)
+    plan = plan_split(config, graph, built)
+    segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
+    return Outline(
+        model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=built.composition is None
     )
 
 
@@ -95,21 +119,19 @@ def _cut(split: SplitConfig, graph: Graph) -> Plan:
     raise ConfigError("split.time is not available yet", code="GC032", help="cut with after, every or parts")
 
 
-def _weights(built: BuiltModel, segments: Sequence[Segment]) -> tuple[tuple[Weight, ...], Mapping[int, Weight]]:
+def _weights(outline: Outline) -> tuple[tuple[Weight, ...], Mapping[int, Weight]]:
     """The whole model's weights, and for every variable of a segment its counterpart among them."""
-    of_segments = {id(v): v for segment in segments for v in segment.trainable_variables}
-    whole = list(built.model.trainable_variables)
-    matched = list(of_segments.values())
-    indices = (
-        [next(i for i, w in enumerate(whole) if w is v) for v in matched]
-        if built.composition is None
-        else match_variables(matched, whole)
-    )
-    index_of = dict(zip(of_segments, indices, strict=True))
+    of_segments = {id(v): v for segment in outline.segments for v in segment.trainable_variables}
+    whole = list(outline.model.trainable_variables)
+    if outline.shares_graph:
+        position = {id(v): i for i, v in enumerate(whole)}
+        index_of = {key: position[key] for key in of_segments}
+    else:
+        index_of = dict(zip(of_segments, match_variables(list(of_segments.values()), whole), strict=True))
     uses: dict[int, tuple[int, ...]] = {}
-    for segment in segments:
+    for segment in outline.segments:
         for v in segment.trainable_variables:
-            whole_id = id(whole[index_of[id(v)]])
-            uses[whole_id] = (*uses.get(whole_id, ()), segment.plan.index)
-    weights = name_weights(built.model, uses)
+            counterpart = id(whole[index_of[id(v)]])
+            uses[counterpart] = (*uses.get(counterpart, ()), segment.plan.index)
+    weights = name_weights(outline.model, uses)
     return weights, {key: weights[index] for key, index in index_of.items()}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
+from gradcheck.models.endpoints import input_names
 from gradcheck.models.graph import MODEL_INPUT, TensorRef
 from gradcheck.models.naming import unique_names
 from gradcheck.models.segment import Segment
@@ -87,6 +89,11 @@ class Problem:
         by_weight = {self.counterparts[id(v)].path: v for v in of_parts.values()}
         return tuple(by_weight[weight.path] for weight in self.weights)
 
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the model's inputs, each once."""
+        return input_names(self.model)
+
     def model_inputs(self, flat: Sequence[Any]) -> Any:
         """`flat`, in the order of the model's inputs, in the structure that the model takes."""
         structure = self.model.input
@@ -94,7 +101,7 @@ class Problem:
 
     def input_key(self, index: int) -> TensorKey:
         """The key of the gradient of model input `index`."""
-        return TensorKey("input", str(self.model.inputs[index].name))
+        return TensorKey("input", self.input_names[index])
 
     def boundary_key(self, ref: TensorRef) -> TensorKey:
         """The key of the cotangent of the boundary tensor `ref`."""

@@ -37,8 +37,9 @@ class Figures:
             integers the plain difference. An absolute tolerance hides the small elements, this one shows them.
         cosine: of the angle between the two as vectors; NaN if one is zero.
         norm_ratio: ‖c‖ / ‖r‖, Euclidean; NaN if both are zero, infinity if only the reference is.
-        required_rtol: the smallest rtol that would pass with atol 0; NaN if an element differs from a zero reference.
-        required_atol: the smallest atol that would pass with rtol 0.
+        required_rtol: the smallest rtol that would pass with atol 0; NaN if none would, as where an element
+            differs from a zero reference.
+        required_atol: the smallest atol that would pass with rtol 0; NaN if none would.
         worst: None where no element differs, or nothing could be compared.
     """
 

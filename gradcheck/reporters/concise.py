@@ -51,7 +51,7 @@ def _check(check: CheckReport, trainable: int) -> str:
         word = "inconclusive" if check.outcome == "inconclusive" else "vacuous"
     note = ", mismatch as expected" if is_control(check) else ", match not expected" if not check.failures else ""
     note = "" if check.expect == "match" else note
-    worst = words.worst_tensor(check.tensors)
+    worst = None if word == "vacuous" else words.worst_tensor(check.tensors)
     figures = f", worst {inline(worst.path)} {_figures(worst, ' ')}" if worst else ""
     return f"{word} {inline(check.method)}: {proven}/{total} weights{note}{figures}"
 

@@ -11,4 +11,5 @@ if TYPE_CHECKING:
 
 def render(report: Report, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
     """The report with the contract's keys; numbers that are not finite are null."""
-    return report.to_json()
+    # A lone surrogate (a file name that is no UTF-8) could not be written to a file: its escape is valid JSON.
+    return report.to_json().encode("utf-8", "backslashreplace").decode("utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
@@ -65,8 +66,10 @@ def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: Rende
     elif not check.as_expected:
         diagnoses = [f"{words.diagnosis_heading(d)}\n{d.evidence}\n{d.fix}" for d in check.diagnoses]
         _result(case, "failure", check.outcome, conclusion, "\n\n".join([conclusion, *diagnoses]))
+    uses = Counter(tensor.path for tensor in check.tensors)
     for tensor in shown(check, options.show):
-        _tensor(_case(suite, run, f"{inline(run.name)}.{method}", _unique(tensor, check)), tensor, check)
+        name = tensor.path if uses[tensor.path] == 1 else f"{tensor.kind} {tensor.path}"
+        _tensor(_case(suite, run, f"{inline(run.name)}.{method}", inline(name)), tensor, check)
 
 
 def _tensor(case: ET.Element, tensor: TensorReport, check: CheckReport) -> None:
@@ -76,12 +79,6 @@ def _tensor(case: ET.Element, tensor: TensorReport, check: CheckReport) -> None:
     elif tensor.status in _SKIPPED:
         note = f" ({tensor.note})" if tensor.note else ""
         ET.SubElement(case, "skipped", message=inline(_SKIPPED[tensor.status] + note))
-
-
-def _unique(tensor: TensorReport, check: CheckReport) -> str:
-    """The path, after its kind where the path alone is not unique."""
-    twins = sum(other.path == tensor.path for other in check.tensors)
-    return inline(tensor.path if twins == 1 else f"{tensor.kind} {tensor.path}")
 
 
 def _case(suite: ET.Element, run: RunReport, classname: str, name: str, seconds: float = math.nan) -> ET.Element:

@@ -131,7 +131,7 @@ def _every_row(run: RunReport, check: CheckReport) -> str:
         for group in grouped(check.tensors, run.segments)
         for tensor in group.tensors
     )
-    summary = f"{html.escape(inline(check.method))}: all {plural(len(check.tensors), 'tensor')}"
+    summary = f"<code>{html.escape(inline(check.method))}</code>: all {plural(len(check.tensors), 'tensor')}"
     return f"<details><summary>{summary}</summary>\n\n{_table(header, rows)}\n\n</details>"
 
 

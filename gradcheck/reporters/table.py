@@ -148,4 +148,4 @@ def _summary(page: Page, report: Report) -> None:
         word, tone = words.verdict(run)
         checks = ", ".join(f"{inline(check.method)}: {words.outcome(check)[0]}" for check in run.checks)
         page.paragraph((f"{word:<7}", _STYLES[tone]), f"  {name:<{max(map(len, names))}}  {checks}", hanging=9)
-    page.line(words.summary_line(report))
+    page.paragraph(words.summary_line(report))

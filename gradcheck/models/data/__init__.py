@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from numpy.typing import NDArray
 
-    from gradcheck.config.data import DataConfig, Losses, LossSpec
+    from gradcheck.config.data import DataConfig
+    from gradcheck.config.loss import Losses, LossSpec
 
 __all__ = ["ANY_LENGTH", "SOURCES", "Batch", "make_batch"]
 
@@ -59,8 +60,9 @@ def make_batch(config: DataConfig, model: keras.Model, losses: Losses, *, seed: 
     """The batch that `config` describes. Call it inside `precision_scope`.
 
     An array that `inputs`, `targets` or `sample_weight` describes goes before the one that `npz`, `factory` or `images`
-    gives, and that before the default. Random numbers of a tensor depend on `seed` and its name alone. Where an output's
-    shape is only known when the model runs, it is run once, without training; state is not put back.
+    gives, and that before the default. Random numbers of a tensor depend on `seed` and its name alone. An axis that the
+    model leaves open has length 8, unless the data have another. Where an output's shape is only known when the model
+    runs, it is run once, without training; state is not put back.
 
     Raises:
         ConfigError: GC030 if data and model do not fit each other; a `KeyedError` says at which key.

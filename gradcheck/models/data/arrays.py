@@ -36,7 +36,7 @@ def make_array(
     """
     if spec.kind == "npz":
         return npz.one_array(str(spec.options.get("file")), spec.options.get("key"), names, base)
-    options = {"high": high, **spec.options}
+    options = {"high": high, **{key: value for key, value in spec.options.items() if value is not None}}
     try:
         return _MAKERS[spec.kind](rng, shape, options)
     except (TypeError, ValueError) as error:

@@ -37,7 +37,7 @@ def load(request: Request) -> RawBatch:
 
 def _unpacked(returned: Any, reference: str) -> tuple[Any, Any, Any]:
     if isinstance(returned, (tuple, list)) and len(returned) in (_PAIR, _TRIPLE):
-        return (*returned, None) if len(returned) == _PAIR else tuple(returned)  # type: ignore[return-value]  # 2 or 3
+        return (*returned, None) if len(returned) == _PAIR else tuple(returned)
     kind = type(returned).__name__ + (f" of {len(returned)}" if isinstance(returned, (tuple, list)) else "")
     message = f"data factory {reference} must return (x, y) or (x, y, sample_weight). Received: a {kind}"
     raise KeyedRunError(message, code="GC052")

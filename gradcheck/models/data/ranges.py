@@ -14,8 +14,7 @@ def index_limit(model: keras.Model, position: int) -> int | None:
     """The smallest `input_dim` of an Embedding that reads input `position`; None if none does.
 
     Integers are followed through operations that keep them integers (a slice, a reshape) and into nested models and
-    layers that hold an Embedding. Numbers with a fraction count only where an Embedding reads the input itself: it casts
-    them.
+    layers that hold an Embedding. A floating input counts only where an Embedding reads it directly, and casts it.
     """
     graph = _functional(model)
     return None if graph is None else min(_limits(graph, graph.inputs[position]), default=None)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-    from gradcheck.config.data import DataConfig, Losses
+    from gradcheck.config.data import DataConfig
+    from gradcheck.config.loss import Losses
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

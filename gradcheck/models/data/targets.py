@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gradcheck.config.data import LossSpec
+    from gradcheck.config.loss import LossSpec
 
 #: Losses whose targets are class ids, without the class axis of the output.
 IDS = frozenset({"sparsecategoricalcrossentropy", "circle"})
@@ -103,7 +103,8 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 def _one_hot(ids: NDArray[Any], classes: int, axis: int) -> NDArray[Any]:
-    return np.moveaxis(np.eye(classes)[ids], -1, axis)
+    one_hot: NDArray[Any] = np.moveaxis(np.eye(classes)[ids], -1, axis)
+    return one_hot
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -113,7 +114,8 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
 def _probabilities(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     """Positive numbers that sum to 1 over the last axis."""
     weights = rng.uniform(0.1, 1.0, shape)
-    return weights / weights.sum(axis=-1, keepdims=True)
+    total: NDArray[Any] = weights.sum(axis=-1, keepdims=True)
+    return weights / total
 
 
 def _non_negative(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:

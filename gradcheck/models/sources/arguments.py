@@ -34,6 +34,8 @@ _REFUSED = {
     "InputLayer": "describe the inputs under `model.input`",
     "Input": "describe the inputs under `model.input`",
 }
+#: What Keras says when an own class hands it an argument that neither knows: the config is wrong, not the class.
+_UNKNOWN_ARGUMENT = "Unrecognized keyword arguments"
 
 
 class LayerError(KeyedError):
@@ -80,7 +82,8 @@ def layer_failure(error: Exception, what: str, received: str, target: str, help_
     """The error to raise in place of `error`: located in the user's code if that raised, else about the config."""
     if isinstance(error, GradcheckError):
         return error
-    location = user_location(error, target) if ":" in target else None
+    own = ":" in target and _UNKNOWN_ARGUMENT not in str(error)
+    location = user_location(error, target) if own else None
     if location is not None:
         return RunError(f"{what}: it raised {described(error)}", code="GC051", location=location)
     said = gist(error)
@@ -117,24 +120,26 @@ def resolve(name: str, value: Any, base: Path, label: str) -> Any:
     """
     if isinstance(value, (list, tuple)):
         return [resolve(name, item, base, label) for item in value]
-    if name == "dtype" and isinstance(value, str):
-        return widened(value)
-    if isinstance(value, str) and name in LAYER_ARGUMENTS:
-        return _nested(value, base, label)
-    if not isinstance(value, dict):
-        return value
-    if "class_name" in value:
+    if isinstance(value, str):
+        return _resolved_text(name, value, base, label)
+    if not isinstance(value, dict) or "class_name" in value:
         _check_config(value, label)
         return value
-    if len(value) != 1:
-        return _nested(value, base, label) if name in LAYER_ARGUMENTS else value
-    ((target, arguments),) = value.items()
+    target = str(next(iter(value), "")) if len(value) == 1 else ""
     module = next((module for ending, module in _MODULES.items() if name.endswith(ending)), None)
-    if module is not None:
-        return _other_object(module, str(target), arguments, base, label)
-    if name in LAYER_ARGUMENTS or ":" in str(target) or target in layer_names():
+    if module is not None and target:
+        return _other_object(module, target, value[target], base, label)
+    is_layer = name in LAYER_ARGUMENTS or ":" in target or target in layer_names()
+    if is_layer:
         return _nested(value, base, label)
+    _check_config(value, label)
     return value
+
+
+def _resolved_text(name: str, value: str, base: Path, label: str) -> Any:
+    if name in LAYER_ARGUMENTS:
+        return _nested(value, base, label)
+    return widened(value) if name == "dtype" else value
 
 
 def _nested(entry: Any, base: Path, label: str) -> keras.layers.Layer:
@@ -166,10 +171,10 @@ def _other_object(module: str, target: str, arguments: Any, base: Path, label: s
 
 
 def _check_config(value: Any, label: str) -> None:
-    """Refuses a serialised object that would import a module: code is named as `./file.py:Name`, so `--safe` sees it."""
+    """Refuses a serialised object that would import a module: `--safe` sees code only where a reference names it."""
     if isinstance(value, dict):
         module = value.get("module")
-        if isinstance(module, str) and module.partition(".")[0] not in {"keras", "builtins"}:
+        if isinstance(module, str) and module.partition(".")[0] != "keras":
             message = f"{label}: a config of an object cannot name a module. Received: module={module!r}"
             raise LayerError(message, code="GC021", help="write `./file.py:Name: {arguments}`")
         for inner in value.values():

@@ -26,12 +26,18 @@ class BuiltModel:
     Attributes:
         model: the whole model, with symbolic inputs and outputs.
         parts: the user's own parts in order, for a `segments` source; else None.
-        separate_reference: whether `model` is the user's own reference, whose layers the parts do not share.
+        composition: the parts called one after the other, if `model` is the user's own reference instead, whose
+            layers the parts do not share; else None.
     """
 
     model: keras.Model
     parts: tuple[keras.Model, ...] | None = None
-    separate_reference: bool = False
+    composition: keras.Model | None = None
+
+    @property
+    def separate_reference(self) -> bool:
+        """Whether `model` shares no layers with the parts."""
+        return self.composition is not None
 
 
 def is_functional(model: Any) -> bool:

@@ -66,18 +66,21 @@ def _converted(config: Any, policy: str, floatx: str) -> Any:
         return [_converted(item, policy, floatx) for item in config]
     if not isinstance(config, dict):
         return config
-    everything = policy == "float64"
-    replaced = _POLICIES if everything else {"float32"}
     new = {key: _converted(value, policy, floatx) for key, value in config.items()}
+    key, name = _dtype_entry(new, policy, floatx)
     inner = new.get("config")
-    if not isinstance(inner, dict):
-        return new
-    kind, module = new.get("class_name"), str(new.get("module"))
-    if kind == "DTypePolicy" and inner.get("name") in replaced:
-        return {**new, "config": {**inner, "name": policy}}
-    if isinstance(inner.get("dtype"), str) and inner["dtype"] in replaced:
-        if kind == "InputLayer" or everything:
-            return {**new, "config": {**inner, "dtype": floatx}}
-        if module.startswith("keras.layers"):  # Keras before 3.2 saved a layer's policy as its bare name
-            return {**new, "config": {**inner, "dtype": policy}}
+    replaced = _POLICIES if policy == "float64" else {"float32"}
+    if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key] in replaced:
+        return {**new, "config": {**inner, key: name}}
     return new
+
+
+def _dtype_entry(saved: dict[str, Any], policy: str, floatx: str) -> tuple[str, str]:
+    """Where the config of a saved object names its dtype, and what belongs there; no key where it must stay."""
+    kind = saved.get("class_name")
+    if kind == "DTypePolicy":
+        return "name", policy
+    if kind == "InputLayer" or policy == "float64":  # operations that cast as well
+        return "dtype", floatx
+    # Keras before 3.2 saved a layer's policy as its bare name.
+    return ("dtype" if str(saved.get("module")).startswith("keras.layers") else ""), policy

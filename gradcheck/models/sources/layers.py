@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from gradcheck.config.model import LayersSource, LayerSpec
+    from gradcheck.config.model import LayerSpec, LayersSource
 
 __all__ = ["LayerError", "build"]
 
@@ -140,7 +140,7 @@ class _Graph:
         kwargs = {name: self._call_argument(value, spec) for name, value in spec.call_kwargs.items()}
         shapes = listed(str(tuple(t.shape)) for t in tensors)
         try:
-            outputs = keras.tree.flatten(layer(*_positional(layer, tensors), **kwargs))
+            outputs: list[Any] = keras.tree.flatten(layer(*_positional(layer, tensors), **kwargs))
         except Exception as error:
             target = spec.target if spec.kind == "layer" else type(layer).__name__
             received = f"inputs of shape {shapes}" + (f", {arguments_received(spec.call_kwargs)}" if kwargs else "")

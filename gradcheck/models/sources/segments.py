@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import keras
 
+from gradcheck.models.endpoints import input_names, output_names
 from gradcheck.models.keyed import KeyedRunError, at, listed
 from gradcheck.models.messages import described as error_described
 from gradcheck.models.messages import user_location
-from gradcheck.models.endpoints import input_names, output_names
 from gradcheck.models.sources.built import FUNCTIONAL_HELP, BuiltModel, is_functional, load_weights
 from gradcheck.models.sources.matching import match_variables
 from gradcheck.models.sources.single import build_any, build_single, described
@@ -37,41 +38,50 @@ def build(source: SegmentsSource, base: Path) -> BuiltModel:
         with at("reference"):
             reference = build_single(source.reference, base)
     parts = _parts(source.segments, base, reference)
-    whole = _composition(parts) if reference is None else reference
-    load_weights(whole, source.weights, base)
-    if reference is not None:
-        _check_outputs(parts[-1], reference)
-        _lend_weights(parts, reference)
-    return BuiltModel(model=whole, parts=parts, separate_reference=reference is not None)
+    composition = _composition(parts)
+    if reference is None:
+        load_weights(composition, source.weights, base)
+        return BuiltModel(model=composition, parts=parts)
+    _check_outputs(composition, reference)
+    load_weights(reference, source.weights, base)
+    _lend_weights(composition, reference)
+    return BuiltModel(model=reference, parts=parts, composition=composition)
 
 
 def _parts(sources: Sequence[SingleSource], base: Path, reference: keras.Model | None) -> tuple[keras.Model, ...]:
-    """Every part as a functional model; one that does not know its inputs gets those of the part before it."""
+    """Every part as a functional model with a name of its own; one without inputs gets those of the part before it."""
     parts: list[keras.Model] = []
     for index, source in enumerate(sources):
         with at("segments", index):
-            raw = build_any(source, base)
-            boundary = parts[-1].outputs if parts else (reference.inputs if reference is not None else None)
-            part = raw if is_functional(raw) else _functional(raw, boundary, source)
-            if parts:
-                chain(parts[-1], part, parts[-1].outputs)  # only to see that they fit
+            before = parts[-1].outputs if parts else getattr(reference, "inputs", None)
+            part = _part(build_any(source, base), before, {part.name for part in parts}, described(source))
             load_weights(part, source.weights, base)
             parts.append(part)
     return tuple(parts)
 
 
-def _functional(raw: Any, boundary: Sequence[Any] | None, source: SingleSource) -> keras.Model:
-    """The subclassed model or layer `raw` as a functional model on inputs like `boundary`."""
-    what = described(source)
+def _part(raw: Any, before: Sequence[Any] | None, taken: set[str], what: str) -> keras.Model:
+    """`raw` itself if it is functional and no part before has its name, else a functional model that calls it.
+
+    Args:
+        raw: a model or a layer.
+        before: the tensors that it is called with if it does not know its inputs: the outputs of the part before.
+        taken: the names of the parts before.
+        what: how messages name it.
+    """
     if not isinstance(raw, keras.layers.Layer):
         kind = "None" if raw is None else f"a {type(raw).__name__}"
         message = f"{what} must give a keras.Model. Received: {kind}"
         raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
+    if is_functional(raw) and raw.name not in taken:
+        return raw
+    boundary = raw.inputs if is_functional(raw) else before
     if boundary is None:
         message = f"{what} is the first part, and it has no symbolic inputs. Received: a {type(raw).__name__}"
         raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
     inputs = [_input_like(tensor) for tensor in boundary]
-    return keras.Model(inputs, _called(raw, inputs, what), name=f"{raw.name}_part")
+    name = next(n for n in (raw.name, *(f"{raw.name}_{k}" for k in itertools.count(1))) if n not in taken)
+    return keras.Model(inputs, _called(raw, inputs, what), name=name)
 
 
 def _input_like(tensor: Any) -> Any:
@@ -124,7 +134,7 @@ def _composition(parts: Sequence[keras.Model]) -> keras.Model:
     """The parts called one after the other, as a functional model named `whole`."""
     inputs = [_named_input(tensor, name) for tensor, name in zip(parts[0].inputs, input_names(parts[0]), strict=True)]
     tensors = keras.tree.flatten(_called(parts[0], inputs, "segment 0"))
-    for index, (earlier, later) in enumerate(zip(parts, parts[1:], strict=False), start=1):
+    for index, (earlier, later) in enumerate(itertools.pairwise(parts), start=1):
         with at("segments", index):
             tensors = keras.tree.flatten(_called(later, chain(earlier, later, tensors), f"segment {index}"))
     one_input, one_output = len(inputs) == 1, len(tensors) == 1
@@ -135,8 +145,8 @@ def _named_input(tensor: Any, name: str) -> Any:
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
 
 
-def _check_outputs(last: keras.Model, reference: keras.Model) -> None:
-    shapes = [tuple(t.shape) for t in last.outputs], [tuple(t.shape) for t in reference.outputs]
+def _check_outputs(composition: keras.Model, reference: keras.Model) -> None:
+    shapes = [tuple(t.shape) for t in composition.outputs], [tuple(t.shape) for t in reference.outputs]
     if len(shapes[0]) != len(shapes[1]) or not all(map(_compatible, *shapes)):
         message = (
             f"the last part does not return what the reference returns: {_listed_shapes(shapes[1])}. "
@@ -146,12 +156,11 @@ def _check_outputs(last: keras.Model, reference: keras.Model) -> None:
             raise KeyedRunError(message, code="GC051")
 
 
-def _lend_weights(parts: Sequence[keras.Model], reference: keras.Model) -> None:
+def _lend_weights(composition: keras.Model, reference: keras.Model) -> None:
     """Gives the parts the reference's weights. Seed states have names of Keras's own making, so they go in order."""
-    unique = {id(v): v for part in parts for v in part.variables}
     with at("segments"):
         for seeds in (False, True):
-            ours = [v for v in unique.values() if _is_seed(v) == seeds]
+            ours = [v for v in composition.variables if _is_seed(v) == seeds]
             theirs = [v for v in reference.variables if _is_seed(v) == seeds]
             for variable, index in zip(ours, match_variables(ours, theirs), strict=True):
                 variable.assign(theirs[index])

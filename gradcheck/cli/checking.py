@@ -1,0 +1,99 @@
+"""Running the configs: progress on standard error, user output kept out of the report, one or several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import sys
+import traceback
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gradcheck.check import CheckOptions, Progress, check_all, check_one, envelope
+from gradcheck.cli.options import settings
+from gradcheck.cli.streams import quiet_tensorflow, user_output_to_stderr
+from gradcheck.report import RunReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from gradcheck.cli.run import RunArguments
+    from gradcheck.config.load import LoadedConfig
+    from gradcheck.report import Report
+
+
+def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments) -> Report:
+    """The report over all `entries`."""
+    options = CheckOptions(
+        fail_fast=arguments.fail_fast, verify_reference=arguments.verify_reference, timeout=arguments.timeout
+    )
+    if all(isinstance(entry, RunReport) for entry in entries):  # nothing to run: TensorFlow is not needed
+        return check_all(entries, options)
+    if arguments.jobs > 1:
+        return _in_processes(entries, options, arguments.jobs)
+    with user_output_to_stderr(), _progress() as show:
+        show("loading TensorFlow")
+        quiet_tensorflow(verbose=settings().verbose)
+        return check_all(entries, _watched(options, show))
+
+
+def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions:
+    """`options` that show each stage, and with -v the traceback of each error."""
+
+    def on_progress(event: Progress) -> None:
+        show(f"[{event.index + 1}/{event.total}] {event.config}: {event.stage}")
+
+    on_error = _print_traceback if settings().verbose else options.on_error
+    return CheckOptions(
+        fail_fast=options.fail_fast,
+        verify_reference=options.verify_reference,
+        timeout=options.timeout,
+        on_progress=on_progress,
+        on_error=on_error,
+    )
+
+
+def _print_traceback(path: Path, error: Exception) -> None:
+    sys.stderr.write(f"{path}:\n")
+    traceback.print_exception(error)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Shows one line of progress where standard error is a terminal, and nothing elsewhere."""
+    if settings().quiet or not sys.stderr.isatty():
+        yield lambda line: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    console = Console(stderr=True, no_color=not settings().colored())
+    with console.status("") as status:
+        yield lambda line: status.update(escape(line))
+
+
+def _in_processes(entries: Sequence[LoadedConfig | RunReport], options: CheckOptions, jobs: int) -> Report:
+    """Each config in one of `jobs` processes; with `fail_fast` those that wait are given up after the first failure."""
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    verbose = settings().verbose
+    runs: list[RunReport] = []
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=partial(_start_process, verbose)) as pool:
+        waiting = [entry if isinstance(entry, RunReport) else pool.submit(_one, entry, options) for entry in entries]
+        for entry in waiting:
+            runs.append(entry if isinstance(entry, RunReport) else entry.result())
+            if options.fail_fast and runs[-1].exit_code:
+                pool.shutdown(cancel_futures=True)
+                break
+    return envelope(runs)
+
+
+def _start_process(verbose: bool) -> None:  # noqa: FBT001 - a pool's initializer takes no keywords
+    with user_output_to_stderr():
+        quiet_tensorflow(verbose=verbose)
+
+
+def _one(loaded: LoadedConfig, options: CheckOptions) -> RunReport:
+    with user_output_to_stderr():
+        return check_one(loaded, options)

@@ -1,0 +1,56 @@
+"""Files that a command writes: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from gradcheck.errors import UsageError
+
+
+def write_file(path: Path, text: str, *, replace: bool = True) -> None:
+    """Writes `text` to a temporary file beside `path` and gives it that name, so that no reader sees half of it.
+
+    Raises:
+        UsageError: if `path` cannot be written, or exists and `replace` is false.
+    """
+    try:
+        _write(path, text, replace=replace)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already", code="GC010", help="--force overwrites it") from None
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UsageError(f"{path} cannot be written: {reason}", code="GC010", help="choose another file") from None
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    if not replace and path.exists():
+        raise FileExistsError(path)
+    if path.exists() and not path.is_file():  # such as /dev/stdout: there is nothing to replace
+        path.write_text(text, encoding="utf-8")
+        return
+    path = path.resolve()  # a link stays a link
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.chmod(_permissions(path))
+        temporary.replace(path) if replace else _claim(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _claim(temporary: Path, path: Path) -> None:
+    """Gives the file its name unless another process was first."""
+    os.link(temporary, path)
+
+
+def _permissions(path: Path) -> int:
+    """Those of the file that is replaced, else what a new file gets (a temporary one is for its owner alone)."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

@@ -1,0 +1,48 @@
+"""From the command line's paths and options to configs, the broken ones beside the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.check import unreadable
+from gradcheck.config.discover import discover
+from gradcheck.config.load import load_config
+from gradcheck.config.overrides import option_overrides
+from gradcheck.config.safety import refuse_code
+from gradcheck.errors import ConfigErrors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gradcheck.cli.run import RunArguments
+    from gradcheck.config.load import LoadedConfig
+    from gradcheck.report import RunReport
+
+
+def load_all(paths: Sequence[Path], arguments: RunArguments) -> list[LoadedConfig | RunReport]:
+    """Every config that `paths` stand for, in order; one with mistakes is its report already.
+
+    Raises:
+        ConfigErrors: for a path that does not exist, or a folder without configs.
+    """
+    return [_load(path, arguments) for path in discover(paths)]
+
+
+def _load(path: Path, arguments: RunArguments) -> LoadedConfig | RunReport:
+    options = option_overrides(
+        seed=arguments.seed,
+        rtol=arguments.rtol,
+        atol=arguments.atol,
+        precision=arguments.precision,
+        execution=arguments.execution,
+    )
+    try:
+        loaded = load_config(
+            path, overrides=(*arguments.overrides, *options), methods=arguments.methods, require_split=True
+        )
+        if arguments.safe:
+            refuse_code(loaded)
+    except ConfigErrors as errors:
+        return unreadable(path, errors)
+    return loaded

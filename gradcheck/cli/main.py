@@ -1,0 +1,151 @@
+"""The `gradcheck` command: subcommands load when they run; every way to end has its exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from gradcheck.cli.errors import print_error
+from gradcheck.cli.options import CONTEXT_SETTINGS, Settings, write_examples
+from gradcheck.cli.streams import discard_output
+from gradcheck.errors import ExitCode, GradcheckError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A subcommand: `module:attribute`, its line in the group's help, and the section that it stands in."""
+
+    target: str
+    help: str
+    section: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry("gradcheck.cli.run:run", "Check the gradients of every method, and report.", "Check"),
+    "plan": Entry("gradcheck.cli.plan:plan", "Show the segments and what each method would cost.", "Look closer"),
+    "validate": Entry("gradcheck.cli.validate:validate", "Check config files alone: every error at once.", "Configs"),
+    "init": Entry("gradcheck.cli.init:init", "Write a commented config that passes as written.", "Configs"),
+    "schema": Entry("gradcheck.cli.schema:schema", "Print the JSON Schema of the config, for editors.", "Configs"),
+}
+
+_EXAMPLES = ("gradcheck init", "gradcheck run gradcheck.yaml", "gradcheck run configs/ --format junit -o report.xml")
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module only when that command is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every name, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """The command, imported; None for a name that there is not."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the nearest command for an unknown one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from gradcheck.config.findings import nearest  # noqa: PLC0415 - not needed otherwise
+
+            near = nearest(args[0], COMMANDS)
+            meant = f" Did you mean {near}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{meant} Commands: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """The table's own texts, so that help imports no command."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in COMMANDS.items():
+            sections.setdefault(entry.section, []).append((name, entry.help))
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Examples of the whole program."""
+        write_examples(_EXAMPLES, formatter)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    if value:
+        from gradcheck import __version__  # noqa: PLC0415 - looked up when asked for
+
+        click.echo(f"gradcheck {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT_SETTINGS, invoke_without_command=True)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Prove that a model cut into parts computes the gradients of the whole one.
+
+    Where it does not, say where and why.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(ExitCode.USAGE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code; nothing that can be raised leaves here."""
+    if "_GRADCHECK_COMPLETE" in os.environ:  # a shell asks for completions
+        cli.main(prog_name="gradcheck")
+    settings = Settings()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _exit_code(given, settings)
+    except BrokenPipeError:  # whoever read what this prints has gone
+        discard_output()
+        return ExitCode.RUNTIME
+
+
+def _exit_code(arguments: list[str], settings: Settings) -> int:
+    """The exit code, with whatever was raised on the way told on standard error."""
+    try:
+        with cli.make_context("gradcheck", arguments, obj=settings) as context:
+            result = cli.invoke(context)
+    except click.exceptions.Exit as ended:
+        result = ended.exit_code
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the last resort: one message, never a traceback unasked
+        known = _known(error)
+        print_error(known, color=settings.colored())
+        if settings.verbose:
+            traceback.print_exception(error)
+        return known.exit_code
+    sys.stdout.flush()
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _known(error: BaseException) -> GradcheckError:
+    """What is told about `error`: itself if it is ours, the command line's mistake, or that it was not expected."""
+    if isinstance(error, GradcheckError):
+        return error
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "gradcheck"
+        return UsageError(error.format_message(), code="GC010", help=f"`{command} --help` lists what there is")
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    return RunError(message, help="-v shows where; please report it if it is not your own code")

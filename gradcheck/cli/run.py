@@ -1,0 +1,152 @@
+"""`gradcheck run`: the main job."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradcheck.cli.options import Command, option, set_option, terminal_options
+from gradcheck.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.reporters.interface import Show
+
+FORMATS = ("table", "concise", "json", "junit", "github", "markdown", "html")
+_EXAMPLES = (
+    "gradcheck run gradcheck.yaml",
+    "gradcheck run configs/ --format junit --output report.xml",
+    "gradcheck run gradcheck.yaml --method vjp --set data.batch_size=8 --show failed",
+)
+
+
+@click.command(cls=Command, examples=_EXAMPLES)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+@option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    section="Config",
+    help="Run this method instead of the config's; repeat for several.",
+)
+@option("--rtol", metavar="NUMBER", section="Config", help="Relative tolerance.")
+@option("--atol", metavar="NUMBER", section="Config", help="Absolute tolerance, or auto.")
+@option("--seed", metavar="NUMBER", section="Config", help="Seed of weights, data and random layers.")
+@option(
+    "--precision",
+    metavar="NAME",
+    section="Config",
+    help="float32, float64, float16, bfloat16, mixed_float16 or mixed_bfloat16.",
+)
+@option("--execution", metavar="NAME", section="Config", help="eager, graph or xla.")
+@set_option
+@option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    section="Report",
+    help="How the report is written.",
+)
+@option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    section="Report",
+    metavar="FILE",
+    help="Write the report to FILE.",
+)
+@option(
+    "--show",
+    type=click.Choice(["all", "failed", "summary"]),
+    default="all",
+    show_default=True,
+    section="Report",
+    help="Which tensors the report lists.",
+)
+@option("--fail-fast", is_flag=True, section="Run", help="Stop at the first check that is not as expected.")
+@option(
+    "--exit-zero", is_flag=True, section="Run", help="Exit 0 whatever the verdict; errors still have their own code."
+)
+@option(
+    "--verify-reference",
+    is_flag=True,
+    section="Run",
+    help="Run the reference twice, and warn if it does not repeat itself.",
+)
+@option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    section="Run",
+    help="Give up on a config after this long.",
+)
+@option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    section="Run",
+    help="Run N configs at a time, each in a process of its own.",
+)
+@option("--watch", is_flag=True, section="Run", help="Run again whenever a file beside a config changes.")
+@option("--safe", is_flag=True, section="Run", help="Refuse configs that would run code of their own.")
+@terminal_options
+def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: FBT001 - click's signature
+    """Check the gradients of every method against the whole model's, and report.
+
+    A PATH is a config, or a folder: every config below it. The report goes to standard output, progress and the
+    summary to standard error.
+    """
+    arguments = RunArguments(**options)
+    if watch:
+        from gradcheck.cli.watch import watched  # noqa: PLC0415 - needs a package that only this option needs
+
+        return watched(paths, lambda: run_once(paths, arguments))
+    return run_once(paths, arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments:
+    """The options of `run`, as they were given; None is not given."""
+
+    methods: tuple[str, ...]
+    overrides: tuple[str, ...]
+    rtol: str | None
+    atol: str | None
+    seed: str | None
+    precision: str | None
+    execution: str | None
+    format_: str
+    output: Path | None
+    show: Show
+    fail_fast: bool
+    exit_zero: bool
+    verify_reference: bool
+    timeout: float | None
+    jobs: int
+    safe: bool
+
+
+def run_once(paths: Sequence[Path], arguments: RunArguments) -> int:
+    """Loads, checks and reports; returns the exit code."""
+    from gradcheck.check import exit_code  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
+    from gradcheck.cli.delivery import deliver, summarise  # noqa: PLC0415 - as above
+    from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
+
+    start = time.perf_counter()
+    report = checked(load_all(paths, arguments), arguments)
+    deliver(report, format_=arguments.format_, output=arguments.output, show=arguments.show)
+    summarise(report, time.perf_counter() - start)
+    code = exit_code(report)
+    lenient = arguments.exit_zero and code in (ExitCode.MISMATCH, ExitCode.VACUOUS)
+    return ExitCode.OK if lenient else code

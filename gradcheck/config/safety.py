@@ -1,0 +1,86 @@
+"""`--safe`: what in a config would run code, found before anything is imported."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.config.findings import Finding
+from gradcheck.config.schema import Config
+from gradcheck.errors import ConfigErrors, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.config.findings import KeyPath
+    from gradcheck.config.load import LoadedConfig
+
+#: `./file.py:Name` or `package.module:Name`, wherever it stands.
+_REFERENCE = re.compile(r"^[\w./\\-]+:[A-Za-z_][\w.]*$")
+#: Keys whose value is code of the user's own, or makes Keras import a module that the config names.
+_CODE_KEYS = frozenset({"factory", "train_step", "numpy_layer", "module", "registered_name"})
+#: Parts of the config that may hold them; elsewhere a colon is only a colon (devices, names of calls).
+_SECTIONS = ("model", "data", "loss", "methods", "train")
+
+
+def refuse_code(loaded: LoadedConfig) -> None:
+    """Refuses a config that may run code.
+
+    Raises:
+        ConfigErrors: GC029 for every place that would: factories, own layers and losses, candidates, trusted files.
+    """
+    data = _plain(loaded)
+    findings = [finding for section in _SECTIONS for finding in _code(data.get(section), (section,))]
+    if findings:
+        raise ConfigErrors([_mistake(loaded, finding) for finding in findings])
+
+
+def _plain(loaded: LoadedConfig) -> dict[Any, Any]:
+    """The config as it was written, where it was; else as it was given."""
+    if loaded.document is not None:
+        return loaded.document.data()
+    return {key: getattr(loaded.config, key) for key in Config.model_fields}
+
+
+def _code(value: Any, path: KeyPath) -> Iterator[Finding]:
+    """Every place below `value` that would run code."""
+    if hasattr(value, "model_fields"):
+        value = {key: getattr(value, key) for key in type(value).model_fields}
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if (key in _CODE_KEYS and inner is not None) or _is_code(key) or (key == "trust" and inner is True):
+                yield _finding((*path, key), key)
+            else:
+                yield from _code(inner, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _code(inner, (*path, index))
+    elif _is_code(value) and not _names_a_tensor(path):
+        yield _finding(path, value)
+
+
+def _is_code(value: Any) -> bool:
+    return isinstance(value, str) and (bool(_REFERENCE.match(value)) or value == "Lambda")
+
+
+def _names_a_tensor(path: KeyPath) -> bool:
+    """Whether the value at `path` is the name of a layer or of one of its outputs, such as `lstm:1`."""
+    return any(key in {"inputs", "outputs", "call", "call_kwargs"} for key in path[2:])
+
+
+def _finding(path: KeyPath, what: Any) -> Finding:
+    return Finding(
+        path=path,
+        at="key",
+        code="GC029",
+        message=f"`{what}` would run code, which --safe refuses",
+        help="read the code first, then run without --safe",
+    )
+
+
+def _mistake(loaded: LoadedConfig, finding: Finding) -> Mistake:
+    if loaded.document is not None:
+        return loaded.document.mistake(finding)
+    return Mistake(
+        code=finding.code, message=f"{'.'.join(map(str, finding.path))}: {finding.message}", help=finding.help
+    )

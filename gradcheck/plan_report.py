@@ -1,0 +1,47 @@
+"""Frozen records of a plan: the segments and what crosses between them, before anything is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundaryReport:
+    """One tensor at the edge of a segment; None stands for an axis whose length the model leaves open."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSegment:
+    """One segment. `flops` are estimated for the whole batch, forward."""
+
+    index: int
+    name: str
+    layers: tuple[str, ...]
+    parameters: int
+    flops: int
+    inputs: tuple[BoundaryReport, ...]
+    outputs: tuple[BoundaryReport, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanReport:
+    """The plan of one config. `names` is what `split.after` accepts, for a config without a split; `memory` by method."""
+
+    name: str
+    config: str
+    batch_size: int
+    names: tuple[str, ...]
+    segments: tuple[PlannedSegment, ...]
+    memory: dict[str, int]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,68 @@
+"""The plan of a config as a person reads it: segments, what crosses between them, and what each method would hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.reporters.page import Page
+from gradcheck.reporters.text import inline, named, plural, size
+
+if TYPE_CHECKING:
+    from gradcheck.plan_report import BoundaryReport, PlannedSegment, PlanReport
+
+#: How each entry of the memory estimate is introduced.
+_MEMORY_WORDS = {
+    "weights": "variables",
+    "tape": "tape (reference)",
+    "vjp": "vjp",
+    "naive": "naive",
+    "recompute": "recompute",
+    "jacobian_full": "jacobian, if kept whole",
+}
+
+
+def render_plan(plan: PlanReport, *, width: int | None, color: bool) -> str:
+    """The plan as text without a final line break; `width` None wraps nothing."""
+    page = Page(width, color=color)
+    page.heading(f"{inline(plan.name)} ({inline(plan.config)})", "bold", indent=0)
+    for warning in plan.warnings:
+        page.block(("warning", "yellow"), warning, indent=2)
+    if plan.segments:
+        for segment in plan.segments:
+            _segment(page, segment)
+        _memory(page, plan)
+    else:
+        _names(page, plan)
+    return page.text()
+
+
+def _segment(page: Page, segment: PlannedSegment) -> None:
+    page.line()
+    calls = plural(len(segment.layers), "call")
+    title = f"segment {segment.index} {inline(segment.name)}: {calls}, {plural(segment.parameters, 'parameter')}, "
+    page.paragraph((title, "bold"), f"{segment.flops:.3g} FLOPs forward", indent=2)
+    page.block("calls", named(segment.layers), indent=4)
+    for tensor in segment.inputs:
+        page.paragraph(_tensor("takes  ", tensor), indent=4)
+    for tensor in segment.outputs:
+        page.paragraph(_tensor("returns", tensor), indent=4)
+
+
+def _tensor(verb: str, tensor: BoundaryReport) -> str:
+    axes = ",".join("?" if axis is None else str(axis) for axis in tensor.shape)
+    return f"{verb} {inline(tensor.name)} ({axes}) {tensor.dtype}, {size(tensor.bytes)}"
+
+
+def _memory(page: Page, plan: PlanReport) -> None:
+    page.line()
+    page.heading(f"memory, estimated for a batch of {plan.batch_size}", "bold", indent=2)
+    wide = max(map(len, _MEMORY_WORDS.values()))
+    for key, held in plan.memory.items():
+        page.line(f"{_MEMORY_WORDS.get(key, key):<{wide}}  {size(held)}", indent=4)
+
+
+def _names(page: Page, plan: PlanReport) -> None:
+    page.line()
+    page.paragraph(f"no split: {plural(len(plan.names), 'name')} that split.after accepts", indent=2)
+    for name in plan.names:
+        page.line(inline(name), indent=4)

@@ -1,0 +1,87 @@
+# ruff: noqa: E501 - the expected texts are exact
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from inline_snapshot import snapshot
+
+from gradcheck.reporters import RenderOptions
+from gradcheck.reporters.github import render
+
+if TYPE_CHECKING:
+    from gradcheck.report import Report
+
+
+def test_failure(failing: Report) -> None:
+    assert render(failing, RenderOptions()).split("\n") == snapshot(
+        [
+            "::error file=configs/cnn.yaml,title=gradcheck cnn candidate::candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.%0AGC101 cotangent missing, at segment 0, layer conv_0 (exact)%0Afix: pass output_gradients=cotangent to tape.gradient of segment 0%0Aconv_0/kernel mismatch: 24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Aconv_0/bias missing: note: the candidate gives no gradient",
+            "::warning file=configs/cnn.yaml,title=gradcheck cnn candidate::the candidate changed weights; they were put back",
+            "::notice title=gradcheck::1 config: 1 failed",
+        ]
+    )
+
+
+def test_errors(broken: Report, check_error: Report, invalid: Report) -> None:
+    lines = [line for report in (broken, check_error, invalid) for line in render(report, RenderOptions()).split("\n")]
+    assert lines == snapshot(
+        [
+            "::error file=model.py,line=12,col=5,title=gradcheck broken::error[GC051]: the factory raised ValueError: units must be positive%0AReceived: units=-1%0Ahelp: see the line above",
+            "::notice title=gradcheck::1 config: 1 error",
+            "::error file=train.py,line=7,title=gradcheck cnn candidate::error[GC054]: the candidate raised KeyError: 'conv_9'",
+            "::notice title=gradcheck::1 config: 1 error",
+            "::error file=configs/invalid.yaml,line=7,col=3,title=gradcheck invalid::error[GC003]: unknown key: los%0Ahelp: did you mean loss?",
+            "::error file=configs/invalid.yaml,line=1,col=1,title=gradcheck invalid::error[GC005]: missing key: model",
+            "::notice title=gradcheck::1 config: 1 error",
+        ]
+    )
+
+
+def test_vacuous_is_a_warning(vacuous: Report) -> None:
+    lines = render(vacuous, RenderOptions()).split("\n")
+    assert [line.partition(" ")[0] for line in lines] == ["::warning", "::notice"]
+
+
+def test_a_control_is_no_annotation(control: Report) -> None:
+    assert render(control, RenderOptions()) == "::notice title=gradcheck::1 config: 1 passed"
+
+
+def test_an_unexpected_match_is_an_error(unexpected_match: Report) -> None:
+    text = render(unexpected_match, RenderOptions())
+    assert text.startswith("::error file=configs/cnn.yaml,title=gradcheck cnn naive::naive: MATCHES, but")
+
+
+def test_summary_leaves_tensors_out(failing: Report) -> None:
+    assert "24 of 24 elements" in render(failing, RenderOptions())
+    assert "24 of 24 elements" not in render(failing, RenderOptions(show="summary"))
+
+
+def test_every_line_is_one_command_whatever_the_names(hostile: Report) -> None:
+    for line in render(hostile, RenderOptions()).split("\n"):
+        found = re.fullmatch(r"::(error|warning|notice) ((?:\w+=[^,:]*)(?:,\w+=[^,:]*)*)::(.*)", line)
+        assert found, line
+        assert re.search(r"%(?!25|0A|0D|3A|2C)", found[2] + found[3]) is None
+
+
+@pytest.mark.parametrize("name", ["inconclusive", "warning"])
+def test_warnings(failing: Report, name: str) -> None:
+    run = failing.runs[0]
+    check = dataclasses.replace(run.checks[1], outcome="inconclusive") if name == "inconclusive" else run.checks[0]
+    changed = dataclasses.replace(run, checks=(check,), warnings=("override matches nothing",))
+    text = render(dataclasses.replace(failing, runs=(changed,)), RenderOptions())
+    assert "::warning file=configs/cnn.yaml,title=gradcheck cnn::override matches nothing" in text
+    assert ("::warning file=configs/cnn.yaml,title=gradcheck cnn candidate::candidate: inconc" in text) == (
+        name == "inconclusive"
+    )
+    assert "::error" not in text
+
+
+def test_long_failures_are_cut_to_what_github_shows(large: Report) -> None:
+    run = large.runs[0]
+    rows = tuple(dataclasses.replace(t, status="mismatch") for t in run.checks[0].tensors)
+    check = dataclasses.replace(run.checks[0], tensors=rows)
+    text = render(dataclasses.replace(large, runs=(dataclasses.replace(run, checks=(check,)),)), RenderOptions())
+    assert "%0Aand 580 more" in text

@@ -1,0 +1,318 @@
+# ruff: noqa: E501 - the expected texts are exact
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from inline_snapshot import snapshot
+from rich.cells import cell_len
+
+from gradcheck.report import Environment, Report, Summary, Tool
+from gradcheck.reporters import RenderOptions
+from gradcheck.reporters.table import render
+from gradcheck.reporters.text import inline, number
+
+RED = "\x1b[1;31m"
+
+
+def test_in_a_pipe(failing: Report) -> None:
+    assert render(failing, RenderOptions()) == snapshot("""\
+FAIL cnn (configs/cnn.yaml)
+  float32, eager, seed 0
+  3 segments
+    0: segment_0 (30 parameters): conv_0
+    1: segment_1 (150 parameters): conv_1
+    2: segment_2 (385 parameters): flatten, dense, activation
+  reference: tape, loss 0.253412, gradient norm 1.25, 0.12s
+
+  vjp (expect match): match, 0.0312s
+      tensor         kind      status  shape        dtype    max abs  max rel  ULP  cosine  needs rtol
+    inputs
+      input          input     exact   (3,10,10,1)  float32        0        0    0       1           0
+    segment 0: segment_0 (conv_0)
+      conv_0/kernel  weight    close   (2,2,1,6)    float32  1.2e-08    3e-08    2       1    3.25e-08
+      conv_0/bias    weight    exact   (6)          float32        0        0    0       1           0
+      conv_0         boundary  exact   (3,9,9,6)    float32        0        0    0       1           0
+    segment 1: segment_1 (conv_1)
+      conv_1/kernel  weight    exact   (2,2,6,6)    float32        0        0    0       1           0
+      conv_1/bias    weight    exact   (6)          float32        0        0    0       1           0
+      conv_1         boundary  exact   (3,8,8,6)    float32        0        0    0       1           0
+    segment 2: segment_2 (flatten, dense, activation)
+      dense/kernel   weight    exact   (384,1)      float32        0        0    0       1           0
+      dense/bias     weight    exact   (1)          float32        0        0    0       1           0
+    outputs
+      activation     output    exact   (3,1)        float32        0        0    0       1           0
+    loss
+      loss           loss      exact   ()           float32        0        0    0       1           0
+  vjp: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss match the reference (worst: conv_0/kernel, max rel 3e-08). 10 exact, 1 close, 0 dead, 0 absent.
+
+  candidate (expect match): MISMATCH, 0.0312s
+      tensor         kind      status    shape        dtype     max abs  max rel       ULP  cosine  needs rtol
+    inputs
+      input          input     exact     (3,10,10,1)  float32         0        0         0       1           0
+    segment 0: segment_0 (conv_0)
+      conv_0/kernel  weight    mismatch  (2,2,1,6)    float32  1.23e-02  1.5e+00  1.23e+05   -0.25     1.5e+00
+        24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205
+        needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
+      conv_0/bias    weight    missing   (6)          float32         -        -         -       -           -
+        note: the candidate gives no gradient
+      conv_0         boundary  exact     (3,9,9,6)    float32         0        0         0       1           0
+    segment 1: segment_1 (conv_1)
+      conv_1/kernel  weight    exact     (2,2,6,6)    float32         0        0         0       1           0
+      conv_1/bias    weight    exact     (6)          float32         0        0         0       1           0
+      conv_1         boundary  exact     (3,8,8,6)    float32         0        0         0       1           0
+    segment 2: segment_2 (flatten, dense, activation)
+      dense/kernel   weight    exact     (384,1)      float32         0        0         0       1           0
+      dense/bias     weight    exact     (1)          float32         0        0         0       1           0
+    outputs
+      activation     output    exact     (3,1)        float32         0        0         0       1           0
+    loss
+      loss           loss      exact     ()           float32         0        0         0       1           0
+    first wrong in backward order: conv_0/kernel
+    GC101 cotangent missing, at segment 0, layer conv_0 (exact)
+      evidence: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's
+      fix: pass output_gradients=cotangent to tape.gradient of segment 0
+    warning: the candidate changed weights; they were put back
+  candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.\
+""")
+
+
+def test_80_columns(control: Report) -> None:
+    assert render(control, RenderOptions(width=80)) == snapshot("""\
+PASS cnn (configs/cnn.yaml)
+  float32, eager, seed 0
+  3 segments
+    0: segment_0 (30 parameters): conv_0
+    1: segment_1 (150 parameters): conv_1
+    2: segment_2 (385 parameters): flatten, dense, activation
+  reference: tape, loss 0.253412, gradient norm 1.25, 0.12s
+
+  vjp (expect match): match, 0.0312s
+      tensor         kind      status  shape        max abs  max rel  needs rtol
+    inputs
+      input          input     exact   (3,10,10,1)        0        0           0
+    segment 0: segment_0 (conv_0)
+      conv_0/kernel  weight    close   (2,2,1,6)    1.2e-08    3e-08    3.25e-08
+      conv_0/bias    weight    exact   (6)                0        0           0
+      conv_0         boundary  exact   (3,9,9,6)          0        0           0
+    segment 1: segment_1 (conv_1)
+      conv_1/kernel  weight    exact   (2,2,6,6)          0        0           0
+      conv_1/bias    weight    exact   (6)                0        0           0
+      conv_1         boundary  exact   (3,8,8,6)          0        0           0
+    segment 2: segment_2 (flatten, dense, activation)
+      dense/kernel   weight    exact   (384,1)            0        0           0
+      dense/bias     weight    exact   (1)                0        0           0
+    outputs
+      activation     output    exact   (3,1)              0        0           0
+    loss
+      loss           loss      exact   ()                 0        0           0
+  vjp: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss
+    match the reference (worst: conv_0/kernel, max rel 3e-08). 10 exact, 1
+    close, 0 dead, 0 absent.
+
+  naive (expect mismatch): mismatch, as expected, 0.0312s
+      tensor         kind      status     max abs  max rel  needs rtol
+    inputs
+      input          input     exact            0        0           0
+    segment 0: segment_0 (conv_0)
+      conv_0/kernel  weight    mismatch  1.23e-02  1.5e+00     1.5e+00
+      conv_0/bias    weight    missing          -        -           -
+      conv_0         boundary  exact            0        0           0
+    segment 1: segment_1 (conv_1)
+      conv_1/kernel  weight    exact            0        0           0
+      conv_1/bias    weight    exact            0        0           0
+      conv_1         boundary  exact            0        0           0
+    segment 2: segment_2 (flatten, dense, activation)
+      dense/kernel   weight    exact            0        0           0
+      dense/bias     weight    exact            0        0           0
+    outputs
+      activation     output    exact            0        0           0
+    loss
+      loss           loss      exact            0        0           0
+  naive: does not match, as expected (a control): 2 of 6 trainable variables
+    differ (worst: conv_0/kernel, max rel 1.5e+00).\
+""")
+
+
+def test_error(broken: Report) -> None:
+    assert render(broken, RenderOptions(width=80)) == snapshot("""\
+ERROR broken (configs/broken.yaml)
+  float32, eager, seed 0
+  error[GC051]: the factory raised ValueError: units must be positive
+    Received: units=-1
+    --> model.py:12:5
+    help: see the line above\
+""")
+
+
+def test_config_error_with_its_line(invalid: Report) -> None:
+    assert render(invalid, RenderOptions()) == snapshot("""\
+ERROR invalid (configs/invalid.yaml)
+  float32, eager, seed 0
+  error[GC003]: unknown key: los
+    --> configs/invalid.yaml:7:3
+        los: MSE
+        ^^^
+    help: did you mean loss?
+  error[GC005]: missing key: model
+    --> configs/invalid.yaml:1:1\
+""")
+
+
+def test_figures_that_are_no_numbers(nonfinite: Report) -> None:
+    assert render(nonfinite, RenderOptions(width=100)) == snapshot("""\
+FAIL nan (configs/nan.yaml)
+  float32, eager, seed 0
+  reference: tape, loss -, gradient norm inf, -
+
+  vjp (expect match): MISMATCH, 0.0312s
+      tensor    kind    status        shape  max abs  max rel  ULP  cosine  noise floor  needs rtol
+    segment 0
+      a/kernel  weight  nonfinite     (2,3)        -        -    -       -            -           -
+        1 of 6 elements differ, worst [0,1]: reference nan, candidate inf
+        no tolerance would pass; given rtol 1e-05, atol 0
+      b/kernel  weight  absent        (2,3)        -        -    -       -            -           -
+      c/kernel  weight  inconclusive  (2,3)    1e-01    2e-01    -       -            -           -
+      d/kernel  weight  close         (2,3)  1.2e-08    3e-08    2       1        1e-09    3.25e-08
+  vjp: 1 of 4 trainable variables does NOT match: a/kernel. 0 exact, 1 close, 0 dead, 1 absent, 1
+    inconclusive, 1 nonfinite.\
+""")
+
+
+def test_failed_rows_only(failing: Report) -> None:
+    assert render(failing, RenderOptions(width=100, show="failed")) == snapshot("""\
+FAIL cnn (configs/cnn.yaml)
+  float32, eager, seed 0
+  3 segments
+    0: segment_0 (30 parameters): conv_0
+    1: segment_1 (150 parameters): conv_1
+    2: segment_2 (385 parameters): flatten, dense, activation
+  reference: tape, loss 0.253412, gradient norm 1.25, 0.12s
+
+  vjp (expect match): match, 0.0312s
+    11 rows not shown (--show all)
+  vjp: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss match the reference
+    (worst: conv_0/kernel, max rel 3e-08). 10 exact, 1 close, 0 dead, 0 absent.
+
+  candidate (expect match): MISMATCH, 0.0312s
+      tensor         kind    status    shape       max abs  max rel       ULP  cosine  needs rtol
+    segment 0: segment_0 (conv_0)
+      conv_0/kernel  weight  mismatch  (2,2,1,6)  1.23e-02  1.5e+00  1.23e+05   -0.25     1.5e+00
+        24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205
+        needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
+      conv_0/bias    weight  missing   (6)               -        -         -       -           -
+        note: the candidate gives no gradient
+    9 rows not shown (--show all)
+    first wrong in backward order: conv_0/kernel
+    GC101 cotangent missing, at segment 0, layer conv_0 (exact)
+      evidence: with the cotangent of boundary 0 set to ones, every gradient equals the
+        candidate's
+      fix: pass output_gradients=cotangent to tape.gradient of segment 0
+    warning: the candidate changed weights; they were put back
+  candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0
+    close, 0 dead, 0 absent, 1 mismatch, 1 missing.\
+""")
+
+
+def test_several_runs_end_with_a_summary(several: Report) -> None:
+    text = render(several, RenderOptions(show="summary"))
+    assert text.split("\n\n")[-1] == snapshot("""\
+PASS     configs/cnn.yaml      vjp: match
+FAIL     configs/bad.yaml      vjp: match, candidate: MISMATCH
+ERROR    configs/broken.yaml
+VACUOUS  configs/vacuous.yaml  vjp: nothing proven
+PASS     configs/control.yaml  vjp: match, naive: mismatch, as expected
+5 configs: 2 passed, 1 failed, 1 error, 1 vacuous (nothing proven)\
+""")
+
+
+def test_no_run() -> None:
+    empty = Report(tool=Tool(name="gradcheck", version="0"), environment=Environment(), summary=Summary.of(()), runs=())
+    assert render(empty, RenderOptions()) == "0 configs: nothing run"
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_no_line_is_wider_than_the_terminal(sample: Report, width: int, *, verbose: bool) -> None:
+    text = render(sample, RenderOptions(width=width, verbose=verbose))
+    assert [line for line in text.split("\n") if cell_len(line) > width] == []
+
+
+@pytest.mark.parametrize("width", [None, 80, 200])
+def test_no_trailing_spaces(sample: Report, width: int | None) -> None:
+    text = render(sample, RenderOptions(width=width))
+    assert [line for line in text.split("\n") if line != line.rstrip()] == []
+
+
+def test_in_a_pipe_every_path_is_complete(sample: Report) -> None:
+    text = render(sample, RenderOptions())
+    paths = [t.path for run in sample.runs for check in run.checks for t in check.tensors]
+    assert [path for path in paths if inline(path) not in text] == []
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_600_rows_are_all_there_with_whole_numbers(large: Report, width: int) -> None:
+    lines = render(large, RenderOptions(width=width)).split("\n")
+    rows = [line.split() for line in lines if re.search(r" (close|mismatch) ", line) and line.startswith(" " * 6)]
+    tensors = large.runs[0].checks[0].tensors
+    assert len(rows) == 600
+    assert all(number(t.max_rel_error) in row for t, row in zip(tensors, rows, strict=True))
+    assert sum(line.startswith("    segment ") for line in lines) == 60
+
+
+def test_narrow_terminals_lose_columns_not_digits(passing: Report) -> None:
+    headers = {}
+    for width in (40, 60, 80, 200):
+        text = render(passing, RenderOptions(width=width))
+        headers[width] = next(line.split("  ") for line in text.split("\n") if line.strip().startswith("tensor"))
+    titles = {width: [title.strip() for title in header if title] for width, header in headers.items()}
+    assert titles == snapshot(
+        {
+            40: ["tensor", "status", "max rel"],
+            60: ["tensor", "status", "max abs", "max rel", "needs rtol"],
+            80: ["tensor", "kind", "status", "shape", "max abs", "max rel", "needs rtol"],
+            200: ["tensor", "kind", "status", "shape", "dtype", "max abs", "max rel", "ULP", "cosine", "needs rtol"],
+        }
+    )
+
+
+def test_wide_characters_stay_aligned(passing: Report) -> None:
+    run = passing.runs[0]
+    rows = tuple(dataclasses.replace(t, path=f"層{t.path}") for t in run.checks[0].tensors)
+    check = dataclasses.replace(run.checks[0], tensors=rows)
+    wide = dataclasses.replace(passing, runs=(dataclasses.replace(run, checks=(check,)),))
+    lines = render(wide, RenderOptions(width=80)).split("\n")
+    assert len({cell_len(line) for line in lines if "層" in line and line.startswith("      ")}) == 1
+
+
+def test_colour_adds_nothing_but_colour(sample: Report) -> None:
+    plain = render(sample, RenderOptions(width=80))
+    colored = render(sample, RenderOptions(width=80, color=True))
+    assert "\x1b[" in colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == plain
+
+
+def test_a_control_is_not_red(control: Report, failing: Report) -> None:
+    assert RED in render(failing, RenderOptions(width=80, color=True))
+    assert RED not in render(control, RenderOptions(width=80, color=True))
+
+
+def test_the_environment_is_for_the_verbose(passing: Report) -> None:
+    line = "gradcheck 0.1.0, Python 3.11.2, TensorFlow 2.21.0, Keras 3.15.0, NumPy 2.4.0, on CPU"
+    assert line in render(passing, RenderOptions(verbose=True))
+    assert line not in render(passing, RenderOptions())
+
+
+def test_many_segments_in_brief_only_at_a_terminal(large: Report) -> None:
+    assert "and 52 more (-v lists them)" in render(large, RenderOptions(width=80, show="failed"))
+    for options in (RenderOptions(show="failed"), RenderOptions(width=80, show="failed", verbose=True)):
+        text = render(large, options)
+        assert "more (-v" not in text
+        assert "    59: segment_59 (" in text
+
+
+def test_markup_of_rich_is_shown_as_it_is(hostile: Report) -> None:
+    text = render(hostile, RenderOptions(color=True, width=200))
+    assert "[red]x[/red]" in text
+    assert r"\x1b[31mANSI\x1b[0m" in text

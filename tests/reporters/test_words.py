@@ -1,0 +1,163 @@
+# ruff: noqa: E501 - the expected texts are exact
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from inline_snapshot import snapshot
+
+from gradcheck.report import Coverage, Report, TensorReport
+from gradcheck.reporters import words
+
+
+def conclusions(report: Report) -> list[str]:
+    return [words.conclusion(check, run.coverage.trainable) for run in report.runs for check in run.checks]
+
+
+def test_pass(passing: Report) -> None:
+    assert conclusions(passing) == snapshot(
+        [
+            "vjp: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss match the reference (worst: conv_0/kernel, max rel 3e-08). 10 exact, 1 close, 0 dead, 0 absent."
+        ]
+    )
+
+
+def test_failure(failing: Report) -> None:
+    assert conclusions(failing)[1] == snapshot(
+        "candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing."
+    )
+
+
+def test_expected_mismatch(control: Report) -> None:
+    assert conclusions(control)[1] == snapshot(
+        "naive: does not match, as expected (a control): 2 of 6 trainable variables differ (worst: conv_0/kernel, max rel 1.5e+00)."
+    )
+    assert words.outcome(control.runs[0].checks[1]) == ("mismatch, as expected", "neutral")
+
+
+def test_unexpected_match(unexpected_match: Report) -> None:
+    assert conclusions(unexpected_match) == snapshot(
+        [
+            "naive: MATCHES, but the config expects a mismatch: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss match the reference (worst: conv_0/kernel, max rel 3e-08). 10 exact, 1 close, 0 dead, 0 absent."
+        ]
+    )
+    assert words.outcome(unexpected_match.runs[0].checks[0])[1] == "bad"
+
+
+def test_error(check_error: Report) -> None:
+    assert conclusions(check_error)[1] == snapshot("candidate: error[GC054]: the candidate raised KeyError: 'conv_9'")
+
+
+def test_vacuous(vacuous: Report) -> None:
+    assert conclusions(vacuous) == snapshot(
+        [
+            "vjp: nothing was proven: none of 6 trainable variables has a gradient to compare. 2 exact, 0 close, 9 dead, 0 absent. Proves nothing, dead (zero on both sides): conv_0/kernel, conv_0/bias, conv_1/kernel, conv_1/bias, dense/kernel, dense/bias, input, conv_0, conv_1."
+        ]
+    )
+    assert words.outcome(vacuous.runs[0].checks[0]) == ("nothing proven", "warn")
+
+
+def test_nonfinite(nonfinite: Report) -> None:
+    assert conclusions(nonfinite) == snapshot(
+        [
+            "vjp: 1 of 4 trainable variables does NOT match: a/kernel. 0 exact, 1 close, 0 dead, 1 absent, 1 inconclusive, 1 nonfinite."
+        ]
+    )
+
+
+def test_gradients_right_and_a_boundary_wrong(skip: Report) -> None:
+    assert conclusions(skip) == snapshot(
+        [
+            "vjp: 1 of 3 boundaries does NOT match: skip. All 2 of 2 trainable variables do. 2 exact, 2 close, 0 dead, 0 absent, 1 mismatch."
+        ]
+    )
+
+
+def test_inconclusive(nonfinite: Report) -> None:
+    check = dataclasses.replace(nonfinite.runs[0].checks[0], outcome="inconclusive")
+    assert words.conclusion(check, 4) == snapshot(
+        "vjp: inconclusive: 1 of 4 trainable variables undecided. 0 exact, 1 close, 0 dead, 1 absent, 1 inconclusive, 1 nonfinite."
+    )
+    assert words.outcome(check) == ("inconclusive", "warn")
+
+
+def test_a_mismatch_that_no_tensor_shows(passing: Report) -> None:
+    check = dataclasses.replace(passing.runs[0].checks[0], outcome="mismatch", as_expected=False, loss_abs_error=0.5)
+    assert words.conclusion(check, 6) == snapshot(
+        "vjp: does NOT match (loss off by 5e-01). 10 exact, 1 close, 0 dead, 0 absent."
+    )
+
+
+def test_a_variable_without_a_row_is_not_proven(passing: Report) -> None:
+    assert words.conclusion(passing.runs[0].checks[0], 8).startswith("vjp: 6 of 8 trainable variables, ")
+
+
+def test_a_pass_names_what_it_does_not_prove(passing: Report) -> None:
+    check = passing.runs[0].checks[0]
+    rows = tuple(dataclasses.replace(t, status="dead") if t.path == "conv_1/bias" else t for t in check.tensors)
+    sentence = words.conclusion(dataclasses.replace(check, tensors=rows), 6)
+    assert sentence.startswith("vjp: 5 of 6 trainable variables, ")
+    assert sentence.endswith(" Proves nothing, dead (zero on both sides): conv_1/bias.")
+
+
+def test_in_training_a_path_counts_once_and_must_match_in_every_step(passing: Report) -> None:
+    check = passing.runs[0].checks[0]
+    twice = dataclasses.replace(check, tensors=check.tensors * 2)
+    assert words.weight_counts(twice, 6) == (6, 6)
+    later = tuple(dataclasses.replace(t, status="mismatch") if t.path == "dense/bias" else t for t in check.tensors)
+    assert words.weight_counts(dataclasses.replace(check, tensors=check.tensors + later), 6) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "advice"),
+    [
+        (Coverage(trainable=0, compared=0, absent=0, dead=0), "no trainable variable. Set trainable=True"),
+        (Coverage(trainable=6, compared=3, absent=3, dead=3), "zero or absent on both sides. Leave `loss` out"),
+        (Coverage(trainable=6, compared=0, absent=0, dead=0), "no gradient was compared. Name other `methods`"),
+    ],
+)
+def test_advice_for_a_vacuous_run(vacuous: Report, coverage: Coverage, advice: str) -> None:
+    assert advice in words.vacuous_advice(dataclasses.replace(vacuous.runs[0], coverage=coverage))
+
+
+def test_advice_where_everything_is_inconclusive(vacuous: Report) -> None:
+    run = vacuous.runs[0]
+    checks = tuple(dataclasses.replace(check, outcome="inconclusive") for check in run.checks)
+    assert "Set `precision: float64`" in words.vacuous_advice(dataclasses.replace(run, checks=checks))
+
+
+def failing_tensors(report: Report) -> dict[str, TensorReport]:
+    return {t.path: t for run in report.runs for check in run.checks for t in check.failures}
+
+
+def test_failure_lines(failing: Report, nonfinite: Report) -> None:
+    rows = failing_tensors(failing) | failing_tensors(nonfinite)
+    assert {path: words.failure_lines(row) for path, row in rows.items()} == snapshot(
+        {
+            "conv_0/kernel": [
+                "24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205",
+                "needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0",
+            ],
+            "conv_0/bias": ["note: the candidate gives no gradient"],
+            "a/kernel": [
+                "1 of 6 elements differ, worst [0,1]: reference nan, candidate inf",
+                "no tolerance would pass; given rtol 1e-05, atol 0",
+            ],
+        }
+    )
+
+
+def test_error_with_its_line(invalid: Report) -> None:
+    assert words.error_lines(invalid.runs[0].errors[0]) == snapshot(
+        [
+            "error[GC003]: unknown key: los",
+            "  --> configs/invalid.yaml:7:3",
+            "      los: MSE",
+            "      ^^^",
+            "help: did you mean loss?",
+        ]
+    )
+
+
+def test_summary_line(several: Report) -> None:
+    assert words.summary_line(several) == snapshot("5 configs: 2 passed, 1 failed, 1 error, 1 vacuous (nothing proven)")
