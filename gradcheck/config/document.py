@@ -48,7 +48,8 @@ class Document:
         for depth, step in enumerate(path):
             entry = _entry(node, step)
             if entry is None:
-                return self._place(key, node, "key") if depth else None
+                inside: Literal["key", "value"] = "key" if isinstance(node, yaml.CollectionNode) else "value"
+                return self._place(key, node, inside) if depth else None
             key, node = entry
         return self._place(key, node, at) if path else None
 

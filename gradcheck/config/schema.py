@@ -211,7 +211,7 @@ class Config(Section):
         default=ToleranceConfig(), description="How much a gradient may differ.", json_schema_extra={"default": {}}
     )
     report: ReportConfig = Field(
-        default=ReportConfig(), description="What else the report shows.", json_schema_extra={"default": {}}
+        default=ReportConfig(), description="Extras of the report.", json_schema_extra={"default": {}}
     )
     memory_budget: ByteSize = Field(default="auto", description="Bytes, a size such as 2GiB, or auto.")
     placement: Placement | None = Field(default=None, description="Which device each segment runs on.")

@@ -54,7 +54,7 @@ def finding(error: ErrorDetails, known: Sequence[str]) -> Finding:
     if kind == "missing":
         return Finding(message=f"missing key `{path[-1]}`", path=path[:-1], at="key", code="GC005")
     if kind == "invalid_key" or path[-1:] == ("[key]",):
-        return _wrong_key(path[:-1] if path[-1:] == ("[key]",) else path)
+        return _wrong_key(value, path[:-1] if kind != "invalid_key" else path)
     expected = _expected(kind, error.get("ctx", {})) or error["msg"]
     return Finding(message=f"expected {expected}. Received: {received(value)}", path=path, help=_help(kind, error))
 
@@ -94,10 +94,10 @@ def _help(kind: str, error: ErrorDetails) -> str | None:
     return None
 
 
-def _wrong_key(path: tuple[Any, ...]) -> Finding:
+def _wrong_key(key: Any, path: tuple[Any, ...]) -> Finding:
     """A key that is no text, such as a bare `on`, which YAML reads as true."""
     return Finding(
-        message=f"a key must be a text. Received: {received(path[-1])}",
+        message=f"a key must be a text. Received: {received(key)}",
         path=path,
         at="key",
         help="put the key in quotes; YAML reads a bare on, off, yes and no as true and false",

@@ -79,9 +79,11 @@ class Loader(yaml.SafeLoader):
         return node
 
     def _check(self, node: yaml.Node) -> None:
-        """Refuses tags and keys that a config cannot have; notes duplicate keys."""
+        """Refuses tags, keys and scalars that a config cannot have; notes duplicate keys."""
         if node.tag not in _TAGS[type(node)]:
             raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag} is not supported", node.start_mark)
+        if isinstance(node, yaml.ScalarNode):
+            self.scalar(node)
         if isinstance(node, yaml.MappingNode):
             seen: dict[tuple[str, Any], yaml.Node] = {}
             for key, _ in node.value:

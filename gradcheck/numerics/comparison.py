@@ -92,7 +92,7 @@ def _compare_dense(
     finite = r_size.finite and c_size.finite
     rtol, atol = tolerance.resolve(dtype, r_size.largest)
     figures = equal_figures(r_size) if same and finite else measure(r, c, (r_size, c_size), (rtol, atol), block)
-    allclose = finite and figures.mismatched_elements == 0
+    allclose = figures.mismatched_elements == 0
 
     status: Status = "close" if allclose else "mismatch"
     if not finite:

@@ -125,7 +125,7 @@ def _measure_block(r: Array, c: Array, units: tuple[float, float], tolerance: tu
     rtol, atol = tolerance
     x, y = r.astype(np.float64), c.astype(np.float64)
     error, size = absolute_error(r, c), np.abs(x)
-    passing = (error <= atol + rtol * size) & np.isfinite(size)
+    passing = (error <= atol + rtol * size) & np.isfinite(x) & np.isfinite(y)
     place = int(np.argmax(error))
     x /= units[0]
     y /= units[1]

@@ -61,8 +61,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def source(name: str, **kwargs: Any) -> dict[str, Any]:
-    return {"factory": f"./parts.py:{name}", "kwargs": kwargs}
+def source(function: str, **kwargs: Any) -> dict[str, Any]:
+    return {"factory": f"./parts.py:{function}", "kwargs": kwargs}
 
 
 def build(folder: Path, *parts: Any, **more: Any) -> BuiltModel:

@@ -264,6 +264,12 @@ def test_an_overflowing_difference_is_a_mismatch() -> None:
     assert math.isnan(found.required_atol)
 
 
+@pytest.mark.parametrize(("r", "c"), [(1e308, np.inf), (np.inf, 1e308)])
+def test_infinity_fails_even_a_tolerance_that_overflows(r: float, c: float) -> None:
+    found = compare(np.array([r]), np.array([c]), Tolerance(10.0, 0.0))
+    assert (found.status, found.allclose, found.mismatched_elements) == ("nonfinite", False, 1)
+
+
 def test_a_nan_is_worse_than_an_infinity_is_worse_than_a_number() -> None:
     r, c = np.zeros(9), np.arange(9.0)
     c[3] = np.inf

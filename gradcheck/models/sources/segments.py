@@ -80,7 +80,8 @@ def _part(raw: Any, before: Sequence[Any] | None, taken: set[str], what: str) ->
         message = f"{what} is the first part, and it has no symbolic inputs. Received: a {type(raw).__name__}"
         raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
     inputs = [_input_like(tensor) for tensor in boundary]
-    name = next(n for n in (raw.name, *(f"{raw.name}_{k}" for k in itertools.count(1))) if n not in taken)
+    numbered = (f"{raw.name}_{number}" for number in itertools.count(1))
+    name = next(n for n in itertools.chain([raw.name], numbered) if n not in taken)
     return keras.Model(inputs, _called(raw, inputs, what), name=name)
 
 

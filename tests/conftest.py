@@ -1,0 +1,43 @@
+"""Fixtures that every part of the suite shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.report import RunReport
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the repository."""
+    return ROOT
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., RunReport]:
+    """Writes a config, and the files of user code beside it, and runs it as `gradcheck.check` does."""
+
+    def check_one(config: dict[str, Any] | str, files: dict[str, str] | None = None, **overrides: Any) -> RunReport:
+        from gradcheck import check
+
+        for name, text in (files or {}).items():
+            (tmp_path / name).write_text(dedent(text), encoding="utf-8")
+        path = tmp_path / "config.yaml"
+        path.write_text(dedent(config) if isinstance(config, str) else yaml.safe_dump(config), encoding="utf-8")
+        (found,) = check(path, **overrides).runs
+        return found
+
+    return check_one

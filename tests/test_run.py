@@ -1,0 +1,203 @@
+"""Verdicts, over whole configs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.report import RunReport
+
+    Run = Callable[..., RunReport]
+
+CHAIN = """
+    model:
+      input: {shape: [4]}
+      layers:
+        - Dense: {units: 5, activation: ACTIVATION, name: first}
+        - Dense: {units: 3, name: second}
+        - Dense: {units: 2, name: third}
+    split: {after: [first, second]}
+    data: {batch_size: 4}
+"""
+
+
+def chain(activation: str = "tanh", more: str = "") -> str:
+    return CHAIN.replace("ACTIVATION", activation) + more
+
+
+def statuses(report: RunReport, kind: str) -> dict[str, str]:
+    return {tensor.path: tensor.status for tensor in report.checks[0].tensors if tensor.kind == kind}
+
+
+def test_a_correct_split_passes(run: Run) -> None:
+    report = run(chain())
+    assert (report.verdict, report.exit_code) == ("pass", 0)
+    assert set(statuses(report, "weight").values()) <= {"exact", "close"}
+    assert report.coverage.trainable == report.coverage.compared == 6
+
+
+def test_naive_gradients_are_caught(run: Run) -> None:
+    report = run(chain(more="    methods: [naive]\n"))
+    assert (report.verdict, report.exit_code) == ("fail", 1)
+    failing = {tensor.path for tensor in report.checks[0].failures if tensor.kind == "weight"}
+    assert failing == {"first/kernel", "first/bias", "second/kernel", "second/bias"}
+    assert report.checks[0].first_divergence == "second/bias"
+
+
+def test_a_control_that_matches_is_a_failure(run: Run) -> None:
+    report = run(chain(more="    methods: [vjp: {expect: mismatch}]\n"))
+    assert (report.verdict, report.exit_code) == ("fail", 1)
+
+
+def test_a_control_that_mismatches_is_as_expected(run: Run) -> None:
+    assert run(chain(more="    methods: [naive: {expect: mismatch}]\n")).exit_code == 0
+
+
+def test_nan_on_both_sides_is_not_a_match(run: Run) -> None:
+    report = run(chain(more="    loss: {factory: './loss.py:make'}\n"), {"loss.py": NAN_LOSS})
+    assert (report.verdict, report.exit_code) == ("fail", 1)
+    assert set(statuses(report, "weight").values()) == {"nonfinite"}
+
+
+NAN_LOSS = """
+    import tensorflow as tf
+
+    def make():
+        return lambda y, output: tf.reduce_sum(output) * float("nan")
+"""
+
+DEAD_LOSS = """
+    import tensorflow as tf
+
+    def make():
+        return lambda y, output: tf.reduce_sum(output) * 0.0
+"""
+
+DETACHED = """
+    import keras
+    import tensorflow as tf
+
+    class Detached(keras.layers.Layer):
+        def call(self, x):
+            return tf.stop_gradient(x)
+"""
+
+
+def test_dead_gradients_prove_nothing(run: Run) -> None:
+    report = run(chain(more="    loss: {factory: './loss.py:make'}\n"), {"loss.py": DEAD_LOSS})
+    assert (report.verdict, report.exit_code) == ("vacuous", 4)
+    assert set(statuses(report, "weight").values()) == {"dead"}
+    assert report.coverage.dead == 6
+
+
+def test_a_model_without_trainable_weights_proves_nothing(run: Run) -> None:
+    config = """
+        model:
+          input: {shape: [4]}
+          layers: [Dense: {units: 3, name: first, trainable: false}, Activation: {activation: tanh, name: second}]
+        split: {after: [first]}
+    """
+    assert run(config).exit_code == 4
+
+
+def test_none_on_both_sides_is_absent(run: Run) -> None:
+    config = """
+        model:
+          input: {shape: [4]}
+          layers:
+            - Dense: {units: 3, name: first}
+            - "./own.py:Detached": {name: cut}
+            - Dense: {units: 2, name: last}
+        split: {after: [first]}
+    """
+    report = run(config, {"own.py": DETACHED})
+    assert report.verdict == "pass"
+    assert statuses(report, "weight") == {
+        "first/kernel": "absent",
+        "first/bias": "absent",
+        "last/kernel": "exact",
+        "last/bias": "exact",
+    }
+    assert report.coverage.absent == 2
+
+
+def test_none_on_one_side_is_a_mismatch(run: Run) -> None:
+    config = chain(more="    methods: [candidate: {factory: './own.py:gradients'}]\n")
+    none = "def gradients(check):\n    return [None] * len(check.variables)\n"
+    report = run(config, {"own.py": none})
+    assert report.exit_code == 1
+    assert set(statuses(report, "weight").values()) == {"missing"}
+
+
+def test_a_factory_that_raises_is_named_with_the_users_line(run: Run) -> None:
+    config = "model: {factory: './own.py:build'}\nsplit: {every: layer}\n"
+    report = run(config, {"own.py": "def build():\n    raise KeyError('here')\n"})
+    assert (report.verdict, report.exit_code) == ("error", 3)
+    assert report.error is not None
+    assert "./own.py:build" in report.error.message
+    assert (report.error.line, report.error.excerpt) == (2, "    raise KeyError('here')")
+
+
+def test_an_unknown_name_in_after_is_located(run: Run) -> None:
+    report = run(chain().replace("[first, second]", "[first, secnod]"))
+    assert report.exit_code == 2
+    assert report.error is not None
+    assert report.error.code == "GC023"
+    assert report.error.excerpt is not None
+    assert report.error.excerpt[(report.error.column or 0) - 1 :].startswith("secnod")
+    assert "did you mean 'second'" in str(report.error.help)
+
+
+def test_an_override_that_matches_nothing_is_a_warning(run: Run) -> None:
+    report = run(chain(more="    tolerance: {overrides: {'frist/*': {rtol: 1.0}}}\n"))
+    assert report.verdict == "pass"
+    assert any("'frist/*' matches no tensor" in warning for warning in report.warnings)
+
+
+def test_fail_fast_is_not_the_default(run: Run) -> None:
+    report = run(chain(more="    methods: [naive, vjp]\n"))
+    assert [check.outcome for check in report.checks] == ["mismatch", "match"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        ("float64", "float64"),
+        ("float16", "float16"),
+        ("bfloat16", "bfloat16"),
+        ("mixed_float16", "float32"),
+        ("mixed_bfloat16", "float32"),
+    ],
+)
+def test_every_precision(run: Run, precision: str, dtype: str) -> None:
+    report = run(chain(more="    methods: [vjp, naive: {expect: mismatch}]\n"), precision=precision)
+    assert report.verdict == "pass", report.error
+    assert {tensor.dtype for tensor in report.checks[0].of_kind("weight")} == {dtype}
+
+
+@pytest.mark.parametrize("execution", ["graph", "xla"])
+def test_every_execution(run: Run, execution: str) -> None:
+    report = run(chain(more="    methods: [vjp, naive: {expect: mismatch}]\n"), execution=execution)
+    assert report.verdict == "pass", report.error
+
+
+def test_two_runs_give_the_same_figures(run: Run) -> None:
+    config = chain(activation="relu").replace("- Dense: {units: 2, name: third}", "- Dropout: 0.5\n        - Dense: {units: 2, name: third}")
+    first, second = run(config), run(config)
+    assert [t for c in first.checks for t in c.tensors] == [t for c in second.checks for t in c.tensors]
+    assert first.checks[0].loss == second.checks[0].loss
+
+
+def test_the_reference_that_does_not_repeat_itself_is_found(run: Run) -> None:
+    from gradcheck.check import CheckOptions, check_one
+    from gradcheck.config import load_given
+
+    report = run(chain())
+    assert report.warnings == ()
+    options = CheckOptions(verify_reference=True)
+    loaded = load_given(report.config, {})
+    assert check_one(loaded, options).warnings == ()
