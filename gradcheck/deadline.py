@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def deadline(seconds: float | None) -> Iterator[None]:
     """Raises RunError GC057 in the body once `seconds` have passed; None is no limit.
 
-    Works in the main thread of systems with `SIGALRM`, between two operations of TensorFlow; elsewhere there is no limit.
+    Works in the main thread of systems with `SIGALRM`, between two operations of TensorFlow; elsewhere nothing ends.
     """
     usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
     if seconds is None or not usable:
@@ -27,7 +27,9 @@ def deadline(seconds: float | None) -> Iterator[None]:
 
     def expire(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
         raise RunError(
-            f"timed out after {seconds:g} seconds", code="GC057", help="give more with --timeout, or a smaller model or batch"
+            f"timed out after {seconds:g} seconds",
+            code="GC057",
+            help="give more with --timeout, or a smaller model or batch",
         )
 
     previous = signal.signal(signal.SIGALRM, expire)

@@ -103,7 +103,7 @@ class ConfigError(GradcheckError):
     exit_code = ExitCode.USAGE
 
 
-class ConfigErrors(ConfigError):
+class ConfigErrors(ConfigError):  # noqa: N818 - the plural says that it holds every mistake of a file
     """Every mistake of one config file at once."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:

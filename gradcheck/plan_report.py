@@ -32,7 +32,7 @@ class PlannedSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanReport:
-    """The plan of one config. `names` is what `split.after` accepts, for a config without a split; `memory` by method."""
+    """The plan of one config. `names` is what `split.after` accepts, where there is no split; `memory` by method."""
 
     name: str
     config: str

@@ -12,8 +12,8 @@ from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.named import as_array
 from gradcheck.gradients.reference import Reference
 from gradcheck.models.keyed import located
-from gradcheck.models.prepare import prepare, session
 from gradcheck.models.precision import compute_dtype
+from gradcheck.models.prepare import prepare, session
 from gradcheck.numerics import NOISE_FACTOR, ToleranceOverride, TolerancePolicy, compare, euclidean_norm
 from gradcheck.report import (
     FAILING,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.methods import MethodConfig
     from gradcheck.config.schema import Config, ToleranceConfig
-    from gradcheck.gradients.interface import Gradients
     from gradcheck.models.problem import Problem
     from gradcheck.report import Outcome, TensorReport, Verdict
 
@@ -67,7 +66,9 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         stage("reference")
         reference = Reference(problem)
         checks = tuple(_checks(loaded, problem, reference, options, stage))
-        return _report(loaded, problem, reference, checks, _warnings(loaded.config, problem, reference, checks, options))
+        return _report(
+            loaded, problem, reference, checks, _warnings(loaded.config, problem, reference, checks, options)
+        )
 
 
 def _checks(
@@ -190,7 +191,11 @@ def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, Ex
 
     A control that mismatches as expected is proof too: the check has been seen to fail.
     """
-    codes = [ExitCode(check.error.exit_code) if check.error else ExitCode.MISMATCH for check in checks if not check.as_expected]
+    codes = [
+        ExitCode(check.error.exit_code) if check.error else ExitCode.MISMATCH
+        for check in checks
+        if not check.as_expected
+    ]
     if codes:
         worst = most_serious(codes)
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst

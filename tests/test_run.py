@@ -186,7 +186,9 @@ def test_every_execution(run: Run, execution: str) -> None:
 
 
 def test_two_runs_give_the_same_figures(run: Run) -> None:
-    config = chain(activation="relu").replace("- Dense: {units: 2, name: third}", "- Dropout: 0.5\n        - Dense: {units: 2, name: third}")
+    config = chain(activation="relu").replace(
+        "- Dense: {units: 2, name: third}", "- Dropout: 0.5\n        - Dense: {units: 2, name: third}"
+    )
     first, second = run(config), run(config)
     assert [t for c in first.checks for t in c.tensors] == [t for c in second.checks for t in c.tensors]
     assert first.checks[0].loss == second.checks[0].loss

@@ -64,7 +64,7 @@ def _print_traceback(path: Path, error: Exception) -> None:
 def _progress() -> Iterator[Callable[[str], None]]:
     """Shows one line of progress where standard error is a terminal, and nothing elsewhere."""
     if settings().quiet or not sys.stderr.isatty():
-        yield lambda line: None
+        yield lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.markup import escape  # noqa: PLC0415 - as above

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gradcheck.cli.errors import print_mistakes
-from gradcheck.cli.options import settings
 from gradcheck.cli.files import write_file
+from gradcheck.cli.options import settings
 from gradcheck.cli.streams import write_report
 from gradcheck.errors import Location, Mistake
 from gradcheck.reporters import REPORTERS, RenderOptions
@@ -46,7 +46,12 @@ def summarise(report: Report, seconds: float) -> None:
     if settings().quiet:
         return
     counts = report.summary
-    found = {"passed": counts.passed, "failed": counts.failed, "in error": counts.errors, "proved nothing": counts.vacuous}
+    found = {
+        "passed": counts.passed,
+        "failed": counts.failed,
+        "in error": counts.errors,
+        "proved nothing": counts.vacuous,
+    }
     words = ", ".join(f"{count} {word}" for word, count in found.items() if count)
     configs = "1 config" if counts.runs == 1 else f"{counts.runs} configs"
     click.echo(f"{configs}: {words} in {seconds:.1f} s", err=True)

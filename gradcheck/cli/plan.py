@@ -25,7 +25,15 @@ _EXAMPLES = ("gradcheck plan gradcheck.yaml", "gradcheck plan gradcheck.yaml --s
 @click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("path", type=click.Path(path_type=Path), metavar="PATH")
 @set_option
-@option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True, section="Report", help="How the plan is written.")
+@option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    section="Report",
+    help="How the plan is written.",
+)
 @terminal_options
 def plan(path: Path, overrides: Sequence[str], format_: str) -> None:
     """Show the segments, what crosses their boundaries, and what each method would cost in memory.

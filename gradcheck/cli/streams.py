@@ -37,16 +37,15 @@ def _stderr_held_back() -> Iterator[None]:
     """Keeps what is written to standard error, by whatever means; writes it after all if the body raises."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
-        with _redirected(_STDERR, held.fileno()):
-            failed = True
-            try:
+        try:
+            with _redirected(_STDERR, held.fileno()):
                 yield
-                failed = False
-            finally:
                 sys.stderr.flush()
-        if failed:
+        except BaseException:
+            sys.stderr.flush()
             held.seek(0)
             os.write(_STDERR, held.read())
+            raise
 
 
 @contextlib.contextmanager

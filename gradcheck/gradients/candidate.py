@@ -165,4 +165,6 @@ def _scalar(value: Any, reference: str) -> Any:
 
 
 def _unusable(reference: str, received: str, expected: str) -> RunError:
-    return RunError(f"candidate {reference} returned something unusable. Received: {received}", code="GC055", help=expected)
+    return RunError(
+        f"candidate {reference} returned something unusable. Received: {received}", code="GC055", help=expected
+    )

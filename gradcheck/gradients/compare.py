@@ -39,17 +39,15 @@ def compare_all(
         compared[key] = compare(left, right, tolerance, gradient=key.kind not in VALUES)
     if noise and any(comparison.status == "mismatch" for comparison in compared.values()):
         floors = reference.noise_floors
-        compared = {
-            key: excuse(c, floors[key]) if c.status == "mismatch" else c for key, c in compared.items()
-        }
+        compared = {key: excuse(c, floors[key]) if c.status == "mismatch" else c for key, c in compared.items()}
     return tuple(_record(key, where[key], comparison) for key, comparison in compared.items())
 
 
 def first_divergence(tensors: Sequence[TensorReport]) -> str | None:
     """The path of the first wrong tensor in the order of the backward pass.
 
-    Forward values come first: wrong ones make every gradient wrong. Then from the last segment to the first, and in each
-    the cotangent that it was handed before the weights, the later layer before the earlier.
+    Forward values come first: wrong ones make every gradient wrong. Then from the last segment to the first, and in
+    each the cotangent that it was handed before the weights, the later layer before the earlier.
     """
     wrong = [(position, tensor) for position, tensor in enumerate(tensors) if tensor.failed]
     return min(wrong, key=lambda pair: _backward_rank(*pair))[1].path if wrong else None
@@ -84,7 +82,7 @@ _LAST = 1 << 30  # after every segment
 
 def _record(key: TensorKey, where: Place, c: Comparison) -> TensorReport:
     segments, layer, name = where
-    worst = c.worst and Worst(index=c.worst.index, reference=c.worst.reference, candidate=c.worst.candidate)
+    worst = None if c.worst is None else Worst(**vars(c.worst))
     return TensorReport(
         kind=key.kind,
         segment=segments[0] if segments else None,

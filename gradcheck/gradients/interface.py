@@ -23,7 +23,7 @@ class Tensors(NamedTuple):
 class Computed(NamedTuple):
     """What the body of a method returns; a tuple, so that a compiled function can return it too.
 
-    `gradients` maps TensorKey to a tensor of the shape and dtype of what it belongs to, or None where no gradient flows.
+    `gradients` maps TensorKey to a tensor of the shape and dtype of what it belongs to, None where no gradient flows.
     `loss` is None where the method does not compute one.
     """
 

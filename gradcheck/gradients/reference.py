@@ -18,7 +18,7 @@ from gradcheck.numerics import PRECISIONS, largest, median_relative_floor, movem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gradcheck.gradients.interface import Gradients, Tensors
+    from gradcheck.gradients.interface import Gradients
     from gradcheck.models.problem import Problem, TensorKey
 
 #: How many times the reference is run again to measure the noise floor.

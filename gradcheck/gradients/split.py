@@ -1,12 +1,13 @@
 """The split model's gradients: one tape per segment, the chain rule carried between them by hand.
 
-For segments f_1 … f_n with boundaries b_k = f_k(b_{k-1}; w_k) and loss L(b_n), the backward pass goes from the last segment
-to the first with the cotangent c_k = dL/db_k:
+For segments f_1 … f_n with boundaries b_k = f_k(b_{k-1}; w_k) and loss L(b_n), the backward pass goes from the last
+segment to the first with the cotangent c_k = dL/db_k:
 
     dL/dw_k = c_k · ∂f_k/∂w_k        c_{k-1} = c_k · ∂f_k/∂b_{k-1}
 
-each a vector-Jacobian product that `tape.gradient` computes for the seed `output_gradients=c_k`. Where a skip connection
-crosses a cut the boundary is several tensors, and a tensor with several consumers sums what each of them sends back.
+each a vector-Jacobian product that `tape.gradient` computes for the seed `output_gradients=c_k`. Where a skip
+connection crosses a cut the boundary is several tensors, and a tensor with several consumers sums what each of them
+sends back.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
     while passes:  # from the last to the first; a tape and its activations are freed once used
         done = passes.pop()
         loss = loss if done.extra is None else loss + tf.cast(done.extra, loss.dtype)
-        for ref, gradient in zip(done.segment.plan.inputs, _backward(problem, done, cotangents, weights, steps), strict=True):
+        for ref, gradient in zip(
+            done.segment.plan.inputs, _backward(problem, done, cotangents, weights, steps), strict=True
+        ):
             cotangents[ref] = added(cotangents.get(ref), dense(gradient))
     return Computed(loss, outputs, {**weights, **problem.crossing(cotangents)})
 

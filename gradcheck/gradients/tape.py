@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from gradcheck.gradients.interface import Computed
 from gradcheck.gradients.tensors import dense, gradients_of, is_differentiable, total_loss
-from gradcheck.models.problem import TensorKey
 from gradcheck.models.replay import copied, tapped
 
 if TYPE_CHECKING:
     from gradcheck.gradients.interface import Tensors
-    from gradcheck.models.problem import Problem
+    from gradcheck.models.graph import TensorRef
+    from gradcheck.models.problem import Problem, TensorKey
 
 
 def monolithic(problem: Problem, tensors: Tensors) -> Computed:
@@ -25,10 +25,13 @@ def monolithic(problem: Problem, tensors: Tensors) -> Computed:
     send back and nothing else.
     """
     model, crossing = problem.model, problem.plan.boundaries if problem.plan and problem.shares_graph else {}
+    watch: AbstractContextManager[dict[TensorRef, Any]] = (
+        tapped(problem.graph, crossing) if problem.shares_graph else nullcontext({})
+    )
     with tf.GradientTape() as tape:
         x = [copied(tensor) for tensor in tensors.x]
         tape.watch([tensor for tensor in x if is_differentiable(tensor)])
-        with tapped(problem.graph, crossing) if problem.shares_graph else nullcontext({}) as taps:
+        with watch as taps:
             outputs = keras.tree.flatten(model(problem.model_inputs(x), training=problem.training))
         loss = total_loss(problem.loss(tensors.y, outputs, tensors.sample_weight), model.losses)
     sources: dict[TensorKey, Any] = {weight.key: weight.variable.value for weight in problem.weights}

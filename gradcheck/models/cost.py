@@ -39,7 +39,7 @@ def flops(call: Call) -> int:
     layer = call.operation
     if not isinstance(layer, keras.Layer) or isinstance(layer, keras.layers.Embedding):
         return returned
-    weights = sum(math.prod(w.shape) for w in layer.weights if len(w.shape) > 1)
+    weights = sum(int(math.prod(w.shape)) for w in layer.weights if len(w.shape) > 1)
     return returned + 2 * weights * _positions(call)
 
 
@@ -50,4 +50,4 @@ def _positions(call: Call) -> int:
         spec = next((argument for argument in call.arguments.keras_tensors), spec)
     channels_first = getattr(call.operation, "data_format", None) == "channels_first"
     inner = spec.shape[2:] if channels_first else spec.shape[1:-1]
-    return math.prod(UNKNOWN_AXIS if axis is None else axis for axis in inner)
+    return int(math.prod(UNKNOWN_AXIS if axis is None else axis for axis in inner))

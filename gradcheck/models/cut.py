@@ -26,7 +26,7 @@ class CutError(ConfigError):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentPlan:
-    """Which calls a segment makes, the tensors that it takes from outside, and those that later segments or the loss use.
+    """The calls of a segment, the tensors that it takes from outside, and those that later segments or the loss use.
 
     `reused` are those of its outputs that calls inside the segment take as well.
     """
@@ -41,7 +41,7 @@ class SegmentPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The segments in order. `boundaries` are the tensors that cross a cut, each once, with the segment that makes it."""
+    """The segments in order; `boundaries` are the tensors that cross a cut, each with the segment that makes it."""
 
     segments: tuple[SegmentPlan, ...]
     boundaries: dict[TensorRef, int]
@@ -154,9 +154,7 @@ def resolve(graph: Graph, name: str | int, position: int | None = None) -> tuple
 
 def _named(graph: Graph) -> dict[str, tuple[TensorRef, ...]]:
     """Every name that `after` accepts, and what it stands for."""
-    named: dict[str, tuple[TensorRef, ...]] = {}
-    for unique, refs in [*graph.groups.items(), *((c.name, (TensorRef(c.index, 0),)) for c in graph.calls)]:
-        named[unique] = refs
+    named = dict(graph.groups) | {call.name: (TensorRef(call.index, 0),) for call in graph.calls}
     for path, refs in _last_of_several(graph).items():
         named[f"{path}:1"] = named[path]
         named[path] = refs
@@ -165,13 +163,8 @@ def _named(graph: Graph) -> dict[str, tuple[TensorRef, ...]]:
 
 def _last_of_several(graph: Graph) -> dict[str, tuple[TensorRef, ...]]:
     """For each path with more than one call (`path:2` exists), what its last call returns."""
-    last: dict[str, tuple[TensorRef, ...]] = {}
-    pairs = [*((c.path, c.name, (TensorRef(c.index, 0),)) for c in graph.calls)]
-    pairs += [(_stem(name), name, refs) for name, refs in graph.groups.items()]
-    for path, unique, refs in pairs:
-        if unique != path:
-            last[path] = refs
-    return last
+    calls = {call.path: (TensorRef(call.index, 0),) for call in graph.calls if call.name != call.path}
+    return calls | {_stem(name): refs for name, refs in graph.groups.items() if name != _stem(name)}
 
 
 def _stem(name: str) -> str:
@@ -199,5 +192,3 @@ def _unknown(graph: Graph, name: str | int, position: int | None) -> CutError:
         help=f"{hint}`gradcheck plan` without split lists every name: {shown}",
         position=position,
     )
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -39,7 +39,7 @@ class MemoryEstimate:
     jacobian_full: int
 
 
-def estimate(graph: Graph, segments: Sequence[Segment], variables: Sequence[object], batch_size: int) -> MemoryEstimate:
+def estimate(graph: Graph, segments: Sequence[Segment], variables: Sequence[Any], batch_size: int) -> MemoryEstimate:
     """The estimate for `segments` of `graph`, whose model has `variables`."""
     weights = _variable_bytes(variables)
     gradients = _variable_bytes([v for v in variables if getattr(v, "trainable", False)])
@@ -59,7 +59,7 @@ def estimate(graph: Graph, segments: Sequence[Segment], variables: Sequence[obje
 def _jacobian_bytes(graph: Graph, segment: Segment, batch_size: int) -> int:
     """Elements of the outputs times elements of inputs and weights, in the dtype of the output."""
     columns = sum(elements(graph.spec(ref), batch_size) for ref in segment.plan.inputs)
-    columns += sum(math.prod(v.shape) for v in segment.trainable_variables)
+    columns += sum(int(math.prod(v.shape)) for v in segment.trainable_variables)
     return columns * _bytes(graph, segment.plan.outputs, batch_size)
 
 
@@ -71,5 +71,5 @@ def _bytes(graph: Graph, refs: Iterable[TensorRef], batch_size: int) -> int:
     return sum(tensor_bytes(graph.spec(ref), batch_size) for ref in refs)
 
 
-def _variable_bytes(variables: Sequence[object]) -> int:
-    return sum(math.prod(v.shape) * int(tf.as_dtype(v.dtype).size) for v in variables)  # type: ignore[attr-defined]
+def _variable_bytes(variables: Sequence[Any]) -> int:
+    return sum(int(math.prod(v.shape)) * int(tf.as_dtype(v.dtype).size) for v in variables)

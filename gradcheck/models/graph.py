@@ -1,8 +1,8 @@
 """A Keras model as one flat list of calls, nested models inlined.
 
-Keras keeps a functional model as nodes (one per call of an operation), and a nested model as a single node. A cut may lie
-inside a nested model, so the graph is flattened first: every call of a layer or of an operation such as `x + a`, in the
-order in which Keras itself runs them, and for each the tensors that it takes.
+Keras keeps a functional model as nodes (one per call of an operation), and a nested model as a single node. A cut may
+lie inside a nested model, so the graph is flattened first: every call of a layer or of an operation such as `x + a`, in
+the order in which Keras itself runs them, and for each the tensors that it takes.
 """
 
 from __future__ import annotations

@@ -92,9 +92,7 @@ def outlined(config: Config, base: Path) -> Outline:
         graph = flatten(built.model if built.composition is None else built.composition)
     plan = plan_split(config, graph, built)
     segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
-    return Outline(
-        model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=built.composition is None
-    )
+    return Outline(model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=built.composition is None)
 
 
 def plan_split(config: Config, graph: Graph, built: BuiltModel) -> Plan | None:

@@ -12,7 +12,6 @@ from gradcheck.models.endpoints import input_names
 from gradcheck.models.graph import MODEL_INPUT, TensorRef
 from gradcheck.models.naming import unique_names
 from gradcheck.models.segment import Segment
-from gradcheck.models.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from gradcheck.models.data import Batch
     from gradcheck.models.graph import Graph
     from gradcheck.models.loss import Loss
+    from gradcheck.models.state import State
     from gradcheck.report import Kind
 
 

@@ -29,7 +29,7 @@ def copied(tensor: Any) -> Any:
 def replay(
     calls: Iterable[Call], values: dict[TensorRef, Any], *, training: bool, separate: Collection[TensorRef] = ()
 ) -> None:
-    """Runs `calls` in order on `values`, and puts what they return there: a copy of it for the tensors in `separate`."""
+    """Runs `calls` in order on `values`, and puts what they return there: as copies for the tensors in `separate`."""
     for call in calls:
         tensors = {key: _entered(source, values[source.ref]) for key, source in call.sources.items()}
         args, kwargs = call.arguments.fill_in(tensors)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_a_wrong_command_line(capsys: pytest.CaptureFixture[str], arguments: lis
     assert "--help` lists" in captured.err
 
 
-@pytest.mark.parametrize("name", [name for name, entry in COMMANDS.items() if Path(entry.target).suffix])
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_is_where_the_table_says(name: str) -> None:
     try:
         found = cli.get_command(click.Context(cli), name)
@@ -153,7 +154,9 @@ class TestEndings:
 @pytest.mark.parametrize("command_line", ["schema | head -n 1", f"validate {INVALID} 2>&1 | head -n 1"])
 def test_a_reader_that_goes_away_is_no_error(command_line: str) -> None:
     shell = f"set -o pipefail; {sys.executable} -m gradcheck {command_line}"
-    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = subprocess.run([bash, "-c", shell], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
     assert done.returncode != ExitCode.MISMATCH

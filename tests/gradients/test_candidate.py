@@ -123,7 +123,9 @@ def test_a_single_wrong_element_is_found_at_its_index(run: Run) -> None:
     assert tensor.worst.index == (2,)
 
 
-@pytest.mark.parametrize("returned", ["{v.path: g for v, g in zip(check.variables, result)}", "[g.numpy() for g in result]"])
+@pytest.mark.parametrize(
+    "returned", ["{v.path: g for v, g in zip(check.variables, result)}", "[g.numpy() for g in result]"]
+)
 def test_gradients_may_come_by_path_or_as_numpy(run: Run, returned: str) -> None:
     assert run(DAG, by_hand(f"result = {returned}")).verdict == "pass"
 

@@ -9,7 +9,9 @@ from gradcheck.models.graph import MODEL_INPUT, TensorRef, flatten
 
 def nested_model() -> keras.Model:
     keras.utils.clear_session(free_memory=False)
-    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, name="first"), keras.layers.Dense(2)], name="inner")
+    inner = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(3, name="first"), keras.layers.Dense(2)], name="inner"
+    )
     x = keras.Input((3,), name="x")
     once = inner(x)
     again = inner(keras.layers.Dense(3, name="between")(x))

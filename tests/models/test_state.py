@@ -54,7 +54,12 @@ def test_random_generators_outside_keras_layers_restart(model: keras.Model) -> N
 
     def draws() -> list[float]:
         state.restore()
-        return [random.random(), float(np.random.random()), float(tf.random.uniform(())), float(keras.random.uniform(()))]
+        return [
+            random.random(),
+            float(np.random.random()),
+            float(tf.random.uniform(())),
+            float(keras.random.uniform(())),
+        ]
 
     assert draws() == draws()
 

@@ -1,0 +1,1 @@
+"""TensorFlow starts here: models from each source, cut into segments, their batch, loss and state."""
