@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from gradcheck import __version__
 from gradcheck.config.load import load_given
 from gradcheck.deadline import deadline
 from gradcheck.errors import ExitCode, GradcheckError, RunError, most_serious
@@ -54,7 +55,7 @@ class CheckOptions:
     verify_reference: bool = False
     timeout: float | None = None
     on_progress: Callable[[Progress], None] = field(default=_ignore)
-    on_error: Callable[[Path, Exception], None] = field(default=_ignore)
+    on_error: Callable[[Path, BaseException], None] = field(default=_ignore)
 
 
 def check(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
@@ -103,7 +104,7 @@ def envelope(runs: Iterable[RunReport]) -> Report:
     """The runs in the report's envelope, with the versions of what computed them."""
     runs = tuple(runs)
     return Report(
-        tool=Tool(name="gradcheck", version=version("gradcheck")),
+        tool=Tool(name="gradcheck", version=__version__),
         environment=environment(),
         summary=Summary.of(runs),
         runs=runs,
@@ -128,7 +129,7 @@ def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total
 
             chosen = RunOptions(fail_fast=options.fail_fast, verify_reference=options.verify_reference)
             return run_config(loaded, chosen, stage)
-    except Exception as error:  # noqa: BLE001 - whatever user code or TensorFlow raised: the other configs still run
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
         options.on_error(loaded.path, error)
         config = loaded.config
         return RunReport(
@@ -156,7 +157,7 @@ def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
     }
 
 
-def _understood(error: Exception) -> GradcheckError:
+def _understood(error: BaseException) -> GradcheckError:
     """`error` as one that a person is meant to read."""
     if isinstance(error, GradcheckError):
         return error
@@ -171,7 +172,7 @@ def _out_of_memory(error: MemoryError) -> RunError:
     )
 
 
-def _unexpected(error: Exception) -> RunError:
+def _unexpected(error: BaseException) -> RunError:
     """What TensorFlow or Keras raised where no user code was being called."""
     if type(error).__name__ == "ResourceExhaustedError":
         return _out_of_memory(MemoryError(str(error).partition("\n")[0]))

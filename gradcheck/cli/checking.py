@@ -55,7 +55,7 @@ def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions
     )
 
 
-def _print_traceback(path: Path, error: Exception) -> None:
+def _print_traceback(path: Path, error: BaseException) -> None:
     sys.stderr.write(f"{path}:\n")
     traceback.print_exception(error)
 

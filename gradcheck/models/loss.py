@@ -137,9 +137,10 @@ def _keys(config: Losses, model: keras.Model) -> list[tuple[str | int, ...]]:
     """Where in `loss` each output's loss is written."""
     if isinstance(config, LossSpec):
         return [()] * len(model.outputs)
-    names = config if isinstance(config, dict) else range(len(config))
-    entries: Any = {name: (name,) for name in names} if isinstance(config, dict) else [(index,) for index in names]
-    return [keys or () for keys in _one_per_output(entries, model, "loss")]
+    if not isinstance(config, dict):
+        return [(index,) for index in range(len(config))]
+    names = _one_per_output({name: name for name in config}, model, "loss")
+    return [() if name is None else (name,) for name in names]
 
 
 def _weights(loss_weights: Sequence[float] | Mapping[str, float] | None, model: keras.Model) -> list[float]:
@@ -256,6 +257,7 @@ def _scalar(loss: keras.losses.Loss) -> Callable[[Any, Any, Any], Any]:
 def _own(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
     """The user's own function: a scalar is the loss, a value per example is averaged as Keras does."""
     takes_weight = "sample_weight" in _parameters(loss)
+    average = _Average(name="loss", dtype=loss_dtype())
 
     def function(y: Any, output: Any, sample_weight: Any) -> Any:
         if takes_weight:
@@ -265,7 +267,7 @@ def _own(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
             if sample_weight is not None:
                 raise ValueError("a loss that returns a scalar cannot be weighted: give it a sample_weight argument")
             return values
-        return _Average(dtype=loss_dtype())(values, output, sample_weight)
+        return average(values, output, sample_weight)
 
     return function
 

@@ -77,7 +77,9 @@ def test_a_module_of_the_same_name_that_is_in_use_elsewhere_comes_back(tmp_path:
 
 
 def test_a_dataclass_finds_its_module(tmp_path: Path) -> None:
-    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Size:\n    n: int\n"
+    text = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Size:\n    n: int\n"
+    )
     write(tmp_path, model=text)
     assert user_code.load("./model.py:Size", tmp_path)(3).n == 3
 

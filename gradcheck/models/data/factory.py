@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradcheck.models import user_code
 from gradcheck.models.data.raw import RawBatch, inputs_by_name, outputs_by_name
+from gradcheck.models.endpoints import output_names
 from gradcheck.models.keyed import KeyedRunError, at
 
 if TYPE_CHECKING:
@@ -49,4 +52,4 @@ def _weights(weight: Any, request: Request) -> dict[str, Any]:
         return {}
     if isinstance(weight, (dict, list, tuple)):
         return outputs_by_name(weight, request.model)
-    return outputs_by_name([weight] * len(request.model.outputs), request.model)
+    return dict.fromkeys(output_names(request.model), np.asarray(weight))

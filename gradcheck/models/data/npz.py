@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck.models.data.raw import RawBatch, Request, inputs_by_name, outputs_by_name
-from gradcheck.models.endpoints import input_names, output_positions
+from gradcheck.models.endpoints import input_names, output_names, output_positions
 from gradcheck.models.keyed import KeyedError, at, listed
 from gradcheck.models.messages import described
 
@@ -42,7 +42,7 @@ def load(request: Request) -> RawBatch:
         return RawBatch(
             inputs=inputs_by_name(x, request.model),
             targets={} if y is None else outputs_by_name(y, request.model),
-            weights={} if weight is None else dict.fromkeys(outputs, weight),
+            weights={} if weight is None else dict.fromkeys(output_names(request.model), weight),
         )
 
 

@@ -114,8 +114,8 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
 def _probabilities(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     """Positive numbers that sum to 1 over the last axis."""
     weights = rng.uniform(0.1, 1.0, shape)
-    total: NDArray[Any] = weights.sum(axis=-1, keepdims=True)
-    return weights / total
+    normalised: NDArray[Any] = weights / weights.sum(axis=-1, keepdims=True)
+    return normalised
 
 
 def _non_negative(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:

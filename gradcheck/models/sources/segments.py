@@ -82,7 +82,7 @@ def _part(raw: Any, before: Sequence[Any] | None, taken: set[str], what: str) ->
     inputs = [_input_like(tensor) for tensor in boundary]
     numbered = (f"{raw.name}_{number}" for number in itertools.count(1))
     name = next(n for n in itertools.chain([raw.name], numbered) if n not in taken)
-    return keras.Model(inputs, _called(raw, inputs, what), name=name)
+    return keras.Model(_unpacked(inputs), _called(raw, inputs, what), name=name)
 
 
 def _input_like(tensor: Any) -> Any:
@@ -92,10 +92,8 @@ def _input_like(tensor: Any) -> Any:
 def _called(layer: Any, tensors: Sequence[Any], what: str) -> Any:
     """The symbolic outputs of `layer`: one tensor, or a list to a layer that takes several."""
     structure = getattr(layer, "_inputs_struct", None)  # a functional model may take a mapping
-    if structure is None:
-        packed = tensors[0] if len(tensors) == 1 else list(tensors)
-    else:
-        packed = keras.tree.pack_sequence_as(structure, list(tensors))
+    flat = list(tensors)
+    packed = _unpacked(flat) if structure is None else keras.tree.pack_sequence_as(structure, flat)
     try:
         return layer(packed)
     except Exception as error:
@@ -138,8 +136,12 @@ def _composition(parts: Sequence[keras.Model]) -> keras.Model:
     for index, (earlier, later) in enumerate(itertools.pairwise(parts), start=1):
         with at("segments", index):
             tensors = keras.tree.flatten(_called(later, chain(earlier, later, tensors), f"segment {index}"))
-    one_input, one_output = len(inputs) == 1, len(tensors) == 1
-    return keras.Model(inputs[0] if one_input else inputs, tensors[0] if one_output else tensors, name="whole")
+    return keras.Model(_unpacked(inputs), _unpacked(tensors), name="whole")
+
+
+def _unpacked(tensors: list[Any]) -> Any:
+    """One tensor stands for itself, not for a list of one."""
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def _named_input(tensor: Any, name: str) -> Any:
