@@ -81,16 +81,16 @@ _LAST = 1 << 30  # after every segment
 
 
 def _record(key: TensorKey, where: Place, c: Comparison) -> TensorReport:
-    segments, layer, name = where
+    absent = c.status == "absent"
     worst = None if c.worst is None else Worst(**vars(c.worst))
     return TensorReport(
         kind=key.kind,
-        segment=segments[0] if segments else None,
-        layer=layer,
-        name=name,
+        segment=where.segments[0] if where.segments else None,
+        layer=where.layer,
+        name=where.name,
         path=key.path,
-        shape=c.shape,
-        dtype=c.dtype,
+        shape=where.shape if absent else c.shape,
+        dtype=where.dtype if absent else c.dtype,
         status=c.status,
         allclose=c.allclose,
         max_abs_error=c.max_abs_error,
@@ -105,6 +105,6 @@ def _record(key: TensorKey, where: Place, c: Comparison) -> TensorReport:
         rtol=c.rtol,
         atol=c.atol,
         required=Required(rtol=c.required_rtol, atol=c.required_atol),
-        segments=segments if len(segments) > 1 else None,
+        segments=where.segments if len(where.segments) > 1 else None,
         note=c.note,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -31,31 +32,51 @@ def named_tensors(problem: Problem, gradients: Gradients) -> dict[TensorKey, Any
 
 
 class Place(NamedTuple):
-    """Where a tensor belongs: the segments that use or make it (none for a model input), its layer, its name there."""
+    """Where a tensor belongs: the segments that use or make it (none for a model input), its layer, its name there.
+
+    `like` has the shape and dtype that the tensor would have, for one that is absent on both sides.
+    """
 
     segments: tuple[int, ...]
     layer: str
     name: str
+    like: Any = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, with 0 for an axis whose length is not known."""
+        return () if self.like is None else tuple(axis or 0 for axis in self.like.shape)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype by name."""
+        return "" if self.like is None else str(tf.as_dtype(self.like.dtype).name)
 
 
 def places(problem: Problem) -> dict[TensorKey, Place]:
     """The place of every tensor that a method may supply."""
-    graph = problem.graph
+    graph, batch_size = problem.graph, int(problem.batch.x[0].shape[0])
     owner = {call: s.plan.index for s in problem.segments for call in s.plan.calls}
     where = {LOSS: Place((), "loss", "loss")}
     for name, ref in zip(output_names(problem.model), graph.outputs, strict=False):
         where[TensorKey("output", name)] = Place(_segments(owner, ref), graph.layer(ref), "output")
     for i in range(len(problem.model.inputs)):
         key = problem.input_key(i)
-        where[key] = Place((), key.path, "input")
-    where |= {weight.key: Place(weight.segments, weight.layer, weight.name) for weight in problem.weights}
+        where[key] = Place((), key.path, "input", problem.batch.x[i])
+    where |= {w.key: Place(w.segments, w.layer, w.name, w.variable) for w in problem.weights}
     for ref in problem.plan.boundaries if problem.plan else ():
-        where[problem.boundary_key(ref)] = Place(_segments(owner, ref), graph.layer(ref), "output")
+        where[problem.boundary_key(ref)] = Place(_segments(owner, ref), graph.layer(ref), "output", _sized(graph.spec(ref), batch_size))
     users = {id(s.variable): i for i, seg in reversed([*enumerate(problem.segments)]) for s in state_variables([seg])}
     for state in problem.state.variables:
         user = users.get(id(state.variable))
         where[TensorKey("state", state.path)] = Place(() if user is None else (user,), state.layer, state.name)
     return where
+
+
+def _sized(spec: Any, batch_size: int) -> Any:
+    """`spec` with the batch axis that the batch gives it."""
+    open_batch = bool(spec.shape) and spec.shape[0] is None
+    return keras.KerasTensor((batch_size, *spec.shape[1:]), spec.dtype) if open_batch else spec
 
 
 def _segments(owner: dict[int, int], ref: TensorRef) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ class MemoryEstimate:
 
     Attributes:
         weights: the trainable and other variables.
-        tape: all activations, and one gradient per weight.
+        tape: inputs and all activations, and one gradient per weight.
         vjp: as `tape`, and the cotangents of the widest cut.
         naive: as `vjp`.
         recompute: the boundaries, the activations of the largest segment, and one gradient per weight.
@@ -48,7 +48,7 @@ def estimate(graph: Graph, segments: Sequence[Segment], variables: Sequence[Any]
     split = sum(activations) + gradients + max(boundaries, default=0)
     return MemoryEstimate(
         weights=weights,
-        tape=_bytes(graph, _made(graph, range(len(graph.calls))), batch_size) + gradients,
+        tape=_bytes(graph, graph.names, batch_size) + gradients,
         vjp=split,
         naive=split,
         recompute=sum(boundaries) + max(activations, default=0) + gradients,

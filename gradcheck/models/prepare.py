@@ -10,8 +10,10 @@ import keras
 
 from gradcheck.config.model import SegmentsSource
 from gradcheck.errors import ConfigError
+from gradcheck.models.budget import bounded_variables, check_estimate, resolve_budget
 from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.models.data import make_batch
+from gradcheck.models.estimate import estimate
 from gradcheck.models.graph import flatten
 from gradcheck.models.keyed import at
 from gradcheck.models.loss import build_loss
@@ -37,8 +39,10 @@ def session(config: Config) -> Iterator[None]:
     keras.utils.clear_session(free_memory=False)
     with precision_scope(config.precision):
         keras.utils.set_random_seed(config.seed)
-        yield
-    keras.utils.clear_session(free_memory=False)
+        try:
+            yield
+        finally:
+            keras.utils.clear_session(free_memory=False)
 
 
 def prepare(config: Config, base: Path) -> Problem:
@@ -51,6 +55,8 @@ def prepare(config: Config, base: Path) -> Problem:
     outline = outlined(config, base)
     model = outline.model
     state = State([model, *outline.segments], seed=config.seed)
+    budget = resolve_budget(config.memory_budget)
+    check_estimate(estimate(outline.graph, outline.segments, model.variables, config.data.batch_size), budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
     state.restore()  # making the batch may have run the model
@@ -87,7 +93,7 @@ class Outline:
 
 def outlined(config: Config, base: Path) -> Outline:
     """Builds the model and cuts it. Call it inside the config's `session`."""
-    with at("model"):
+    with at("model"), bounded_variables(resolve_budget(config.memory_budget)):
         built = build_model(config.model, base)
         graph = flatten(built.model if built.composition is None else built.composition)
     plan = plan_split(config, graph, built)

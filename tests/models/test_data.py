@@ -238,6 +238,8 @@ KINDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("loss", KINDS)
 def test_targets_are_what_the_loss_is_meant_for(loss: str) -> None:
+    if loss[0].isupper() and not hasattr(keras.losses, loss):
+        pytest.skip("not in this version of Keras")
     model = dense(activation="softmax")
     made = batch(model, loss, batch_size=40)
     shape, check = KINDS[loss]

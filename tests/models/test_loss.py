@@ -100,7 +100,7 @@ def test_the_loss_is_computed_in_float32_or_better(precision: str, output: str, 
             value = loss(tf.cast(tf.fill((64, 64), 3.0), expected), ones)
             assert value.dtype.name == expected
             exact = 64 * 64 * 3 * (1 + 2**-9) if name == "random_cotangent" else (2 - 2**-9) ** 2
-            assert float(value) == pytest.approx(exact, rel=1e-6)
+            assert float(value) == pytest.approx(exact, rel=1e-7)  # float16 sums are off by 9e-7
 
 
 def test_a_float64_loss_is_float64_through_and_through() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import linecache
+import os
+import py_compile
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,12 @@ from gradcheck.models import user_code
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python writes bytecode, whatever the environment says."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -49,6 +57,16 @@ def test_an_edit_within_the_same_second_and_of_the_same_size_is_seen(tmp_path: P
     assert user_code.load("./model.py:value", tmp_path) == (1, 1)
     write(tmp_path, model="import helper\nvalue = 2, helper.value\n", helper="value = 2\n")
     assert user_code.load("./model.py:value", tmp_path) == (2, 2)
+
+
+def test_bytecode_that_the_user_left_behind_is_not_believed(tmp_path: Path) -> None:
+    write(tmp_path, model="value = 1\n")
+    path = tmp_path / "model.py"
+    times = path.stat()
+    py_compile.compile(str(path))
+    write(tmp_path, model="value = 2\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert user_code.load("./model.py:value", tmp_path) == 2
 
 
 def test_loading_leaves_no_trace_in_path_modules_or_folder(tmp_path: Path) -> None:

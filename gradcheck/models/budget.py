@@ -1,0 +1,88 @@
+"""What a config asks for, held against the memory budget before it is allocated."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.models.estimate import MemoryEstimate
+
+#: `memory_budget: auto` is this share of the memory that is free.
+FREE_SHARE = 0.8
+#: Assumed free where the system does not say.
+UNKNOWN_FREE = 8 * 2**30
+
+
+def resolve_budget(budget: int | str) -> int:
+    """The budget in bytes; `auto` is `FREE_SHARE` of what is free now."""
+    return int(FREE_SHARE * _free_bytes()) if budget == "auto" else int(budget)
+
+
+def _free_bytes() -> int:
+    """Memory that programs can still have: what Linux calls available, else free pages."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return UNKNOWN_FREE
+
+
+@contextmanager
+def bounded_variables(budget: int) -> Iterator[None]:
+    """Refuses a variable that would take the sum of those made in the body over `budget`, before it is allocated.
+
+    Raises:
+        RunError: GC056, naming the variable and its shape.
+    """
+    variable: Any = keras.Variable
+    original = variable._initialize_with_initializer  # noqa: SLF001 - the one place where Keras allocates a weight
+    held = 0
+
+    def initialize(self: Any, initializer: Any) -> None:
+        nonlocal held
+        held += math.prod(self._shape) * int(tf.as_dtype(self._dtype).size)
+        if held > budget:
+            raise _too_large(
+                f"the variable {self.path} of shape {tuple(self._shape)} brings the weights to", held, budget
+            )
+        original(self, initializer)
+
+    variable._initialize_with_initializer = initialize  # noqa: SLF001 - as above
+    try:
+        yield
+    finally:
+        variable._initialize_with_initializer = original  # noqa: SLF001 - as above
+
+
+def check_estimate(estimate: MemoryEstimate, budget: int) -> None:
+    """Refuses a batch whose activations and gradients would not fit.
+
+    Raises:
+        RunError: GC056.
+    """
+    needed = estimate.weights + estimate.tape
+    if needed > budget:
+        raise _too_large("weights, gradients and the activations of one batch come to", needed, budget)
+
+
+def _too_large(what: str, needed: int, budget: int) -> RunError:
+    return RunError(
+        f"{what} {needed / 2**30:.3g} GiB; the memory budget is {budget / 2**30:.3g} GiB",
+        code="GC056",
+        help="make the model or data.batch_size smaller, or raise memory_budget",
+    )
