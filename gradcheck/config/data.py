@@ -34,8 +34,8 @@ class UniformOptions(Section):
 class IntegersOptions(Section):
     """Whole numbers from `low` up to, not including, `high`."""
 
+    high: StrictInt | None = None  # the first: `integers: 5` means 0 to 4
     low: StrictInt = 0
-    high: StrictInt | None = None
 
 
 class ConstantOptions(Section):

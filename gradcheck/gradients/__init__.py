@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.gradients.candidate import candidate
+from gradcheck.gradients.jacobian import jacobian
 from gradcheck.gradients.naive import naive
 from gradcheck.gradients.vjp import vjp
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, Method] = {
     "vjp": vjp,
+    "jacobian": jacobian,
     "naive": naive,
     "candidate": candidate,  # type: ignore[dict-item]  # its options are narrower: the config guarantees them
 }

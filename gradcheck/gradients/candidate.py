@@ -57,12 +57,12 @@ def candidate(problem: Problem, options: CandidateOptions) -> Gradients:
         RunError: GC054 if it raises, GC055 if what it returns is unusable.
     """
     reference = options.factory or ""
-    function = user_code.load(reference, problem.base)
+    function = user_code.load(reference, problem.base, code="GC054")
     given = candidate_input(problem)
     with problem.state.preserved():
         policy = keras.config.dtype_policy()
         start = time.perf_counter()
-        with user_code.calling("candidate", reference, "GC054"):
+        with user_code.calling("candidate", reference, "GC054", problem.base):
             returned = function(given, **options.kwargs)
         seconds = time.perf_counter() - start
         loss, tensors = _understood(returned, problem, reference)

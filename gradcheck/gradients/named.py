@@ -65,7 +65,8 @@ def places(problem: Problem) -> dict[TensorKey, Place]:
         where[key] = Place((), key.path, "input", problem.batch.x[i])
     where |= {w.key: Place(w.segments, w.layer, w.name, w.variable) for w in problem.weights}
     for ref in problem.plan.boundaries if problem.plan else ():
-        where[problem.boundary_key(ref)] = Place(_segments(owner, ref), graph.layer(ref), "output", _sized(graph.spec(ref), batch_size))
+        like = _sized(graph.spec(ref), batch_size)
+        where[problem.boundary_key(ref)] = Place(_segments(owner, ref), graph.layer(ref), "output", like)
     users = {id(s.variable): i for i, seg in reversed([*enumerate(problem.segments)]) for s in state_variables([seg])}
     for state in problem.state.variables:
         user = users.get(id(state.variable))

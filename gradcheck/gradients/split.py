@@ -31,8 +31,22 @@ if TYPE_CHECKING:
     from gradcheck.models.segment import Segment
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pass:
+    """What the backward pass of a segment needs of its forward pass."""
+
+    segment: Segment
+    tape: tf.GradientTape
+    inputs: list[Any]
+    outputs: list[Any]
+    extra: Any  # what the segment adds to the loss, or None
+
+
 class HandOff:
-    """The steps of the hand-off between segments, each one right. A fault or a control changes one of them."""
+    """The steps of the hand-off between segments, each one right. A method, a fault or a control changes one."""
+
+    #: Whether a segment's tape is asked more than once.
+    persistent = False
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
         """The outputs of `segment`, in the order of its plan."""
@@ -47,23 +61,16 @@ class HandOff:
         """dLoss/dOutput for an output of `segment`: its seed. None where nothing came back."""
         return cotangent
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Forward:
-    """What the backward pass of a segment needs of its forward pass."""
-
-    segment: Segment
-    tape: tf.GradientTape
-    inputs: list[Any]
-    outputs: list[Any]
-    extra: Any  # what the segment adds to the loss, or None
+    def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
+        """The sum over `targets` of seed · dTarget/dSource, for each of `sources`: a vector-Jacobian product."""
+        return gradients_of(done.tape, targets, sources, seeds)
 
 
 def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> Computed:
     """Loss, outputs and every gradient of the split model."""
     steps = steps or HandOff()
     values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(tensors.x)}
-    passes: list[_Forward] = []
+    passes: list[Pass] = []
     for segment in problem.segments:
         passes.append(_forward(problem, segment, values, steps))
         values.update(zip(segment.plan.outputs, passes[-1].outputs, strict=True))
@@ -85,19 +92,19 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
     return Computed(loss, outputs, {**weights, **problem.crossing(cotangents)})
 
 
-def _forward(problem: Problem, segment: Segment, values: dict[TensorRef, Any], steps: HandOff) -> _Forward:
+def _forward(problem: Problem, segment: Segment, values: dict[TensorRef, Any], steps: HandOff) -> Pass:
     """One segment under its own tape."""
     inputs = [steps.cross(segment, ref, values[ref]) for ref in segment.plan.inputs]
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=steps.persistent) as tape:
         tape.watch([tensor for tensor in inputs if is_differentiable(tensor)])
         outputs = steps.forward(segment, inputs, training=problem.training)
         extra = summed(segment.losses)
-    return _Forward(segment=segment, tape=tape, inputs=inputs, outputs=outputs, extra=extra)
+    return Pass(segment=segment, tape=tape, inputs=inputs, outputs=outputs, extra=extra)
 
 
 def _backward(
     problem: Problem,
-    done: _Forward,
+    done: Pass,
     cotangents: dict[TensorRef, Any],
     weights: dict[TensorKey, Any],
     steps: HandOff,
@@ -113,7 +120,8 @@ def _backward(
     plan, variables = done.segment.plan, done.segment.trainable_variables
     reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
     sources = [*done.inputs, *reused.values(), *(v.value for v in variables)]
-    gradients = iter(gradients_of(done.tape, [o for o, _ in pairs], sources, [seed for _, seed in pairs]))
+    targets, seeds = [output for output, _ in pairs], [seed for _, seed in pairs]
+    gradients = iter(steps.pull_back(done, targets, seeds, sources))
     handed_back = list(islice(gradients, len(done.inputs)))
     for ref in reused:  # what came back from later segments, and what calls of this segment add to it
         cotangents[ref] = dense(next(gradients))

@@ -15,12 +15,10 @@ from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.models.data import make_batch
 from gradcheck.models.estimate import estimate
 from gradcheck.models.graph import flatten
-from gradcheck.models.keyed import at
 from gradcheck.models.loss import build_loss
 from gradcheck.models.precision import precision_scope
 from gradcheck.models.problem import Problem, Weight, make_segments, name_weights
-from gradcheck.models.sources import build_model
-from gradcheck.models.sources.matching import match_variables
+from gradcheck.models.sources import build_model, match_variables
 from gradcheck.models.state import State
 
 if TYPE_CHECKING:
@@ -76,6 +74,7 @@ def prepare(config: Config, base: Path) -> Problem:
         execution=config.execution,
         precision=config.precision,
         seed=config.seed,
+        memory_budget=budget,
         base=base,
     )
 
@@ -93,7 +92,7 @@ class Outline:
 
 def outlined(config: Config, base: Path) -> Outline:
     """Builds the model and cuts it. Call it inside the config's `session`."""
-    with at("model"), bounded_variables(resolve_budget(config.memory_budget)):
+    with bounded_variables(resolve_budget(config.memory_budget)):
         built = build_model(config.model, base)
         graph = flatten(built.model if built.composition is None else built.composition)
     plan = plan_split(config, graph, built)

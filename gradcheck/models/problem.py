@@ -78,6 +78,7 @@ class Problem:
     execution: str
     precision: str
     seed: int
+    memory_budget: int  # bytes
     base: Path  # what paths in the config are relative to
 
     @property

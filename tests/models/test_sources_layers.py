@@ -328,6 +328,16 @@ def test_a_numpy_layer_is_not_available_yet() -> None:
     assert caught.value.keys == ("model", "layers", 0)  # type: ignore[attr-defined]
 
 
+def test_an_error_of_gradchecks_own_inside_keras_is_not_reworded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise RunError("too large", code="GC056")
+
+    monkeypatch.setattr(keras.layers.Dense, "add_weight", refused)
+    with pytest.raises(RunError) as caught:
+        build([{"Dense": 2}])
+    assert (caught.value.code, caught.value.__cause__) == ("GC056", None)
+
+
 def test_a_chain_of_many_layers() -> None:
     limit = sys.getrecursionlimit()
     assert len(build([{"Activation": "relu"}] * 1500).layers) == 1501

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from gradcheck.errors import GradcheckError
 from gradcheck.models.keyed import KeyedError, KeyedRunError, arguments_received, at, did_you_mean
 from gradcheck.models.messages import described
 
@@ -34,6 +35,8 @@ def build(source: ApplicationSource, base: Path) -> keras.Model:
             raise KeyedError(f"keras.applications has no {source.application}", code="GC020", help=help_)
         try:
             return function(**{"weights": None, **kwargs})
+        except GradcheckError:
+            raise
         except Exception as error:
             received = arguments_received(source.kwargs)
             message = f"application {source.application} cannot be built: {described(error)}. Received: {received}"

@@ -69,6 +69,8 @@ def build_layer(spec: LayerSpec, base: Path, label: str) -> keras.layers.Layer:
     first = [] if spec.argument is None else [resolve(_first_parameter(constructor), spec.argument, base, label)]
     try:
         layer = constructor(*first, **kwargs)
+    except GradcheckError:
+        raise
     except Exception as error:
         received = arguments_received(spec.kwargs, spec.argument)
         raise layer_failure(error, f"{label} cannot be built", received, spec.target) from error
@@ -78,10 +80,10 @@ def build_layer(spec: LayerSpec, base: Path, label: str) -> keras.layers.Layer:
     return layer
 
 
-def layer_failure(error: Exception, what: str, received: str, target: str, help_: str | None = None) -> GradcheckError:
+def layer_failure(
+    error: Exception, what: str, received: str, target: str, help_: str | None = None
+) -> LayerError | RunError:
     """The error to raise in place of `error`: located in the user's code if that raised, else about the config."""
-    if isinstance(error, GradcheckError):
-        return error
     own = ":" in target and _UNKNOWN_ARGUMENT not in str(error)
     location = user_location(error, target) if own else None
     if location is not None:
@@ -165,6 +167,8 @@ def _other_object(module: str, target: str, arguments: Any, base: Path, label: s
     first = [] if arguments is None or isinstance(arguments, dict) else [arguments]
     try:
         return constructor(*first, **kwargs)
+    except GradcheckError:
+        raise
     except Exception as error:
         received = arguments_received(kwargs, first[0] if first else None)
         raise layer_failure(error, f"{label}: {target} cannot be built", received, target) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from gradcheck.errors import GradcheckError
 from gradcheck.models.keyed import KeyedError, KeyedRunError, at
 from gradcheck.models.messages import described
 
@@ -42,7 +43,10 @@ class BuiltModel:
 
 def is_functional(model: Any) -> bool:
     """Whether `model` is a Keras model that knows its symbolic inputs and outputs."""
-    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
+    try:
+        return isinstance(model, keras.Model) and bool(model.inputs)
+    except (AttributeError, ValueError):  # a subclassed model, or a Sequential without an input shape
+        return False
 
 
 def check_functional(model: Any, what: str) -> keras.Model:
@@ -78,6 +82,8 @@ def load_weights(model: keras.Model, weights: str | None, base: Path) -> None:
     with at("weights"):
         try:
             model.load_weights(path)
+        except GradcheckError:
+            raise
         except Exception as error:
             message = f"the weights in {weights} do not fit the model: {described(error)}"
             help_ = "save them from the same model: model.save_weights('name.weights.h5')"

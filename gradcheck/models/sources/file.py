@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from gradcheck.errors import GradcheckError
 from gradcheck.models.keyed import KeyedRunError, at
 from gradcheck.models.messages import described
 from gradcheck.models.precision import FLOATING
@@ -37,6 +38,8 @@ def build(source: FileSource, base: Path) -> keras.Model:
             if keras.config.dtype_policy().name == "float32":
                 return keras.models.load_model(path, compile=False, safe_mode=not source.trust)
             return _in_this_precision(path, safe_mode=not source.trust)
+        except GradcheckError:
+            raise
         except Exception as error:
             help_ = None
             if "safe_mode" in str(error) or "unsafe" in str(error):

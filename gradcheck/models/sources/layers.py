@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gradcheck.config.model import InputSpec
+from gradcheck.errors import GradcheckError
 from gradcheck.models.keyed import arguments_received, at, did_you_mean, listed
 from gradcheck.models.precision import widened
 from gradcheck.models.sources import numpy_layer
@@ -58,6 +59,8 @@ def _inputs(source: LayersSource) -> dict[str, Any]:
             try:
                 dtype = None if spec.dtype is None else widened(spec.dtype)
                 tensors[name] = keras.Input(spec.shape, dtype=dtype, name=name)
+            except GradcheckError:
+                raise
             except Exception as error:
                 received = arguments_received({"shape": list(spec.shape), "dtype": spec.dtype})
                 raise layer_failure(error, f"input {name} cannot be made", received, "Input") from error
@@ -79,6 +82,8 @@ def _model(inputs: list[Any], outputs: list[Any], layers: int) -> keras.Model:
     with at("layers"), _deep_recursion(layers * _FRAMES_PER_LAYER):
         try:
             return keras.Model(_unpacked(inputs), _unpacked(outputs))
+        except GradcheckError:
+            raise
         except Exception as error:
             received = f"{layers} layers"
             raise layer_failure(error, "the layers do not make a model", received, "Model") from error
@@ -138,12 +143,15 @@ class _Graph:
         """The outputs of calling `layer` as the entry says, flat."""
         tensors = self._taken(spec, label)
         kwargs = {name: self._call_argument(value, spec) for name, value in spec.call_kwargs.items()}
-        shapes = listed(str(tuple(t.shape)) for t in tensors)
         try:
             outputs: list[Any] = keras.tree.flatten(layer(*_positional(layer, tensors), **kwargs))
+        except GradcheckError:
+            raise
         except Exception as error:
             target = spec.target if spec.kind == "layer" else type(layer).__name__
-            received = f"inputs of shape {shapes}" + (f", {arguments_received(spec.call_kwargs)}" if kwargs else "")
+            shapes = listed(str(tuple(t.shape)) for t in tensors)
+            arguments = arguments_received(spec.kwargs | spec.call_kwargs, spec.argument)
+            received = f"inputs of shape {shapes}; arguments {arguments}"
             help_ = _too_few_help(layer, tensors)
             raise layer_failure(error, f"{label} cannot be called", received, target, help_) from error
         if not outputs or not all(keras.utils.is_keras_tensor(t) for t in outputs):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from gradcheck.errors import GradcheckError
 from gradcheck.models.endpoints import input_names, output_names
 from gradcheck.models.keyed import KeyedRunError, at, listed
 from gradcheck.models.messages import described as error_described
@@ -96,6 +97,8 @@ def _called(layer: Any, tensors: Sequence[Any], what: str) -> Any:
     packed = _unpacked(flat) if structure is None else keras.tree.pack_sequence_as(structure, flat)
     try:
         return layer(packed)
+    except GradcheckError:
+        raise
     except Exception as error:
         shapes = listed(str(tuple(t.shape)) for t in tensors)
         message = f"{what} cannot be called: {error_described(error)}. Received: tensors of shape {shapes}"

@@ -17,9 +17,9 @@ def gradients(check: Any, fault: str | None = None) -> tuple[Any, dict[str, Any]
     for segment in check.segments:
         taken = [values[name] for name in segment.input_names]
         if fault == "mask lost" and passes:
-            taken = [tf.constant(tensor.numpy()) for tensor in taken]
+            taken = [tf.ones_like(tensor) if tensor.dtype == tf.bool else tensor for tensor in taken]
         if fault == "half precision" and passes:
-            taken = [tf.cast(tf.cast(tensor, tf.float16), tensor.dtype) for tensor in taken]
+            taken = [tf.cast(tf.cast(tensor, tf.float16), tf.float32) for tensor in taken]
         training = check.training and not (fault == "training flag lost" and passes)
         with tf.GradientTape() as tape:
             tape.watch([tensor for tensor in taken if tensor.dtype.is_floating])

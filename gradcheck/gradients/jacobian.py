@@ -1,0 +1,152 @@
+"""`jacobian`: the explicit Jacobians of every segment, with respect to inputs and weights, chained by hand.
+
+Each block of rows or columns is contracted with the cotangent as soon as it exists (`gradcheck.gradients.linear`), so
+that memory stays under the budget. Per input the Jacobian is taken example by example where the segment does not mix
+examples, which is measured; batch norm in training does.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.gradients.execute import Execution
+from gradcheck.gradients.linear import Linearised, by_columns, by_rows, mixes_examples
+from gradcheck.gradients.split import HandOff, split
+from gradcheck.gradients.tensors import dense, gradients_of, is_differentiable
+from gradcheck.models.cost import tensor_bytes
+from gradcheck.models.graph import TensorRef
+from gradcheck.models.replay import copied
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.config.methods import MethodOptions
+    from gradcheck.gradients.interface import Computed, Gradients, Tensors
+    from gradcheck.gradients.split import Pass
+    from gradcheck.models.problem import Problem
+    from gradcheck.models.segment import Segment
+
+#: Bytes of activations that one stacked pass may hold; larger blocks are no faster, for they leave the cache.
+BLOCK_BYTES = 48 * 2**20
+
+
+def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
+    """The split model's gradients by explicit Jacobians, run eagerly."""
+
+    def body(problem: Problem, tensors: Tensors) -> Computed:
+        return split(problem, tensors, ByJacobians(problem))
+
+    return Execution(problem, body, execution="eager")()
+
+
+class ByJacobians(HandOff):
+    """The hand-off in which a segment's part of the chain rule is a product with its explicit Jacobian."""
+
+    persistent = True
+
+    def __init__(self, problem: Problem) -> None:
+        """`problem` says how large a block may be, and what state a forward pass moves."""
+        self._problem = problem
+        self._moving: set[int] = set()
+
+    def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+        """The outputs; notes whether making them moved any state."""
+        before = self._problem.state.read()
+        outputs = super().forward(segment, inputs, training=training)
+        after = self._problem.state.read()
+        if any(bool(tf.reduce_any(before[path] != after[path])) for path in before):
+            self._moving.add(segment.plan.index)
+        return outputs
+
+    def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
+        """Seed · Jacobian, summed over the targets."""
+        totals: list[Any] = [None] * len(sources)
+        for target, seed in zip(targets, seeds, strict=True):
+            for i, part in enumerate(self._product(done, target, seed, sources)):
+                if part is not None:
+                    totals[i] = part if totals[i] is None else totals[i] + part
+        return [None if t is None else tf.cast(t, s.dtype) for t, s in zip(totals, sources, strict=True)]
+
+    def _product(self, done: Pass, target: Any, seed: Any, sources: Sequence[Any]) -> list[Any]:
+        """Seed · Jacobian of one target, for every source in its own shape."""
+        reached = gradients_of(done.tape, [target], sources, [tf.zeros_like(seed)])
+        wanted = [i for i, gradient in enumerate(reached) if gradient is not None]
+        activations = [i for i in wanted if i < len(sources) - len(done.segment.trainable_variables)]
+        parts: list[Any] = [None] * len(sources)
+        apart = self._examples_apart(done, target, [sources[i] for i in activations])
+        for group, examples in ((activations, apart), ([i for i in wanted if i not in activations], 1)):
+            linear = Linearised(tape=done.tape, target=target, sources=[sources[i] for i in group], examples=examples)
+            for i, part in zip(group, self._contracted(done, linear, seed), strict=True):
+                parts[i] = tf.reshape(part, sources[i].shape)
+        return parts
+
+    def _examples_apart(self, done: Pass, target: Any, sources: Sequence[Any]) -> int:
+        """The number of examples, if target and sources do not mix them; else 1."""
+        batch_size = int(self._problem.batch.x[0].shape[0])
+        if target.shape.rank == 0 or not sources:
+            return 1
+        linear = Linearised(tape=done.tape, target=target, sources=sources, examples=1)
+        return 1 if mixes_examples(linear, batch_size) else batch_size
+
+    def _contracted(self, done: Pass, linear: Linearised, seed: Any) -> list[Any]:
+        """Seed · Jacobian for each source of `linear`: by columns where the source has fewer, else by rows."""
+        cotangent = np.asarray(seed).astype(np.float64).reshape(linear.examples, -1)
+        parts: dict[int, Any] = {}
+        for i in range(len(linear.sources)):
+            if linear.columns(i) < linear.rows:
+                only = replace(linear, sources=[linear.sources[i]])
+                with suppress(LookupError):  # an operation whose gradient cannot be differentiated again: by rows
+                    parts[i] = by_columns(self._stacked(done, only, only.columns(0)), cotangent, 0)
+        left = [i for i in range(len(linear.sources)) if i not in parts]
+        if left:
+            rest = replace(linear, sources=[linear.sources[i] for i in left])
+            parts |= zip(left, by_rows(self._stacked(done, rest, rest.rows), cotangent), strict=True)
+        return [parts[i] for i in range(len(linear.sources))]
+
+    def _stacked(self, done: Pass, linear: Linearised, count: int) -> Linearised:
+        """`linear` on as many copies of the batch as fit a block, where the segment allows it; else as it is."""
+        copies = min(count, self._copies(done))
+        if copies < 2 or linear.examples == 1 or done.segment.plan.index in self._moving:  # noqa: PLR2004 - one copy is no stack
+            return linear
+        given = [_tiled(tensor, copies) for tensor in done.inputs]
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([tensor for tensor in given if is_differentiable(tensor)])
+            outputs = super().forward(done.segment, given, training=self._problem.training)
+        counterpart = {id(a): b for a, b in zip([*done.inputs, *done.outputs], [*given, *outputs], strict=True)}
+        stacked = Linearised(
+            tape=tape,
+            target=counterpart[id(linear.target)],
+            sources=[counterpart[id(source)] for source in linear.sources],
+            examples=linear.examples,
+            copies=copies,
+        )
+        return stacked if _repeats(stacked.target, linear.target) else linear
+
+    def _copies(self, done: Pass) -> int:
+        """How many copies of the batch make a block."""
+        graph, batch_size = self._problem.graph, int(self._problem.batch.x[0].shape[0])
+        made = (TensorRef(call, i) for call in done.segment.plan.calls for i in range(len(graph.calls[call].outputs)))
+        one = sum(tensor_bytes(graph.spec(ref), batch_size) for ref in [*made, *done.segment.plan.inputs])
+        return max(1, min(BLOCK_BYTES, self._problem.memory_budget // 8) // (4 * one))
+
+
+def _tiled(tensor: Any, copies: int) -> Any:
+    """`copies` of `tensor` along its first axis, its mask too."""
+    tiled = tf.tile(tensor, [copies, *([1] * (tensor.shape.rank - 1))])
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        tiled._keras_mask = _tiled(mask, copies)  # noqa: SLF001 - Keras keeps masks there
+    return copied(tiled)
+
+
+def _repeats(stacked: Any, single: Any) -> bool:
+    """Whether every copy came out as the batch alone does, but for rounding: nothing depends on how many there are."""
+    copies = int(stacked.shape[0]) // int(single.shape[0])
+    scale = tf.reduce_max(tf.abs(single))
+    distance = tf.reduce_max(tf.abs(stacked - tf.tile(single, [copies, *([1] * (single.shape.rank - 1))])))
+    return bool(distance <= 1e-4 * scale)
