@@ -108,7 +108,7 @@ memory_budget: 2GiB
     assert config.model.outputs == ("again",)
     assert config.split.after == ("d", 1, "a/b")
     assert [loss.kwargs for loss in config.loss] == [{}, {"delta": 2.0}]
-    assert config.data.inputs["b"].options == {"low": 3}
+    assert config.data.inputs["b"].options == {"high": 3}
     assert config.data.targets.options == {"value": 3.0}
     assert [method.expect for method in config.methods] == ["match", "mismatch", "match", "match"]
     assert config.methods[2].options.directions == 5

@@ -11,8 +11,9 @@ from gradcheck import load_config
 from gradcheck.gradients.compare import compare_all
 from gradcheck.gradients.reference import Reference
 from gradcheck.gradients.vjp import vjp
+from gradcheck.models.precision import compute_dtype
 from gradcheck.models.prepare import prepare, session
-from gradcheck.numerics import TolerancePolicy
+from gradcheck.numerics import PRECISIONS, TolerancePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +46,19 @@ def test_a_transformer_block_cut_after_every_layer_passes(run: Callable[..., Run
     report = run(TRANSFORMER, execution=execution)
     assert report.verdict == "pass", [tensor for check in report.checks for tensor in check.failures]
     assert report.coverage.compared == 18
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "mixed_bfloat16"])
+def test_the_floor_is_of_the_size_of_the_precision(tmp_path: Path, precision: str) -> None:
+    path = tmp_path / "transformer.yaml"
+    path.write_text(TRANSFORMER, encoding="utf-8")
+    loaded = load_config(path, overrides=[f"precision={precision}"])
+    eps = PRECISIONS[compute_dtype(precision)].eps
+    with session(loaded.config):
+        reference = Reference(prepare(loaded.config, loaded.base))
+        floors = reference.noise_floors
+        assert 0.1 * eps < reference.noise_share < 1000 * eps
+    assert all(floors[key] > 0 for key in floors if key.path in (KEY_BIAS, "embed/kernel", "loss"))
 
 
 @pytest.fixture(scope="module")
