@@ -34,14 +34,24 @@ class Computed(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Gradients:
-    """What a method found: `Computed`, the state afterwards by path, and how long it took in seconds."""
+    """What a method found: `Computed`, the state afterwards by path, and how long it took in seconds.
+
+    Attributes:
+        against: what a tensor is compared with where that is not the reference's gradient itself, such as its
+            projections on a few directions, or the gradient of a twin in another precision.
+        error_bars: how far off a tensor's elements may be by the method's own estimate, in the tensor's shape.
+        notes: what a reader should know of a tensor.
+    """
 
     loss: Any
     outputs: Sequence[Any]
     tensors: Mapping[TensorKey, Any]
     state: Mapping[str, Any]
     seconds: float
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    against: Mapping[TensorKey, Any] = field(default_factory=dict)
+    error_bars: Mapping[TensorKey, Any] = field(default_factory=dict)
+    notes: Mapping[TensorKey, str] = field(default_factory=dict)
 
 
 class Method(Protocol):

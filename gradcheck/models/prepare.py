@@ -70,6 +70,7 @@ def prepare(config: Config, base: Path) -> Problem:
         batch=batch,
         loss=loss,
         state=state,
+        config=config,
         training=config.training,
         execution=config.execution,
         precision=config.precision,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from gradcheck.config.schema import Config
     from gradcheck.models.cut import Plan
     from gradcheck.models.data import Batch
     from gradcheck.models.graph import Graph
@@ -74,6 +75,7 @@ class Problem:
     batch: Batch
     loss: Loss
     state: State
+    config: Config  # what it was prepared from, for those who prepare it again in another precision
     training: bool
     execution: str
     precision: str
