@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import GradcheckError
+from gradcheck.models.budget import resolve_budget
 from gradcheck.models.cost import flops, tensor_bytes
 from gradcheck.models.cut import accepted_names
 from gradcheck.models.estimate import estimate
@@ -37,7 +38,8 @@ def outline(loaded: LoadedConfig) -> PlanReport:
 
 def _report(loaded: LoadedConfig, found: Outline) -> PlanReport:
     graph, batch = found.graph, loaded.config.data.batch_size
-    costs = estimate(graph, found.segments, found.model.variables, batch)
+    budget = resolve_budget(loaded.config.memory_budget)
+    costs = estimate(graph, found.segments, found.model.variables, batch, budget=budget)
     return PlanReport(
         name=loaded.name,
         config=str(loaded.path),

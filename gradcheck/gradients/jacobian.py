@@ -18,6 +18,7 @@ from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.linear import Linearised, by_columns, by_rows, mixes_examples
 from gradcheck.gradients.split import HandOff, split
 from gradcheck.gradients.tensors import dense, gradients_of, is_differentiable
+from gradcheck.models.budget import jacobian_block
 from gradcheck.models.cost import tensor_bytes
 from gradcheck.models.graph import TensorRef
 from gradcheck.models.replay import copied
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from gradcheck.gradients.split import Pass
     from gradcheck.models.problem import Problem
     from gradcheck.models.segment import Segment
-
-#: Bytes of activations that one stacked pass may hold; larger blocks are no faster, for they leave the cache.
-BLOCK_BYTES = 48 * 2**20
 
 
 def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
@@ -132,7 +130,7 @@ class ByJacobians(HandOff):
         graph, batch_size = self._problem.graph, int(self._problem.batch.x[0].shape[0])
         made = (TensorRef(call, i) for call in done.segment.plan.calls for i in range(len(graph.calls[call].outputs)))
         one = sum(tensor_bytes(graph.spec(ref), batch_size) for ref in [*made, *done.segment.plan.inputs])
-        return max(1, min(BLOCK_BYTES, self._problem.memory_budget // 8) // (4 * one))
+        return max(1, jacobian_block(self._problem.memory_budget) // (4 * one))
 
 
 def _tiled(tensor: Any, copies: int) -> Any:

@@ -4,10 +4,11 @@ A target of N examples with R elements each, and a source of N examples with C e
 have the Jacobian J of shape (N, R, C); where they mix, and for weights, all is one example. A row is the VJP of a unit
 seed, the same for every example; a column the JVP of a unit tangent. Both are contracted with the cotangent c at once:
 
-    rows:     (c · J)[n, :] = sum over r of c[n, r] J[n, r, :]        columns:  (c · J)[n, j] = sum over r of c[n, r] J[n, r, j]
+    rows:     (c · J)[n, :] = sum over r of c[n, r] J[n, r, :]
+    columns:  (c · J)[n, j] = sum over r of c[n, r] J[n, r, j]
 
-so that no more than a block of J exists at any time. The JVP is the transpose of the VJP, which is linear in its seed: its
-own VJP with respect to the seed (Townsend, "A new trick for calculating Jacobian vector products", 2017). It needs no
+so that no more than a block of J exists at any time. The JVP is the transpose of the VJP, which is linear in its seed:
+its own VJP with respect to the seed (Townsend, "A new trick for calculating Jacobian vector products", 2017). It needs no
 second forward pass, which would move state and draw other dropout masks. Sums are taken in float64, so that thousands
 of rows lose nothing that their elements still had.
 """
@@ -55,7 +56,7 @@ class Linearised:
 
 
 def by_rows(linear: Linearised, cotangent: Array) -> list[Array | None]:
-    """c · J for every source, each of shape (examples, C) in float64; None where nothing flows.
+    """The product c · J for every source, each of shape (examples, C) in float64; None where nothing flows.
 
     Args:
         linear: what is linearised.
@@ -74,7 +75,7 @@ def by_rows(linear: Linearised, cotangent: Array) -> list[Array | None]:
 
 
 def by_columns(linear: Linearised, cotangent: Array, index: int) -> Array | None:
-    """c · J for source `index`, of shape (examples, C) in float64; None where nothing flows.
+    """The product c · J for source `index`, of shape (examples, C) in float64; None where nothing flows.
 
     Raises:
         LookupError: if an operation's gradient has no gradient of its own; rows then still work.

@@ -16,10 +16,11 @@ from gradcheck.errors import RunError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradcheck.models.estimate import MemoryEstimate
 
 #: `memory_budget: auto` is this share of the memory that is free.
 FREE_SHARE = 0.8
+#: Bytes of activations that one block of a Jacobian may hold; larger ones are no faster, for they leave the cache.
+JACOBIAN_BLOCK = 48 * 2**20
 #: Assumed free where the system does not say.
 UNKNOWN_FREE = 8 * 2**30
 
@@ -40,6 +41,11 @@ def _free_bytes() -> int:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return UNKNOWN_FREE
+
+
+def jacobian_block(budget: int) -> int:
+    """Bytes of activations that one block of a Jacobian may hold under `budget`."""
+    return min(JACOBIAN_BLOCK, budget // 8)
 
 
 @contextmanager
@@ -69,13 +75,12 @@ def bounded_variables(budget: int) -> Iterator[None]:
         variable._initialize_with_initializer = original  # noqa: SLF001 - as above
 
 
-def check_estimate(estimate: MemoryEstimate, budget: int) -> None:
-    """Refuses a batch whose activations and gradients would not fit.
+def check_fits(needed: int, budget: int) -> None:
+    """Refuses a batch whose activations and gradients, `needed` bytes with the weights, would not fit.
 
     Raises:
         RunError: GC056.
     """
-    needed = estimate.weights + estimate.tape
     if needed > budget:
         raise _too_large("weights, gradients and the activations of one batch come to", needed, budget)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.models.budget import jacobian_block
 from gradcheck.models.cost import elements, tensor_bytes
 from gradcheck.models.graph import TensorRef
 
@@ -28,6 +29,7 @@ class MemoryEstimate:
         vjp: as `tape`, and the cotangents of the widest cut.
         naive: as `vjp`.
         recompute: the boundaries, the activations of the largest segment, and one gradient per weight.
+        jacobian: as `tape`, and one block.
         jacobian_full: the explicit Jacobians of all segments with respect to inputs and weights, if they were kept.
     """
 
@@ -36,15 +38,19 @@ class MemoryEstimate:
     vjp: int
     naive: int
     recompute: int
+    jacobian: int
     jacobian_full: int
 
 
-def estimate(graph: Graph, segments: Sequence[Segment], variables: Sequence[Any], batch_size: int) -> MemoryEstimate:
-    """The estimate for `segments` of `graph`, whose model has `variables`."""
+def estimate(
+    graph: Graph, segments: Sequence[Segment], variables: Sequence[Any], batch_size: int, *, budget: int
+) -> MemoryEstimate:
+    """The estimate for `segments` of `graph`, whose model has `variables`, under a memory budget in bytes."""
     weights = _variable_bytes(variables)
     gradients = _variable_bytes([v for v in variables if getattr(v, "trainable", False)])
     activations = [_bytes(graph, _made(graph, segment.plan.calls), batch_size) for segment in segments]
     boundaries = [_bytes(graph, segment.plan.outputs, batch_size) for segment in segments]
+    full = sum(_jacobian_bytes(graph, segment, batch_size) for segment in segments)
     split = sum(activations) + gradients + max(boundaries, default=0)
     return MemoryEstimate(
         weights=weights,
@@ -52,7 +58,8 @@ def estimate(graph: Graph, segments: Sequence[Segment], variables: Sequence[Any]
         vjp=split,
         naive=split,
         recompute=sum(boundaries) + max(activations, default=0) + gradients,
-        jacobian_full=sum(_jacobian_bytes(graph, segment, batch_size) for segment in segments),
+        jacobian=split + min(full, jacobian_block(budget)),
+        jacobian_full=full,
     )
 
 

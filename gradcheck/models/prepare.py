@@ -10,7 +10,7 @@ import keras
 
 from gradcheck.config.model import SegmentsSource
 from gradcheck.errors import ConfigError
-from gradcheck.models.budget import bounded_variables, check_estimate, resolve_budget
+from gradcheck.models.budget import bounded_variables, check_fits, resolve_budget
 from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.models.data import make_batch
 from gradcheck.models.estimate import estimate
@@ -54,7 +54,8 @@ def prepare(config: Config, base: Path) -> Problem:
     model = outline.model
     state = State([model, *outline.segments], seed=config.seed)
     budget = resolve_budget(config.memory_budget)
-    check_estimate(estimate(outline.graph, outline.segments, model.variables, config.data.batch_size), budget)
+    costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
+    check_fits(costs.weights + costs.tape, budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
     state.restore()  # making the batch may have run the model

@@ -17,6 +17,7 @@ _MEMORY_WORDS = {
     "vjp": "vjp",
     "naive": "naive",
     "recompute": "recompute",
+    "jacobian": "jacobian, streamed",
     "jacobian_full": "jacobian, if kept whole",
 }
 
