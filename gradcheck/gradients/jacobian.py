@@ -17,7 +17,7 @@ import tensorflow as tf
 from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.linear import Linearised, by_columns, by_rows, mixes_examples
 from gradcheck.gradients.split import HandOff, split
-from gradcheck.gradients.tensors import dense, gradients_of, is_differentiable
+from gradcheck.gradients.tensors import gradients_of, is_differentiable
 from gradcheck.models.budget import jacobian_block
 from gradcheck.models.cost import tensor_bytes
 from gradcheck.models.graph import TensorRef

@@ -8,9 +8,9 @@ seed, the same for every example; a column the JVP of a unit tangent. Both are c
     columns:  (c · J)[n, j] = sum over r of c[n, r] J[n, r, j]
 
 so that no more than a block of J exists at any time. The JVP is the transpose of the VJP, which is linear in its seed:
-its own VJP with respect to the seed (Townsend, "A new trick for calculating Jacobian vector products", 2017). It needs no
-second forward pass, which would move state and draw other dropout masks. Sums are taken in float64, so that thousands
-of rows lose nothing that their elements still had.
+its own VJP with respect to the seed (Townsend, "A new trick for calculating Jacobian vector products", 2017). It needs
+no second forward pass, which would move state and draw other dropout masks. Sums are taken in float64, so that
+thousands of rows lose nothing that their elements still had.
 """
 
 from __future__ import annotations

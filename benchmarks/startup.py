@@ -1,0 +1,56 @@
+"""Whole processes beside the bare imports: commands without TensorFlow, and `run` on the three-part CNN.
+
+    python benchmarks/startup.py [--repeat 5]
+
+The median of interleaved runs, so that a busy moment hits every side alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GRADCHECK = [sys.executable, "-m", "gradcheck"]
+SIDES = {
+    "import tensorflow": [sys.executable, "-c", "import tensorflow"],
+    "import tensorflow, keras": [sys.executable, "-c", "import tensorflow, keras"],
+    "--help": [*GRADCHECK, "--help"],
+    "validate": [*GRADCHECK, "validate", "configs/cnn_three_parts.yaml"],
+    "schema": [*GRADCHECK, "schema"],
+    "run": [*GRADCHECK, "run", "configs/cnn_three_parts.yaml", "--method", "vjp"],
+}
+#: Against which import each command is held, and the ratio to reach.
+AGAINST = {
+    "--help": ("import tensorflow", 0.12),
+    "validate": ("import tensorflow", 0.12),
+    "schema": ("import tensorflow", 0.12),
+    "run": ("import tensorflow, keras", 1.35),
+}
+
+
+def seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=5)
+    repeat = parser.parse_args().repeat
+    measured: dict[str, list[float]] = {side: [] for side in SIDES}
+    for _ in range(repeat):
+        for side, command in SIDES.items():
+            measured[side].append(seconds(command))
+    for side, (base, goal) in AGAINST.items():
+        ratio = statistics.median(measured[side]) / statistics.median(measured[base])
+        print(f"{side:10} {statistics.median(measured[side]):.2f} s, {ratio:.3f} of `{base}` (at most {goal})")
+
+
+if __name__ == "__main__":
+    main()
