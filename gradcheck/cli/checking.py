@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
+import signal
 import sys
 import traceback
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gradcheck.check import CheckOptions, Progress, check_all, check_one, envelope
+from gradcheck.check import CheckOptions, Progress, check_all, check_one, envelope, environment, unreadable
 from gradcheck.cli.options import settings
 from gradcheck.cli.streams import quiet_tensorflow, user_output_to_stderr
+from gradcheck.errors import RunError
 from gradcheck.report import RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from gradcheck.cli.run import RunArguments
@@ -80,16 +85,33 @@ def _in_processes(entries: Sequence[LoadedConfig | RunReport], options: CheckOpt
     verbose = settings().verbose
     runs: list[RunReport] = []
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=partial(_start_process, verbose)) as pool:
-        waiting = [entry if isinstance(entry, RunReport) else pool.submit(_one, entry, options) for entry in entries]
+        where = pool.submit(environment)  # the device is known only where TensorFlow runs
+        waiting = [
+            entry if isinstance(entry, RunReport) else (entry, pool.submit(_one, entry, options)) for entry in entries
+        ]
         for entry in waiting:
-            runs.append(entry if isinstance(entry, RunReport) else entry.result())
+            runs.append(entry if isinstance(entry, RunReport) else _result(*entry))
             if options.fail_fast and runs[-1].exit_code:
                 pool.shutdown(cancel_futures=True)
                 break
-    return envelope(runs)
+    report = envelope(runs)
+    return report if where.exception() else dataclasses.replace(report, environment=where.result())
+
+
+def _result(loaded: LoadedConfig, future: Future[RunReport]) -> RunReport:
+    """The run of `loaded`; where its process was killed (out of memory, a crash below Python) that is its verdict."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        error = RunError(
+            "a process was killed while this config ran, or waited for its turn",
+            help="run the configs one by one (without --jobs) to see which; it may be out of memory",
+        )
+        return unreadable(loaded.path, error)
 
 
 def _start_process(verbose: bool) -> None:  # noqa: FBT001 - a pool's initializer takes no keywords
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; the parent says "interrupted"
     with user_output_to_stderr():
         quiet_tensorflow(verbose=verbose)
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def deliver(report: Report, *, format_: str, output: Path | None, show: Show) -> None:
     """Renders the report, and writes it: to `output`, opened only now, else to standard output.
 
-    Errors go to standard error in full, with the line that they are in; the report holds them in its own form.
+    Errors go to standard error in full, with the line that they are in; the report holds them in its own form. They
+    are not said twice where one terminal shows both.
     """
     terminal = output is None and sys.stdout.isatty()
     options = RenderOptions(
@@ -33,7 +34,8 @@ def deliver(report: Report, *, format_: str, output: Path | None, show: Show) ->
         color=output is None and settings().colored(terminal=terminal),
         verbose=settings().verbose,
     )
-    print_mistakes([_mistake(error) for run in report.runs for error in run.errors], color=settings().colored())
+    if not (terminal and format_ == "table" and sys.stderr.isatty()):
+        print_mistakes([_mistake(error) for run in report.runs for error in run.errors], color=settings().colored())
     text = REPORTERS[format_](report, options) + "\n"
     if output is None:
         write_report(text)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.gradients.candidate import candidate
+from gradcheck.gradients.graph import graph
+from gradcheck.gradients.graph_scalar import graph_scalar
 from gradcheck.gradients.jacobian import jacobian
 from gradcheck.gradients.naive import naive
+from gradcheck.gradients.recompute import recompute
 from gradcheck.gradients.vjp import vjp
 
 if TYPE_CHECKING:
@@ -16,5 +19,8 @@ METHODS: dict[str, Method] = {
     "vjp": vjp,
     "jacobian": jacobian,
     "naive": naive,
+    "recompute": recompute,
+    "graph": graph,
+    "graph_scalar": graph_scalar,
     "candidate": candidate,  # type: ignore[dict-item]  # its options are narrower: the config guarantees them
 }

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.gradients.named import as_array, named_tensors, places
 from gradcheck.models.precision import compute_dtype
-from gradcheck.numerics import compare, excuse
+from gradcheck.numerics import compare, decide, excuse, largest
 from gradcheck.report import Required, TensorReport, Worst
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.named import Place
@@ -30,17 +30,38 @@ def compare_all(
     The noise floor is measured only where strict allclose fails somewhere, and `noise` allows it to excuse that.
     """
     found, where = named_tensors(problem, candidate), places(problem)
-    compute = compute_dtype(problem.precision)
+    compute = candidate.tolerance_dtype or compute_dtype(problem.precision)
+    scale = _scale(candidate)
     compared: dict[TensorKey, Comparison] = {}
     for key in _in_order(where, reference.tensors, found):
-        left, right = as_array(reference.tensors[key]), as_array(found[key])
+        left, right = as_array(candidate.against.get(key, reference.tensors[key])), as_array(found[key])
         dtype = str(getattr(left if left is not None else right, "dtype", compute))
         tolerance = policy.for_tensor(key.path, dtype, compute)
         compared[key] = compare(left, right, tolerance, gradient=key.kind not in VALUES)
-    if noise and any(comparison.status == "mismatch" for comparison in compared.values()):
-        floors = reference.noise_floors
-        compared = {key: excuse(c, floors[key]) if c.status == "mismatch" else c for key, c in compared.items()}
-    return tuple(_record(key, where[key], comparison) for key, comparison in compared.items())
+        if key in candidate.error_bars:
+            compared[key] = decide(compared[key], left, right, candidate.error_bars[key], scale)
+    failing = [key for key, comparison in compared.items() if comparison.status == "mismatch"]
+    if noise and failing:
+        floors = _noise_floors(reference, candidate, failing)
+        compared |= {key: excuse(compared[key], floors[key]) for key in failing if key in floors}
+    return tuple(_record(key, where[key], c, candidate.notes.get(key)) for key, c in compared.items())
+
+
+def _scale(candidate: Gradients) -> float:
+    """The largest element of all that is compared within error bars."""
+    judged = [as_array(candidate.against[key]) for key in candidate.error_bars]
+    return max((largest(array) for array in judged), default=0.0)
+
+
+def _noise_floors(
+    reference: Reference, candidate: Gradients, keys: Collection[TensorKey]
+) -> Mapping[TensorKey, float]:
+    """The noise floors of those of `keys` that rounding may excuse, each measured for what it was compared with."""
+    own = [key for key in keys if key in candidate.against]
+    floors = dict(candidate.noise(own)) if own and candidate.noise else {}
+    if len(own) < len(keys):
+        floors |= {key: reference.noise_floors[key] for key in keys if key not in candidate.against}
+    return floors
 
 
 def first_divergence(tensors: Sequence[TensorReport]) -> str | None:
@@ -80,7 +101,7 @@ _WITHIN = {"weight": 0, "boundary": 1}
 _LAST = 1 << 30  # after every segment
 
 
-def _record(key: TensorKey, where: Place, c: Comparison) -> TensorReport:
+def _record(key: TensorKey, where: Place, c: Comparison, note: str | None) -> TensorReport:
     absent = c.status == "absent"
     worst = None if c.worst is None else Worst(**vars(c.worst))
     return TensorReport(
@@ -106,5 +127,5 @@ def _record(key: TensorKey, where: Place, c: Comparison) -> TensorReport:
         atol=c.atol,
         required=Required(rtol=c.required_rtol, atol=c.required_atol),
         segments=where.segments if len(where.segments) > 1 else None,
-        note=c.note,
+        note=c.note or note,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gradcheck.config.methods import MethodOptions
     from gradcheck.models.problem import Problem, TensorKey
@@ -41,6 +41,9 @@ class Gradients:
             projections on a few directions, or the gradient of a twin in another precision.
         error_bars: how far off a tensor's elements may be by the method's own estimate, in the tensor's shape.
         notes: what a reader should know of a tensor.
+        noise: measures how far these tensors, and what they are compared with, move by rounding alone: their noise
+            floors, where `against` makes the reference's own say nothing. None: rounding excuses nothing there.
+        tolerance_dtype: the dtype whose default tolerance applies, where that is not the problem's compute dtype.
     """
 
     loss: Any
@@ -52,6 +55,8 @@ class Gradients:
     against: Mapping[TensorKey, Any] = field(default_factory=dict)
     error_bars: Mapping[TensorKey, Any] = field(default_factory=dict)
     notes: Mapping[TensorKey, str] = field(default_factory=dict)
+    noise: Callable[[Collection[TensorKey]], Mapping[TensorKey, float]] | None = None
+    tolerance_dtype: str | None = None
 
 
 class Method(Protocol):

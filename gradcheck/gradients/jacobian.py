@@ -74,7 +74,7 @@ class ByJacobians(HandOff):
         """Seed · Jacobian of one target, for every source in its own shape."""
         reached = gradients_of(done.tape, [target], sources, [tf.zeros_like(seed)])
         wanted = [i for i, gradient in enumerate(reached) if gradient is not None]
-        activations = [i for i in wanted if i < len(sources) - len(done.segment.trainable_variables)]
+        activations = [i for i in wanted if not isinstance(sources[i], tf.Variable)]
         parts: list[Any] = [None] * len(sources)
         apart = self._examples_apart(done, target, [sources[i] for i in activations])
         for group, examples in ((activations, apart), ([i for i in wanted if i not in activations], 1)):

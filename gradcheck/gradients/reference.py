@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ from gradcheck.models.precision import compute_dtype
 from gradcheck.numerics import PRECISIONS, largest, median_relative_floor, movement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from gradcheck.gradients.interface import Gradients
+    from gradcheck.gradients.interface import Gradients, Tensors
     from gradcheck.models.problem import Problem, TensorKey
 
 #: How many times the reference is run again to measure the noise floor.
@@ -62,14 +63,23 @@ class Reference:
         return named_tensors(self._problem, self._execution())
 
     def _perturbed(self, run: int) -> Gradients:
-        rng = np.random.default_rng([self._problem.seed, run])
-        eps = PRECISIONS[compute_dtype(self._problem.precision)].eps
-        with self._problem.state.preserved():
-            for weight in self._problem.weights:
-                weight.variable.assign(_nudged(weight.variable.value, rng, eps))
-            tensors = batch_tensors(self._problem)
-            x = [_nudged(tensor, rng, eps) if is_differentiable(tensor) else tensor for tensor in tensors.x]
-            return self._execution.run_as_it_is(tensors._replace(x=x))
+        with nudged(self._problem, run) as tensors:
+            return self._execution.run_as_it_is(tensors)
+
+
+@contextmanager
+def nudged(problem: Problem, run: int) -> Iterator[Tensors]:
+    """Inside, weights are multiplied by 1±eps of the compute dtype, random signs, and so is the batch that is yielded.
+
+    `run` tells one draw from another. State and seeds start from the snapshot, and go back to it.
+    """
+    rng = np.random.default_rng([problem.seed, run])
+    eps = PRECISIONS[compute_dtype(problem.precision)].eps
+    with problem.state.preserved():
+        for weight in problem.weights:
+            weight.variable.assign(_nudged(weight.variable.value, rng, eps))
+        tensors = batch_tensors(problem)
+        yield tensors._replace(x=[_nudged(t, rng, eps) if is_differentiable(t) else t for t in tensors.x])
 
 
 def _nudged(tensor: Any, rng: np.random.Generator, eps: float) -> Any:

@@ -9,10 +9,12 @@ import keras
 import tensorflow as tf
 
 from gradcheck.gradients.interface import Computed
-from gradcheck.gradients.tensors import dense, gradients_of, is_differentiable, total_loss
+from gradcheck.gradients.tensors import dense, gradients_of, total_loss, watch
 from gradcheck.models.replay import copied, tapped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from gradcheck.gradients.interface import Tensors
     from gradcheck.models.graph import TensorRef
     from gradcheck.models.problem import Problem, TensorKey
@@ -24,20 +26,24 @@ def monolithic(problem: Problem, tensors: Tensors) -> Computed:
     A boundary's gradient is taken at a copy of the tensor that crosses, so that it holds what the boundary's consumers
     send back and nothing else.
     """
-    model, crossing = problem.model, problem.plan.boundaries if problem.plan and problem.shares_graph else {}
-    watch: AbstractContextManager[dict[TensorRef, Any]] = (
-        tapped(problem.graph, crossing) if problem.shares_graph else nullcontext({})
-    )
+    model, crossing = problem.model, problem.whole_boundaries
     with tf.GradientTape() as tape:
         x = [copied(tensor) for tensor in tensors.x]
-        tape.watch([tensor for tensor in x if is_differentiable(tensor)])
-        with watch as taps:
+        watch(tape, x)
+        with _taps(problem, set(crossing.values()), lambda tap: watch(tape, [tap])) as taps:
             outputs = keras.tree.flatten(model(problem.model_inputs(x), training=problem.training))
         loss = total_loss(problem.loss(tensors.y, outputs, tensors.sample_weight), model.losses)
     sources: dict[TensorKey, Any] = {weight.key: weight.variable.value for weight in problem.weights}
     inputs = {problem.input_key(i): tensor for i, tensor in enumerate(x)}
-    inputs |= {problem.boundary_key(ref): taps[ref] for ref in crossing}
+    inputs |= {problem.boundary_key(ref): taps[there] for ref, there in crossing.items()}
     gradients = gradients_of(tape, [loss], [*sources.values(), *inputs.values()])
     weights = dict(zip(sources, gradients, strict=False))
     crossed = {key: dense(g) for key, g in zip(inputs, gradients[len(sources) :], strict=True)}
     return Computed(loss, outputs, {**weights, **crossed})
+
+
+def _taps(
+    problem: Problem, crossing: Collection[TensorRef], on_tap: Callable[[Any], None]
+) -> AbstractContextManager[dict[TensorRef, Any]]:
+    """The taps of the boundaries; none where the split model's layers are not the whole model's."""
+    return tapped(problem.whole_graph, crossing, on_tap) if problem.shares_graph else nullcontext({})

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.models.precision import loss_dtype
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 def is_differentiable(tensor: Any) -> bool:
     """Whether a gradient with respect to `tensor` can exist: a float or complex dtype."""
     return bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
+
+
+def watch(tape: Any, tensors: Sequence[Any]) -> None:
+    """Makes `tape` follow those of `tensors` that can have a gradient."""
+    tape.watch([tensor for tensor in tensors if is_differentiable(tensor)])
 
 
 def dense(gradient: Any) -> Any:
@@ -34,8 +41,8 @@ def added(first: Any, second: Any) -> Any:
 
 
 def summed(losses: Sequence[Any]) -> Any:
-    """The sum of scalar losses, None for none."""
-    return tf.add_n([tf.convert_to_tensor(loss) for loss in losses]) if losses else None
+    """The sum of what layers add to the loss, as Keras takes it (each summed, in the loss's dtype); None for none."""
+    return tf.add_n([tf.reduce_sum(tf.cast(loss, loss_dtype())) for loss in losses]) if losses else None
 
 
 def total_loss(data_loss: Any, losses: Sequence[Any]) -> Any:

@@ -57,7 +57,7 @@ def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[
     groups: list[set[int]] = []
     taken: set[int] = set()
     for position, name in enumerate(names):
-        closure = _ancestors(graph, resolve(graph, name, position)) - taken
+        closure = ancestors(graph, resolve(graph, name, position)) - taken
         if not closure:
             raise CutError(
                 f"the cut after {name!r} adds nothing: all that it needs lies before an earlier cut",
@@ -126,7 +126,7 @@ def _takers(graph: Graph, owner: dict[int, int]) -> dict[TensorRef, set[int]]:
     return takers
 
 
-def _ancestors(graph: Graph, refs: Iterable[TensorRef]) -> set[int]:
+def ancestors(graph: Graph, refs: Iterable[TensorRef]) -> set[int]:
     """Every call that `refs` need, their own included."""
     needed: set[int] = set()
     waiting = [ref.call for ref in refs]

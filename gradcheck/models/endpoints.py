@@ -27,6 +27,12 @@ def _names(tensors: Sequence[Any]) -> tuple[str, ...]:
     return unique_names(str(tensor._keras_history.operation.name) for tensor in tensors)  # noqa: SLF001 - Keras's own record
 
 
+def packed_inputs(model: keras.Model, flat: Sequence[Any]) -> Any:
+    """`flat`, in the order of `model.inputs`, in the structure that the model takes: a tensor, a list or a mapping."""
+    graph = getattr(model, "_functional", None) or model  # a Sequential has no structure of its own
+    return keras.tree.pack_sequence_as(getattr(graph, "_inputs_struct", list(flat)), list(flat))
+
+
 def output_positions(model: keras.Model) -> dict[str, int]:
     """The index in `model.outputs` by every name that an output goes by.
 

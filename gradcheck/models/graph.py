@@ -35,10 +35,10 @@ class TensorRef(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where an argument comes from. `entry` is the nested model's own input, whose dtype and rank it must take on."""
+    """Where an argument comes from. `entries` are inputs of nested models, whose dtype and rank it takes on in turn."""
 
     ref: TensorRef
-    entry: Any = None
+    entries: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,10 +65,15 @@ class Graph:
 
     inputs: tuple[Any, ...]
     calls: tuple[Call, ...]
-    outputs: tuple[TensorRef, ...]
+    output_sources: tuple[Source, ...]
     groups: Mapping[str, tuple[TensorRef, ...]]
     functionals: tuple[Functional, ...] = field(repr=False)
     names: Mapping[TensorRef, str]
+
+    @property
+    def outputs(self) -> tuple[TensorRef, ...]:
+        """The tensors that the model's outputs are made of: they themselves, but for a nested model's conversions."""
+        return tuple(source.ref for source in self.output_sources)
 
     def spec(self, ref: TensorRef) -> Any:
         """The KerasTensor (shape, dtype) of `ref`."""
@@ -110,7 +115,7 @@ def flatten(model: keras.Model) -> Graph:
     flattening = _Flattening()
     inputs = {id(tensor): Source(TensorRef(MODEL_INPUT, i)) for i, tensor in enumerate(functional.inputs)}
     outputs = flattening.inline(functional, inputs, prefix="")
-    return flattening.graph(functional, tuple(source.ref for source in outputs))
+    return flattening.graph(functional, tuple(outputs))
 
 
 class _Flattening:
@@ -158,14 +163,14 @@ class _Flattening:
         self._groups.append((path, tuple(source.ref for source in outputs)))
         return outputs
 
-    def graph(self, functional: Functional, outputs: tuple[TensorRef, ...]) -> Graph:
+    def graph(self, functional: Functional, outputs: tuple[Source, ...]) -> Graph:
         call_names = unique_names(call["path"] for call in self._calls)
         calls = tuple(Call(name=name, **call) for name, call in zip(call_names, self._calls, strict=True))
         group_names = unique_names(path for path, _ in self._groups)
         return Graph(
             inputs=tuple(functional.inputs),
             calls=calls,
-            outputs=outputs,
+            output_sources=outputs,
             groups={name: refs for name, (_, refs) in zip(group_names, self._groups, strict=True)},
             functionals=tuple(self._functionals.values()),
             names=_tensor_names(functional.inputs, calls),
@@ -210,4 +215,4 @@ def _nested_arguments(node: Any, nested: Functional) -> list[Any]:
 def _entering(source: Source, given: Any, entry: Any) -> Source:
     """Where a nested model's input comes from, remembering a change of dtype or rank that Keras makes on entry."""
     same = given.dtype == entry.dtype and len(given.shape) == len(entry.shape)
-    return source if same else Source(source.ref, entry)
+    return source if same else Source(source.ref, (*source.entries, entry))

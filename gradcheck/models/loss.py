@@ -16,6 +16,7 @@ from gradcheck.models.endpoints import flat_values, output_names, output_positio
 from gradcheck.models.keyed import KeyedError, KeyedRunError, arguments_received, at, did_you_mean, listed
 from gradcheck.models.messages import described
 from gradcheck.models.precision import loss_dtype
+from gradcheck.models.replay import copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,7 +74,8 @@ class Loss:
 
         Args:
             y: targets, one per output: a tensor, a list or tuple in the order of the outputs, or a mapping by name.
-            outputs: what the model returned, likewise. Tensors are passed on untouched, with their Keras masks.
+            outputs: what the model returned, likewise. Their Keras masks count; the
+                logits that Keras hides on a softmax or sigmoid do not, so that the loss depends on the values alone.
             sample_weight: None, or weights likewise; None for single outputs too.
 
         Raises:
@@ -86,7 +88,10 @@ class Loss:
         total = tf.zeros((), self.dtype)
         for term, target, value, weight in zip(self.terms, targets, values, weights, strict=True):
             if term is not None:
-                total += term.weight * tf.cast(term.function(target, value, weight), self.dtype)
+                plain = copied(
+                    value
+                )  # without the logits that Keras hides on it: the loss is a function of the outputs
+                total += term.weight * tf.cast(term.function(target, plain, weight), self.dtype)
         return total
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
+import tensorflow as tf
 
 from gradcheck.config.model import SegmentsSource
-from gradcheck.errors import ConfigError
 from gradcheck.models.budget import bounded_variables, check_fits, resolve_budget
 from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.models.data import make_batch
@@ -20,6 +21,7 @@ from gradcheck.models.precision import precision_scope
 from gradcheck.models.problem import Problem, Weight, make_segments, name_weights
 from gradcheck.models.sources import build_model, match_variables
 from gradcheck.models.state import State
+from gradcheck.models.time_graph import cut_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,18 +31,38 @@ if TYPE_CHECKING:
     from gradcheck.models.graph import Graph
     from gradcheck.models.segment import Segment
     from gradcheck.models.sources import BuiltModel
+    from gradcheck.models.time_graph import TimeCut
 
 
 @contextmanager
 def session(config: Config) -> Iterator[None]:
     """A Keras session of this config's own: names, seeds, floatx and dtype policy as if it were alone."""
     keras.utils.clear_session(free_memory=False)
-    with precision_scope(config.precision):
+    with precision_scope(config.precision), _settings_kept():
         keras.utils.set_random_seed(config.seed)
         try:
             yield
         finally:
             keras.utils.clear_session(free_memory=False)
+
+
+#: Python frames that building a deep model may need: Keras walks its graph recursively.
+_RECURSION_LIMIT = 20_000
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Puts back what user code may set for the whole process, so that no config changes another."""
+    image_data_format, epsilon = keras.config.image_data_format(), keras.config.epsilon()
+    eager, frames = tf.config.functions_run_eagerly(), sys.getrecursionlimit()
+    sys.setrecursionlimit(max(frames, _RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(image_data_format)
+        keras.config.set_epsilon(epsilon)
+        tf.config.run_functions_eagerly(eager)
+        sys.setrecursionlimit(frames)
 
 
 def prepare(config: Config, base: Path) -> Problem:
@@ -78,18 +100,23 @@ def prepare(config: Config, base: Path) -> Problem:
         seed=config.seed,
         memory_budget=budget,
         base=base,
+        time=outline.time,
     )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outline:
-    """A built model and how it is cut, before there is a batch. `plan` is None where the config has no split."""
+    """A built model and how it is cut, before there is a batch. `plan` is None where the config has no split.
+
+    Cut along time, `graph` is the unrolled one.
+    """
 
     model: keras.Model
     graph: Graph
     plan: Plan | None
     segments: tuple[Segment, ...]
     shares_graph: bool
+    time: TimeCut | None = None
 
 
 def outlined(config: Config, base: Path) -> Outline:
@@ -97,13 +124,17 @@ def outlined(config: Config, base: Path) -> Outline:
     with bounded_variables(resolve_budget(config.memory_budget)):
         built = build_model(config.model, base)
         graph = flatten(built.model if built.composition is None else built.composition)
-    plan = plan_split(config, graph, built)
+    time = cut_time(graph, config.split.time) if config.split and config.split.time else None
+    graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
     segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
-    return Outline(model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=built.composition is None)
+    shares_graph = built.composition is None
+    return Outline(
+        model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=shares_graph, time=time
+    )
 
 
 def plan_split(config: Config, graph: Graph, built: BuiltModel) -> Plan | None:
-    """Where the config cuts the model; None where it does not.
+    """Where the config cuts the model between calls; None where it does not.
 
     Raises:
         CutError: for a name that the model lacks, or a cut that adds nothing.
@@ -119,24 +150,20 @@ def _cut(split: SplitConfig, graph: Graph) -> Plan:
         return cut_after(graph, split.after)
     if split.parts is not None:
         return cut_parts(graph, split.parts)
-    if split.every is not None:
-        return cut_every(graph)
-    raise ConfigError("split.time is not available yet", code="GC032", help="cut with after, every or parts")
+    return cut_every(graph)
 
 
 def _weights(outline: Outline) -> tuple[tuple[Weight, ...], Mapping[int, Weight]]:
-    """The whole model's weights, and for every variable of a segment its counterpart among them."""
-    of_segments = {id(v): v for segment in outline.segments for v in segment.trainable_variables}
+    """The whole model's weights, and for every variable of the split model its counterpart among them."""
     whole = list(outline.model.trainable_variables)
-    if outline.shares_graph:
-        position = {id(v): i for i, v in enumerate(whole)}
-        index_of = {key: position[key] for key in of_segments}
-    else:
-        index_of = dict(zip(of_segments, match_variables(list(of_segments.values()), whole), strict=True))
+    distinct = {id(v): v for segment in outline.segments for v in segment.trainable_variables}
+    ours = whole if outline.shares_graph else list(distinct.values())
+    matched = range(len(whole)) if outline.shares_graph else match_variables(ours, whole)
+    index_of = {id(v): index for v, index in zip(ours, matched, strict=True)}
     uses: dict[int, tuple[int, ...]] = {}
     for segment in outline.segments:
         for v in segment.trainable_variables:
             counterpart = id(whole[index_of[id(v)]])
             uses[counterpart] = (*uses.get(counterpart, ()), segment.plan.index)
     weights = name_weights(outline.model, uses)
-    return weights, {key: weights[index] for key, index in index_of.items()}
+    return weights, {id(v.value): weights[index_of[id(v)]] for v in ours}

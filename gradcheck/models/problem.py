@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
-from gradcheck.models.endpoints import input_names
+from gradcheck.models.endpoints import input_names, packed_inputs
 from gradcheck.models.graph import MODEL_INPUT, TensorRef
 from gradcheck.models.naming import unique_names
 from gradcheck.models.segment import Segment
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gradcheck.models.graph import Graph
     from gradcheck.models.loss import Loss
     from gradcheck.models.state import State
+    from gradcheck.models.time_graph import TimeCut
     from gradcheck.report import Kind
 
 
@@ -62,7 +63,8 @@ class Problem:
     """What is checked.
 
     `graph` and `segments` describe the split model. It shares its layers with `model` unless the user gave a separate
-    reference; then `graph` is not the whole model's, and boundaries have no counterpart there.
+    reference; then `graph` is not the whole model's, and boundaries have no counterpart there. Cut along time, `graph`
+    is unrolled, and only the boundaries outside the recurrent layers have one.
     """
 
     model: keras.Model
@@ -71,7 +73,7 @@ class Problem:
     segments: tuple[Segment, ...]
     shares_graph: bool
     weights: tuple[Weight, ...]
-    counterparts: Mapping[int, Weight]  # by id of a segment's variable
+    counterparts: Mapping[int, Weight]  # by id of a TensorFlow variable of the split model
     batch: Batch
     loss: Loss
     state: State
@@ -82,6 +84,7 @@ class Problem:
     seed: int
     memory_budget: int  # bytes
     base: Path  # what paths in the config are relative to
+    time: TimeCut | None = None  # how it is cut along time
 
     @property
     def owned_variables(self) -> tuple[Any, ...]:
@@ -89,18 +92,35 @@ class Problem:
         if self.shares_graph:
             return tuple(weight.variable for weight in self.weights)
         of_parts = {v.path: v for segment in self.segments for v in segment.trainable_variables}
-        by_weight = {self.counterparts[id(v)].path: v for v in of_parts.values()}
+        by_weight = {self.counterparts[id(v.value)].path: v for v in of_parts.values()}
         return tuple(by_weight[weight.path] for weight in self.weights)
+
+    @property
+    def whole_graph(self) -> Graph:
+        """The graph that Keras runs when the whole model is called, where the segments share its layers."""
+        return self.graph if self.time is None else self.time.whole
+
+    @property
+    def whole_boundaries(self) -> dict[TensorRef, TensorRef]:
+        """The boundaries that the whole model has as well, each with what it is in `whole_graph`."""
+        if self.plan is None or not self.shares_graph:
+            return {}
+        if self.time is None:
+            return {ref: ref for ref in self.plan.boundaries}
+        return {ref: self.time.origin[ref] for ref in self.plan.boundaries if ref in self.time.origin}
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
         """The names of the model's inputs, each once."""
         return input_names(self.model)
 
+    def used_variables(self, tape: Any) -> list[Any]:
+        """The TensorFlow variables of the split model that `tape` saw: also those that a layer took from another."""
+        return [variable for variable in tape.watched_variables() if id(variable) in self.counterparts]
+
     def model_inputs(self, flat: Sequence[Any]) -> Any:
         """`flat`, in the order of the model's inputs, in the structure that the model takes."""
-        structure = self.model.input
-        return keras.tree.pack_sequence_as(structure, list(flat))
+        return packed_inputs(self.model, flat)
 
     def input_key(self, index: int) -> TensorKey:
         """The key of the gradient of model input `index`."""

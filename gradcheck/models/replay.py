@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from gradcheck.models.graph import Call, Graph, Source
 
 
-def copied(tensor: Any) -> Any:
-    """The same values as a tensor of its own, so that a tape can tell it from its origin; a Keras mask goes with it."""
-    copy = tf.identity(tensor)
+def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
+    """The same values as a tensor of its own, so that a tape can tell it from its origin; a Keras mask goes with it.
+
+    `by` makes the copy.
+    """
+    copy = by(tensor)
     mask = getattr(tensor, "_keras_mask", None)  # lost by tf.identity, and needed by the next layer
     if mask is not None:
         copy._keras_mask = mask  # noqa: SLF001 - Keras keeps masks there
@@ -31,7 +34,7 @@ def replay(
 ) -> None:
     """Runs `calls` in order on `values`, and puts what they return there: as copies for the tensors in `separate`."""
     for call in calls:
-        tensors = {key: _entered(source, values[source.ref]) for key, source in call.sources.items()}
+        tensors = {key: entered(source, values[source.ref]) for key, source in call.sources.items()}
         args, kwargs = call.arguments.fill_in(tensors)
         if getattr(call.operation, "_call_has_training_arg", False):
             kwargs = {**kwargs, "training": training}  # the outer flag wins over one given at construction
@@ -41,25 +44,25 @@ def replay(
             values[ref] = copied(output) if ref in separate else output
 
 
-def _entered(source: Source, tensor: Any) -> Any:
-    """`tensor` as a nested model would convert it on entry: its input's dtype and rank."""
-    entry = source.entry
-    if entry is None:
-        return tensor
-    mask = getattr(tensor, "_keras_mask", None)
-    tensor = keras.ops.cast(tensor, entry.dtype)
-    if len(tensor.shape) > len(entry.shape):
-        tensor = keras.ops.squeeze(tensor, axis=-1)
-    elif len(tensor.shape) < len(entry.shape):
-        tensor = keras.ops.expand_dims(tensor, axis=-1)
-    if mask is not None:
-        tensor._keras_mask = mask  # noqa: SLF001 - Keras keeps masks there
+def entered(source: Source, tensor: Any) -> Any:
+    """`tensor` as nested models convert it on entry: to their inputs' dtype and rank."""
+    for entry in source.entries:
+        mask = getattr(tensor, "_keras_mask", None)
+        tensor = keras.ops.cast(tensor, entry.dtype)
+        if len(tensor.shape) > len(entry.shape):
+            tensor = keras.ops.squeeze(tensor, axis=-1)
+        elif len(tensor.shape) < len(entry.shape):
+            tensor = keras.ops.expand_dims(tensor, axis=-1)
+        if mask is not None:
+            tensor._keras_mask = mask  # noqa: SLF001 - Keras keeps masks there
     return tensor
 
 
 @contextmanager
-def tapped(graph: Graph, wanted: Collection[TensorRef]) -> Iterator[dict[TensorRef, Any]]:
+def tapped(graph: Graph, wanted: Collection[TensorRef], watch: Callable[[Any], None]) -> Iterator[dict[TensorRef, Any]]:
     """While Keras runs the model, hands on a copy of each wanted tensor and collects the copies.
+
+    `watch` is told of each copy: behind integer inputs or a stopped gradient no tape would follow it by itself.
 
     Keras runs a nested model in the midst of its parent's calls, so that the calls come in the order of `graph.calls`.
     A copy is needed: an LSTM's returned state also feeds its output sequence, so the tape's gradient for the tensor
@@ -69,22 +72,27 @@ def tapped(graph: Graph, wanted: Collection[TensorRef]) -> Iterator[dict[TensorR
         ConfigError: GC025, if the model does not run its own graph (a `call` that was replaced).
     """
     taps: dict[TensorRef, Any] = {}
-    watcher = _Watcher(graph, frozenset(wanted), taps)
+    watcher = _Watcher(graph, frozenset(wanted), taps, watch)
+    remat = {id(f): getattr(f, "_remat_mode", None) for f in graph.functionals}
     for functional in graph.functionals:
         vars(functional)["_run_through_graph"] = watcher.runner(functional)
+        functional._remat_mode = None  # noqa: SLF001 - else the taps would be inside a recomputed function
     try:
         yield taps
         watcher.finish()
     finally:
         for functional in graph.functionals:
             del vars(functional)["_run_through_graph"]
+            functional._remat_mode = remat[id(functional)]  # noqa: SLF001 - as above
 
 
 class _Watcher:
     """Counts the calls as Keras makes them, and taps those that are wanted."""
 
-    def __init__(self, graph: Graph, wanted: frozenset[TensorRef], taps: dict[TensorRef, Any]) -> None:
-        self._graph, self._wanted, self._taps = graph, wanted, taps
+    def __init__(
+        self, graph: Graph, wanted: frozenset[TensorRef], taps: dict[TensorRef, Any], watch: Callable[[Any], None]
+    ) -> None:
+        self._graph, self._wanted, self._taps, self._watch = graph, wanted, taps, watch
         self._wanted_calls = {ref.call for ref in wanted}
         self._next = 0
 
@@ -113,6 +121,7 @@ class _Watcher:
             ref = TensorRef(index, i)
             if ref in self._wanted:
                 flat[i] = self._taps[ref] = copied(tensor)
+                self._watch(flat[i])
         return keras.tree.pack_sequence_as(outputs, flat)
 
     def finish(self) -> None:

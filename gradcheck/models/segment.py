@@ -32,6 +32,7 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self.output_names = [graph.name(ref) for ref in plan.outputs]
         self._calls = tuple(graph.calls[index] for index in plan.calls)
         self.used_layers = _distinct_layers(self._calls)  # a list, so that Keras tracks them
+        self.borrowed = _borrowed_variables(self._calls)  # a list, so that Keras tracks them
         self._penalised = [v for v in self.trainable_variables if id(v) not in owned]
         self.built = True
 
@@ -52,6 +53,12 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         layers = {id(inner): inner for layer in self.used_layers for inner in layer._flatten_layers()}  # noqa: SLF001
         added = [loss for layer in layers.values() for loss in layer._get_own_losses()]  # noqa: SLF001
         return added + [v.regularizer(v) for v in self._penalised if v.regularizer is not None]
+
+
+def _borrowed_variables(calls: Any) -> list[Any]:
+    """The variables that calls take as arguments, such as a tied embedding in `einsum(x, embedding.embeddings)`."""
+    flat = [value for call in calls for value in keras.tree.flatten((call.arguments.args, call.arguments.kwargs))]
+    return list({id(value): value for value in flat if isinstance(value, keras.Variable)}.values())
 
 
 def _distinct_layers(calls: Any) -> list[keras.Layer]:

@@ -55,26 +55,47 @@ def _all_layers(models: Sequence[keras.Layer]) -> list[keras.Layer]:
     return list(layers.values())
 
 
-class State:
-    """A snapshot of weights, state and seeds, taken when it is made.
+def movable_variables(models: Sequence[keras.Layer]) -> list[Any]:
+    """All that a forward pass through `models` can change: weights too, for spectral normalisation assigns one."""
+    weights = {id(v): v for model in models for v in model.variables}
+    state = {id(s.variable): s.variable for s in state_variables(models)}
+    return [*{**weights, **state}.values(), global_seed_generator().state]
+
+
+class Snapshot:
+    """The values of some variables as they are when it is made.
 
     Reading a variable shares its buffer, which TensorFlow copies only when the variable is written to: a snapshot
     costs no memory until something changes.
     """
 
+    def __init__(self, variables: Sequence[Any]) -> None:
+        """Reads `variables`."""
+        self._held = tuple((v, tf.identity(v.value)) for v in variables)
+
+    def put_back(self) -> None:
+        """Assigns to every variable what it held."""
+        for variable, value in self._held:
+            variable.assign(value)
+
+    def changed(self, variables: Sequence[Any]) -> list[Any]:
+        """Those of `variables` that no longer hold what they held, bit for bit."""
+        held = {id(variable): value for variable, value in self._held}
+        return [v for v in variables if np.asarray(v.value).tobytes() != np.asarray(held[id(v)]).tobytes()]
+
+
+class State:
+    """A snapshot of weights, state and seeds, taken when it is made."""
+
     def __init__(self, models: Sequence[keras.Layer], *, seed: int) -> None:
         """Takes the snapshot of all variables of `models`; `seed` restarts Python's, NumPy's and TensorFlow's own."""
         self.variables = state_variables(models)
         self._seed = seed
-        weights = {id(v): v for model in models for v in model.variables}
-        state = {id(s.variable): s.variable for s in self.variables}
-        held = {**weights, **state, id(None): global_seed_generator().state}
-        self._held = tuple((v, tf.identity(v.value)) for v in held.values())
+        self._snapshot = Snapshot(movable_variables(models))
 
     def restore(self) -> None:
         """Puts back everything, and restarts the random generators outside Keras's layers."""
-        for variable, value in self._held:
-            variable.assign(value)
+        self._snapshot.put_back()
         random.seed(self._seed)
         np.random.seed(self._seed)  # noqa: NPY002 - user code may draw from the global generator
         tf.random.set_seed(self._seed)
@@ -94,5 +115,4 @@ class State:
 
     def changed(self, variables: Sequence[Any]) -> list[Any]:
         """Those of `variables` that no longer hold what the snapshot holds, bit for bit."""
-        held = {id(variable): value for variable, value in self._held}
-        return [v for v in variables if np.asarray(v.value).tobytes() != np.asarray(held[id(v)]).tobytes()]
+        return self._snapshot.changed(variables)

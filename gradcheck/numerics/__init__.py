@@ -1,14 +1,16 @@
-"""Pure NumPy: how two tensors are compared, and how much they may differ.
+"""Pure NumPy: how two tensors are compared, how much they may differ, and derivatives by finite differences.
 
 Nothing here knows of models or of TensorFlow: gradients come in as arrays, as `SparseRows`, or as None.
 """
 
 from gradcheck.numerics.comparison import Comparison, Status, Tensor, compare
+from gradcheck.numerics.differences import Derivative, derivative, noise_level, noise_points
 from gradcheck.numerics.elements import ulp_distance
+from gradcheck.numerics.error_bars import decide, too_coarse
 from gradcheck.numerics.figures import Figures, Worst
 from gradcheck.numerics.noise import NOISE_FACTOR, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, largest
-from gradcheck.numerics.sparse import SparseRows
+from gradcheck.numerics.sparse import SparseRows, to_array
 from gradcheck.numerics.tolerance import (
     AUTO_ATOL_EPS,
     EXACT,
@@ -26,6 +28,7 @@ __all__ = [
     "NOISE_FACTOR",
     "PRECISIONS",
     "Comparison",
+    "Derivative",
     "Figures",
     "Precision",
     "SparseRows",
@@ -36,11 +39,17 @@ __all__ = [
     "TolerancePolicy",
     "Worst",
     "compare",
+    "decide",
+    "derivative",
     "euclidean_norm",
     "excuse",
     "largest",
     "lower_precision",
     "median_relative_floor",
     "movement",
+    "noise_level",
+    "noise_points",
+    "to_array",
+    "too_coarse",
     "ulp_distance",
 ]

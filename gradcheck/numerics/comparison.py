@@ -12,7 +12,7 @@ from gradcheck.numerics.figures import Figures, equal_figures, measure
 from gradcheck.numerics.sparse import SparseRows, align, to_array
 from gradcheck.numerics.tolerance import PRECISIONS, Tolerance
 
-Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead"]
+Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead", "inconclusive"]
 Tensor: TypeAlias = "Array | SparseRows"
 
 
@@ -23,7 +23,7 @@ class Comparison(Figures):
     Attributes:
         status: `exact` bitwise equal · `close` within the tolerance, or excused by the noise floor · `mismatch` ·
             `nonfinite` NaN or infinity on either side · `missing` None on one side · `absent` None on both ·
-            `dead` zero on both.
+            `dead` zero on both · `inconclusive` where error bars do not decide (`error_bars.decide`).
         allclose: numpy's, literally: |c - r| ≤ atol + rtol·|r| for every element, and all of them finite
             (of an absent tensor: true, as of any empty one).
         elements: of the dense tensor; of a complex one the parts.

@@ -54,7 +54,7 @@ def test_a_nested_input_of_another_dtype_is_converted_on_entry() -> None:
     x = keras.Input((3,))
     (call,) = flatten(keras.Model(x, inner(x))).calls
     (source,) = call.sources.values()
-    assert source.entry.dtype == "float64"
+    assert [entry.dtype for entry in source.entries] == ["float64"]
 
 
 def test_a_subclassed_model_is_refused_with_what_to_do() -> None:

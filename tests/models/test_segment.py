@@ -84,7 +84,7 @@ def test_taps_collect_copies_of_what_keras_computes() -> None:
     x = keras.Input((3,))
     model = keras.Model(x, keras.layers.ReLU(name="relu")(keras.layers.Dense(2, name="dense")(x)))
     graph, value = flatten(model), tf.random.normal((2, 3))
-    with tapped(graph, [TensorRef(0, 0)]) as taps:
+    with tapped(graph, [TensorRef(0, 0)], lambda _: None) as taps:
         outputs = model(value)
     np.testing.assert_array_equal(taps[TensorRef(0, 0)], model.layers[1](value))
     np.testing.assert_array_equal(outputs, model(value))
@@ -94,14 +94,14 @@ def test_taps_collect_copies_of_what_keras_computes() -> None:
 def test_a_model_that_does_not_run_its_graph_is_refused() -> None:
     x = keras.Input((3,))
     model = keras.Model(x, keras.layers.Dense(2)(x))
-    with pytest.raises(ConfigError, match="does not run its own graph"), tapped(flatten(model), []):
+    with pytest.raises(ConfigError, match="does not run its own graph"), tapped(flatten(model), [], lambda _: None):
         model.layers[1](tf.ones((1, 3)))
 
 
 def test_taps_are_removed_when_the_model_raises() -> None:
     x = keras.Input((3,))
     model = keras.Model(x, keras.layers.Dense(2)(x))
-    with pytest.raises(RuntimeError), tapped(flatten(model), []):
+    with pytest.raises(RuntimeError), tapped(flatten(model), [], lambda _: None):
         raise RuntimeError
     assert "_run_through_graph" not in vars(model)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from gradcheck.models.data.fit import fit_input, fit_target, fit_weight
 from gradcheck.models.data.ranges import index_limit
 from gradcheck.models.data.raw import RawBatch, Request
 from gradcheck.models.data.targets import class_count, default_target, takes_integers, target_shape
-from gradcheck.models.endpoints import input_names, output_names, output_positions
+from gradcheck.models.endpoints import input_names, output_names, output_positions, packed_inputs
 from gradcheck.models.keyed import KeyedError, at, did_you_mean, listed
 from gradcheck.models.loss import specs_by_output
 
@@ -140,27 +141,29 @@ def _default_input(request: Request, index: int, name: str, shape: tuple[int, ..
 
 
 def _output_shapes(model: keras.Model, x: tuple[tf.Tensor, ...], batch_size: int) -> list[tuple[int, ...]]:
-    """The shapes that the outputs have for `x`; the model is run only if it does not say them itself."""
-    shapes = [tuple(t.shape) for t in model.outputs]
-    if all(n is not None for shape in shapes for n in shape[1:]):
-        return [tuple(batch_size if n is None else n for n in shape) for shape in shapes]
-    structure = getattr(model, "_inputs_struct", list(x))
-    outputs = model(keras.tree.pack_sequence_as(structure, list(x)), training=False)
+    """The shapes that the outputs have for `x`: as the model infers them for inputs of this size, else by running it."""
+    given = [keras.KerasTensor((batch_size, *tensor.shape[1:]), str(tensor.dtype.name)) for tensor in x]
+    with suppress(Exception):  # inference is Keras's own; a layer may not support it
+        inferred = model.compute_output_spec(packed_inputs(model, given))
+        shapes = [tuple(t.shape) for t in keras.tree.flatten(inferred)]
+        if all(n is not None for shape in shapes for n in shape):
+            return shapes
+    outputs = model(packed_inputs(model, x), training=False)
     return [tuple(t.shape) for t in keras.tree.flatten(outputs)]
 
 
 def _target(request: Request, raw: RawBatch, index: int, loss: LossSpec, shape: tuple[int, ...]) -> tf.Tensor:
     name, *aliases = _names(request.model, index)
-    batch_size, keep_integers = request.config.batch_size, takes_integers(loss)
+    count, keep_integers = shape[0] if shape else None, takes_integers(loss)
     rng = request.stream("targets", name)
     spec, keys = _spec(request.config.targets, [name, *aliases])
     if spec is None:
         array = raw.targets[name] if name in raw.targets else default_target(loss, shape, rng)
-        return fit_target(name, array, batch_size, keep_integers=keep_integers)
+        return fit_target(name, array, count, keep_integers=keep_integers)
     with at("targets", *keys):
         names, high = [name, *aliases, npz.Y], class_count(loss, shape)
         array = make_array(spec, target_shape(loss, shape), rng=rng, base=request.base, names=names, high=high)
-        return fit_target(name, array, batch_size, keep_integers=keep_integers)
+        return fit_target(name, array, count, keep_integers=keep_integers)
 
 
 def _weight(request: Request, raw: RawBatch, index: int) -> tf.Tensor | None:

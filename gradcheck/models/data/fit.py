@@ -30,10 +30,13 @@ def fit_input(name: str, array: NDArray[Any], like: Any, batch_size: int) -> tf.
     return _cast(f"input {name}", first_rows(f"input {name}", array, batch_size), str(like.dtype))
 
 
-def fit_target(name: str, array: NDArray[Any], batch_size: int, *, keep_integers: bool) -> tf.Tensor:
-    """The first `batch_size` rows of a target: floating in the dtype of the loss, or integers where it takes them."""
+def fit_target(name: str, array: NDArray[Any], count: int | None, *, keep_integers: bool) -> tf.Tensor:
+    """The first `count` rows of a target: floating in the dtype of the loss, or integers where it takes them.
+
+    `count` is the first axis of the output, which need not be the batch; None for a scalar output.
+    """
     what = f"the target of output {name}"
-    rows = first_rows(what, array, batch_size)
+    rows = array if count is None else first_rows(what, array, count)
     is_integer = rows.dtype.kind in "iu"
     return _cast(what, rows, "int32" if keep_integers and is_integer else loss_dtype())
 

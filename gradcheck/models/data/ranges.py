@@ -38,7 +38,7 @@ def _limits(graph: Any, tensor: Any) -> Iterator[int]:
         if nested is None:
             yield from _tables(node.operation, integers=_is_integer(node.input_tensors[read[0]]))
         else:
-            for index in read:
+            for index in (i for i in read if i < len(nested.inputs)):  # what follows is a mask
                 yield from _limits(nested, nested.inputs[index])
         carrying |= {id(t) for t in node.output_tensors if _is_integer(t)}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+import copy
+from typing import TYPE_CHECKING
 
-from gradcheck.models.keyed import KeyedError
+from gradcheck.models import user_code
+from gradcheck.models.numpy_layer import NumpyLayer
+from gradcheck.models.numpy_layer_code import NumpyCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,12 +15,14 @@ if TYPE_CHECKING:
     from gradcheck.config.model import LayerSpec
 
 
-def build(spec: LayerSpec, base: Path) -> NoReturn:
-    """The layer that wraps the class of `spec`.
+def build(spec: LayerSpec, base: Path) -> NumpyLayer:
+    """The layer that wraps the class of `spec`; `gradcheck.models.numpy_layer_code` says what the class looks like.
 
     Raises:
-        KeyedError: GC032, always: this kind of layer is not available yet.
+        KeyedError: GC028 if there is no such class.
+        RunError: GC051 if making it raises, or it lacks forward or backward.
     """
-    message = f"numpy_layer is not available yet. Received: class {spec.target} (looked up in {base})"
-    help_ = "wrap forward and backward in a layer of your own with tf.custom_gradient and tf.numpy_function"
-    raise KeyedError(message, code="GC032", help=help_)
+    made = user_code.load(spec.target, base, code="GC051")
+    with user_code.calling("class", spec.target, "GC051", base):
+        template = made(**copy.deepcopy(spec.kwargs))
+    return NumpyLayer(NumpyCode(template, spec.target, base), name=spec.name)

@@ -1,6 +1,6 @@
 """A training step that is split by hand, as people write it, with the mistakes that people make.
 
-Right without a fault: one tape per segment, and the cotangent of each boundary tensor handed to the segment that made it.
+Right without a fault: one tape per segment, and the cotangent of each boundary tensor goes to the segment that made it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Tracked(keras.layers.Layer):
         self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
         self.mean = self.add_weight(shape=(shape[-1],), initializer="zeros", trainable=False, name="mean")
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: Any, *, training: bool = False) -> Any:
         """Moves the mean only in training."""
         if training:
             self.mean.assign(0.9 * self.mean + 0.1 * ops.mean(x, axis=0))
@@ -36,7 +36,7 @@ class Sampled(keras.layers.Layer):
         self.scale = scale
         self.generator = keras.random.SeedGenerator(5)
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: Any, *, training: bool = False) -> Any:
         """A sample of x + scale * N(0, 1)."""
         if not training:
             return x

@@ -23,11 +23,11 @@ def nested(width: int) -> keras.Model:
 class Table(layers.Embedding):
     """An embedding that is called backwards too."""
 
-    def call(self, inputs: Any, reverse: bool = False) -> Any:
+    def call(self, inputs: Any, *, reverse: bool = False) -> Any:
         """Rows of the table, or the scores of hidden states against every row."""
         return ops.matmul(inputs, ops.transpose(self.embeddings)) if reverse else super().call(inputs)
 
-    def compute_output_spec(self, inputs: Any, reverse: bool = False) -> Any:
+    def compute_output_spec(self, inputs: Any, *, reverse: bool = False) -> Any:
         """Shape (batch, time, rows) backwards."""
         width = self.input_dim if reverse else self.output_dim
         return keras.KerasTensor((*inputs.shape[:2], width), dtype=self.compute_dtype)

@@ -1,0 +1,74 @@
+"""Random directions, and what is measured along them: the steps that `numeric`, `forward` and `hvp` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.gradients.interface import Computed
+from gradcheck.gradients.named import as_array
+from gradcheck.gradients.tensors import total_loss
+from gradcheck.numerics import to_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gradcheck.gradients.interface import Tensors
+    from gradcheck.models.problem import Problem, TensorKey
+
+    Array: TypeAlias = NDArray[np.float64]
+
+
+def whole_loss(problem: Problem, tensors: Tensors) -> Computed:
+    """The loss of the whole model alone: the body of a method that differentiates it in a way of its own."""
+    outputs = keras.tree.flatten(problem.model(problem.model_inputs(tensors.x), training=problem.training))
+    loss = total_loss(problem.loss(tensors.y, outputs, tensors.sample_weight), problem.model.losses)
+    return Computed(loss, [], {})
+
+
+def points(problem: Problem) -> dict[TensorKey, Any]:
+    """Every weight (its TensorFlow variable) and every input (its tensor) of a real floating dtype, by key."""
+    found = {weight.key: weight.variable.value for weight in problem.weights}
+    found |= {problem.input_key(i): tensor for i, tensor in enumerate(problem.batch.x)}
+    return {key: tensor for key, tensor in found.items() if tensor.dtype.is_floating}
+
+
+def random_directions(key: TensorKey, shape: Sequence[int], *, count: int, seed: int) -> Array:
+    """`count` directions for a tensor of `shape`, stacked along a new first axis.
+
+    The elements are independent, of either sign and between 1/2 and 3/2 in size: none is too small to be seen, and no
+    two cancel exactly.
+    """
+    rng = np.random.default_rng([seed, *f"{key.kind} {key.path}".encode()])
+    size = (count, *shape)
+    directions: Array = rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)
+    return directions
+
+
+def projections(tensor: Any, directions: Array) -> Array | None:
+    """The inner product of a gradient with each of `directions`, in float64; None for no gradient."""
+    array = as_array(tensor)
+    if array is None:
+        return None
+    flat = to_array(array).astype(np.float64).reshape(-1)
+    products: Array = directions.reshape(len(directions), -1) @ flat
+    return products
+
+
+def inner_product(tensors: Sequence[Any], directions: Sequence[Any]) -> Any:
+    """The sum of the inner products of TensorFlow tensors and directions, in float32 or, if they are in it, float64."""
+    terms = []
+    for tensor, direction in zip(tensors, directions, strict=True):
+        wide = tf.float64 if tensor.dtype == tf.float64 else tf.float32
+        terms.append(tf.reduce_sum(tf.cast(tensor, wide) * tf.cast(direction, wide)))
+    return tf.add_n(terms)
+
+
+def as_note(count: int) -> str:
+    """How a report says what was compared."""
+    return f"{count} random direction{'s' * (count != 1)}"

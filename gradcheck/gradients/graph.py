@@ -1,0 +1,79 @@
+"""`graph`: two-step `tf.gradients` through the boundary, in a graph function. No tape: the graph itself is the record.
+
+    tf.gradients(outputs, inputs + weights, grad_ys=cotangents)
+
+for each segment from the last to the first: the vector-Jacobian product of `gradcheck.gradients.split`, with `grad_ys`
+in the place of a tape's `output_gradients`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.gradients.execute import Execution
+from gradcheck.gradients.split import HandOff, split
+from gradcheck.models.replay import copied
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.config.methods import MethodOptions
+    from gradcheck.gradients.interface import Computed, Gradients, Tensors
+    from gradcheck.models.graph import TensorRef
+    from gradcheck.models.problem import Problem
+    from gradcheck.models.segment import Segment
+
+
+def graph(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
+    """The split model's gradients by `tf.gradients`."""
+    return in_graph(problem, ByGraph())
+
+
+def in_graph(problem: Problem, steps: HandOff) -> Gradients:
+    """`split` in a graph function, for outside of one there is no `tf.gradients`; compiled where the problem is."""
+
+    def body(problem: Problem, tensors: Tensors) -> Computed:
+        return split(problem, tensors, steps)
+
+    return Execution(problem, body, execution="xla" if problem.execution == "xla" else "graph")()
+
+
+class ByGraph(HandOff):
+    """The hand-off in which `tf.gradients` does what a tape does."""
+
+    def tape(self) -> Any:
+        """The graph."""
+        return GraphRecord()
+
+    def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:  # noqa: ARG002 - as in the base class
+        """A tensor that is cut off from where it comes from, so that only `grad_ys` carries the chain.
+
+        `tf.gradients` follows the graph wherever it leads: a weight that an earlier segment uses as well would get that
+        use's gradient here, and a second time when the earlier segment's turn comes.
+        """
+        return copied(tensor, by=tf.stop_gradient)
+
+
+class GraphRecord:
+    """The graph that is being traced, asked as a tape is: it holds every operation without being told to."""
+
+    def __enter__(self) -> GraphRecord:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+    def watch(self, tensors: Sequence[Any]) -> None:
+        """Nothing to do."""
+
+    def watched_variables(self) -> list[Any]:
+        """Every trainable variable that the graph reads, whichever segment does."""
+        return [v for v in tf.compat.v1.get_default_graph().variables if v.trainable]
+
+    def gradient(
+        self, targets: Sequence[Any], sources: Sequence[Any], output_gradients: Sequence[Any] | None = None
+    ) -> Sequence[Any]:
+        """The sum over `targets` of seed · dTarget/dSource, for each of `sources`; None where nothing flows."""
+        return tf.gradients(targets, sources, grad_ys=output_gradients)  # type: ignore[no-any-return]

@@ -1,0 +1,114 @@
+"""`graph_scalar`: `graph` without `grad_ys`. The boundary is split into scalars, one `tf.gradients` for each.
+
+`tf.gradients(h, W)` is summed over the elements of h and has the shape of W, dL/dh that of h: no product of the two is
+dL/dW. It takes the Jacobian, one row for each element of h:
+
+    dL/dW = dL/dh (1 × elements of h) · dh/dW (elements of h × elements of W)
+
+It costs a piece of graph for each scalar, so it is for small dense chains: models whose segments each hand on one
+tensor of shape (batch, units).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.errors import ConfigError
+from gradcheck.gradients.graph import ByGraph, GraphRecord, in_graph
+from gradcheck.gradients.tensors import added, dense
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.config.methods import MethodOptions
+    from gradcheck.gradients.interface import Gradients
+    from gradcheck.models.graph import TensorRef
+    from gradcheck.models.problem import Problem
+
+
+def graph_scalar(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
+    """The split model's gradients by one `tf.gradients` for each scalar of each boundary.
+
+    Raises:
+        ConfigError: GC027, if the model is no dense chain.
+    """
+    for segment in problem.segments:
+        plan = segment.plan
+        if plan.index > 0:  # what the model itself takes may be anything
+            _require_dense(problem, f"{plan.name} takes", plan.inputs)
+        _require_dense(problem, f"{plan.name} hands on", plan.outputs)
+    return replace(in_graph(problem, ByScalars()), warnings=_why_scalars(problem))
+
+
+class ByScalars(ByGraph):
+    """The hand-off in which each scalar of a segment's output is differentiated alone."""
+
+    def tape(self) -> Any:
+        """The graph, asked scalar by scalar."""
+        return ScalarRecord()
+
+
+class ScalarRecord(GraphRecord):
+    """The graph that is being traced, asked for explicit Jacobians and no `grad_ys`."""
+
+    def gradient(
+        self, targets: Sequence[Any], sources: Sequence[Any], output_gradients: Sequence[Any] | None = None
+    ) -> Sequence[Any]:
+        """The sum over `targets` of the matrix product seed · Jacobian, for each of `sources`."""
+        totals: list[Any] = [None] * len(sources)
+        for target, seed in zip(targets, output_gradients or map(tf.ones_like, targets), strict=True):
+            for i, part in enumerate(_product(target, seed, sources)):
+                totals[i] = added(totals[i], part)
+        return totals
+
+
+def _product(target: Any, seed: Any, sources: Sequence[Any]) -> list[Any]:
+    """Seed · Jacobian of one target, for each source in its own shape; None where nothing flows."""
+    scalars = tf.reshape(target, [-1])
+    rows = [tf.gradients(scalars[i], sources) for i in range(prod(target.shape))]
+    return [_contracted(seed, parts, source) for parts, source in zip(zip(*rows, strict=True), sources, strict=True)]
+
+
+def _contracted(seed: Any, rows: Sequence[Any], source: Any) -> Any:
+    """The seed times the Jacobian with these rows."""
+    if rows[0] is None:  # what one scalar of a tensor does not depend on, none does
+        return None
+    jacobian = tf.stack([tf.reshape(dense(row), [-1]) for row in rows])
+    return tf.reshape(tf.cast(tf.reshape(seed, [1, -1]), jacobian.dtype) @ jacobian, source.shape)
+
+
+def _require_dense(problem: Problem, what: str, refs: Sequence[TensorRef]) -> None:
+    """Refuses all but one float tensor of shape (batch, units)."""
+    specs = [(problem.graph.name(ref), problem.graph.spec(ref)) for ref in refs]
+    fits = [len(spec.shape) == _RANK and spec.shape[1] is not None and "float" in str(spec.dtype) for _, spec in specs]
+    if fits != [True]:
+        received = ", ".join(f"{name} {tuple(spec.shape)} {spec.dtype}" for name, spec in specs)
+        raise ConfigError(
+            f"graph_scalar is for dense chains: each segment hands one float tensor of shape (batch, units) to the next. "
+            f"Received: {what} {received}",
+            code="GC027",
+            help="use the method `graph`, which takes any model, or cut where a single tensor of shape (batch, units) "
+            "crosses",
+        )
+
+
+_RANK = 2  # of (batch, units)
+
+
+def _why_scalars(problem: Problem) -> tuple[str, ...]:
+    """Why the boundary is split into scalars, by the shapes of the first boundary and the first weight before it."""
+    batch_size, weights = int(problem.batch.x[0].shape[0]), [w for w in problem.weights if 0 in w.segments]
+    if len(problem.segments) == 1 or not weights:
+        return ()
+    (ref,) = problem.segments[0].plan.outputs
+    h, w = problem.graph.name(ref), weights[0]
+    h_shape, w_shape = (batch_size, problem.graph.spec(ref).shape[1]), tuple(w.variable.shape)
+    return (
+        f"tf.gradients({h}, {w.path}) has the shape {w_shape} of {w.path}, summed over the {prod(h_shape)} elements of "
+        f"{h}; dL/d{h} has the shape {h_shape} of {h}: no product of the two is dL/d{w.path}. It takes the Jacobian: a "
+        f"tf.gradients for each of the {prod(h_shape)} elements",
+    )

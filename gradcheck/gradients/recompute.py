@@ -1,0 +1,80 @@
+"""`recompute`: as `vjp`, keeping only the boundaries. The backward pass runs each segment's forward pass again.
+
+What is kept is the tensors that cross a cut, so that no more than one segment's activations exist at any time (Chen et
+al., "Training deep nets with sublinear memory cost", 2016). The second forward pass must be the first one over again:
+it starts from the variables that the first one started from (dropout's seeds, batch norm's statistics, recurrent
+states), and leaves them as it found them, or else they would be moved twice.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.gradients.execute import Execution
+from gradcheck.gradients.split import HandOff, Pass, split
+from gradcheck.gradients.tensors import summed
+from gradcheck.models.replay import copied
+from gradcheck.models.state import Snapshot, movable_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gradcheck.config.methods import MethodOptions
+    from gradcheck.gradients.interface import Computed, Gradients, Tensors
+    from gradcheck.models.problem import Problem
+    from gradcheck.models.segment import Segment
+
+
+def recompute(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
+    """The split model's gradients, each segment's activations made anew for its backward pass."""
+
+    def body(problem: Problem, tensors: Tensors) -> Computed:
+        return split(problem, tensors, Recomputing(problem))
+
+    return Execution(problem, body)()
+
+
+class Recomputing(HandOff):
+    """The hand-off in which a forward pass records nothing, and is run again under a tape when it is needed."""
+
+    def __init__(self, problem: Problem) -> None:
+        """`problem` says in which mode, and how compiled, a segment runs."""
+        self._training, self._execution = problem.training, problem.execution
+        self._starts: dict[int, Snapshot] = {}  # by index of the segment
+
+    def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
+        """The outputs alone, and what the variables held before them."""
+        self._starts[segment.plan.index] = Snapshot(movable_variables([segment]))
+        outputs = self.forward(segment, inputs, training=training)
+        return Pass(segment=segment, tape=None, inputs=list(inputs), outputs=outputs, extra=summed(segment.losses))
+
+    def resumed(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
+        """The forward pass over again, this time under a tape."""
+        late = partial(not_before, cotangents, xla=self._execution == "xla")
+        inputs = [copied(tensor, by=late) for tensor in done.inputs]
+        with self.rewound(done.segment):
+            return super().run(done.segment, inputs, training=self._training)
+
+    @contextmanager
+    def rewound(self, segment: Segment) -> Iterator[None]:
+        """The variables as they were at the segment's start; afterwards as they are now."""
+        now = Snapshot(movable_variables([segment]))
+        self._starts[segment.plan.index].put_back()
+        yield
+        now.put_back()
+
+
+def not_before(others: Sequence[Any], tensor: Any, *, xla: bool) -> Any:
+    """A copy of `tensor` that a compiled function does not make before `others`.
+
+    A graph runs whatever is ready, and would make the activations of every second forward pass at once; XLA knows no
+    such order, and would find that both passes compute the same and keep the first one's activations.
+    """
+    if xla:
+        return tf.raw_ops.XlaOptimizationBarrier(input=[tensor, *others])[0]
+    with tf.control_dependencies(list(others)):
+        return tf.identity(tensor)

@@ -1,0 +1,485 @@
+"""`gradcheck run`: what it runs, what it prints where, and what it returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradcheck.cli.main import main
+from gradcheck.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Ran = Callable[..., tuple[int, str, str]]
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = {
+    "good": """
+        model:
+          input: {shape: [4]}
+          layers: [Dense: {units: 5, activation: tanh, name: first}, Dense: {units: 2, name: second}]
+        split: {after: [first]}
+        data: {batch_size: 4}
+    """,
+    "wrong": """
+        model:
+          input: {shape: [4]}
+          layers: [Dense: {units: 5, activation: tanh, name: first}, Dense: {units: 2, name: second}]
+        split: {after: [first]}
+        methods: [naive]
+    """,
+    "broken": """
+        model:
+          input: {shpae: [4]}
+          layers: [Dense: 2, Dense: 1]
+        split: {every: layer}
+    """,
+    "dead": """
+        model:
+          input: {shape: [4]}
+          layers: [Dense: {units: 3, name: first, trainable: false}, ReLU]
+        split: {after: [first]}
+    """,
+    "raises": "model: {factory: './user.py:raises'}\nsplit: {every: layer}",
+    "leaves": "model: {factory: './user.py:leaves'}\nsplit: {every: layer}",
+    "talks": "model: {factory: './user.py:talks'}\nsplit: {every: layer}",
+    "sleeps": "model: {factory: './user.py:sleeps'}\nsplit: {every: layer}",
+    "dies": "model: {factory: './user.py:dies'}\nsplit: {every: layer}",
+    "untracked": "model: {factory: './user.py:untracked'}\nsplit: {every: layer}",
+    "imports": "model: {factory: './imports.py:build'}\nsplit: {every: layer}",
+}
+USER = """
+    import os, sys, time
+    import keras
+
+    def model(*layers):
+        inputs = tensor = keras.Input([4])
+        for layer in (*layers, keras.layers.Dense(2)):
+            tensor = layer(tensor)
+        return keras.Model(inputs, tensor)
+
+    def raises():
+        raise ValueError("[red]mine[/red]")
+
+    def leaves():
+        sys.exit(0)
+
+    def talks():
+        print("said by python")
+        os.system("echo said by a child")
+        return model(keras.layers.Dense(3))
+
+    def dies():
+        os.kill(os.getpid(), 9)
+
+    def sleeps():
+        time.sleep(60)
+
+    class Untracked(keras.layers.Layer):
+        factor = iter(range(1, 1000))
+
+        def call(self, x):
+            return x * next(self.factor)
+
+    def untracked():
+        return model(keras.layers.Dense(3), Untracked())
+"""
+#: Imported by the config `imports`: leaves a trace.
+IMPORTS = """
+    import pathlib
+
+    pathlib.Path(__file__).with_name("imported").touch()
+
+    def build(): ...
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run")
+    for name, text in CONFIGS.items():
+        (path / f"{name}.yaml").write_text(dedent(text), encoding="utf-8")
+    for name, text in {"user.py": USER, "imports.py": IMPORTS}.items():
+        (path / name).write_text(dedent(text), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def ran(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Ran]:
+    """Runs the command here: configs by name, then options. Returns exit code, standard output and error."""
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def run(names: str, *options: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main(["run", *(f"{name}.yaml" for name in names.split()), *options])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def figures(ran: Ran, names: str, *options: str) -> dict[str, Any]:
+    """The JSON report of a run that produces one."""
+    code, out, err = ran(names, "--format", "json", *options)
+    assert code in (0, 1, 4), err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_times(inner) for key, inner in value.items() if key != "seconds"}
+    return [without_times(inner) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        ("good", 0),
+        ("wrong", 1),
+        ("broken", 2),
+        ("raises", 3),
+        ("dead", 4),
+        ("good dead", 4),
+        ("dead wrong", 1),
+        ("wrong broken", 2),
+        ("broken raises", 3),
+    ],
+)
+def test_the_exit_code_is_the_most_serious(ran: Ran, names: str, code: int) -> None:
+    assert ran(names, "--show", "summary")[0] == code
+
+
+def test_all_configs_run_also_beside_a_broken_one(ran: Ran) -> None:
+    code, out, err = ran("broken raises leaves dead wrong good", "--format", "json")
+    assert code == 3
+    verdicts = {run["name"]: (run["verdict"], run["exit_code"]) for run in json.loads(out)["runs"]}
+    assert verdicts == {
+        "broken": ("error", 2),
+        "raises": ("error", 3),
+        "leaves": ("error", 3),
+        "dead": ("vacuous", 4),
+        "wrong": ("fail", 1),
+        "good": ("pass", 0),
+    }
+    assert err.splitlines()[-1].startswith("6 configs: 1 passed, 1 failed, 3 in error, 1 proved nothing in ")
+
+
+def test_errors_are_told_with_the_users_own_line(ran: Ran) -> None:
+    _, _, err = ran("broken raises leaves")
+    assert err.count("error[") == 3
+    assert "error[GC003]: unknown key `shpae`\n  --> broken.yaml:3:11" in err
+    assert "raised ValueError: [red]mine[/red]" in err
+    assert 'raise ValueError("[red]mine[/red]")\n' in err
+    assert "raised SystemExit: 0" in err
+    assert "Traceback" not in err
+
+
+def test_verbose_shows_the_traceback(ran: Ran) -> None:
+    _, out, err = ran("raises", "-v")
+    assert "Traceback (most recent call last)" in err
+    assert "Traceback" not in out
+
+
+def test_quiet_says_nothing_but_errors(ran: Ran) -> None:
+    assert ran("good", "-q")[2] == ""
+    assert ran("good broken", "-q")[2].startswith("error[GC003]")
+
+
+def test_what_user_code_prints_goes_to_standard_error(ran: Ran) -> None:
+    code, out, err = ran("talks", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["summary"]["passed"] == 1
+    assert "said by python" in err
+    assert "said by a child" in err
+
+
+class TestOutput:
+    def test_a_file_holds_the_report_and_standard_output_nothing(self, ran: Ran, tmp_path: Path) -> None:
+        file = tmp_path / "report.json"
+        code, out, _ = ran("good", "--format", "json", "-o", str(file))
+        assert (code, out) == (0, "")
+        assert Report.from_json(file.read_text(encoding="utf-8")).summary.passed == 1
+
+    def test_a_file_is_not_touched_where_there_is_no_report(self, ran: Ran, tmp_path: Path) -> None:
+        file = tmp_path / "report.json"
+        file.write_text("the last one", encoding="utf-8")
+        assert ran("nowhere", "-o", str(file))[0] == 2
+        assert file.read_text(encoding="utf-8") == "the last one"
+        assert list(tmp_path.iterdir()) == [file]
+
+    def test_a_report_of_a_broken_config_is_a_report(self, ran: Ran, tmp_path: Path) -> None:
+        file = tmp_path / "report.json"
+        assert ran("broken", "--format", "json", "-o", str(file))[0] == 2
+        (run,) = json.loads(file.read_text(encoding="utf-8"))["runs"]
+        assert run["error"]["code"] == "GC003"
+
+    def test_a_file_that_cannot_be_written(self, ran: Ran, tmp_path: Path) -> None:
+        code, out, err = ran("broken", "-o", str(tmp_path / "no" / "folder" / "report.txt"))
+        assert (code, out) == (2, "")
+        assert "error[GC010]" in err
+
+
+#: What the contract promises, by the key that a record stands under.
+JSON_KEYS = {
+    "": "schema_version tool environment summary runs",
+    "tool": "name version",
+    "environment": "python tensorflow keras numpy device",
+    "summary": "runs passed failed errors vacuous",
+    "runs": "name config seed precision execution verdict error segments reference coverage checks",
+    "segments": "index name layers parameters inputs outputs",
+    "reference": "method loss seconds gradient_norm",
+    "coverage": "trainable compared absent dead",
+    "checks": "method expect outcome as_expected loss loss_abs_error max_abs_error max_rel_error seconds "
+    "peak_bytes first_divergence tensors diagnoses",
+    "tensors": "kind segment layer name path shape dtype status allclose max_abs_error max_rel_error max_ulp_error "
+    "cosine norm_ratio noise_floor elements mismatched_elements worst rtol atol required",
+    "worst": "index reference candidate",
+    "required": "rtol atol",
+}
+
+
+class TestJson:
+    def records(self, value: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every mapping in the report, with the key that it stands under."""
+        if isinstance(value, dict):
+            yield name, value
+            for key, inner in value.items():
+                yield from self.records(inner, key)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from self.records(inner, name)
+
+    def test_the_keys_are_the_contract(self, ran: Ran) -> None:
+        report = figures(ran, "good wrong")
+        seen = set()
+        for name, record in self.records(report):
+            seen.add(name)
+            missing = set(JSON_KEYS[name].split()) - set(record)
+            assert not missing, name
+        assert seen == set(JSON_KEYS)
+
+    def test_the_values_are_about_this_run(self, ran: Ran) -> None:
+        report = figures(ran, "wrong")
+        assert report["environment"]["device"] in ("CPU", "GPU")
+        (run,) = report["runs"]
+        (check,) = run["checks"]
+        assert run["config"] == "wrong.yaml"
+        assert [segment["layers"] for segment in run["segments"]] == [["first"], ["second"]]
+        assert (check["outcome"], check["first_divergence"]) == ("mismatch", "first/bias")
+        assert run["coverage"] == {"trainable": 4, "compared": 4, "absent": 0, "dead": 0}
+
+    def test_it_reads_back_as_it_was(self, ran: Ran) -> None:
+        report = figures(ran, "good wrong")
+        assert Report.from_dict(report).to_dict() == report
+
+
+class TestOptions:
+    def test_methods_replace_the_list(self, ran: Ran) -> None:
+        run = figures(ran, "good", "--method", "naive", "--method", "vjp")["runs"][0]
+        assert [check["method"] for check in run["checks"]] == ["naive", "vjp"]
+
+    def test_any_key_can_be_set(self, ran: Ran) -> None:
+        run = figures(ran, "good", "--set", "data.batch_size=3", "--set", "split={every: layer}", "--set", "name=mine")
+        (tensor,) = [t for t in run["runs"][0]["checks"][0]["tensors"] if t["kind"] == "input"]
+        assert (run["runs"][0]["name"], tensor["shape"]) == ("mine", [3, 4])
+
+    def test_a_wrong_value_is_underlined_in_the_argument(self, ran: Ran) -> None:
+        code, _, err = ran("good", "--set", "data.batch_size=nope")
+        assert code == 2
+        assert "--> --set:1:17" in err
+
+    def test_the_seed_decides_every_figure(self, ran: Ran) -> None:
+        losses = [figures(ran, "good", "--seed", seed)["runs"][0]["reference"]["loss"] for seed in ("1", "1", "2")]
+        assert losses[0] == losses[1] != losses[2]
+
+    def test_precision_and_execution(self, ran: Ran) -> None:
+        run = figures(ran, "good", "--precision", "float64", "--execution", "graph")["runs"][0]
+        assert (run["precision"], run["execution"], run["verdict"]) == ("float64", "graph", "pass")
+        assert {t["dtype"] for t in run["checks"][0]["tensors"]} == {"float64"}
+
+    def test_tolerances_are_used_as_given(self, ran: Ran) -> None:
+        options = ("--method", "naive", "--rtol", "0", "--atol", "1e9")
+        run = figures(ran, "good", *options)["runs"][0]
+        assert run["verdict"] == "pass"
+        assert {(t["rtol"], t["atol"]) for t in run["checks"][0]["tensors"]} == {(0.0, 1e9)}
+
+    def test_the_command_line_beats_the_file(self, ran: Ran) -> None:
+        assert ran("wrong", "--method", "vjp")[0] == 0
+
+    @pytest.mark.parametrize(("show", "rows"), [("all", 8), ("failed", 3), ("summary", 0)])
+    def test_show(self, ran: Ran, show: str, rows: int) -> None:
+        _, out, _ = ran("wrong", "--show", show)
+        assert len(re.findall(r"^      \S+ +(?:weight|input|boundary|output|loss) ", out, re.MULTILINE)) == rows
+
+    def test_fail_fast_stops_within_a_config_and_after_it(self, ran: Ran) -> None:
+        options = ("--method", "naive", "--method", "vjp")
+        assert [len(run["checks"]) for run in figures(ran, "wrong good", *options)["runs"]] == [2, 2]
+        assert [len(run["checks"]) for run in figures(ran, "wrong good", *options, "--fail-fast")["runs"]] == [1]
+
+    @pytest.mark.parametrize(("names", "code"), [("wrong", 0), ("dead", 0), ("broken", 2), ("raises wrong", 3)])
+    def test_exit_zero_forgives_verdicts_and_no_errors(self, ran: Ran, names: str, code: int) -> None:
+        assert ran(names, "--exit-zero", "--show", "summary")[0] == code
+
+    def test_safe_refuses_before_anything_is_imported(self, ran: Ran, folder: Path) -> None:
+        code, _, err = ran("imports good", "--safe", "--show", "summary")
+        assert code == 2
+        assert "error[GC029]" in err
+        assert "1 passed" in err
+        assert not (folder / "imported").exists()
+        ran("imports", "--show", "summary")
+        assert (folder / "imported").exists()
+
+    def test_timeout(self, ran: Ran) -> None:
+        code, _, err = ran("sleeps good", "--timeout", "3", "--show", "summary")
+        assert code == 3
+        assert "error[GC057]: timed out after 3 seconds" in err
+        assert "1 passed" in err
+
+    def test_a_reference_that_does_not_repeat_itself_is_found(self, ran: Ran) -> None:
+        def warnings(name: str) -> list[str]:
+            _, out, _ = ran(name, "--verify-reference", "--format", "json")
+            found: list[str] = json.loads(out)["runs"][0]["warnings"]
+            return [warning for warning in found if "GC704" in warning]
+
+        assert len(warnings("untracked")) == 1
+        assert warnings("good") == []
+
+    def test_colour_only_where_it_is_wanted(self, ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "\x1b[" not in "".join(ran("broken")[1:])
+        assert "\x1b[" in ran("broken", "--color", "always")[1]
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert "\x1b[" not in "".join(ran("broken", "--color", "always")[1:])
+
+
+class TestPaths:
+    def test_a_missing_path(self, ran: Ran) -> None:
+        code, out, err = ran("goood")
+        assert (code, out) == (2, "")
+        assert "did you mean good.yaml?" in err
+
+    def test_a_folder_without_configs(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        empty = folder / "empty"
+        empty.mkdir()
+        (empty / "values.yaml").write_text("a: 1\n", encoding="utf-8")
+        assert main(["run", str(empty)]) == 2
+        assert "error[GC008]" in capfd.readouterr().err
+
+    def test_a_folder_stands_for_its_configs(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "below").mkdir()
+        for name in ("a.yaml", "below/b.yml"):
+            (tmp_path / name).write_text(dedent(CONFIGS["good"]), encoding="utf-8")
+        (tmp_path / "values.yaml").write_text("a: 1\n", encoding="utf-8")
+        assert main(["run", str(tmp_path), str(tmp_path / "a.yaml"), "--format", "json"]) == 0
+        assert [run["name"] for run in json.loads(capfd.readouterr().out)["runs"]] == ["a", "b"]
+
+    def test_no_path_at_all(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert main(["run"]) == 2
+        assert "Missing argument" in capfd.readouterr().err
+
+
+def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert main(["run", str(ROOT / "configs" / "digits.yaml")]) == 3
+    err = capfd.readouterr().err
+    assert "error[GC052]" in err
+    assert "pip install scikit-learn" in err
+
+
+def started(code: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own; `code` is a script or `-m`, with its arguments."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TF_CPP_MIN_LOG_LEVEL")}
+    return subprocess.run(
+        [sys.executable, code, *arguments],
+        cwd=cwd,
+        env={**inherited, **environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_a_config_error_needs_no_tensorflow(folder: Path) -> None:
+    script = (
+        "import sys; from gradcheck.cli.main import main; code = main(['run', 'broken.yaml'])\n"
+        "sys.exit('TensorFlow' if 'tensorflow' in sys.modules else code)"
+    )
+    done = started("-c", script, cwd=folder)
+    assert done.returncode == 2, done.stderr
+
+
+@pytest.fixture(scope="module")
+def piped(folder: Path) -> subprocess.CompletedProcess[str]:
+    """One run in a process of its own, its output in pipes, in a narrow terminal."""
+    names = ("talks", "wrong", "broken")
+    return started("-m", "gradcheck", "run", *(f"{n}.yaml" for n in names), cwd=folder, COLUMNS="40", TERM="xterm")
+
+
+class TestPipes:
+    def test_the_report_is_complete_and_plain(self, piped: subprocess.CompletedProcess[str]) -> None:
+        assert piped.returncode == 2
+        assert "\x1b" not in piped.stdout
+        lines = piped.stdout.splitlines()
+        assert [line.split()[:2] for line in lines if line.startswith(("PASS", "FAIL", "ERROR"))][:3] == [
+            ["PASS", "talks"],
+            ["FAIL", "wrong"],
+            ["ERROR", "broken"],
+        ]
+        row = next(line for line in lines if "first/kernel" in line and "mismatch" in line)
+        assert len(row) > 100
+        assert "…" not in piped.stdout
+
+    def test_standard_error_has_the_rest(self, piped: subprocess.CompletedProcess[str]) -> None:
+        assert "\x1b" not in piped.stderr
+        assert "said by" not in piped.stdout
+        told = [line for line in piped.stderr.splitlines() if line]
+        assert sorted(told[:2]) == ["said by a child", "said by python"]
+        assert told[2].startswith("error[GC003]")
+        assert told[-1].startswith("3 configs: 1 passed, 1 failed, 1 in error in ")
+        assert len(told) == 9  # nothing of TensorFlow's
+
+
+def test_jobs_give_what_one_process_gives(folder: Path, ran: Ran) -> None:
+    names = ["good", "talks", "wrong", "broken", "raises"]
+    files = [f"{name}.yaml" for name in names]
+    done = started("-m", "gradcheck", "run", *files, "--jobs", "2", "--format", "json", cwd=folder)
+    code, out, _ = ran(" ".join(names), "--format", "json")
+    assert done.returncode == code == 3, done.stderr
+    assert without_times(json.loads(done.stdout)) == without_times(json.loads(out))
+    assert "said by python" in done.stderr
+
+
+def test_a_process_that_is_killed_is_an_error_of_its_configs(folder: Path) -> None:
+    files = ["broken.yaml", "dies.yaml"]
+    done = started("-m", "gradcheck", "run", *files, "--jobs", "2", "--format", "json", cwd=folder)
+    assert done.returncode == 3, done.stderr
+    assert [run["error"]["code"] for run in json.loads(done.stdout)["runs"]] == ["GC003", "GC050"]
+    assert "a process was killed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_on_a_terminal_an_error_is_told_once(folder: Path) -> None:
+    screen, terminal = os.openpty()
+    command = [sys.executable, "-m", "gradcheck", "run", "broken.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdout=terminal, stderr=terminal, check=False, timeout=60
+    )
+    os.close(terminal)
+    with os.fdopen(screen, "rb", buffering=0) as file:
+        told = file.read(10_000).decode()
+    assert done.returncode == 2
+    assert told.count("error[GC003]") == 1
+    assert "1 config: 1 in error" in told
