@@ -127,7 +127,11 @@ def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total
             stage("loading TensorFlow")
             from gradcheck.run import RunOptions, run_config  # noqa: PLC0415 - TensorFlow starts here
 
-            chosen = RunOptions(fail_fast=options.fail_fast, verify_reference=options.verify_reference)
+            chosen = RunOptions(
+                fail_fast=options.fail_fast,
+                verify_reference=options.verify_reference,
+                on_error=options.on_error,
+            )
             return run_config(loaded, chosen, stage)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
         options.on_error(loaded.path, error)

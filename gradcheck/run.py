@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.errors import ConfigError, ExitCode, GradcheckError, most_serious
+import tensorflow as tf
+
+from gradcheck.errors import ConfigError, ExitCode, GradcheckError, RunError, most_serious
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.named import as_array
 from gradcheck.gradients.reference import Reference
 from gradcheck.models.keyed import located
-from gradcheck.models.precision import compute_dtype
+from gradcheck.models.messages import described, gist, user_location
 from gradcheck.models.prepare import prepare, session
-from gradcheck.numerics import NOISE_FACTOR, ToleranceOverride, TolerancePolicy, compare, euclidean_norm
+from gradcheck.numerics import NOISE_FACTOR, ToleranceOverride, TolerancePolicy, euclidean_norm
 from gradcheck.report import (
-    FAILING,
     PROVEN,
     CheckReport,
     Coverage,
@@ -28,6 +30,7 @@ from gradcheck.report import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.methods import MethodConfig
@@ -44,10 +47,11 @@ GRADIENT_KINDS = ("weight", "input", "boundary")
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run does beside the config: stop at the first failing check, run the reference twice."""
+    """What a run does beside the config: stop at the first failing check, run the reference twice, tell of errors."""
 
     fail_fast: bool = False
     verify_reference: bool = False
+    on_error: Callable[[Path, BaseException], None] = field(default=lambda *_: None)
 
 
 def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str], None]) -> RunReport:
@@ -64,11 +68,37 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         except GradcheckError as error:
             raise located(error, loaded) from error
         stage("reference")
-        reference = Reference(problem)
+        with computing(problem, "the reference"):
+            reference = Reference(problem)
         checks = tuple(_checks(loaded, problem, reference, options, stage))
         return _report(
             loaded, problem, reference, checks, _warnings(loaded.config, problem, reference, checks, options)
         )
+
+
+@contextmanager
+def computing(problem: Problem, what: str) -> Iterator[None]:
+    """Says what failed while computing: the user's own line where there is one, the compilation where that is new.
+
+    Raises:
+        RunError: GC056 out of memory, GC059 in a graph or under XLA, else GC053. gradcheck's own errors pass through.
+    """
+    try:
+        yield
+    except (GradcheckError, MemoryError):
+        raise
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(gist(error)) from error
+    except (Exception, SystemExit) as error:
+        eager = problem.execution == "eager"
+        raise RunError(
+            f"{what} raised {described(error)}"
+            if eager
+            else f"{what}, in {problem.execution}, raised {described(error)}",
+            code="GC053" if eager else "GC059",
+            location=user_location(error),
+            help=None if eager else "execution: eager shows whether the model or its compilation is at fault",
+        ) from error
 
 
 def _checks(
@@ -83,7 +113,8 @@ def _checks(
         stage(method.label)
         try:
             check = _check(loaded.config, method, problem, reference)
-        except GradcheckError as error:
+        except GradcheckError as error:  # one method's failure leaves the others their results
+            options.on_error(loaded.path, error)
             if isinstance(error, ConfigError) and error.location is None:
                 error.location = loaded.locate("methods", index)
             check = _failed(method, error)
@@ -98,9 +129,10 @@ def _check(config: Config, method: MethodConfig, problem: Problem, reference: Re
         raise ConfigError(
             f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
         )
-    gradients = METHODS[method.method](problem, method.options)
     noise = config.tolerance.noise == "auto"
-    tensors = compare_all(problem, reference, gradients, tolerance_policy(config.tolerance), noise=noise)
+    with computing(problem, method.label):
+        gradients = METHODS[method.method](problem, method.options)
+        tensors = compare_all(problem, reference, gradients, tolerance_policy(config.tolerance), noise=noise)
     outcome = _outcome(tensors)
     return CheckReport(
         method=method.label,
@@ -256,7 +288,7 @@ def _warnings(
         *(problem.plan.warnings if problem.plan else ()),
         *(f"tolerance.overrides: {pattern!r} matches no tensor" for pattern in unmatched),
         *_noise_warning(reference),
-        *(_repeat_warning(problem, reference, policy) if options.verify_reference else ()),
+        *(_repeat_warning(reference) if options.verify_reference or reference.noise_measured else ()),
     )
 
 
@@ -270,14 +302,11 @@ def _noise_warning(reference: Reference) -> Iterator[str]:
         )
 
 
-def _repeat_warning(problem: Problem, reference: Reference, policy: TolerancePolicy) -> Iterator[str]:
+def _repeat_warning(reference: Reference) -> Iterator[str]:
     """Names what a second run of the reference gives differently."""
-    compute = compute_dtype(problem.precision)
-    moved = []
-    for key, tensor in reference.repeated().items():
-        first, second = as_array(reference.tensors[key]), as_array(tensor)
-        if first is not None and second is not None:
-            found = compare(first, second, policy.for_tensor(key.path, first.dtype.name, compute), gradient=False)
-            moved += [key.path] if found.status in FAILING else []
+    moved = [key.path for key in reference.unrepeatable]
     if moved:
-        yield f"GC704: the reference does not repeat itself: a second run differs in {', '.join(moved[:5])}"
+        yield (
+            f"GC704: the reference does not repeat itself: a second run from the same weights, state and seeds differs in "
+            f"{', '.join(moved[:5])}{' …' if len(moved) > 5 else ''}; nothing can be held against it"  # noqa: PLR2004 - a line's worth
+        )

@@ -9,6 +9,7 @@ from gradcheck.gradients.graph import graph
 from gradcheck.gradients.graph_scalar import graph_scalar
 from gradcheck.gradients.jacobian import jacobian
 from gradcheck.gradients.naive import naive
+from gradcheck.gradients.numeric import numeric
 from gradcheck.gradients.recompute import recompute
 from gradcheck.gradients.vjp import vjp
 
@@ -22,5 +23,6 @@ METHODS: dict[str, Method] = {
     "recompute": recompute,
     "graph": graph,
     "graph_scalar": graph_scalar,
+    "numeric": numeric,  # type: ignore[dict-item]  # as below
     "candidate": candidate,  # type: ignore[dict-item]  # its options are narrower: the config guarantees them
 }

@@ -14,6 +14,7 @@ import tensorflow as tf
 from gradcheck.errors import RunError
 from gradcheck.gradients.interface import Gradients
 from gradcheck.models import user_code
+from gradcheck.models.precision import kept_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,14 +60,14 @@ def candidate(problem: Problem, options: CandidateOptions) -> Gradients:
     reference = options.factory or ""
     function = user_code.load(reference, problem.base, code="GC054")
     given = candidate_input(problem)
-    with problem.state.preserved():
-        policy = keras.config.dtype_policy()
+    with problem.state.preserved(), kept_precision():
+        policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
         start = time.perf_counter()
         with user_code.calling("candidate", reference, "GC054", problem.base):
             returned = function(given, **options.kwargs)
         seconds = time.perf_counter() - start
         loss, tensors = _understood(returned, problem, reference)
-        warnings = _put_back(problem, policy)
+        warnings = _meddling(problem, (policy, floatx))
         state = problem.state.read()
     return Gradients(loss=loss, outputs=(), tensors=tensors, state=state, seconds=seconds, warnings=warnings)
 
@@ -92,15 +93,16 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
     )
 
 
-def _put_back(problem: Problem, policy: Any) -> tuple[str, ...]:
-    """Says what the candidate changed behind its back; the snapshot puts back the weights, this the dtype policy."""
+def _meddling(problem: Problem, precision: tuple[Any, str]) -> tuple[str, ...]:
+    """Says what the candidate changed behind its back. All of it is put back."""
     warnings = []
     changed = problem.state.changed(problem.owned_variables)
     if changed:
         names = ", ".join(v.path for v in changed[:3]) + (" …" if len(changed) > 3 else "")  # noqa: PLR2004 - a line's worth
         warnings.append(f"the candidate changed {len(changed)} weights ({names}); they were put back")
-    if keras.config.dtype_policy() != policy:
-        keras.config.set_dtype_policy(policy)
+    if problem.state.frozen_or_thawed:
+        warnings.append("the candidate changed what is trainable; it was put back")
+    if (keras.config.dtype_policy(), keras.config.floatx()) != precision:
         warnings.append("the candidate changed Keras's dtype policy; it was put back")
     return tuple(warnings)
 
@@ -141,10 +143,14 @@ _EXPECTED = (
 
 def _gradient(value: Any, weight: Weight, reference: str) -> Any:
     """A TensorFlow gradient as it is; anything NumPy understands in the variable's dtype."""
-    if value is None or isinstance(value, (tf.Tensor, tf.IndexedSlices)):
+    if isinstance(value, tf.IndexedSlices):
+        return tf.IndexedSlices(value.values, value.indices, dense_shape=tuple(weight.variable.shape))
+    if value is None or isinstance(value, tf.Tensor):
         return value
     if isinstance(value, (tf.Variable, keras.Variable)):
         return tf.convert_to_tensor(value)
+    if np.iscomplexobj(value):
+        raise _unusable(reference, f"complex numbers for the real variable {weight.path}", _EXPECTED)
     try:
         return tf.convert_to_tensor(np.asarray(value).astype(tf.as_dtype(weight.variable.dtype).as_numpy_dtype))
     except (TypeError, ValueError) as error:

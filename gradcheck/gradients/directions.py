@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.gradients.interface import Computed
-from gradcheck.gradients.named import as_array
 from gradcheck.gradients.tensors import total_loss
 from gradcheck.numerics import to_array
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from gradcheck.gradients.interface import Tensors
     from gradcheck.models.problem import Problem, TensorKey
+    from gradcheck.numerics import Tensor
 
     Array: TypeAlias = NDArray[np.float64]
 
@@ -50,13 +50,9 @@ def random_directions(key: TensorKey, shape: Sequence[int], *, count: int, seed:
     return directions
 
 
-def projections(tensor: Any, directions: Array) -> Array | None:
-    """The inner product of a gradient with each of `directions`, in float64; None for no gradient."""
-    array = as_array(tensor)
-    if array is None:
-        return None
-    flat = to_array(array).astype(np.float64).reshape(-1)
-    products: Array = directions.reshape(len(directions), -1) @ flat
+def projections(tensor: Tensor, directions: Array) -> Array:
+    """The inner product of a tensor with each of `directions`, in float64."""
+    products: Array = directions.reshape(len(directions), -1) @ to_array(tensor).astype(np.float64).reshape(-1)
     return products
 
 
@@ -69,6 +65,6 @@ def inner_product(tensors: Sequence[Any], directions: Sequence[Any]) -> Any:
     return tf.add_n(terms)
 
 
-def as_note(count: int) -> str:
+def described(count: int) -> str:
     """How a report says what was compared."""
     return f"{count} random direction{'s' * (count != 1)}"

@@ -111,6 +111,8 @@ class ByJacobians(HandOff):
         copies = min(count, self._copies(done))
         if copies < 2 or linear.examples == 1 or done.segment.plan.index in self._moving:  # noqa: PLR2004 - one copy is no stack
             return linear
+        if any(not tensor.shape.rank or tensor.shape[0] != linear.examples for tensor in done.inputs):
+            return linear  # the seeds of dropout masks between chunks: they hold for one batch, and have no examples
         given = [_tiled(tensor, copies) for tensor in done.inputs]
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([tensor for tensor in given if is_differentiable(tensor)])

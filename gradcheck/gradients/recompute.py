@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla  # the barrier has no public name
 
 from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.split import HandOff, Pass, split
@@ -54,7 +55,7 @@ class Recomputing(HandOff):
 
     def resumed(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
         """The forward pass over again, this time under a tape."""
-        late = partial(not_before, cotangents, xla=self._execution == "xla")
+        late = partial(not_before, cotangents, compiled=self._execution == "xla")
         inputs = [copied(tensor, by=late) for tensor in done.inputs]
         with self.rewound(done.segment):
             return super().run(done.segment, inputs, training=self._training)
@@ -68,13 +69,13 @@ class Recomputing(HandOff):
         now.put_back()
 
 
-def not_before(others: Sequence[Any], tensor: Any, *, xla: bool) -> Any:
+def not_before(others: Sequence[Any], tensor: Any, *, compiled: bool) -> Any:
     """A copy of `tensor` that a compiled function does not make before `others`.
 
     A graph runs whatever is ready, and would make the activations of every second forward pass at once; XLA knows no
     such order, and would find that both passes compute the same and keep the first one's activations.
     """
-    if xla:
-        return tf.raw_ops.XlaOptimizationBarrier(input=[tensor, *others])[0]
+    if compiled:
+        return xla.optimization_barrier(tensor, *others)[0]
     with tf.control_dependencies(list(others)):
         return tf.identity(tensor)

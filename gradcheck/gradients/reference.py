@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gradcheck.gradients.interface import Gradients, Tensors
     from gradcheck.models.problem import Problem, TensorKey
 
+#: A tensor that moves by more than this share of its size from one run to the next does not repeat itself.
+UNREPEATED = 0.01
 #: How many times the reference is run again to measure the noise floor.
 NOISE_RUNS = 3
 
@@ -38,18 +40,26 @@ class Reference:
 
     @cached_property
     def noise_floors(self) -> Mapping[TensorKey, float]:
-        """For every tensor its largest movement over runs at weights and inputs multiplied by 1±eps, random signs."""
+        """For every tensor its largest movement over runs at weights and inputs multiplied by 1±eps, random signs.
+
+        0 for what the reference does not repeat: there the movement is not rounding, and would excuse anything.
+        """
         floors = dict.fromkeys(self.tensors, 0.0)
         for run in range(NOISE_RUNS):
             moved = named_tensors(self._problem, self._perturbed(run))
             for key, tensor in self.tensors.items():
                 floors[key] = max(floors[key], movement(as_array(tensor), as_array(moved[key])))
-        return floors
+        return floors | dict.fromkeys(self.unrepeatable, 0.0)
+
+    @property
+    def noise_measured(self) -> bool:
+        """Whether something asked for the noise floor."""
+        return "noise_floors" in vars(self)
 
     @property
     def noise_share(self) -> float | None:
         """The median over the weights of noise floor to largest gradient; None unless the floors were measured."""
-        if "noise_floors" not in vars(self):
+        if not self.noise_measured:
             return None
         pairs = []
         for weight in self._problem.weights:
@@ -58,9 +68,22 @@ class Reference:
                 pairs.append((self.noise_floors[weight.key], largest(gradient)))
         return median_relative_floor(pairs)
 
-    def repeated(self) -> Mapping[TensorKey, Any]:
-        """The tensors of a second run from the same snapshot: equal, unless the model draws on something untracked."""
-        return named_tensors(self._problem, self._execution())
+    @cached_property
+    def unrepeatable(self) -> tuple[TensorKey, ...]:
+        """What a second run from the same snapshot gives differently, by more than threads can make of rounding.
+
+        The model then draws on something that no snapshot holds. A gradient that is zero but for rounding repeats to
+        no digit; it is held against the largest of its kind.
+        """
+        again = named_tensors(self._problem, self._execution())
+        sizes = {key: largest(as_array(tensor)) for key, tensor in self.tensors.items()}
+        scales = {kind: max(size for key, size in sizes.items() if key.kind == kind) for kind, _ in sizes}
+        share = max(UNREPEATED, 4 * PRECISIONS[compute_dtype(self._problem.precision)].eps)
+        return tuple(
+            key
+            for key, tensor in self.tensors.items()
+            if movement(as_array(tensor), as_array(again[key])) > share * max(sizes[key], 1e-3 * scales[key.kind])
+        )
 
     def _perturbed(self, run: int) -> Gradients:
         with nudged(self._problem, run) as tensors:

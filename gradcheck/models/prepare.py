@@ -128,9 +128,7 @@ def outlined(config: Config, base: Path) -> Outline:
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
     segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
     shares_graph = built.composition is None
-    return Outline(
-        model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=shares_graph, time=time
-    )
+    return Outline(model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=shares_graph, time=time)
 
 
 def plan_split(config: Config, graph: Graph, built: BuiltModel) -> Plan | None:

@@ -85,17 +85,21 @@ class Snapshot:
 
 
 class State:
-    """A snapshot of weights, state and seeds, taken when it is made."""
+    """A snapshot of weights, state, seeds and what is trainable, taken when it is made."""
 
     def __init__(self, models: Sequence[keras.Layer], *, seed: int) -> None:
         """Takes the snapshot of all variables of `models`; `seed` restarts Python's, NumPy's and TensorFlow's own."""
         self.variables = state_variables(models)
         self._seed = seed
         self._snapshot = Snapshot(movable_variables(models))
+        self._trainable = [(layer, layer._trainable) for layer in _all_layers(models)]  # noqa: SLF001 - the setter spreads
+        self._trainable += [(v, v._trainable) for model in models for v in model.variables]  # noqa: SLF001 - as above
 
     def restore(self) -> None:
         """Puts back everything, and restarts the random generators outside Keras's layers."""
         self._snapshot.put_back()
+        for holder, trainable in self.frozen_or_thawed:
+            holder._trainable = trainable  # noqa: SLF001 - the setter would spread to the layers below
         random.seed(self._seed)
         np.random.seed(self._seed)  # noqa: NPY002 - user code may draw from the global generator
         tf.random.set_seed(self._seed)
@@ -108,6 +112,11 @@ class State:
             yield
         finally:
             self.restore()
+
+    @property
+    def frozen_or_thawed(self) -> list[tuple[Any, bool]]:
+        """The layers and variables whose `trainable` has changed, and what it was."""
+        return [(holder, was) for holder, was in self._trainable if holder._trainable != was]  # noqa: SLF001 - as above
 
     def read(self) -> dict[str, Any]:
         """The current value of every state variable, by path."""

@@ -266,7 +266,9 @@ class _Chunks:
             keywords["mask"] = given(Source(self._sliced(mask, number)))
         before = self._returned[call.index][-1] if number else None
         if before is None and arguments.initial_state is not None:
-            keywords["initial_state"] = [_state(call, state, given, self._building) for state in arguments.initial_state]
+            keywords["initial_state"] = [
+                _state(call, state, given, self._building) for state in arguments.initial_state
+            ]
         if before is not None:
             keywords |= {"initial_state": given.all(before.states)} if self._hand_on_states else {}
             keywords |= {"seeds": given.all(before.seeds)} if before.seeds else {}

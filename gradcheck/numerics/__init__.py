@@ -12,7 +12,6 @@ from gradcheck.numerics.noise import NOISE_FACTOR, excuse, median_relative_floor
 from gradcheck.numerics.size import euclidean_norm, largest
 from gradcheck.numerics.sparse import SparseRows, to_array
 from gradcheck.numerics.tolerance import (
-    AUTO_ATOL_EPS,
     EXACT,
     PRECISIONS,
     Precision,
@@ -23,7 +22,6 @@ from gradcheck.numerics.tolerance import (
 )
 
 __all__ = [
-    "AUTO_ATOL_EPS",
     "EXACT",
     "NOISE_FACTOR",
     "PRECISIONS",

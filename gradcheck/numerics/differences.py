@@ -132,9 +132,7 @@ class _Ladder:
             return Derivative(value=known[0] if known else math.nan, error=math.inf, left=left, right=right)
         apart, unsure = abs(right - left), right_error + left_error
         if apart > 2 * unsure:
-            return Derivative(
-                value=(right + left) / 2, error=apart / 2 + unsure, left=left, right=right, kink=True
-            )
+            return Derivative(value=(right + left) / 2, error=apart / 2 + unsure, left=left, right=right, kink=True)
         return Derivative(value=central, error=error, left=left, right=right)
 
     def _extrapolated(self, quotients: Array, *, power: int) -> tuple[float, float]:

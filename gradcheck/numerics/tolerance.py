@@ -12,24 +12,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """What a floating dtype can tell apart: `eps`, the gap after 1, and the default relative tolerance."""
+    """What a floating dtype can tell apart: `eps`, the gap after 1, and the default tolerances.
+
+    `atol: auto` is `atol_eps` times eps of the largest reference element: what a short sum of rounded terms loses. In 16
+    bits that is kept small, for a tolerance of several per cent would let a wrong scale pass; the noise floor sees to
+    the rest.
+    """
 
     eps: float
     rtol: float
+    atol_eps: int = 16
 
 
 #: The one table of defaults. A complex number is as precise as its parts.
 PRECISIONS: dict[str, Precision] = {
     "float64": Precision(eps=2.0**-52, rtol=1e-11),
     "float32": Precision(eps=2.0**-23, rtol=1e-5),
-    "float16": Precision(eps=2.0**-10, rtol=1e-2),
-    "bfloat16": Precision(eps=2.0**-7, rtol=5e-2),
+    "float16": Precision(eps=2.0**-10, rtol=2.0**-9, atol_eps=2),
+    "bfloat16": Precision(eps=2.0**-7, rtol=2.0**-6, atol_eps=2),
     "complex128": Precision(eps=2.0**-52, rtol=1e-11),
     "complex64": Precision(eps=2.0**-23, rtol=1e-5),
 }
-
-#: `atol: auto` is this many eps of the largest reference element: what a short sum of rounded terms loses.
-AUTO_ATOL_EPS = 16
 
 
 def lower_precision(a: str, b: str) -> str:
@@ -43,7 +46,7 @@ class Tolerance:
 
     Attributes:
         rtol: relative to each element of the reference.
-        atol: absolute; None is auto, `AUTO_ATOL_EPS`·eps·max|reference|, where eps belongs to the lower precision of
+        atol: absolute; None is auto, `atol_eps`·eps·max|reference|, where both belong to the lower precision of
             the tensor and of `compute_dtype`, and the maximum counts finite elements only.
         compute_dtype: the dtype that the tensor was computed in; None is the tensor's own.
     """
@@ -62,7 +65,7 @@ class Tolerance:
         if self.atol is not None:
             return self.rtol, self.atol
         coarser = lower_precision(dtype, self.compute_dtype or dtype)
-        return self.rtol, AUTO_ATOL_EPS * PRECISIONS[coarser].eps * largest
+        return self.rtol, PRECISIONS[coarser].atol_eps * PRECISIONS[coarser].eps * largest
 
 
 #: What integer and bool tensors are held to.

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from gradcheck.numerics import (
-    AUTO_ATOL_EPS,
     EXACT,
     PRECISIONS,
     Tolerance,
@@ -28,8 +27,8 @@ def test_defaults_are_the_contract() -> None:
     assert {name: PRECISIONS[name].rtol for name in FLOATS} == {
         "float64": 1e-11,
         "float32": 1e-5,
-        "float16": 1e-2,
-        "bfloat16": 5e-2,
+        "float16": 2.0**-9,
+        "bfloat16": 2.0**-6,
     }
 
 
@@ -50,9 +49,9 @@ def test_lower_precision_is_symmetric(a: str, b: str, lower: str) -> None:
 
 
 def test_automatic_atol_follows_the_largest_element_and_the_coarser_dtype() -> None:
-    assert Tolerance(1e-5, None).resolve("float32", 3.0) == (1e-5, AUTO_ATOL_EPS * 2.0**-23 * 3.0)
-    assert Tolerance(1e-2, None, "float16").resolve("float32", 1.0) == (1e-2, AUTO_ATOL_EPS * 2.0**-10)
-    assert Tolerance(1e-2, None, "float32").resolve("float16", 1.0) == (1e-2, AUTO_ATOL_EPS * 2.0**-10)
+    assert Tolerance(1e-5, None).resolve("float32", 3.0) == (1e-5, 16 * 2.0**-23 * 3.0)
+    assert Tolerance(1e-2, None, "float16").resolve("float32", 1.0) == (1e-2, 2 * 2.0**-10)
+    assert Tolerance(1e-2, None, "float32").resolve("float16", 1.0) == (1e-2, 2 * 2.0**-10)
 
 
 def test_explicit_numbers_are_used_as_given() -> None:

@@ -1,0 +1,165 @@
+"""The loss as a function of one tensor at a time: everything else, state and random draws included, stands still."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.gradients.directions import points, whole_loss
+from gradcheck.gradients.execute import Execution, batch_tensors, compiled
+from gradcheck.gradients.tape import monolithic
+from gradcheck.gradients.tensors import total_loss
+from gradcheck.models.state import Snapshot, movable_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gradcheck.gradients.directions import Array
+    from gradcheck.gradients.interface import Computed, Tensors
+    from gradcheck.models.problem import Problem, TensorKey
+
+#: Two values of one loss in float64 that differ by less, relatively, differ by the order of sums alone.
+SAME = 1e-12
+#: A batch of more elements is not stacked: it keeps the processor busy by itself.
+SMALL_BATCH = 2**14
+
+
+class Surface:
+    """The loss of a problem around a point.
+
+    Attributes:
+        loss: at the point.
+        gradients: the tape's, at the point: a tensor, `IndexedSlices`, or None.
+        repeats: whether the loss comes out the same each time it is run from the same state.
+        seed: the problem's.
+    """
+
+    def __init__(self, problem: Problem, at: Mapping[TensorKey, Array] | None = None) -> None:
+        """Goes to the snapshot of `problem`, with the values `at` in place of weights and inputs."""
+        self.seed = problem.seed
+        self._problem, self._moved = problem, at or {}
+        self._variables = {weight.key: weight.variable for weight in problem.weights}
+        self._inputs = {problem.input_key(i): i for i in range(len(problem.batch.x))}
+        problem.state.restore()
+        for key, variable in self._variables.items():
+            if key in self._moved:
+                variable.assign(self._moved[key])
+        self._batch = batch_tensors(problem)
+        for key in self._inputs:
+            if key in self._moved:
+                self._batch = self._with_input(key, self._moved[key])
+        self._snapshot = Snapshot(movable_variables([problem.model, *problem.segments]))
+        found = Execution(problem, monolithic, execution="eager").run_as_it_is(self._batch)
+        self.loss, self.gradients = float(found.loss), found.tensors
+        self._run: Callable[[Tensors], Computed] = compiled(partial(whole_loss, problem), "graph")
+        self._rewind: Callable[[], None] = self._snapshot.put_back
+        self.repeats = self._settled()
+
+    def value(self, key: TensorKey) -> Array:
+        """The tensor at the point, in float64."""
+        self._rewind()
+        tensor = self._batch.x[self._inputs[key]] if key in self._inputs else self._variables[key].value
+        return np.asarray(tensor).astype(np.float64)
+
+    def keys(self) -> list[TensorKey]:
+        """The weights and inputs that can be moved."""
+        return list(points(self._problem))
+
+    def beside(self, rng: np.random.Generator, distance: float) -> Surface:
+        """The surface at a point nearby, where whatever was equal or zero by construction no longer is."""
+        return Surface(self._problem, {key: _beside(self.value(key), rng, distance) for key in self.keys()})
+
+    def along(self, key: TensorKey, *, stack: bool = False) -> Callable[[Array, Array], Array]:
+        """The losses at `value(key) + step · direction`, as a function of a direction and a vector of steps.
+
+        With `stack` the perturbed copies of a small batch are run as one, if `key` is an input and that gives the same.
+        """
+        value = self.value(key)
+
+        def one_by_one(direction: Array, steps: Array) -> Array:
+            return np.array([self._loss_at(key, value + step * direction) for step in steps])
+
+        if not (stack and key in self._inputs and 0 < value.size <= SMALL_BATCH):
+            return one_by_one
+        stacked = tf.function(partial(_stacked_losses, self._problem, self._batch, self._inputs[key]), autograph=False)
+
+        def all_at_once(direction: Array, steps: Array) -> Array:
+            self._rewind()
+            copies = value + np.multiply.outer(steps, direction)
+            return np.asarray(stacked(tf.constant(copies.reshape(-1, *value.shape[1:]))))
+
+        return all_at_once if _same(all_at_once, one_by_one, value) else one_by_one
+
+    def _settled(self) -> bool:
+        """Finds the cheapest way to the loss that gives what the tape gave; whether there is one.
+
+        It is a compiled function that starts from the same variables. What draws from TensorFlow's own generators, or
+        needs Python, is run eagerly with every seed restarted.
+        """
+        try:
+            if self._agrees():
+                return True
+        except Exception as error:  # noqa: BLE001 - the user's code cannot be compiled: it runs as the tape ran it
+            del error
+        self._run, self._rewind = partial(whole_loss, self._problem), self._restart
+        return self._agrees()
+
+    def _agrees(self) -> bool:
+        """Whether two runs give the tape's loss; one that is not finite will be seen in the gradients."""
+        losses = [self._loss(self._batch) for _ in range(2)]
+        return not math.isfinite(self.loss) or all(abs(loss - self.loss) <= SAME * abs(self.loss) for loss in losses)
+
+    def _restart(self) -> None:
+        self._problem.state.restore()
+        self._snapshot.put_back()
+
+    def _loss_at(self, key: TensorKey, value: Array) -> float:
+        if key in self._inputs:
+            return self._loss(self._with_input(key, value))
+        return self._loss(self._batch, lambda: self._variables[key].assign(value))
+
+    def _loss(self, batch: Tensors, move: Callable[[], Any] | None = None) -> float:
+        self._rewind()
+        if move is not None:
+            move()
+        return float(self._run(batch).loss)
+
+    def _with_input(self, key: TensorKey, value: Array) -> Tensors:
+        x, index = list(self._batch.x), self._inputs[key]
+        x[index] = tf.constant(value, x[index].dtype)
+        return self._batch._replace(x=x)
+
+
+def _beside(value: Array, rng: np.random.Generator, distance: float) -> Array:
+    """Every element moved by a random share of itself, up to `distance`; zeros by as much of one."""
+    moved: Array = value + np.where(value == 0, 1.0, value) * rng.uniform(-distance, distance, value.shape)
+    return moved
+
+
+def _stacked_losses(problem: Problem, batch: Tensors, index: int, joined: Any) -> Any:
+    """The losses of the copies of the batch whose input `index` is `joined` along the first axis."""
+    copies = joined.shape[0] // batch.x[index].shape[0]
+    x = [tf.tile(tensor, [copies, *([1] * (tensor.shape.rank - 1))]) for tensor in batch.x]
+    x[index] = tf.cast(joined, x[index].dtype)
+    outputs = keras.tree.flatten(problem.model(problem.model_inputs(x), training=problem.training))
+    apart = zip(*(tf.split(output, copies) for output in outputs), strict=True)
+    losses = [problem.loss(batch.y, list(copy), batch.sample_weight) for copy in apart]
+    return tf.stack([total_loss(loss, problem.model.losses) for loss in losses])
+
+
+def _same(
+    all_at_once: Callable[[Array, Array], Array], one_by_one: Callable[[Array, Array], Array], value: Array
+) -> bool:
+    """Whether copies that are run together do not see each other: batch norm and dropout make them."""
+    direction = np.random.default_rng(0).normal(size=value.shape)
+    steps = np.array([0.0, 0.1, -0.2])
+    try:
+        together, apart = all_at_once(direction, steps), one_by_one(direction, steps)
+    except Exception:  # noqa: BLE001 - a model that is not made for other batch sizes: one by one then
+        return False
+    return bool(np.all(np.abs(together - apart) <= SAME * np.abs(apart)))
