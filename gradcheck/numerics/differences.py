@@ -35,8 +35,8 @@ ORDERS = 4
 #: Rounding in a quotient is bounded by this many standard deviations of the function's noise over the step.
 DEVIATIONS = 4
 #: The spacing of the points for `noise_level`, relative to the scale, and how many there are.
-NOISE_SPACING = 2.0**-20
-NOISE_POINTS = 7
+NOISE_SPACING = 2.0**-22
+NOISE_POINTS = 11
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +58,16 @@ class Derivative:
 
 
 def noise_level(values: Array) -> float:
-    """The standard deviation of the noise in equally spaced `values` of a smooth function.
+    """The standard deviation of the noise in equally spaced `values` of a function, by their third differences.
 
-    Differences of order k of independent noise with deviation s have the variance s²·(2k)!/(k!)²; those of the smooth
-    part vanish like the spacing to the power k. The third order upwards is used, and the smallest estimate of them,
-    but no less than the rounding of the values themselves.
+    Those of independent normal noise with deviation s have the deviation s·√20, and so a median size of 0.6745·√20·s;
+    those of the smooth part are of the order of the spacing cubed. The median, for a kink among the points moves three
+    of the differences only. No less than the rounding of the values themselves.
     """
-    rounding = EPS * float(np.max(np.abs(values), where=np.isfinite(values), initial=0.0))
-    estimates = []
-    for order in range(3, len(values)):
-        differences = np.diff(values, order)
-        variance = math.factorial(order) ** 2 / math.factorial(2 * order)
-        estimates.append(math.sqrt(variance * float(np.mean(differences**2))))
-    finite = [estimate for estimate in estimates if math.isfinite(estimate)]
-    return max(rounding, min(finite, default=rounding))
+    finite = values[np.isfinite(values)]
+    rounding = EPS * float(np.max(np.abs(finite), initial=0.0))
+    sizes = np.abs(np.diff(finite, 3))
+    return max(rounding, float(np.median(sizes)) / (0.6745 * math.sqrt(20))) if len(sizes) else rounding
 
 
 def noise_points(scale: float) -> Array:

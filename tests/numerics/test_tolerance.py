@@ -68,8 +68,8 @@ def test_integers_and_bools_are_exact_whatever_was_asked_for(dtype: str) -> None
 def test_default_rtol_is_that_of_the_coarser_dtype() -> None:
     policy = TolerancePolicy()
     assert policy.for_tensor("a", "float32", "float32") == Tolerance(1e-5, None, "float32")
-    assert policy.for_tensor("a", "float32", "bfloat16").rtol == 5e-2
-    assert policy.for_tensor("a", "float16", "float32").rtol == 1e-2
+    assert policy.for_tensor("a", "float32", "bfloat16").rtol == 2.0**-6
+    assert policy.for_tensor("a", "float16", "float32").rtol == 2.0**-9
 
 
 def test_explicit_zero_is_not_mistaken_for_a_default() -> None:
