@@ -157,6 +157,15 @@ class Coverage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contribution:
+    """What each chunk of a time split adds to a weight's gradient: the 2-norm of its part, by segment."""
+
+    path: str
+    segments: tuple[int, ...]
+    norms: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckReport:
     """One method beside the reference."""
 
@@ -175,6 +184,7 @@ class CheckReport:
     diagnoses: tuple[Diagnosis, ...] = ()
     error: ErrorReport | None = None
     warnings: tuple[str, ...] = ()
+    contributions: tuple[Contribution, ...] = ()
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
         """The tensors of these kinds, in report order."""

@@ -14,6 +14,7 @@ from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.named import as_array
 from gradcheck.gradients.reference import Reference
+from gradcheck.gradients.time_contributions import contributions_of
 from gradcheck.models.keyed import located
 from gradcheck.models.messages import described, gist, user_location
 from gradcheck.models.prepare import prepare, session
@@ -147,6 +148,7 @@ def _check(config: Config, method: MethodConfig, problem: Problem, reference: Re
         first_divergence=first_divergence(tensors),
         tensors=tensors,
         warnings=gradients.warnings,
+        contributions=contributions_of(gradients),
     )
 
 

@@ -49,20 +49,15 @@ class ScanOptions(MethodOptions):
     """One while-loop over the time axis."""
 
     over: Literal["cell", "layer"] = Field(default="cell", description="What one step of the loop runs.")
-    layer: Text | None = Field(default=None, description="The layer's name, with `over: layer`.")
+    layer: Text | None = Field(
+        default=None, description="The one layer that runs in the loop; over cells the default is every recurrent one."
+    )
 
     @model_validator(mode="after")
     def _layer_is_named(self) -> ScanOptions:
         if self.over == "layer" and self.layer is None:
             raise refusal(Finding(message="missing key `layer`", at="key", code="GC005", help="name the layer to run"))
-        if self.over == "cell" and self.layer is not None:
-            raise refusal(
-                Finding(message="`layer` goes with `over: layer`", path=("layer",), at="key", code="GC007", help=_OVER)
-            )
         return self
-
-
-_OVER = "write `over: layer`, or remove `layer`"
 
 
 class CandidateOptions(MethodOptions):

@@ -9,11 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.gradients.interface import Computed
+from gradcheck.gradients.reference import NOISE_RUNS, nudged
 from gradcheck.gradients.tensors import total_loss
-from gradcheck.numerics import to_array
+from gradcheck.models.state import Snapshot, movable_variables
+from gradcheck.numerics import movement, to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from gradcheck.numerics import Tensor
 
     Array: TypeAlias = NDArray[np.float64]
+    #: One number per direction for each tensor; None where no gradient flows.
+    Measured: TypeAlias = Mapping[TensorKey, Array | None]
+    Measure: TypeAlias = Callable[[Tensors, Collection[TensorKey]], Measured]
 
 
 def whole_loss(problem: Problem, tensors: Tensors) -> Computed:
@@ -68,3 +73,37 @@ def inner_product(tensors: Sequence[Any], directions: Sequence[Any]) -> Any:
 def described(count: int) -> str:
     """How a report says what was compared."""
     return f"{count} random direction{'s' * (count != 1)}"
+
+
+def restarting(problem: Problem) -> Callable[[], None]:
+    """A function that goes back to the weights and state of now, and restarts every random generator.
+
+    Each run of a model that is measured again and again starts there, so that all of them draw the same numbers.
+    """
+    now = Snapshot(movable_variables([problem.model, *problem.segments]))
+
+    def restart() -> None:
+        problem.state.restore()
+        now.put_back()
+
+    return restart
+
+
+def noise_floors(
+    problem: Problem, before: Sequence[Measured], measures: Sequence[Measure], keys: Collection[TensorKey]
+) -> dict[TensorKey, float]:
+    """How far what was measured moves at most, when weights and inputs are multiplied by 1±eps.
+
+    Args:
+        problem: what was measured of.
+        before: what each of `measures` gave at the weights and inputs themselves.
+        measures: called as `measure(tensors, keys)`, from the weights of the time.
+        keys: the tensors that are asked for.
+    """
+    floors = dict.fromkeys(keys, 0.0)
+    for run in range(NOISE_RUNS):
+        with nudged(problem, run) as tensors:
+            for measure, values in zip(measures, before, strict=True):
+                for key, moved in measure(tensors, keys).items():
+                    floors[key] = max(floors[key], movement(values[key], moved))
+    return floors

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla  # the barrier has no public name
 
 from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.split import HandOff, Pass, split
@@ -43,8 +42,8 @@ class Recomputing(HandOff):
     """The hand-off in which a forward pass records nothing, and is run again under a tape when it is needed."""
 
     def __init__(self, problem: Problem) -> None:
-        """`problem` says in which mode, and how compiled, a segment runs."""
-        self._training, self._execution = problem.training, problem.execution
+        """`problem` says in which mode a segment runs."""
+        self._training = problem.training
         self._starts: dict[int, Snapshot] = {}  # by index of the segment
 
     def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
@@ -55,8 +54,7 @@ class Recomputing(HandOff):
 
     def resumed(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
         """The forward pass over again, this time under a tape."""
-        late = partial(not_before, cotangents, compiled=self._execution == "xla")
-        inputs = [copied(tensor, by=late) for tensor in done.inputs]
+        inputs = [copied(tensor, by=partial(not_before, cotangents)) for tensor in done.inputs]
         with self.rewound(done.segment):
             return super().run(done.segment, inputs, training=self._training)
 
@@ -69,13 +67,16 @@ class Recomputing(HandOff):
         now.put_back()
 
 
-def not_before(others: Sequence[Any], tensor: Any, *, compiled: bool) -> Any:
-    """A copy of `tensor` that a compiled function does not make before `others`.
+def not_before(others: Sequence[Any], tensor: Any) -> Any:
+    """A copy of `tensor` that a compiled function does not make before it has `others`.
 
-    A graph runs whatever is ready, and would make the activations of every second forward pass at once; XLA knows no
-    such order, and would find that both passes compute the same and keep the first one's activations.
+    A graph runs whatever is ready, and would make the activations of every second forward pass during the first; XLA
+    would find that both passes compute the same, and keep the first one's activations. Neither knows that no number is
+    at once infinite and not a number. (XLA's own optimisation barrier is gone by the time that it merges what is the
+    same.)
     """
-    if compiled:
-        return xla.optimization_barrier(tensor, *others)[0]
-    with tf.control_dependencies(list(others)):
+    if tf.executing_eagerly() or not others:
         return tf.identity(tensor)
+    element = tf.math.real(tf.reshape(others[0], [-1])[0])
+    never = tf.math.is_nan(element) & tf.math.is_inf(element)
+    return tf.where(never, tf.zeros_like(tensor), tensor)

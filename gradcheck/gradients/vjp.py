@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.gradients.execute import Execution
-from gradcheck.gradients.split import split
+from gradcheck.gradients.time_contributions import recorded_split
 
 if TYPE_CHECKING:
     from gradcheck.config.methods import MethodOptions
@@ -15,4 +14,4 @@ if TYPE_CHECKING:
 
 def vjp(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
     """The split model's gradients, by the hand-off in `gradcheck.gradients.split`."""
-    return Execution(problem, split)()
+    return recorded_split(problem)

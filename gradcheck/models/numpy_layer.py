@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ class NumpyLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
             message = f"the NumPy code of layer {self.name} cannot be compiled by XLA"
             raise RunError(message, code="GC059", help="set execution: graph, or eager")
         tensors = [tf.convert_to_tensor(tensor) for tensor in (*inputs, *self._declared)]
-        output = _differentiable(self._numpy_code, self._numpy_dtype)(*tensors)
+        output = _differentiable(self._numpy_code, self._numpy_dtype, len(tensors))(*tensors)
         if not tf.executing_eagerly():
             output.set_shape(self.compute_output_spec(*inputs).shape)
         return output
@@ -86,14 +87,17 @@ def _unwrapped() -> Iterator[None]:
         raise
 
 
-def _differentiable(code: NumpyCode, dtype: Any) -> Any:
-    """The function from tensors to the output, with the code's gradient."""
+def _differentiable(code: NumpyCode, dtype: Any, count: int) -> Any:
+    """The function from `count` tensors to the output, with the code's gradient."""
 
     def run(*tensors: Any) -> Any:
         output, saved = tf.numpy_function(lambda *arrays: code.forward(arrays, dtype), tensors, [dtype, tf.string])
         return output, lambda dy: _pulled_back(code, dy, saved, tensors)
 
-    run.__qualname__ = f"{code.name}.backward"
+    # To whoever asks, this is the user's own method, which is what can be wrong.
+    positional = inspect.Parameter.POSITIONAL_ONLY
+    run.__signature__ = inspect.Signature([inspect.Parameter(n, positional) for n in code.names(count)])  # type: ignore[attr-defined]
+    run.__qualname__, run.__wrapped__ = f"{code.name}.backward", code.backward_method  # type: ignore[attr-defined]
     return tf.custom_gradient(run)
 
 

@@ -132,8 +132,17 @@ class NumpyCode:
         with self._calling("backward", "GC053"):
             returned = call.backward(_locked(dy))
         gradients = self._ordered(returned, len(inputs))
-        names = [*(f"x{i}" if len(inputs) > 1 else "x" for i in range(len(inputs))), *self._weights]
-        return [self._fitted(*triple) for triple in zip(names, gradients, arrays, strict=True)]
+        return [self._fitted(*triple) for triple in zip(self.names(len(arrays)), gradients, arrays, strict=True)]
+
+    def names(self, count: int) -> list[str]:
+        """What messages call the inputs and the weights, `count` in all."""
+        inputs = count - len(self._weights)
+        return [*(["x"] if inputs == 1 else [f"x{i}" for i in range(inputs)]), *self._weights]
+
+    @property
+    def backward_method(self) -> Any:
+        """The user's own method."""
+        return type(self._template).backward
 
     def _copy(self, arrays: Sequence[Array]) -> tuple[Any, list[Array]]:
         """A copy of the object with its weights, and the inputs."""

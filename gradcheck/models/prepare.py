@@ -160,7 +160,7 @@ def _weights(outline: Outline) -> tuple[tuple[Weight, ...], Mapping[int, Weight]
     index_of = {id(v): index for v, index in zip(ours, matched, strict=True)}
     uses: dict[int, tuple[int, ...]] = {}
     for segment in outline.segments:
-        for v in segment.trainable_variables:
+        for v in (v for v in segment.trainable_variables if id(v) in index_of):  # a borrowed one may be no model's own
             counterpart = id(whole[index_of[id(v)]])
             uses[counterpart] = (*uses.get(counterpart, ()), segment.plan.index)
     weights = name_weights(outline.model, uses)

@@ -7,7 +7,7 @@ parts must fit what they belong to, and a vector-Jacobian product is linear in t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import tensorflow as tf
 from gradcheck.gradients.tensors import dense, is_differentiable
 from gradcheck.models.keyed import listed
 from gradcheck.models.messages import described
+from gradcheck.numerics import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -69,10 +70,16 @@ def findings_in(call: Call, *, seed: int) -> Iterator[Finding]:
 
 def pull(call: Call, cotangents: Sequence[Any], variables: Sequence[Any]) -> Pulled:
     """Calls `grad` as TensorFlow does: with `variables` only where there are any."""
-    if not variables:
-        return Pulled(tf.nest.flatten(call.grad(*cotangents)), [])
-    inputs, of_variables = call.grad(*cotangents, variables=list(variables))
-    return Pulled(tf.nest.flatten(inputs), list(of_variables))
+    if variables:
+        inputs, of_variables = call.grad(*cotangents, variables=list(variables))
+    else:
+        inputs, of_variables = call.grad(*cotangents), []
+    return Pulled([_tensor(g) for g in tf.nest.flatten(inputs)], [_tensor(g) for g in of_variables])
+
+
+def _tensor(gradient: Any) -> Any:
+    """A gradient as one dense tensor, whatever TensorFlow takes for one; None stays None."""
+    return None if gradient is None else tf.convert_to_tensor(dense(gradient))
 
 
 class _Cotangents:
@@ -173,7 +180,8 @@ def _swapped(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Fi
     with tf.GradientTape() as tape:
         result, _ = call.function(*call.args, **call.kwargs)
     own = tape.gradient(tf.nest.flatten(result), list(call.variables), output_gradients=cotangents.drawn(0))
-    for (a, mine, right), (b, other, their_right) in pairwise(zip(call.variables, pulled.variables, own, strict=True)):
+    rows = zip(call.variables, pulled.variables, map(_tensor, own), strict=True)
+    for (a, mine, right), (b, other, their_right) in combinations(rows, 2):
         if not _same(mine, right) and _same(mine, their_right) and _same(other, right):
             yield Finding(
                 code="GC603",
@@ -208,7 +216,7 @@ def _linear(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Fin
         for (name, like, g), (_, _, first), (_, _, second) in zip(
             _named(call, found), _named(call, of_u), _named(call, of_v), strict=True
         ):
-            if is_differentiable(like) and first is not None:
+            if like.dtype.is_floating and first is not None:
                 share = _departure(g, first, second, expected)
                 if share is not None:
                     yield _nonlinear(kind, f"{says} ({name} is off by {share:.2g} of its size)")
@@ -217,13 +225,16 @@ def _linear(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Fin
 
 def _departure(found: Any, first: Any, second: Any, expected: Callable[[Array, Array], Array]) -> float | None:
     """How far `found` is from what linearity expects, as a share of the gradients' size; None within rounding."""
-    a, b, got = (np.zeros(()) if g is None else np.asarray(dense(g)).astype(np.float64) for g in (first, second, found))
+    a, b, got = (np.zeros(()) if g is None else np.asarray(g).astype(np.float64) for g in (first, second, found))
     usable = np.isfinite(a) & np.isfinite(b)  # at a singular point there is nothing to compare
+    a, b = np.where(usable, a, 0), np.where(usable, b, 0)
     want = expected(a, b)
-    scale = max(float(np.max(np.abs(x), initial=0, where=usable)) for x in (a, b, want))
-    off = float(np.max(np.abs(np.where(np.isfinite(got), got - want, np.inf)), initial=0, where=usable))
-    eps = float(np.finfo(tf.as_dtype(first.dtype).as_numpy_dtype).eps) if first.dtype != tf.bfloat16 else 2.0**-7
-    return off / scale if off > min(ROUNDING * eps, AT_MOST) * scale else None
+    scale = max(float(np.max(np.abs(x), initial=0)) for x in (a, b, want))
+    got = np.where(usable, np.where(np.isfinite(got), got, np.inf), want)
+    off = float(np.max(np.abs(got - want), initial=0))
+    if off <= min(ROUNDING * PRECISIONS[first.dtype.name].eps, AT_MOST) * scale:
+        return None
+    return off / scale if scale else np.inf
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -1,0 +1,168 @@
+"""`hvp`: second order. Hessian-vector products through the split beside those through the whole model.
+
+For a direction v over all weights and inputs at once, H·v is the gradient of the inner product of the gradient and v
+(Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994): a tape over the hand-off of the
+split model, against a tape over the reference's tape. Without a split the second way is forward over reverse: the JVP
+of the gradient along v.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.errors import RunError
+from gradcheck.gradients.directions import (
+    described,
+    inner_product,
+    noise_floors,
+    points,
+    projections,
+    random_directions,
+    restarting,
+)
+from gradcheck.gradients.execute import batch_tensors
+from gradcheck.gradients.interface import Gradients
+from gradcheck.gradients.named import as_array
+from gradcheck.gradients.split import split
+from gradcheck.gradients.tape import monolithic
+from gradcheck.gradients.tensors import dense, gradients_of, watch
+from gradcheck.models.replay import copied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from gradcheck.config.methods import HvpOptions
+    from gradcheck.gradients.directions import Array, Measured
+    from gradcheck.gradients.interface import Computed, Tensors
+    from gradcheck.models.problem import Problem, TensorKey
+
+    #: From a batch and v by tensor to H·v by tensor; None where the tape sees no second order.
+    Product = Callable[[Problem, Tensors, Mapping[TensorKey, Any]], Mapping[TensorKey, Any]]
+
+
+def hvp(problem: Problem, options: HvpOptions) -> Gradients:
+    """Projections of H·v, run eagerly.
+
+    Raises:
+        RunError: GC055 if an operation's gradient has no gradient of its own.
+    """
+    start = time.perf_counter()
+    tensors, count = points(problem), options.directions
+    directions = {k: random_directions(k, t.shape, count=count, seed=problem.seed) for k, t in tensors.items()}
+    readings = {k: random_directions(k, t.shape, count=count, seed=problem.seed + 1) for k, t in tensors.items()}
+    products = (_whole, _split if problem.segments else _forward_over_reverse)
+    measures = [partial(_measured, problem, product, directions, readings) for product in products]
+    with problem.state.preserved():
+        whole, other = (measure(batch_tensors(problem), tensors) for measure in measures)
+    against, found = _counterparts(whole, other), _counterparts(other, whole)
+    return Gradients(
+        loss=None,
+        outputs=(),
+        tensors=found,
+        against=against,
+        notes=dict.fromkeys(tensors, f"Hessian times {described(count)}, each projected on another"),
+        noise=partial(noise_floors, problem, [against, found], measures),
+        state={},
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _counterparts(ours: Measured, theirs: Measured) -> Measured:
+    """`ours`, with zeros where only `theirs` have something: None says that a tape saw no way, which is zero too."""
+    return {
+        key: np.zeros_like(theirs[key]) if value is None and theirs[key] is not None else value
+        for key, value in ours.items()
+    }
+
+
+def _measured(
+    problem: Problem,
+    product: Product,
+    directions: Mapping[TensorKey, Array],
+    readings: Mapping[TensorKey, Array],
+    tensors: Tensors,
+    keys: Collection[TensorKey],
+) -> Measured:
+    """One number per direction: the part of H·v that belongs to a tensor, projected on that tensor's reading."""
+    restart = restarting(problem)
+    found: dict[TensorKey, list[float]] = {key: [] for key in keys}
+    connected = set()
+    count = max((len(stack) for stack in directions.values()), default=0)
+    for i in range(count):
+        restart()
+        along = {key: tf.constant(stack[i]) for key, stack in directions.items()}
+        try:
+            products = product(problem, tensors, along)
+        except LookupError as error:
+            raise _no_second_order(error) from error
+        for key, numbers in found.items():
+            array = as_array(products[key])
+            numbers.append(0.0 if array is None else float(projections(array, readings[key][i : i + 1])[0]))
+            connected |= set() if array is None else {key}
+    return {key: np.array(numbers) if key in connected else None for key, numbers in found.items()}
+
+
+def _whole(problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Any]) -> Mapping[TensorKey, Any]:
+    """Reverse over reverse, through the monolithic model."""
+    return _reverse_over(monolithic, problem, [weight.variable for weight in problem.weights], tensors, along)
+
+
+def _split(problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Any]) -> Mapping[TensorKey, Any]:
+    """Reverse over reverse, through the hand-off between the segments."""
+    return _reverse_over(split, problem, problem.owned_variables, tensors, along)
+
+
+def _reverse_over(
+    body: Callable[[Problem, Tensors], Computed],
+    problem: Problem,
+    variables: Sequence[Any],
+    tensors: Tensors,
+    along: Mapping[TensorKey, Any],
+) -> Mapping[TensorKey, Any]:
+    x = [copied(tensor) for tensor in tensors.x]
+    sources = _sources(problem, variables, x, along)
+    with tf.GradientTape() as tape:
+        watch(tape, x)
+        gradients = _dense_gradients(body(problem, tensors._replace(x=x)), along)
+        slope = inner_product(list(gradients.values()), [along[key] for key in gradients]) if gradients else None
+    targets = [] if slope is None else [slope]
+    return dict(zip(sources, gradients_of(tape, targets, list(sources.values())), strict=True))
+
+
+def _forward_over_reverse(
+    problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Any]
+) -> Mapping[TensorKey, Any]:
+    """The JVP of the monolithic model's gradient."""
+    x = [copied(tensor) for tensor in tensors.x]
+    sources = _sources(problem, [weight.variable for weight in problem.weights], x, along)
+    tangents = [tf.cast(along[key], source.dtype) for key, source in sources.items()]
+    with tf.autodiff.ForwardAccumulator(list(sources.values()), tangents) as accumulator:
+        gradients = _dense_gradients(monolithic(problem, tensors._replace(x=x)), along)
+    return {key: accumulator.jvp(gradients[key]) if key in gradients else None for key in along}
+
+
+def _sources(
+    problem: Problem, variables: Sequence[Any], x: Sequence[Any], wanted: Collection[TensorKey]
+) -> dict[TensorKey, Any]:
+    """What is differentiated by, in the order of `wanted`."""
+    weights = {weight.key: v.value for weight, v in zip(problem.weights, variables, strict=True)}
+    every = weights | {problem.input_key(i): tensor for i, tensor in enumerate(x)}
+    return {key: every[key] for key in wanted}
+
+
+def _dense_gradients(computed: Computed, wanted: Collection[TensorKey]) -> dict[TensorKey, Any]:
+    """The gradients that there are."""
+    return {key: dense(computed.gradients[key]) for key in wanted if computed.gradients[key] is not None}
+
+
+def _no_second_order(error: LookupError) -> RunError:
+    return RunError(
+        f"the model cannot be differentiated twice. Received: {error}",
+        code="GC055",
+        help="an operation's gradient has no gradient of its own: leave hvp out, or use another operation",
+    )
