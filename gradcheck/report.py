@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "1"
 
-Kind = Literal["weight", "input", "boundary", "output", "loss", "state", "optimizer"]
+Kind = Literal["weight", "input", "boundary", "output", "loss", "state", "optimizer", "jacobian"]
 Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead", "inconclusive"]
 Outcome = Literal["match", "mismatch", "inconclusive", "error"]
 Expectation = Literal["match", "mismatch"]

@@ -29,12 +29,13 @@ def compare_all(
 
     The noise floor is measured only where strict allclose fails somewhere, and `noise` allows it to excuse that.
     """
-    found, where = named_tensors(problem, candidate), places(problem)
+    found, where = named_tensors(problem, candidate), {**places(problem), **candidate.places}
+    expected = {**reference.tensors, **candidate.against}
     compute = candidate.tolerance_dtype or compute_dtype(problem.precision)
     scale = _scale(candidate)
     compared: dict[TensorKey, Comparison] = {}
-    for key in _in_order(where, reference.tensors, found):
-        left, right = as_array(candidate.against.get(key, reference.tensors[key])), as_array(found[key])
+    for key in _in_order(where, expected, found):
+        left, right = as_array(expected[key]), as_array(found[key])
         dtype = str(getattr(left if left is not None else right, "dtype", compute))
         tolerance = policy.for_tensor(key.path, dtype, compute)
         compared[key] = compare(left, right, tolerance, gradient=key.kind not in VALUES)
@@ -53,9 +54,7 @@ def _scale(candidate: Gradients) -> float:
     return max((largest(array) for array in judged), default=0.0)
 
 
-def _noise_floors(
-    reference: Reference, candidate: Gradients, keys: Collection[TensorKey]
-) -> Mapping[TensorKey, float]:
+def _noise_floors(reference: Reference, candidate: Gradients, keys: Collection[TensorKey]) -> Mapping[TensorKey, float]:
     """The noise floors of those of `keys` that rounding may excuse, each measured for what it was compared with."""
     own = [key for key in keys if key in candidate.against]
     floors = dict(candidate.noise(own)) if own and candidate.noise else {}
@@ -74,7 +73,7 @@ def first_divergence(tensors: Sequence[TensorReport]) -> str | None:
     return min(wrong, key=lambda pair: _backward_rank(*pair))[1].path if wrong else None
 
 
-_RANK = {"output": 0, "loss": 1, "boundary": 2, "weight": 2, "input": 3, "state": 4, "optimizer": 5}
+_RANK = {"output": 0, "loss": 1, "jacobian": 2, "boundary": 2, "weight": 2, "input": 3, "state": 4, "optimizer": 5}
 _WITHIN_SEGMENT = {"boundary": 0, "weight": 1}
 
 
@@ -96,8 +95,17 @@ def _in_order(
     return sorted((key for key in reference if key in candidate), key=rank)
 
 
-_REPORT_RANK = {"output": 0, "loss": 1, "input": 2, "weight": 3, "boundary": 3, "state": 4, "optimizer": 5}
-_WITHIN = {"weight": 0, "boundary": 1}
+_REPORT_RANK = {
+    "output": 0,
+    "loss": 1,
+    "input": 2,
+    "weight": 3,
+    "boundary": 3,
+    "jacobian": 3,
+    "state": 4,
+    "optimizer": 5,
+}
+_WITHIN = {"weight": 0, "boundary": 1, "jacobian": 2}
 _LAST = 1 << 30  # after every segment
 
 

@@ -40,6 +40,7 @@ class Gradients:
         against: what a tensor is compared with where that is not the reference's gradient itself, such as its
             projections on a few directions, or the gradient of a twin in another precision.
         error_bars: how far off a tensor's elements may be by the method's own estimate, in the tensor's shape.
+        places: where a tensor belongs that only this method has; it is in `against` too.
         notes: what a reader should know of a tensor.
         noise: measures how far these tensors, and what they are compared with, move by rounding alone: their noise
             floors, where `against` makes the reference's own say nothing. None: rounding excuses nothing there.
@@ -54,6 +55,7 @@ class Gradients:
     warnings: tuple[str, ...] = ()
     against: Mapping[TensorKey, Any] = field(default_factory=dict)
     error_bars: Mapping[TensorKey, Any] = field(default_factory=dict)
+    places: Mapping[TensorKey, Any] = field(default_factory=dict)
     notes: Mapping[TensorKey, str] = field(default_factory=dict)
     noise: Callable[[Collection[TensorKey]], Mapping[TensorKey, float]] | None = None
     tolerance_dtype: str | None = None

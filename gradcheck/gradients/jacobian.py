@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.gradients.execute import Execution
+from gradcheck.gradients.jacobian_report import KeptJacobians, with_jacobians
 from gradcheck.gradients.linear import Linearised, by_columns, by_rows, mixes_examples
 from gradcheck.gradients.split import HandOff, split
 from gradcheck.gradients.tensors import gradients_of, is_differentiable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.methods import MethodOptions
     from gradcheck.gradients.interface import Computed, Gradients, Tensors
+    from gradcheck.gradients.linear import Observer
     from gradcheck.gradients.split import Pass
     from gradcheck.models.problem import Problem
     from gradcheck.models.segment import Segment
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
 
 def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
     """The split model's gradients by explicit Jacobians, run eagerly."""
+    kept = KeptJacobians(problem) if problem.config.report.jacobians else None
 
     def body(problem: Problem, tensors: Tensors) -> Computed:
-        return split(problem, tensors, ByJacobians(problem))
+        return split(problem, tensors, ByJacobians(problem, kept))
 
-    return Execution(problem, body, execution="eager")()
+    gradients = Execution(problem, body, execution="eager")()
+    return gradients if kept is None else with_jacobians(problem, gradients, kept)
 
 
 class ByJacobians(HandOff):
@@ -47,9 +51,10 @@ class ByJacobians(HandOff):
 
     persistent = True
 
-    def __init__(self, problem: Problem) -> None:
-        """`problem` says how large a block may be, and what state a forward pass moves."""
+    def __init__(self, problem: Problem, kept: KeptJacobians | None = None) -> None:
+        """`problem` says how large a block may be, and what state a forward pass moves; `kept` is given every block."""
         self._problem = problem
+        self._kept = kept
         self._moving: set[int] = set()
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
@@ -99,12 +104,17 @@ class ByJacobians(HandOff):
             if linear.columns(i) < linear.rows:
                 only = replace(linear, sources=[linear.sources[i]])
                 with suppress(LookupError):  # an operation whose gradient cannot be differentiated again: by rows
-                    parts[i] = by_columns(self._stacked(done, only, only.columns(0)), cotangent, 0)
+                    stacked = self._stacked(done, only, only.columns(0))
+                    parts[i] = by_columns(stacked, cotangent, 0, self._observer(done, only))
         left = [i for i in range(len(linear.sources)) if i not in parts]
         if left:
             rest = replace(linear, sources=[linear.sources[i] for i in left])
-            parts |= zip(left, by_rows(self._stacked(done, rest, rest.rows), cotangent), strict=True)
+            found = by_rows(self._stacked(done, rest, rest.rows), cotangent, self._observer(done, rest))
+            parts |= zip(left, found, strict=True)
         return [parts[i] for i in range(len(linear.sources))]
+
+    def _observer(self, done: Pass, linear: Linearised) -> Observer | None:
+        return None if self._kept is None else self._kept.observer(done, linear)
 
     def _stacked(self, done: Pass, linear: Linearised, count: int) -> Linearised:
         """`linear` on as many copies of the batch as fit a block, where the segment allows it; else as it is."""

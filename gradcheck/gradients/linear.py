@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -55,12 +55,23 @@ class Linearised:
         return _elements(self.sources[index]) // (self.examples * self.copies)
 
 
-def by_rows(linear: Linearised, cotangent: Array) -> list[Array | None]:
+class Observer(Protocol):
+    """Sees every block of J: that of source `index`, with axes as `block` has them before it is contracted."""
+
+    def rows(self, index: int, chosen: range, block: Array) -> None:
+        """J[:, chosen, :] as (rows chosen, examples, C)."""
+
+    def columns(self, index: int, chosen: range, block: Array) -> None:
+        """J[:, :, chosen] as (columns chosen, examples, R)."""
+
+
+def by_rows(linear: Linearised, cotangent: Array, observer: Observer | None = None) -> list[Array | None]:
     """The product c · J for every source, each of shape (examples, C) in float64; None where nothing flows.
 
     Args:
         linear: what is linearised.
         cotangent: c, of shape (examples, R).
+        observer: sees each block.
     """
     totals: list[Array | None] = [None] * len(linear.sources)
     for chosen in _blocks(linear.rows, linear.copies):
@@ -69,12 +80,14 @@ def by_rows(linear: Linearised, cotangent: Array) -> list[Array | None]:
         for i, rows in enumerate(found):
             if rows is not None:
                 block = _block(linear, dense(rows), len(chosen))
+                if observer is not None:
+                    observer.rows(i, chosen, block)
                 part = np.einsum("nk,knc->nc", cotangent[:, chosen], block)
                 totals[i] = part if totals[i] is None else totals[i] + part
     return totals
 
 
-def by_columns(linear: Linearised, cotangent: Array, index: int) -> Array | None:
+def by_columns(linear: Linearised, cotangent: Array, index: int, observer: Observer | None = None) -> Array | None:
     """The product c · J for source `index`, of shape (examples, C) in float64; None where nothing flows.
 
     Raises:
@@ -87,6 +100,8 @@ def by_columns(linear: Linearised, cotangent: Array, index: int) -> Array | None
     parts = []
     for chosen in _blocks(count, linear.copies):
         block = _block(linear, push(_units(linear, chosen, count, source)), len(chosen))
+        if observer is not None:
+            observer.columns(index, chosen, block)
         parts.append(np.einsum("nr,knr->nk", cotangent, block))
     return np.concatenate(parts, axis=1)
 

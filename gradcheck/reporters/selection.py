@@ -99,4 +99,4 @@ def _title(tensor: TensorReport, segments: dict[int, SegmentReport]) -> str:
 def _by_layer(tensors: list[TensorReport]) -> list[TensorReport]:
     """Layers in the order in which they first appear; boundaries after all weights."""
     order = {layer: place for place, layer in reversed(list(enumerate(t.layer for t in tensors)))}
-    return sorted(tensors, key=lambda t: (t.kind == "boundary", order[t.layer]))
+    return sorted(tensors, key=lambda t: (t.kind in ("boundary", "jacobian"), order[t.layer]))

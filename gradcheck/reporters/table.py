@@ -80,6 +80,8 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
         indent=2,
     )
     _rows(page, check, run, options)
+    if options.show != "summary":
+        _contributions(page, check, run)
     if check.error:
         _error(page, check.error, indent=4)
     if check.first_divergence:
@@ -106,6 +108,14 @@ def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions
                     page.paragraph(line, indent=8)
     if hidden and options.show == "failed":
         page.line(f"{plural(hidden, 'row')} not shown (--show all)", indent=4)
+
+
+def _contributions(page: Page, check: CheckReport, run: RunReport) -> None:
+    """Under a time split, what each chunk adds: that a chunk adds nothing, or less than elsewhere, shows truncation."""
+    if check.contributions:
+        page.heading("what each chunk adds to the gradient (2-norm)", "bold", indent=4)
+    for line in words.contribution_lines(check, run.segments):
+        page.paragraph(line, indent=6)
 
 
 def _diagnosis(page: Page, diagnosis: Diagnosis, tone: Tone) -> None:

@@ -13,13 +13,23 @@ from gradcheck.reporters.text import carets, index, inline, lines, named, number
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gradcheck.report import CheckReport, Diagnosis, ErrorReport, Kind, Report, RunReport, TensorReport
+    from gradcheck.report import (
+        CheckReport,
+        Diagnosis,
+        ErrorReport,
+        Kind,
+        Report,
+        RunReport,
+        SegmentReport,
+        TensorReport,
+    )
 
 Tone = Literal["good", "bad", "warn", "neutral", "unknown"]
 
 _KINDS: dict[Kind, tuple[str, str]] = {
     "weight": ("trainable variable", "trainable variables"),
     "boundary": ("boundary", "boundaries"),
+    "jacobian": ("Jacobian", "Jacobians"),
     "input": ("input", "inputs"),
     "output": ("output", "outputs"),
     "loss": ("loss", "losses"),
@@ -118,6 +128,17 @@ def failure_lines(tensor: TensorReport) -> list[str]:
         found.append(f"worst {index(tensor.worst.index)}: reference {reference}, candidate {candidate}")
     written = [", ".join(found)] if found else []
     return [*written, *_required(tensor), *([f"note: {inline(tensor.note)}"] if tensor.note else [])]
+
+
+def contribution_lines(check: CheckReport, segments: Iterable[SegmentReport]) -> list[str]:
+    """One line a weight: the 2-norm of what each chunk adds to its gradient, `none` where a chunk adds nothing."""
+    names = {segment.index: inline(segment.name) for segment in segments}
+    lines_ = []
+    for found in check.contributions:
+        parts = zip(found.segments, found.norms, strict=True)
+        shares = [f"{names.get(i, f'segment {i}')} {number(norm) if norm else 'none'}" for i, norm in parts]
+        lines_.append(f"{inline(found.path)}: {', '.join(shares)}")
+    return lines_
 
 
 def diagnosis_heading(diagnosis: Diagnosis) -> str:

@@ -170,9 +170,37 @@ def test_a_per_example_jacobian_would_be_wrong_for_batch_norm(run: Run, monkeypa
 def test_a_wrong_block_is_caught(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("gradcheck.gradients.jacobian")
     right = module.by_columns
-    monkeypatch.setattr(module, "by_columns", lambda linear, c, index: 1.001 * right(linear, c, index))
+    monkeypatch.setattr(module, "by_columns", lambda *args: 1.001 * right(*args))
     assert run(MODELS["lstm"], methods=["jacobian"]).verdict == "fail"
 
 
 def test_memory_is_bounded_by_the_budget(run: Run) -> None:
     assert run(MODELS["lstm"], methods=["jacobian"], memory_budget="100KB").verdict == "pass"
+
+
+def jacobians(report: RunReport) -> dict[str, str]:
+    return {tensor.path: tensor.status for tensor in report.checks[0].tensors if tensor.kind == "jacobian"}
+
+
+@pytest.mark.parametrize(("name", "count"), [("batch_norm", 11), ("dag", 13), ("lstm", 11)])
+def test_on_request_the_jacobians_themselves_are_reported(run: Run, name: str, count: int) -> None:
+    report = run(MODELS[name], methods=["jacobian"], report={"jacobians": True})
+    found = jacobians(report)
+    assert report.verdict == "pass", report.error or found
+    assert len(found) == count, found
+    assert set(found.values()) <= {"exact", "close"}
+
+
+def test_a_wrong_jacobian_is_caught(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("gradcheck.gradients.jacobian_report")
+    right = module.Kept.full
+    monkeypatch.setattr(module.Kept, "full", lambda kept, shape: 1.001 * right(kept, shape))
+    found = jacobians(run(MODELS["lstm"], methods=["jacobian"], report={"jacobians": True}))
+    assert set(found.values()) == {"mismatch"}
+
+
+def test_kept_jacobians_must_fit_the_budget(run: Run) -> None:
+    report = run(MODELS["lstm"], methods=["jacobian"], report={"jacobians": True}, memory_budget="20KB")
+    assert report.error is not None
+    assert report.error.code == "GC056"
+    assert "report.jacobians" in report.error.message

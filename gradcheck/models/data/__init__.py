@@ -141,7 +141,7 @@ def _default_input(request: Request, index: int, name: str, shape: tuple[int, ..
 
 
 def _output_shapes(model: keras.Model, x: tuple[tf.Tensor, ...], batch_size: int) -> list[tuple[int, ...]]:
-    """The shapes that the outputs have for `x`: as the model infers them for inputs of this size, else by running it."""
+    """The shapes that the outputs have for `x`: as the model infers them for this batch, else by running it."""
     given = [keras.KerasTensor((batch_size, *tensor.shape[1:]), str(tensor.dtype.name)) for tensor in x]
     with suppress(Exception):  # inference is Keras's own; a layer may not support it
         inferred = model.compute_output_spec(packed_inputs(model, given))
