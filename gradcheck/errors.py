@@ -79,6 +79,9 @@ class GradcheckError(Exception):
 
     exit_code = ExitCode.RUNTIME
 
+    #: Keras's mark of an error that it raises on as it is: of others, raised inside a layer, it keeps the text alone.
+    _keras_call_info_injected = True
+
     def __post_init__(self) -> None:
         super().__init__(self.message)
 

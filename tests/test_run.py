@@ -203,3 +203,66 @@ def test_the_reference_that_does_not_repeat_itself_is_found(run: Run) -> None:
     options = CheckOptions(verify_reference=True)
     loaded = load_given(report.config, {})
     assert check_one(loaded, options).warnings == ()
+
+
+@pytest.mark.parametrize("key", ["microbatches: 2", "train: {steps: 1}", "placement: ['cpu:0', 'cpu:0', 'cpu:0']"])
+def test_what_cannot_be_honoured_is_refused(run: Run, key: str) -> None:
+    report = run(chain(more=f"    {key}\n"))
+    assert (report.verdict, report.exit_code) == ("error", 2)
+    assert report.error is not None
+    assert (report.error.code, report.error.excerpt is not None) == ("GC032", True)
+
+
+PARTS = """
+    import keras
+    from keras import layers
+
+    def whole():
+        x = keras.Input((6,))
+        y = layers.Dropout(0.5)(layers.BatchNormalization(name="norm")(layers.Dense(5, name="first")(x)))
+        return keras.Model(x, layers.Dense(2, name="last")(y))
+
+    def front():
+        x = keras.Input((6,))
+        y = layers.Dropout(0.5)(layers.BatchNormalization()(layers.Dense(5)(x)))
+        return keras.Model(x, y, name="front")
+
+    def back():
+        x = keras.Input((5,))
+        return keras.Model(x, layers.Dense(2)(x), name="back")
+"""
+SEPARATE = """
+    model:
+      segments: [{factory: "./parts.py:front"}, {factory: "./parts.py:back"}]
+      reference: {factory: "./parts.py:whole"}
+    data: {batch_size: 8}
+    methods: [vjp, naive: {expect: mismatch}, candidate: {factory: "./parts.py:gradients"}]
+"""
+BY_PATH = """
+    import tensorflow as tf
+
+    def gradients(check):
+        front, back = check.segments
+        with tf.GradientTape() as lower:
+            boundary = front(check.x, training=check.training)
+        with tf.GradientTape() as upper:
+            upper.watch(boundary)
+            loss = check.loss(check.y, back(boundary, training=check.training))
+        mine = [v.value for v in back.trainable_variables]
+        cotangent, *last = upper.gradient(loss, [boundary, *mine])
+        first = lower.gradient(boundary, [v.value for v in front.trainable_variables], output_gradients=cotangent)
+        variables = [*front.trainable_variables, *back.trainable_variables]
+        return loss, {v.path: g * SCALE for v, g in zip(variables, [*first, *last])}
+"""
+
+
+def test_parts_beside_a_reference_of_their_own_with_state(run: Run) -> None:
+    report = run(SEPARATE, {"parts.py": PARTS + BY_PATH.replace("SCALE", "1.0")})
+    assert report.verdict == "pass", report.error or [(t.path, t.status) for c in report.checks for t in c.failures]
+    assert len(report.checks[0].of_kind("state")) == 3
+    assert len(report.checks[0].of_kind("weight")) == 6
+
+
+def test_a_wrong_candidate_over_parts_of_their_own_is_caught(run: Run) -> None:
+    report = run(SEPARATE, {"parts.py": PARTS + BY_PATH.replace("SCALE", "1.01")})
+    assert {tensor.kind for tensor in report.checks[2].failures} == {"weight"}

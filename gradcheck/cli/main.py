@@ -31,6 +31,7 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry("gradcheck.cli.run:run", "Check the gradients of every method, and report.", "Check"),
+    "layer": Entry("gradcheck.cli.layer:layer", "Check one layer or function, without a config.", "Check"),
     "plan": Entry("gradcheck.cli.plan:plan", "Show the segments and what each method would cost.", "Look closer"),
     "validate": Entry("gradcheck.cli.validate:validate", "Check config files alone: every error at once.", "Configs"),
     "init": Entry("gradcheck.cli.init:init", "Write a commented config that passes as written.", "Configs"),

@@ -56,7 +56,7 @@ class Command(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One definition list for each section; those without one, such as `--help`, come last."""
         sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
+        for parameter in (p for p in self.get_params(ctx) if not isinstance(p, click.Argument)):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)

@@ -114,14 +114,18 @@ def _understood(returned: Any, problem: Problem, reference: str) -> tuple[Any, d
     if is_pair and isinstance(returned[1], (list, tuple, Mapping)):
         loss, returned = returned
         loss = _scalar(loss, reference)
-    gradients = _by_weight(returned, problem.weights, reference)
+    gradients = _by_weight(returned, problem, reference)
     return loss, {w.key: _gradient(gradients[w.path], w, reference) for w in problem.weights}
 
 
-def _by_weight(returned: Any, weights: Sequence[Weight], reference: str) -> Mapping[str, Any]:
-    """The returned gradients by path of their variable."""
+def _by_weight(returned: Any, problem: Problem, reference: str) -> Mapping[str, Any]:
+    """The returned gradients by path of their variable; the parts' own paths stand for the reference's."""
+    weights = problem.weights
+    owned = {v.path: weight.path for v, weight in zip(problem.owned_variables, weights, strict=True)}
+    owned = {} if len(owned) < len(weights) else owned  # paths that repeat are told apart by the reference's alone
     if isinstance(returned, Mapping):
         paths = [weight.path for weight in weights]
+        returned = {owned.get(key, key): gradient for key, gradient in returned.items()}
         unknown = [key for key in returned if key not in paths]
         if unknown:
             raise _unusable(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.errors import RunError
 from gradcheck.gradients.interface import Computed
 from gradcheck.gradients.reference import NOISE_RUNS, nudged
-from gradcheck.gradients.tensors import total_loss
+from gradcheck.gradients.tensors import is_differentiable, total_loss
 from gradcheck.models.state import Snapshot, movable_variables
 from gradcheck.numerics import movement, to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,6 +45,12 @@ def points(problem: Problem) -> dict[TensorKey, Any]:
     return {key: tensor for key, tensor in found.items() if tensor.dtype.is_floating}
 
 
+def integer_inputs(problem: Problem) -> dict[TensorKey, None]:
+    """The inputs that no gradient can reach, as a method reports them."""
+    inputs = enumerate(problem.batch.x)
+    return {problem.input_key(i): None for i, tensor in inputs if not is_differentiable(tensor)}
+
+
 def random_directions(key: TensorKey, shape: Sequence[int], *, count: int, seed: int) -> Array:
     """`count` directions for a tensor of `shape`, stacked along a new first axis.
 
@@ -56,8 +64,19 @@ def random_directions(key: TensorKey, shape: Sequence[int], *, count: int, seed:
 
 
 def projections(tensor: Tensor, directions: Array) -> Array:
-    """The inner product of a tensor with each of `directions`, in float64."""
-    products: Array = directions.reshape(len(directions), -1) @ to_array(tensor).astype(np.float64).reshape(-1)
+    """The inner product of a tensor with each of `directions`, in float64.
+
+    Raises:
+        RunError: GC055 if the tensor, a custom gradient, is not of the directions' shape.
+    """
+    dense = to_array(tensor).astype(np.float64)
+    if dense.shape != directions.shape[1:]:
+        raise RunError(
+            f"a gradient does not have the shape of its tensor, {directions.shape[1:]}. Received: {dense.shape}",
+            code="GC055",
+            help="return one gradient from a custom gradient for each argument, in its shape",
+        )
+    products: Array = directions.reshape(len(directions), -1) @ dense.reshape(-1)
     return products
 
 
@@ -75,10 +94,12 @@ def described(count: int) -> str:
     return f"{count} random direction{'s' * (count != 1)}"
 
 
-def restarting(problem: Problem) -> Callable[[], None]:
-    """A function that goes back to the weights and state of now, and restarts every random generator.
+@contextmanager
+def standing_still(problem: Problem, tensors: Tensors) -> Iterator[Callable[[], None]]:
+    """Gives a function that goes back to the weights, state and seeds of now; they are put back at the end, too.
 
-    Each run of a model that is measured again and again starts there, so that all of them draw the same numbers.
+    Each run of a model that is measured again and again starts there, so that all draw the same numbers. Restarting
+    TensorFlow's own generators throws away its compiled kernels, and is done only if the loss does not repeat without.
     """
     now = Snapshot(movable_variables([problem.model, *problem.segments]))
 
@@ -86,7 +107,16 @@ def restarting(problem: Problem) -> Callable[[], None]:
         problem.state.restore()
         now.put_back()
 
-    return restart
+    def loss() -> float:
+        now.put_back()
+        return float(whole_loss(problem, tensors).loss)
+
+    restart()
+    go_back = now.put_back if loss() == loss() else restart
+    try:
+        yield go_back
+    finally:
+        restart()
 
 
 def noise_floors(

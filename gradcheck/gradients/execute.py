@@ -27,9 +27,9 @@ def batch_tensors(problem: Problem) -> Tensors:
 class Execution:
     """A method's body bound to a problem, compiled once however often it runs."""
 
-    def __init__(self, problem: Problem, body: Body, *, execution: str | None = None) -> None:
-        """`execution` is eager, graph or xla; None takes the problem's."""
-        self._problem = problem
+    def __init__(self, problem: Problem, body: Body, *, execution: str | None = None, split: bool = True) -> None:
+        """`execution` is eager, graph or xla, None for the problem's; `split` tells whose state the body moves."""
+        self._problem, self._split = problem, split
         self._function = compiled(lambda tensors: body(problem, tensors), execution or problem.execution)
 
     def __call__(self, tensors: Tensors | None = None) -> Gradients:
@@ -46,7 +46,7 @@ class Execution:
             loss=computed.loss,
             outputs=computed.outputs,
             tensors=computed.gradients,
-            state=self._problem.state.read(),
+            state=self._problem.state.read(split=self._split),
             seconds=seconds,
         )
 

@@ -1,7 +1,8 @@
-"""`forward`: directional derivatives by forward mode (`tf.autodiff.ForwardAccumulator`) beside the reference's gradient.
+"""`forward`: directional derivatives by forward mode (`tf.autodiff.ForwardAccumulator`) beside the reference.
 
-A Jacobian-vector product carries a direction v through the model with the values, and comes out as the loss's derivative
-along v, without a backward pass; the reference's gradient g gives the same number as the inner product of g and v.
+A Jacobian-vector product carries a direction v through the model with the values, and comes out as the loss's
+derivative along v, without a backward pass; the reference's gradient g gives the same number as the inner product of g
+and v.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import tensorflow as tf
 from gradcheck.errors import RunError
 from gradcheck.gradients.directions import (
     described,
+    integer_inputs,
     noise_floors,
     points,
     projections,
     random_directions,
-    restarting,
+    standing_still,
     whole_loss,
 )
 from gradcheck.gradients.execute import batch_tensors
@@ -57,8 +59,8 @@ def forward(problem: Problem, options: ForwardOptions) -> Gradients:
     return Gradients(
         loss=None,
         outputs=(),
-        tensors={**against, **found},  # where the tape has no gradient both are None
-        against=against,
+        tensors={**integer_inputs(problem), **against, **found},  # where the tape has no gradient both are None
+        against={**integer_inputs(problem), **against},
         notes=dict.fromkeys(connected, described(options.directions)),
         noise=partial(noise_floors, problem, [against, found], measures),
         state={},
@@ -70,8 +72,9 @@ def _by_tape(
     problem: Problem, directions: Mapping[TensorKey, Array], tensors: Tensors, keys: Collection[TensorKey]
 ) -> Measured:
     """The reference's gradient times each direction."""
-    restarting(problem)()
-    gradients = monolithic(problem, tensors).gradients
+    with standing_still(problem, tensors) as restart:
+        restart()
+        gradients = monolithic(problem, tensors).gradients
     arrays = {key: as_array(gradients[key]) for key in keys}
     return {key: None if array is None else projections(array, directions[key]) for key, array in arrays.items()}
 
@@ -80,15 +83,13 @@ def _by_jvp(
     problem: Problem, directions: Mapping[TensorKey, Array], tensors: Tensors, keys: Collection[TensorKey]
 ) -> Measured:
     """The loss's derivative along each direction, one forward pass for each."""
-    restart = restarting(problem)
-    found = {}
-    for key in keys:
-        slopes = []
-        for direction in directions[key]:
-            restart()
-            slopes.append(_jvp(problem, tensors, key, direction))
-        found[key] = np.array(slopes, np.float64)
-    return found
+    found: dict[TensorKey, list[float]] = {key: [] for key in keys}
+    with standing_still(problem, tensors) as restart:
+        for key, slopes in found.items():
+            for direction in directions[key]:
+                restart()
+                slopes.append(_jvp(problem, tensors, key, direction))
+    return {key: np.array(slopes, np.float64) for key, slopes in found.items()}
 
 
 def _jvp(problem: Problem, tensors: Tensors, key: TensorKey, direction: Array) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.python.eager.record import VariableWatcher  # what notes a tape's variables has no public name
 
 from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.split import HandOff, split
@@ -56,21 +57,14 @@ class ByGraph(HandOff):
         return copied(tensor, by=tf.stop_gradient)
 
 
-class GraphRecord:
-    """The graph that is being traced, asked as a tape is: it holds every operation without being told to."""
+class GraphRecord(VariableWatcher):  # type: ignore[misc]  # TensorFlow has no types
+    """The graph that is being traced, asked as a tape is: it holds every operation without being told to.
 
-    def __enter__(self) -> GraphRecord:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        pass
+    Only which variables a segment reads must be noted, for the graph holds those of all segments.
+    """
 
     def watch(self, tensors: Sequence[Any]) -> None:
         """Nothing to do."""
-
-    def watched_variables(self) -> list[Any]:
-        """Every trainable variable that the graph reads, whichever segment does."""
-        return [v for v in tf.compat.v1.get_default_graph().variables if v.trainable]
 
     def gradient(
         self, targets: Sequence[Any], sources: Sequence[Any], output_gradients: Sequence[Any] | None = None

@@ -3,10 +3,10 @@
 `tf.gradients(h, W)` is summed over the elements of h and has the shape of W, dL/dh that of h: no product of the two is
 dL/dW. It takes the Jacobian, one row for each element of h:
 
-    dL/dW = dL/dh (1 × elements of h) · dh/dW (elements of h × elements of W)
+    dL/dW = dL/dh · dh/dW        of shapes (1, elements of h) and (elements of h, elements of W)
 
-It costs a piece of graph for each scalar, so it is for small dense chains: models whose segments each hand on one
-tensor of shape (batch, units).
+That is a backward pass for each element and all of the Jacobian in memory, so it is for dense chains: models whose
+segments each take and hand on one tensor of shape (batch, units).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.errors import ConfigError
+from gradcheck.errors import ConfigError, RunError
 from gradcheck.gradients.graph import ByGraph, GraphRecord, in_graph
 from gradcheck.gradients.tensors import added, dense
+from gradcheck.models.estimate import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,12 +36,14 @@ def graph_scalar(problem: Problem, options: MethodOptions) -> Gradients:  # noqa
 
     Raises:
         ConfigError: GC027, if the model is no dense chain.
+        RunError: GC056, if the Jacobians do not fit the memory budget.
     """
     for segment in problem.segments:
         plan = segment.plan
         if plan.index > 0:  # what the model itself takes may be anything
             _require_dense(problem, f"{plan.name} takes", plan.inputs)
         _require_dense(problem, f"{plan.name} hands on", plan.outputs)
+    _require_memory(problem)
     return replace(in_graph(problem, ByScalars()), warnings=_why_scalars(problem))
 
 
@@ -67,18 +70,27 @@ class ScalarRecord(GraphRecord):
 
 
 def _product(target: Any, seed: Any, sources: Sequence[Any]) -> list[Any]:
-    """Seed · Jacobian of one target, for each source in its own shape; None where nothing flows."""
+    """Seed · Jacobian of one target, for each source in its own shape; None where nothing flows.
+
+    The loop runs one `tf.gradients` for each scalar. Written out it would not scale: each call goes over all operations
+    that read a source, and so over what every call before it has added to the graph.
+    """
     scalars = tf.reshape(target, [-1])
-    rows = [tf.gradients(scalars[i], sources) for i in range(prod(target.shape))]
-    return [_contracted(seed, parts, source) for parts, source in zip(zip(*rows, strict=True), sources, strict=True)]
+    reached = [i for i, row in enumerate(tf.gradients(scalars[0], sources)) if row is not None]
+    outside = [
+        tf.convert_to_tensor(getattr(sources[i], "handle", sources[i])) for i in reached
+    ]  # not as the loop's own
 
+    def row(index: Any) -> list[Any]:
+        return [dense(part) for part in tf.gradients(scalars[index], outside)]
 
-def _contracted(seed: Any, rows: Sequence[Any], source: Any) -> Any:
-    """The seed times the Jacobian with these rows."""
-    if rows[0] is None:  # what one scalar of a tensor does not depend on, none does
-        return None
-    jacobian = tf.stack([tf.reshape(dense(row), [-1]) for row in rows])
-    return tf.reshape(tf.cast(tf.reshape(seed, [1, -1]), jacobian.dtype) @ jacobian, source.shape)
+    like = [tf.TensorSpec(sources[i].shape, sources[i].dtype) for i in reached]
+    jacobians = tf.map_fn(row, tf.range(prod(target.shape)), fn_output_signature=like)
+    parts: list[Any] = [None] * len(sources)
+    for i, jacobian in zip(reached, jacobians, strict=True):
+        rows = tf.reshape(jacobian, [prod(target.shape), -1])
+        parts[i] = tf.reshape(tf.cast(tf.reshape(seed, [1, -1]), rows.dtype) @ rows, sources[i].shape)
+    return parts
 
 
 def _require_dense(problem: Problem, what: str, refs: Sequence[TensorRef]) -> None:
@@ -88,15 +100,26 @@ def _require_dense(problem: Problem, what: str, refs: Sequence[TensorRef]) -> No
     if fits != [True]:
         received = ", ".join(f"{name} {tuple(spec.shape)} {spec.dtype}" for name, spec in specs)
         raise ConfigError(
-            f"graph_scalar is for dense chains: each segment hands one float tensor of shape (batch, units) to the next. "
-            f"Received: {what} {received}",
+            "graph_scalar is for dense chains, whose segments each take and hand on one float tensor of shape (batch, "
+            f"units). Received: {what} {received}",
             code="GC027",
-            help="use the method `graph`, which takes any model, or cut where a single tensor of shape (batch, units) "
-            "crosses",
+            help="use the method `graph`, which takes any model, or cut where one such tensor crosses",
         )
 
 
 _RANK = 2  # of (batch, units)
+
+
+def _require_memory(problem: Problem) -> None:
+    budget, batch_size = problem.memory_budget, int(problem.batch.x[0].shape[0])
+    needed = estimate(problem.graph, problem.segments, (), batch_size, budget=budget).jacobian_full
+    if needed > budget:
+        raise RunError(
+            f"graph_scalar makes whole Jacobians, which come to {needed / 2**30:.3g} GiB; the memory budget is "
+            f"{budget / 2**30:.3g} GiB",
+            code="GC056",
+            help="use the method `graph`, make the model or data.batch_size smaller, or raise memory_budget",
+        )
 
 
 def _why_scalars(problem: Problem) -> tuple[str, ...]:
@@ -107,8 +130,9 @@ def _why_scalars(problem: Problem) -> tuple[str, ...]:
     (ref,) = problem.segments[0].plan.outputs
     h, w = problem.graph.name(ref), weights[0]
     h_shape, w_shape = (batch_size, problem.graph.spec(ref).shape[1]), tuple(w.variable.shape)
-    return (
+    note = (
         f"tf.gradients({h}, {w.path}) has the shape {w_shape} of {w.path}, summed over the {prod(h_shape)} elements of "
-        f"{h}; dL/d{h} has the shape {h_shape} of {h}: no product of the two is dL/d{w.path}. It takes the Jacobian: a "
-        f"tf.gradients for each of the {prod(h_shape)} elements",
+        f"{h}; dL/d{h} has the shape {h_shape} of {h}: no product of the two is the gradient of {w.path}. It takes the "
+        f"Jacobian, a tf.gradients for each of the {prod(h_shape)} elements"
     )
+    return (note,)

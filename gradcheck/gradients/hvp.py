@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,11 +19,12 @@ from gradcheck.errors import RunError
 from gradcheck.gradients.directions import (
     described,
     inner_product,
+    integer_inputs,
     noise_floors,
     points,
     projections,
     random_directions,
-    restarting,
+    standing_still,
 )
 from gradcheck.gradients.execute import batch_tensors
 from gradcheck.gradients.interface import Gradients
@@ -45,6 +46,16 @@ if TYPE_CHECKING:
     Product = Callable[[Problem, Tensors, Mapping[TensorKey, Any]], Mapping[TensorKey, Any]]
 
 
+class Line(NamedTuple):
+    """For one tensor the parts of the directions v, and what its parts of H·v are projected on, both stacked.
+
+    They are not the same: a transposed block has the same v·H·v.
+    """
+
+    directions: Array
+    readings: Array
+
+
 def hvp(problem: Problem, options: HvpOptions) -> Gradients:
     """Projections of H·v, run eagerly.
 
@@ -52,20 +63,22 @@ def hvp(problem: Problem, options: HvpOptions) -> Gradients:
         RunError: GC055 if an operation's gradient has no gradient of its own.
     """
     start = time.perf_counter()
-    tensors, count = points(problem), options.directions
-    directions = {k: random_directions(k, t.shape, count=count, seed=problem.seed) for k, t in tensors.items()}
-    readings = {k: random_directions(k, t.shape, count=count, seed=problem.seed + 1) for k, t in tensors.items()}
+    count = options.directions
+    lines = {
+        key: Line(*(random_directions(key, t.shape, count=count, seed=problem.seed + i) for i in range(2)))
+        for key, t in points(problem).items()
+    }
     products = (_whole, _split if problem.segments else _forward_over_reverse)
-    measures = [partial(_measured, problem, product, directions, readings) for product in products]
+    measures = [partial(_measured, problem, product, lines) for product in products]
     with problem.state.preserved():
-        whole, other = (measure(batch_tensors(problem), tensors) for measure in measures)
+        whole, other = (measure(batch_tensors(problem), lines) for measure in measures)
     against, found = _counterparts(whole, other), _counterparts(other, whole)
     return Gradients(
         loss=None,
         outputs=(),
-        tensors=found,
-        against=against,
-        notes=dict.fromkeys(tensors, f"Hessian times {described(count)}, each projected on another"),
+        tensors={**integer_inputs(problem), **found},
+        against={**integer_inputs(problem), **against},
+        notes=dict.fromkeys(lines, f"Hessian times {described(count)}, each projected on another"),
         noise=partial(noise_floors, problem, [against, found], measures),
         state={},
         seconds=time.perf_counter() - start,
@@ -83,28 +96,38 @@ def _counterparts(ours: Measured, theirs: Measured) -> Measured:
 def _measured(
     problem: Problem,
     product: Product,
-    directions: Mapping[TensorKey, Array],
-    readings: Mapping[TensorKey, Array],
+    lines: Mapping[TensorKey, Line],
     tensors: Tensors,
     keys: Collection[TensorKey],
 ) -> Measured:
     """One number per direction: the part of H·v that belongs to a tensor, projected on that tensor's reading."""
-    restart = restarting(problem)
     found: dict[TensorKey, list[float]] = {key: [] for key in keys}
     connected = set()
-    count = max((len(stack) for stack in directions.values()), default=0)
-    for i in range(count):
-        restart()
-        along = {key: tf.constant(stack[i]) for key, stack in directions.items()}
-        try:
-            products = product(problem, tensors, along)
-        except LookupError as error:
-            raise _no_second_order(error) from error
-        for key, numbers in found.items():
-            array = as_array(products[key])
-            numbers.append(0.0 if array is None else float(projections(array, readings[key][i : i + 1])[0]))
-            connected |= set() if array is None else {key}
+    count = max((len(line.directions) for line in lines.values()), default=0)
+    with standing_still(problem, tensors) as restart:
+        for i in range(count):
+            restart()
+            products = _arrays(product, problem, tensors, {key: line.directions[i] for key, line in lines.items()})
+            for key, numbers in found.items():
+                array = products[key]
+                numbers.append(0.0 if array is None else float(projections(array, lines[key].readings[i : i + 1])[0]))
+                connected |= set() if array is None else {key}
     return {key: np.array(numbers) if key in connected else None for key, numbers in found.items()}
+
+
+def _arrays(
+    product: Product, problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Array]
+) -> Mapping[TensorKey, Any]:
+    """H·v by tensor, as NumPy sees it."""
+    try:
+        found = product(problem, tensors, {key: tf.constant(direction) for key, direction in along.items()})
+    except LookupError as error:
+        raise RunError(
+            f"the model cannot be differentiated twice. Received: {error}",
+            code="GC055",
+            help="an operation's gradient has no gradient of its own: leave hvp out, or use another operation",
+        ) from error
+    return {key: as_array(tensor) for key, tensor in found.items()}
 
 
 def _whole(problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Any]) -> Mapping[TensorKey, Any]:
@@ -158,11 +181,3 @@ def _sources(
 def _dense_gradients(computed: Computed, wanted: Collection[TensorKey]) -> dict[TensorKey, Any]:
     """The gradients that there are."""
     return {key: dense(computed.gradients[key]) for key in wanted if computed.gradients[key] is not None}
-
-
-def _no_second_order(error: LookupError) -> RunError:
-    return RunError(
-        f"the model cannot be differentiated twice. Received: {error}",
-        code="GC055",
-        help="an operation's gradient has no gradient of its own: leave hvp out, or use another operation",
-    )

@@ -15,16 +15,17 @@ import math
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import tensorflow as tf
 
+from gradcheck.errors import RunError
 from gradcheck.gradients.directions import described, projections, random_directions
 from gradcheck.gradients.interface import Gradients
-from gradcheck.gradients.named import as_array
 from gradcheck.gradients.surface import Surface
-from gradcheck.models.twin import float64_twin
-from gradcheck.numerics import derivative, noise_level, noise_points, to_array, too_coarse
+from gradcheck.models.twin import twin
+from gradcheck.numerics import derivative, noise_level, noise_points, too_coarse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from gradcheck.models.problem import Problem, TensorKey
     from gradcheck.numerics import Derivative
 
-#: Differences in float64 keep about as many digits as float32 has, so that its default tolerance fits.
-TOLERANCE_DTYPE = "float32"
+DOUBLE, SINGLE = "float64", "float32"
 #: An error bar of this share of the gradient's size is good enough to take no more steps.
 GOAL = 1e-7
 #: A difference of this share of the gradient's size is none.
@@ -66,11 +66,20 @@ class Probe:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slopes:
-    """What was measured of one tensor, in the order of the probe; `beside` are those that agree at the point beside."""
+    """What was measured of one tensor.
+
+    Attributes:
+        probe: what it is compared with.
+        found: the differences, in the order of the probe.
+        beside: those that agree at the point beside.
+        assigned: whether the forward pass assigns this weight itself, so that tape and differences tell of other
+            functions.
+    """
 
     probe: Probe
     found: tuple[Derivative, ...]
     beside: frozenset[int] = frozenset()
+    assigned: bool = False
 
     @property
     def values(self) -> Array:
@@ -80,8 +89,15 @@ class Slopes:
 
     @property
     def bars(self) -> Array:
-        """How far off the differences may be; at a kink nothing is known of what the tape should give."""
-        return np.array([math.inf if i in self.beside else d.error for i, d in enumerate(self.found)], np.float64)
+        """How far off the differences may be; infinite where they say nothing of what the tape should give.
+
+        A tape that says zero, and a loss that does not change by one bit, leave no doubt: both are zero.
+        """
+        bars = np.array([found.error for found in self.found], np.float64)
+        flat = np.array([found.value == found.left == found.right == 0 for found in self.found], np.bool_)
+        bars[flat & (self.probe.tape == 0)] = 0.0
+        bars[range(len(bars)) if self.assigned else sorted(self.beside)] = math.inf
+        return bars
 
     @property
     def denied(self) -> list[int]:
@@ -94,46 +110,73 @@ def numeric(problem: Problem, options: NumericOptions) -> Gradients:
     """Finite differences of the loss, and the twin's tape to compare them with.
 
     Raises:
-        RunError: if there is no float64 twin.
+        RunError: if the model cannot be built once more as its own twin.
     """
     start = time.perf_counter()
-    with float64_twin(problem) as twin, twin.state.preserved():
-        surface = Surface(twin)
-        measured = {key: _slopes(surface, key, options) for key in surface.keys() if surface.gradients[key] is not None}
-        measured |= _tried_beside(surface, measured, options)
-        repeats = surface.repeats
+    surface, measured, warnings = _in_double(problem, options)
     scale = max((slopes.probe.size for slopes in measured.values()), default=0.0)
-    absent = {key: None for key, gradient in surface.gradients.items() if gradient is None and key.kind != "boundary"}
+    tape = {key: g for key, g in surface.gradients.items() if key in surface.shapes or g is None}
     return Gradients(
         loss=None,
         outputs=(),
-        tensors=absent | {key: slopes.values.reshape(slopes.probe.shape) for key, slopes in measured.items()},
-        against=absent | {key: slopes.probe.tape.reshape(slopes.probe.shape) for key, slopes in measured.items()},
+        tensors={key: None if g is None else np.zeros(surface.shapes[key]) for key, g in tape.items()}
+        | {key: slopes.values.reshape(slopes.probe.shape) for key, slopes in measured.items()},
+        against=tape | {key: slopes.probe.tape.reshape(slopes.probe.shape) for key, slopes in measured.items()},
         error_bars={key: slopes.bars.reshape(slopes.probe.shape) for key, slopes in measured.items()},
         notes={key: _note(slopes, options, scale) for key, slopes in measured.items()},
-        tolerance_dtype=TOLERANCE_DTYPE,
+        tolerance_dtype=SINGLE,  # differences in float64 keep about as many digits as float32 has
         state={},
         seconds=time.perf_counter() - start,
-        warnings=() if repeats else (_RESTLESS,),
+        warnings=warnings,
     )
 
 
-_RESTLESS = "GC704: the loss does not repeat itself in the float64 twin, so that finite differences see its noise"
+#: The surface at the point itself, what was measured on it, and what a reader should know of all of it.
+Found: TypeAlias = tuple[Surface, "dict[TensorKey, Slopes]", tuple[str, ...]]
+_RESTLESS = "GC704: the loss does not repeat itself, so that finite differences see its noise"
+_NO_DOUBLE = "the model has an operation without float64: finite differences are taken in float32"
+
+
+def _in_double(problem: Problem, options: NumericOptions) -> Found:
+    """The differences on the float64 twin; in float32 where an operation of the model has no float64."""
+    try:
+        return _in(problem, DOUBLE, options)
+    except (tf.errors.OpError, RunError) as error:
+        cause = error if isinstance(error, tf.errors.OpError) else error.__cause__
+        if problem.precision == DOUBLE or not isinstance(cause, tf.errors.OpError):
+            raise
+    surface, measured, warnings = _in(problem, SINGLE, options)
+    return surface, measured, (*warnings, _NO_DOUBLE)
+
+
+def _in(problem: Problem, precision: str, options: NumericOptions) -> Found:
+    """The differences on the twin in `precision`."""
+    with twin(problem, precision) as other, other.state.preserved():
+        surface = Surface(other)
+        measured = {key: _slopes(surface, key, options) for key in surface.shapes if _fits(surface, key)}
+        measured |= _tried_beside(surface, measured, options)
+        return surface, measured, () if surface.repeats else (_RESTLESS,)
+
+
+def _fits(surface: Surface, key: TensorKey) -> bool:
+    """Whether the tape has a gradient of the tensor, and one of its shape: a custom gradient may have another."""
+    gradient = surface.gradients[key]
+    return gradient is not None and gradient.shape == surface.shapes[key]
 
 
 def _slopes(surface: Surface, key: TensorKey, options: NumericOptions) -> Slopes:
     """One tensor along all of its directions."""
     probe = _probe(surface, key, options)
-    return Slopes(probe=probe, found=_measured(surface, key, probe, range(len(probe.tape)), options))
+    found = _measured(surface, key, probe, range(len(probe.tape)), options)
+    return Slopes(probe=probe, found=found, assigned=key in surface.assigned)
 
 
 def _probe(surface: Surface, key: TensorKey, options: NumericOptions) -> Probe:
-    gradient = surface.gradients[key]
-    dense = to_array(as_array(gradient)).astype(np.float64)  # type: ignore[arg-type]  # not None here
+    gradient, shape = surface.gradients[key], surface.shapes[key]
     if options.mode == "full":
-        return Probe(tape=dense.reshape(-1), direction=partial(_unit, dense.shape), shape=dense.shape)
-    directions = random_directions(key, dense.shape, count=options.directions, seed=surface.seed)
-    tape = projections(dense, directions)
+        return Probe(tape=gradient.reshape(-1), direction=partial(_unit, shape), shape=shape)
+    directions = random_directions(key, shape, count=options.directions, seed=surface.seed)
+    tape = projections(gradient, directions)
     return Probe(tape=tape, direction=directions.__getitem__, shape=tape.shape)
 
 
@@ -152,7 +195,7 @@ def _measured(
     scale = float(np.sqrt(np.mean(value**2))) or 1.0
     losses = surface.along(key, stack=options.mode == "full")
     (dense,) = random_directions(key, value.shape, count=1, seed=surface.seed)
-    noise = noise_level(losses(dense, noise_points(scale)))
+    noise = noise_level(losses(dense, noise_points(scale)), surface.eps)
     goal = GOAL * probe.size
     return tuple(
         derivative(partial(losses, probe.direction(i)), surface.loss, noise=noise, goal=goal, scale=scale)
@@ -182,6 +225,8 @@ def _note(slopes: Slopes, options: NumericOptions, scale: float) -> str:
     """What was compared, and why it says nothing where it does not."""
     what = "every element" if options.mode == "full" else described(options.directions)
     coarse = [int(i) for i in np.flatnonzero(too_coarse(slopes.probe.tape, slopes.bars, scale))]
+    if slopes.assigned:
+        return f"{what}; GC801: the forward pass assigns this weight, and the tape starts from what it assigned"
     kinks = [i for i in coarse if slopes.found[i].kink and i not in slopes.beside]
     if kinks:
         found = slopes.found[kinks[0]]

@@ -34,7 +34,7 @@ class Reference:
     def __init__(self, problem: Problem) -> None:
         """Runs the reference once, in the problem's execution."""
         self._problem = problem
-        self._execution = Execution(problem, monolithic)
+        self._execution = Execution(problem, monolithic, split=False)
         self.gradients: Gradients = self._execution()
         self.tensors: Mapping[TensorKey, Any] = named_tensors(problem, self.gradients)
 

@@ -1,8 +1,8 @@
 """`scan`: recurrent layers in one `tf.while_loop` over a `TensorArray`, in a graph function.
 
 `over: cell` steps the layer's cell through the sequence with the states as loop variables: a gradient flows through
-them, as through Keras's own loop. `over: layer` feeds the chunks to a `stateful=True` layer, whose states are variables:
-there the loop hides that the states' gradient is lost, and it equals that of `stateful`.
+them, as through Keras's own loop. `over: layer` feeds the chunks to a `stateful=True` layer, whose states stay in
+variables: there the loop only hides that the states' gradient is lost, as with `stateful`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def scan(problem: Problem, options: ScanOptions) -> Gradients:
     """The whole model's gradients under one tape, with the recurrent layers (or the named one) in a loop.
 
     Raises:
-        ConfigError: GC027 without a time split, or over a layer with chunks of unequal length; GC004 for a layer that is
-            not among the recurrent ones.
+        ConfigError: GC027 without a time split, or over a layer with chunks of unequal length; GC004 for a layer that
+            is not among the recurrent ones.
     """
     time = time_cut(problem, "scan")
     chosen = _chosen(time, options)

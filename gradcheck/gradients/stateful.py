@@ -1,4 +1,4 @@
-"""`stateful`: the chunks are fed in turn through `stateful=True` layers. A negative control: the state's gradient is lost.
+"""`stateful`: the chunks are fed in turn through `stateful=True` layers. A negative control: no gradient of the states.
 
 The layer keeps its states in variables. A chunk reads them as constants, so that no gradient flows to the chunk that
 wrote them: truncated backpropagation through time. Losses are right, and gradients are not.

@@ -12,9 +12,12 @@ import tensorflow as tf
 
 from gradcheck.gradients.directions import points, whole_loss
 from gradcheck.gradients.execute import Execution, batch_tensors, compiled
+from gradcheck.gradients.named import as_array
 from gradcheck.gradients.tape import monolithic
 from gradcheck.gradients.tensors import total_loss
+from gradcheck.models.precision import loss_dtype
 from gradcheck.models.state import Snapshot, movable_variables
+from gradcheck.numerics import PRECISIONS, to_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,14 +37,19 @@ class Surface:
 
     Attributes:
         loss: at the point.
-        gradients: the tape's, at the point: a tensor, `IndexedSlices`, or None.
+        gradients: the tape's, at the point, in float64; None where there is none.
         repeats: whether the loss comes out the same each time it is run from the same state.
+        assigned: the weights that the forward pass itself assigns, as spectral normalisation does: the tape's gradient
+            is that at the assigned value, and the loss is another function of the value before.
+        shapes: of the tensors that can be moved: the weights and inputs of a real floating dtype.
+        eps: the rounding of the losses.
         seed: the problem's.
     """
 
     def __init__(self, problem: Problem, at: Mapping[TensorKey, Array] | None = None) -> None:
         """Goes to the snapshot of `problem`, with the values `at` in place of weights and inputs."""
-        self.seed = problem.seed
+        self.eps = PRECISIONS[loss_dtype()].eps
+        self.seed, self.shapes = problem.seed, {key: tuple(t.shape) for key, t in points(problem).items()}
         self._problem, self._moved = problem, at or {}
         self._variables = {weight.key: weight.variable for weight in problem.weights}
         self._inputs = {problem.input_key(i): i for i in range(len(problem.batch.x))}
@@ -55,7 +63,10 @@ class Surface:
                 self._batch = self._with_input(key, self._moved[key])
         self._snapshot = Snapshot(movable_variables([problem.model, *problem.segments]))
         found = Execution(problem, monolithic, execution="eager").run_as_it_is(self._batch)
-        self.loss, self.gradients = float(found.loss), found.tensors
+        self.loss = float(found.loss)
+        self.gradients: dict[TensorKey, Any] = {key: _dense(tensor) for key, tensor in found.tensors.items()}
+        changed = {id(variable) for variable in self._snapshot.changed(list(self._variables.values()))}
+        self.assigned = frozenset(key for key, variable in self._variables.items() if id(variable) in changed)
         self._run: Callable[[Tensors], Computed] = compiled(partial(whole_loss, problem), "graph")
         self._rewind: Callable[[], None] = self._snapshot.put_back
         self.repeats = self._settled()
@@ -66,13 +77,9 @@ class Surface:
         tensor = self._batch.x[self._inputs[key]] if key in self._inputs else self._variables[key].value
         return np.asarray(tensor).astype(np.float64)
 
-    def keys(self) -> list[TensorKey]:
-        """The weights and inputs that can be moved."""
-        return list(points(self._problem))
-
     def beside(self, rng: np.random.Generator, distance: float) -> Surface:
         """The surface at a point nearby, where whatever was equal or zero by construction no longer is."""
-        return Surface(self._problem, {key: _beside(self.value(key), rng, distance) for key in self.keys()})
+        return Surface(self._problem, {key: _beside(self.value(key), rng, distance) for key in self.shapes})
 
     def along(self, key: TensorKey, *, stack: bool = False) -> Callable[[Array, Array], Array]:
         """The losses at `value(key) + step · direction`, as a function of a direction and a vector of steps.
@@ -133,6 +140,11 @@ class Surface:
         x, index = list(self._batch.x), self._inputs[key]
         x[index] = tf.constant(value, x[index].dtype)
         return self._batch._replace(x=x)
+
+
+def _dense(tensor: Any) -> Array | None:
+    array = as_array(tensor)
+    return None if array is None else to_array(array).astype(np.float64)
 
 
 def _beside(value: Array, rng: np.random.Generator, distance: float) -> Array:

@@ -66,7 +66,7 @@ def recorded_split(problem: Problem, *, execution: str | None = None) -> Gradien
     def body(problem: Problem, tensors: Tensors) -> Computed:
         recording = Recording(problem)
         computed = split(problem, tensors, recording)
-        return computed._replace(gradients={"all": computed.gradients, "norms": recording.norms})  # type: ignore[arg-type,dict-item]  # taken apart below
+        return computed._replace(gradients={"all": computed.gradients, "norms": recording.norms})  # type: ignore[dict-item]  # taken apart below
 
     found = Execution(problem, body, execution=execution)()
     norms: Any = found.tensors["norms"]  # type: ignore[index]  # as above

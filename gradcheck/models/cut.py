@@ -175,7 +175,8 @@ def _stem(name: str) -> str:
 def accepted_names(graph: Graph) -> tuple[str, ...]:
     """Every name that `after` accepts, calls in topological order first, then nested models."""
     named = _named(graph)
-    return tuple(sorted(named, key=lambda name: (name in graph.groups, min(named[name]), name)))
+    nested = {_stem(name) for name in graph.groups}
+    return tuple(sorted(named, key=lambda name: (_stem(name) in nested, min(named[name]), name)))
 
 
 def _unknown(graph: Graph, name: str | int, position: int | None) -> CutError:

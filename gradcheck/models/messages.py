@@ -48,11 +48,11 @@ def user_location(error: BaseException, reference: str = "") -> Location | None:
     Returns:
         The file, line and columns with the line's text; None if no frame is the user's.
     """
-    if isinstance(error, SyntaxError) and error.filename and not _foreign(error.filename):
+    if isinstance(error, SyntaxError) and error.filename and not is_foreign(error.filename):
         return _place(error.filename, error.lineno or 1, (error.offset or 1) - 1, None)
     frames = list(_frames(error))
     package = reference.partition(":")[0].partition(".")[0]
-    own = [f for frame, f in frames if not _foreign(f.filename)] or [
+    own = [f for frame, f in frames if not is_foreign(f.filename)] or [
         f for frame, f in frames if package and frame.f_globals.get("__name__", "").partition(".")[0] == package
     ]
     if not own:
@@ -68,7 +68,7 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, traceback.FrameSu
     return zip(walked, traceback.extract_tb(error.__traceback__), strict=True)
 
 
-def _foreign(filename: str) -> bool:
+def is_foreign(filename: str) -> bool:
     """Whether `filename` belongs to gradcheck, the standard library or an installed package, or is no file at all."""
     path = Path(filename)
     ours = Path(__file__).resolve().parents[1]

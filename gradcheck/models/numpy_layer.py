@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext  # TensorFlow exports no name for it
 
-from gradcheck.errors import GradcheckError, RunError
+from gradcheck.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from gradcheck.models.numpy_layer_code import Array, NumpyCode, Shape
 
@@ -23,7 +22,7 @@ _PROBES = (2, 3)
 
 
 class NoSecondDerivativeError(RunError, LookupError):
-    """A NumPy backward pass was differentiated. A LookupError, as TensorFlow's own for an operation without gradient."""
+    """A NumPy backward pass was differentiated. A LookupError, as TensorFlow's where an operation has no gradient."""
 
 
 class NumpyLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
@@ -63,10 +62,6 @@ class NumpyLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
 
     def call(self, *inputs: Any) -> Any:
         """The output of forward, of the layer's compute dtype."""
-        with _unwrapped():
-            return self._output(inputs)
-
-    def _output(self, inputs: Sequence[Any]) -> Any:
         if GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
             message = f"the NumPy code of layer {self.name} cannot be compiled by XLA"
             raise RunError(message, code="GC059", help="set execution: graph, or eager")
@@ -75,16 +70,6 @@ class NumpyLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
         if not tf.executing_eagerly():
             output.set_shape(self.compute_output_spec(*inputs).shape)
         return output
-
-
-@contextmanager
-def _unwrapped() -> Iterator[None]:
-    """Lets errors of ours leave a layer's call as they are: Keras puts others into a new one, of which only text is left."""
-    try:
-        yield
-    except GradcheckError as error:
-        error._keras_call_info_injected = True  # type: ignore[attr-defined]  # noqa: SLF001 - Keras's own mark
-        raise
 
 
 def _differentiable(code: NumpyCode, dtype: Any, count: int) -> Any:
@@ -109,13 +94,13 @@ def _pulled_back(code: NumpyCode, dy: Any, saved: Any, tensors: Sequence[Any]) -
         found = code.backward(dy, np.asarray(saved, object).item(), arrays)
         return [_or_zeros(found[i], arrays[i]) for i in floating]
 
-    @tf.custom_gradient
-    def linear(dy: Any) -> Any:
+    @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def undifferentiable(dy: Any, *tensors: Any) -> Any:  # takes the tensors, so that their second derivative is asked
         found = tf.numpy_function(backward, [dy, saved, *tensors], [tensors[i].dtype for i in floating])
         return found, lambda *_: _refuse_second(code)
 
     gradients: list[Any] = [None] * len(tensors)
-    for i, gradient in zip(floating, tf.nest.flatten(linear(dy)), strict=True):
+    for i, gradient in zip(floating, tf.nest.flatten(undifferentiable(dy, *tensors)), strict=True):
         gradient.set_shape(tensors[i].shape)
         gradients[i] = gradient
     return gradients

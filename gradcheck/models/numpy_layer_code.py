@@ -21,7 +21,7 @@
   and a mapping of names to dLoss/dweight.
 
 Arrays come in the precision that is checked, and cannot be written to. Every call works on a copy of the object: what
-`forward` saves on `self` is there in the `backward` of the same call and nowhere else, so one layer may be called twice.
+`forward` saves on `self` is there in the `backward` of the same call and nowhere else, so a layer may be called twice.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class NumpyCode:
         call, inputs = self._copy(arrays)
         with self._calling("forward", "GC053"):
             output = call.forward(*inputs)
-        array = np.asarray(output)
-        if array.dtype.kind not in "fiub" and array.dtype != dtype:  # bfloat16 is a void type to NumPy
+        array = _numbers(output)
+        if array is None:
             raise self._unusable(f"forward must return one array of numbers. Received: {_kind(output)}", "GC053")
         return np.array(array, dtype), self._saved(call)
 
@@ -189,9 +189,10 @@ class NumpyCode:
         """`gradient` in the dtype of what it belongs to."""
         if gradient is None:
             return None
-        array = np.asarray(gradient)
-        if array.shape != like.shape:
-            message = f"backward returned a gradient of shape {array.shape} for {name}, which has shape {like.shape}"
+        array = _numbers(gradient)
+        if array is None or array.shape != like.shape:
+            received = _kind(gradient) if array is None else f"one of shape {array.shape}"
+            message = f"the gradient of {name} must have its shape {like.shape}. Received: {received}"
             raise self._unusable(message, "GC604", "a gradient has the shape of what it belongs to")
         return array.astype(like.dtype)
 
@@ -207,6 +208,15 @@ def _locked(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _numbers(value: Any) -> Array | None:
+    """`value` as an array of real numbers; None if it is none."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        return None
+    return array if array.dtype.kind in "fiub" or array.dtype.name == "bfloat16" else None
 
 
 def _kind(value: Any) -> str:

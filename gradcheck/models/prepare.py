@@ -16,6 +16,7 @@ from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.models.data import make_batch
 from gradcheck.models.estimate import estimate
 from gradcheck.models.graph import flatten
+from gradcheck.models.keyed import KeyedError, at
 from gradcheck.models.loss import build_loss
 from gradcheck.models.precision import precision_scope
 from gradcheck.models.problem import Problem, Weight, make_segments, name_weights
@@ -72,9 +73,11 @@ def prepare(config: Config, base: Path) -> Problem:
         ConfigError: if a name, a layer or the split does not fit.
         RunError: if user code raises, or data cannot be made.
     """
+    _check_available(config)
     outline = outlined(config, base)
     model = outline.model
-    state = State([model, *outline.segments], seed=config.seed)
+    sharing, apart = (outline.segments, ()) if outline.shares_graph else ((), outline.segments)
+    state = State([model, *sharing], seed=config.seed, parts=apart)
     budget = resolve_budget(config.memory_budget)
     costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
     check_fits(costs.weights + costs.tape, budget)
@@ -102,6 +105,19 @@ def prepare(config: Config, base: Path) -> Problem:
         base=base,
         time=outline.time,
     )
+
+
+def _check_available(config: Config) -> None:
+    """Refuses keys that would change what is checked, and cannot be honoured yet: ignoring them would prove less."""
+    unavailable = {
+        "microbatches": config.microbatches > 1,
+        "train": config.train.steps > 0,
+        "placement": config.placement is not None,
+    }
+    for key, asked in unavailable.items():
+        if asked:
+            with at(key):
+                raise KeyedError(f"{key} is not available yet", code="GC032", help=f"remove `{key}`")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -87,10 +87,19 @@ class Snapshot:
 class State:
     """A snapshot of weights, state, seeds and what is trainable, taken when it is made."""
 
-    def __init__(self, models: Sequence[keras.Layer], *, seed: int) -> None:
-        """Takes the snapshot of all variables of `models`; `seed` restarts Python's, NumPy's and TensorFlow's own."""
+    def __init__(self, models: Sequence[keras.Layer], *, seed: int, parts: Sequence[keras.Layer] = ()) -> None:
+        """Takes the snapshot of all variables of `models` and `parts`.
+
+        Args:
+            models: the model, and segments that share its layers.
+            seed: restarts Python's, NumPy's and TensorFlow's own generators.
+            parts: segments that have layers of their own, and so a state of their own, in the model's order.
+        """
         self.variables = state_variables(models)
+        own = state_variables(parts)
+        self._of_parts = dict(zip((s.path for s in self.variables), own, strict=True)) if own else {}
         self._seed = seed
+        models = [*models, *parts]
         self._snapshot = Snapshot(movable_variables(models))
         self._trainable = [(layer, layer._trainable) for layer in _all_layers(models)]  # noqa: SLF001 - the setter spreads
         self._trainable += [(v, v._trainable) for model in models for v in model.variables]  # noqa: SLF001 - as above
@@ -118,9 +127,10 @@ class State:
         """The layers and variables whose `trainable` has changed, and what it was."""
         return [(holder, was) for holder, was in self._trainable if holder._trainable != was]  # noqa: SLF001 - as above
 
-    def read(self) -> dict[str, Any]:
-        """The current value of every state variable, by path."""
-        return {s.path: tf.identity(s.variable.value) for s in self.variables}
+    def read(self, *, split: bool = True) -> dict[str, Any]:
+        """The current value of every state variable, by path: that of the split model, which may have its own."""
+        held = {s.path: self._of_parts.get(s.path, s) if split else s for s in self.variables}
+        return {path: tf.identity(s.variable.value) for path, s in held.items()}
 
     def changed(self, variables: Sequence[Any]) -> list[Any]:
         """Those of `variables` that no longer hold what the snapshot holds, bit for bit."""

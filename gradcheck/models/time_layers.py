@@ -1,4 +1,4 @@
-"""The layers of a model that is cut along time: a slice of a sequence, a recurrent layer taken up again, and the join."""
+"""The layers of a model that is cut along time: a slice of the sequence, a recurrent layer taken up again, the join."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
             dtype=layer.dtype_policy,
             name=layer.name,
         )
-        vars(self)["states"] = layer.states  # the very variables, and none of this layer's own
+        self.__dict__["states"] = layer.states  # the very variables, past Keras's tracking: not of this layer's own
+        self._path = layer.path  # what they are named after
         self.seeds = dropout_seeds(layer)
         self.built = True
 
@@ -67,9 +68,9 @@ class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
         initial_state: Any = None,
         mask: Any = None,
         training: bool = False,  # noqa: FBT001, FBT002 - Keras's signature
+        *,
         last: Any = None,
         seeds: Any = None,
-        *,
         follow_mask: bool = False,
     ) -> list[Any]:
         """One chunk (batch, steps, features).

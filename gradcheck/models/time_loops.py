@@ -25,7 +25,7 @@ class CellLoop(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
             dtype=layer.dtype_policy,
             name=layer.name,
         )
-        vars(self)["states"] = layer.states  # the very variables, and none of this layer's own
+        self.__dict__["states"] = layer.states  # the very variables, past Keras's tracking: not of this layer's own
         self.built = True
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:  # noqa: FBT001, FBT002 - Keras's signature
@@ -114,7 +114,7 @@ class LayerLoop(keras.Layer):  # type: ignore[misc]  # Keras has no types
 
     def compute_mask(self, sequences: Any, mask: Any) -> list[Any]:
         """As the layer has it."""
-        return self.layer.compute_mask(sequences, mask)  # type: ignore[no-any-return]  # Keras has no types
+        return self.layer.compute_mask(sequences, mask)
 
     def _pieces(self, tensor: Any) -> Any:
         """(batch, time, ...) as a TensorArray of chunks (batch, time / chunks, ...)."""

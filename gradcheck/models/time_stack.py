@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -74,8 +75,8 @@ def find_stack(graph: Graph, split: TimeSplit) -> Stack:
     both_ways = [call.name for call in graph.calls if isinstance(call.operation, keras.layers.Bidirectional)]
     if both_ways:
         raise _refused(
-            f"{both_ways[0]} is Bidirectional: its backward layer starts at the end of the sequence, so the first chunk "
-            "needs a state that only the last chunk can give",
+            f"{both_ways[0]} is Bidirectional: its backward layer starts at the end of the sequence, so the first "
+            "chunk needs a state that only the last chunk can give",
             help="cut the model between layers (after, every or parts), or check its forward layer alone",
         )
     calls = tuple(call for call in graph.calls if isinstance(call.operation, RNN))
@@ -108,14 +109,15 @@ def _check(call: Call) -> None:
     drawn = step_seeds(layer)
     if drawn:
         raise _refused(
-            f"the cell of {call.name} draws random numbers at every step ({drawn[0]}): chunks draw others than one pass",
+            f"the cell of {call.name} draws random numbers at every step ({drawn[0]}): chunks draw others than one "
+            "pass does",
             help="use the cell's dropout and recurrent_dropout, whose masks Keras draws once a call",
         )
 
 
 def _chained(graph: Graph, calls: Sequence[Call]) -> frozenset[int]:
     """The calls that the stack needs; refuses recurrent calls that are not one chain."""
-    for earlier, later in zip(calls, calls[1:], strict=False):
+    for earlier, later in pairwise(calls):
         if later.sources[id(Arguments.of(later).sequence)].ref != TensorRef(earlier.index, 0):
             raise _refused(
                 f"the recurrent layers are not one stack: {later.name} does not take the output of {earlier.name}",
@@ -128,7 +130,8 @@ def _chained(graph: Graph, calls: Sequence[Call]) -> frozenset[int]:
     late = [call.name for call in calls if call.index in before]
     if late:
         raise _refused(
-            f"a recurrent layer needs more of {late[0]} than its output sequence (its final state, or a mask made of it)",
+            f"a recurrent layer needs more of {late[0]} than its output sequence (its final state, or a mask made "
+            "of it)",
             help="that is known only after the last chunk; cut with after, every or parts",
         )
     return frozenset(before)

@@ -1,8 +1,8 @@
-"""A float64 twin of a problem: the same model, weights, state and batch, computed in double precision."""
+"""A twin of a problem: the same model, weights, state and batch in another precision."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
     from gradcheck.models.problem import Problem
 
-DOUBLE = "float64"
-
 
 @contextmanager
-def float64_twin(problem: Problem) -> Iterator[Problem]:
-    """The problem prepared once more in float64, in a Keras session of its own; one that is in float64 as it is.
+def twin(problem: Problem, precision: str) -> Iterator[Problem]:
+    """The problem prepared once more in `precision`, in a Keras session of its own; one that is in it already as it is.
 
     Boundaries have no part in it: it has no split, but for a model that is given as segments. Use it inside only:
     afterwards Keras's precision and session are the original's again.
@@ -31,12 +29,17 @@ def float64_twin(problem: Problem) -> Iterator[Problem]:
     Raises:
         RunError: GC051 if the model, built once more, has other weights; or what `prepare` raises.
     """
-    if problem.precision == DOUBLE:
+    if problem.precision == precision:
         yield problem
         return
-    config = problem.config.model_copy(update={"precision": DOUBLE, "split": None})
+    config = problem.config.model_copy(update={"precision": precision, "split": None})
     with _session_set_aside(), session(config):
         yield _with_values_of(problem, prepare(config, problem.base))
+
+
+def float64_twin(problem: Problem) -> AbstractContextManager[Problem]:
+    """The twin in double precision, which says which of two sides rounding has put off."""
+    return twin(problem, "float64")
 
 
 @contextmanager
@@ -49,19 +52,19 @@ def _session_set_aside() -> Iterator[None]:
         global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = kept
 
 
-def _with_values_of(problem: Problem, twin: Problem) -> Problem:
-    """`twin` with the weights, the state and the batch of `problem`."""
+def _with_values_of(problem: Problem, other: Problem) -> Problem:
+    """`other` with the weights, the state and the batch of `problem`."""
     problem.state.restore()
-    _copy(problem.model.variables, twin.model.variables)
-    _copy([s.variable for s in problem.state.variables], [s.variable for s in twin.state.variables])
-    given, batch = problem.batch, twin.batch
+    _copy(problem.model.variables, other.model.variables)
+    _copy([s.variable for s in problem.state.variables], [s.variable for s in other.state.variables])
+    given, batch = problem.batch, other.batch
     weight = None
     if given.sample_weight is not None and batch.sample_weight is not None:
         weight = _cast(given.sample_weight, batch.sample_weight)
     return replace(
-        twin,
+        other,
         batch=replace(batch, x=_cast(given.x, batch.x), y=_cast(given.y, batch.y), sample_weight=weight),
-        state=State([twin.model, *twin.segments], seed=problem.seed),
+        state=State([other.model, *other.segments], seed=problem.seed),
     )
 
 
@@ -69,7 +72,7 @@ def _copy(sources: Sequence[Any], targets: Sequence[Any]) -> None:
     shapes, expected = [[tuple(v.shape) for v in variables] for variables in (targets, sources)]
     if shapes != expected:
         raise RunError(
-            "the model, built a second time for its float64 twin, has other variables. "
+            "the model, built a second time for its twin, has other variables. "
             f"Received: {len(shapes)} of them, for {len(expected)}",
             code="GC051",
             help="let the factory build the same model each time",

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Array: TypeAlias = "NDArray[np.float64]"
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.float64]
 
 #: The unit of rounding of float64.
 EPS = 2.0**-52
@@ -57,23 +58,22 @@ class Derivative:
     kink: bool = False
 
 
-def noise_level(values: Array) -> float:
+def noise_level(values: Array, eps: float = EPS) -> float:
     """The standard deviation of the noise in equally spaced `values` of a function, by their third differences.
 
     Those of independent normal noise with deviation s have the deviation s·√20, and so a median size of 0.6745·√20·s;
     those of the smooth part are of the order of the spacing cubed. The median, for a kink among the points moves three
-    of the differences only. No less than the rounding of the values themselves.
+    of the differences only. No less than the rounding of the values themselves, by `eps`.
     """
     finite = values[np.isfinite(values)]
-    rounding = EPS * float(np.max(np.abs(finite), initial=0.0))
+    rounding = eps * float(np.max(np.abs(finite), initial=0.0))
     sizes = np.abs(np.diff(finite, 3))
     return max(rounding, float(np.median(sizes)) / (0.6745 * math.sqrt(20))) if len(sizes) else rounding
 
 
 def noise_points(scale: float) -> Array:
-    """Where to evaluate a function whose argument has the size `scale`, for `noise_level`: on one side of a kink at 0."""
-    points: Array = np.arange(NOISE_POINTS) * (NOISE_SPACING * scale)
-    return points
+    """Where to evaluate a function whose argument has the size `scale`, for `noise_level`; all on one side of 0."""
+    return np.arange(NOISE_POINTS, dtype=np.float64) * np.float64(NOISE_SPACING * scale)
 
 
 def derivative(
@@ -116,9 +116,10 @@ class _Ladder:
 
     def estimate(self) -> Derivative:
         """What the values so far say."""
-        if np.all(self._right == self._at_zero) and np.all(self._left == self._at_zero):
-            return Derivative(value=0.0, error=0.0, left=0.0, right=0.0)
         h = self._steps
+        values = np.concatenate([self._right, self._left])
+        if math.isfinite(self._at_zero) and np.all(values == self._at_zero):  # no slope that the noise would not hide
+            return Derivative(value=0.0, error=DEVIATIONS * self._noise / float(h[0]), left=0.0, right=0.0)
         with np.errstate(over="ignore", invalid="ignore"):
             right, right_error = self._extrapolated((self._right - self._at_zero) / h, power=1)
             left, left_error = self._extrapolated((self._at_zero - self._left) / h, power=1)

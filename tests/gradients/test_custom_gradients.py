@@ -139,7 +139,9 @@ def test_sparse_gradients_and_gradients_of_none_pass(check: Check) -> None:
     assert check(body) == ()
 
 
-@pytest.mark.parametrize(("call", "says"), [("own(x=x)", "TensorFlow's own"), ("own(1.0 * self.a, x=x)", "no gradient")])
+@pytest.mark.parametrize(
+    ("call", "says"), [("own(x=x)", "TensorFlow's own"), ("own(1.0 * self.a, x=x)", "no gradient reaches it")]
+)
 def test_a_call_by_keyword_is_found(check: Check, call: str, says: str) -> None:
     body = f"""
         def compute_output_shape(self, shape):  # else Keras traces call, where TensorFlow refuses keywords itself
@@ -262,6 +264,6 @@ def test_what_is_watched_computes_the_same_and_keeps_its_arguments() -> None:
         tape.watch(x)
         y = cubed(x)
     assert (float(y), float(tape.gradient(y, x))) == (8.0, 7.0)
-    assert calls[0].place.startswith("test_what_is_watched_computes_the_same_and_keeps_its_arguments.cubed (test_custom")
+    assert "keeps_its_arguments.cubed (test_custom_gradients.py:" in calls[0].place
     cubed(x)
     assert len(calls) == 1

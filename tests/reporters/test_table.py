@@ -8,8 +8,8 @@ import pytest
 from inline_snapshot import snapshot
 from rich.cells import cell_len
 
-from gradcheck.report import Environment, Report, Summary, Tool
-from gradcheck.reporters import RenderOptions
+from gradcheck.report import Contribution, Environment, Report, Summary, Tool
+from gradcheck.reporters import RenderOptions, words
 from gradcheck.reporters.table import render
 from gradcheck.reporters.text import inline, number
 
@@ -316,3 +316,14 @@ def test_markup_of_rich_is_shown_as_it_is(hostile: Report) -> None:
     text = render(hostile, RenderOptions(color=True, width=200))
     assert "[red]x[/red]" in text
     assert r"\x1b[31mANSI\x1b[0m" in text
+
+
+def test_what_each_chunk_adds_is_shown_but_in_the_summary(passing: Report) -> None:
+    run = passing.runs[0]
+    found = Contribution(path="lstm/kernel", segments=(0, 1), norms=(0.0, 0.25))
+    check = dataclasses.replace(run.checks[0], contributions=(found,))
+    report = dataclasses.replace(passing, runs=(dataclasses.replace(run, checks=(check,)),))
+    heading = "what each chunk adds to the gradient (2-norm)"
+    lines = [line.strip() for line in render(report, RenderOptions(show="failed")).splitlines()]
+    assert lines[lines.index(heading) + 1] == words.contribution_lines(check, run.segments)[0]
+    assert heading not in render(report, RenderOptions(show="summary"))

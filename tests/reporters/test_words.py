@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 from inline_snapshot import snapshot
 
-from gradcheck.report import Coverage, Report, TensorReport
+from gradcheck.report import Contribution, Coverage, Report, TensorReport
 from gradcheck.reporters import words
 
 
@@ -161,3 +161,13 @@ def test_error_with_its_line(invalid: Report) -> None:
 
 def test_summary_line(several: Report) -> None:
     assert words.summary_line(several) == snapshot("5 configs: 2 passed, 1 failed, 1 error, 1 vacuous (nothing proven)")
+
+
+def test_what_each_chunk_adds(passing: Report) -> None:
+    run = passing.runs[0]
+    found = Contribution(path="lstm/kernel", segments=(1, 2, 7), norms=(0.0, 0.25, 1.5))
+    check = dataclasses.replace(run.checks[0], contributions=(found,))
+    second, third = run.segments[1].name, run.segments[2].name
+    assert words.contribution_lines(check, run.segments) == [
+        f"lstm/kernel: {second} none, {third} 2.5e-01, segment 7 1.5e+00"
+    ]

@@ -1,8 +1,10 @@
 """Checks of the functions that `tf.custom_gradient` decorates, at the calls that the model makes of them.
 
-    with watching() as watch:                  # while the user's code is loaded
+    with watching() as watch:
         problem = prepare(config, base)
         findings = check_custom_gradients(problem, watch)
+
+The user's code must be loaded while it is watched: later it is too late to see what it decorates.
 """
 
 from __future__ import annotations

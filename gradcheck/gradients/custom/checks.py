@@ -131,7 +131,7 @@ def _targets(call: Call, count: int) -> list[Any]:
     """The flat arguments, without the `self` of a method (TensorFlow binds it, and never sees it)."""
     arguments = tf.nest.flatten(call.args)
     is_method = len(arguments) == count + 1 and not tf.is_tensor(arguments[0])
-    return arguments[1:] if is_method else arguments
+    return list(arguments[1:] if is_method else arguments)
 
 
 def _fits(call: Call, pulled: Pulled) -> Iterator[Finding]:
@@ -192,7 +192,7 @@ def _swapped(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Fi
 
 
 def _linear(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Finding]:
-    """A VJP is linear in the cotangent u: grad(u) repeats itself, grad(s·u) = s·grad(u), grad(u+v) = grad(u)+grad(v)."""
+    """A VJP is linear in the cotangent: grad(u) repeats itself, grad(s·u) = s·grad(u), grad(u+v) = grad(u)+grad(v)."""
     u, v = cotangents.drawn(0), cotangents.drawn(1)
     of_u, of_v = pulled, pull(call, v, call.variables)
     laws: list[tuple[str, str, list[Any], Callable[[Array, Array], Array]]] = [

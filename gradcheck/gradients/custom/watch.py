@@ -67,7 +67,8 @@ class Watch:
     def recording(self) -> Iterator[list[Call]]:
         """Collects the calls made inside; `tf.function`s run eagerly meanwhile, so that there are values to look at."""
         eager = tf.config.functions_run_eagerly()
-        self._calls = calls = []
+        calls: list[Call] = []
+        self._calls = calls
         tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's signature
         try:
             yield calls

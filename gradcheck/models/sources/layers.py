@@ -144,7 +144,7 @@ class _Graph:
         tensors = self._taken(spec, label)
         kwargs = {name: self._call_argument(value, spec) for name, value in spec.call_kwargs.items()}
         try:
-            outputs: list[Any] = keras.tree.flatten(layer(*_positional(layer, tensors), **kwargs))
+            outputs: list[Any] = keras.tree.flatten(layer(*positional(layer, tensors), **kwargs))
         except GradcheckError:
             raise
         except Exception as error:
@@ -204,7 +204,7 @@ def _required(layer: keras.layers.Layer) -> list[str]:
     return [p.name for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
 
 
-def _positional(layer: keras.layers.Layer, tensors: Sequence[Any]) -> Sequence[Any]:
+def positional(layer: keras.layers.Layer, tensors: Sequence[Any]) -> Sequence[Any]:
     """The positional arguments of the call: one each if `call` requires several, else one list of them all."""
     parameters = inspect.signature(layer.call).parameters.values()
     takes_any_number = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)

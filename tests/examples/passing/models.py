@@ -56,3 +56,14 @@ def operations() -> keras.Model:
     product = ops.matmul(ops.expand_dims(first, -1), ops.expand_dims(second, 1))
     weights = ops.softmax(ops.reshape(product, [-1, 9]) / 3.0)
     return keras.Model(x, layers.Dense(2, name="out")(ops.concatenate([weights, 1.0 - first], axis=1)))
+
+
+def sequential() -> keras.Model:
+    """Layers in a row, the first few in a model of their own."""
+    features = keras.Sequential(
+        [keras.Input([6]), layers.Dense(5, name="dense"), layers.BatchNormalization(name="norm"), layers.ReLU()],
+        name="features",
+    )
+    return keras.Sequential(
+        [keras.Input([6]), features, layers.Dropout(0.3, name="drop"), layers.Dense(1, activation="sigmoid")]
+    )

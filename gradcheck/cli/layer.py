@@ -1,0 +1,204 @@
+"""`gradcheck layer`: one layer or function, without a config."""
+
+from __future__ import annotations
+
+import re
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradcheck.cli.options import Command, option, settings, terminal_options
+from gradcheck.cli.run import FORMATS
+from gradcheck.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.config.load import LoadedConfig
+    from gradcheck.layer import Derivatives, Target
+    from gradcheck.report import Report
+    from gradcheck.reporters.interface import Show
+
+_EXAMPLES = (
+    "gradcheck layer Dense --kwargs '{units: 4}' --input-shape 8",
+    "gradcheck layer ./layers.py:MyLayer --input-shape 8,16 --input-shape 16",
+    "gradcheck layer ./functions.py:cubic --input 3.0 --order 2",
+)
+#: `8,16`, with a dtype `4:int32`; nothing for a scalar.
+_SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<dtype>\w+))?\s*$")
+
+
+@click.command(cls=Command, examples=_EXAMPLES)
+@click.argument("target", metavar="TARGET")
+@option(
+    "--input-shape",
+    "shapes",
+    multiple=True,
+    metavar="SHAPE",
+    section="Layer",
+    help="Shape of an input without the batch axis, such as 8,16 (4:int32 with a dtype); repeat for several inputs.",
+)
+@option(
+    "--input",
+    "values",
+    multiple=True,
+    metavar="VALUE",
+    section="Layer",
+    help="Value of an input without the batch axis, a number or a list; repeat for several inputs. Default: random.",
+)
+@option("--kwargs", metavar="YAML", section="Layer", help="Arguments of TARGET, such as '{units: 4}'.")
+@option(
+    "--order",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    section="Layer",
+    help="2 checks second derivatives too.",
+)
+@option("--seed", type=int, default=0, show_default=True, section="Layer", help="Seed of weights and inputs.")
+@option("--precision", default="float32", show_default=True, section="Layer", help="As in a config.")
+@option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    section="Report",
+    help="How the report is written.",
+)
+@option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    section="Report",
+    metavar="FILE",
+    help="Write the report to FILE.",
+)
+@option(
+    "--show",
+    type=click.Choice(["all", "failed", "summary"]),
+    default="all",
+    show_default=True,
+    section="Report",
+    help="Which tensors the report lists.",
+)
+@terminal_options
+def layer(
+    *,
+    target: str,
+    shapes: Sequence[str],
+    values: Sequence[str],
+    kwargs: str | None,
+    order: int,
+    seed: int,
+    precision: str,
+    format_: str,
+    output: Path | None,
+    show: Show,
+) -> int:
+    """Check the gradients of one layer or function, by finite differences and forward mode.
+
+    TARGET is a Keras layer by its name, or package.module:Name or ./file.py:Name of a layer class, a layer, a function
+    that makes one, a plain TensorFlow function, or a class with NumPy forward(x) and backward(dy). A function gets
+    tensors of exactly the shapes that are asked for. For numbers given by --input, value and derivatives are printed.
+    """
+    from gradcheck.check import exit_code  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.delivery import deliver, summarise  # noqa: PLC0415 - as above
+    from gradcheck.cli.streams import write_report  # noqa: PLC0415 - as above
+    from gradcheck.layer import Target, layer_config  # noqa: PLC0415 - as above
+
+    start = time.perf_counter()
+    parsed_shapes, dtypes = zip(*map(_shape, shapes), strict=True) if shapes else ((), ())
+    asked = Target(
+        name=target,
+        shapes=parsed_shapes,
+        dtypes=dtypes,
+        values=[_yaml("--input", value) for value in values],
+        kwargs=_arguments(kwargs),
+        order=order,
+        seed=seed,
+        precision=precision,
+    )
+    _check_counts(asked)
+    report, derivatives = _checked(asked, layer_config(asked))
+    if derivatives and output is None and format_ == "table":
+        write_report(derivatives_table(derivatives, order=order) + "\n\n")
+    deliver(report, format_=format_, output=output, show=show)
+    summarise(report, time.perf_counter() - start)
+    return exit_code(report)
+
+
+def _checked(target: Target, loaded: LoadedConfig) -> tuple[Report, Sequence[Derivatives]]:
+    """The report over the one run, and the derivatives to print."""
+    from gradcheck.check import CheckOptions, envelope  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.streams import quiet_tensorflow, user_output_to_stderr  # noqa: PLC0415 - as above
+    from gradcheck.layer import check_layer  # noqa: PLC0415 - as above
+
+    with user_output_to_stderr():
+        quiet_tensorflow(verbose=settings().verbose)
+        looked = check_layer(target, loaded, CheckOptions(on_error=_on_error))
+        return envelope([looked.run]), looked.derivatives
+
+
+def _on_error(_: Path, error: BaseException) -> None:
+    if settings().verbose:
+        traceback.print_exception(error)
+
+
+def _shape(text: str) -> tuple[tuple[int, ...], str | None]:
+    """`8,16` or `4:int32` as shape and dtype."""
+    found = _SHAPE.match(text)
+    if found is None:
+        message = f"--input-shape takes whole numbers with commas between, such as 8,16. Received: {text!r}"
+        raise UsageError(message, code="GC010", help="leave out the batch axis; name a dtype as 4:int32")
+    return tuple(int(n) for n in re.findall(r"\d+", found["shape"])), found["dtype"]
+
+
+def _yaml(name: str, text: str) -> Any:
+    """The value of an option that is YAML."""
+    from gradcheck.config.document import compose  # noqa: PLC0415 - not needed for --help
+    from gradcheck.config.source import Source  # noqa: PLC0415 - as above
+    from gradcheck.config.yaml_reader import Loader  # noqa: PLC0415 - as above
+    from gradcheck.errors import ConfigErrors  # noqa: PLC0415 - as above
+
+    root, mistakes = compose(Source(Path(name), text), name)
+    if mistakes:
+        raise ConfigErrors(mistakes)
+    return None if root is None else Loader("", "").build(root)
+
+
+def _arguments(text: str | None) -> dict[str, Any]:
+    """The value of `--kwargs`."""
+    arguments = {} if text is None else _yaml("--kwargs", text)
+    if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
+        message = f"--kwargs takes a mapping of names to values, such as '{{units: 4}}'. Received: {text}"
+        raise UsageError(message, code="GC010")
+    return arguments
+
+
+def _check_counts(target: Target) -> None:
+    """Refuses a target without inputs, and unequal numbers of shapes and values."""
+    shapes, values = len(target.shapes), len(target.values)
+    if not shapes and not values:
+        message = f"{target.name} needs an input"
+        raise UsageError(message, code="GC010", help="add --input-shape 8,16 (without the batch axis), or --input 3.0")
+    if shapes and values and shapes != values:
+        message = f"as many --input-shape as --input are needed, or only one of them. Received: {shapes} and {values}"
+        raise UsageError(message, code="GC010")
+
+
+def derivatives_table(rows: Sequence[Derivatives], *, order: int) -> str:
+    """A header and one line for each number that goes in, in columns."""
+    heads = ["input", "at", "value", "first derivative", "second derivative"][: 3 + order]
+    figures = ((row.name, (row.at, row.value, row.first, row.second)[: 2 + order]) for row in rows)
+    cells = [[name, *map(_figure, numbers)] for name, numbers in figures]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (heads, *cells))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.9g}"

@@ -1,0 +1,142 @@
+"""What `gradcheck layer` is given, as a model: a layer, a function or a NumPy class between inputs and outputs.
+
+A TARGET is a Keras layer by its name, or `package.module:Name` or `./file.py:Name` of one of these:
+
+- a Keras layer: its class, an object, or a function that returns one (a factory);
+- a class with NumPy `forward(x)` and `backward(dy)`, or an object of one;
+- a function of tensors. It is called on one example at a time: its tensors have exactly the shapes that are asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.config.model import InputSpec, LayerSpec
+from gradcheck.errors import GradcheckError, RunError
+from gradcheck.models import user_code
+from gradcheck.models.numpy_layer import NumpyLayer
+from gradcheck.models.numpy_layer_code import NumpyCode, is_numpy_class
+from gradcheck.models.precision import widened
+from gradcheck.models.sources.arguments import build_layer, layer_failure
+from gradcheck.models.sources.layers import positional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def model(target: str, base: str, inputs: Mapping[str, Any], kwargs: Mapping[str, Any]) -> keras.Model:
+    """The model that is `target` alone. A factory for `model.factory`, so that it can be built again in float64.
+
+    Args:
+        target: what the module says.
+        base: the folder that a file is relative to.
+        inputs: `{shape, dtype}` by name.
+        kwargs: arguments of the class or the factory; of a function, keywords of every call.
+
+    Raises:
+        ConfigError: GC020, GC021 or GC028, where the target or its arguments are wrong.
+        RunError: GC051 where the user's own code raises.
+    """
+    layer = as_layer(target, Path(base), dict(kwargs))
+    tensors = []
+    for name, written in inputs.items():
+        spec = InputSpec.model_validate(written)
+        tensors.append(keras.Input(spec.shape, dtype=spec.dtype and widened(spec.dtype), name=name))
+    try:
+        outputs = keras.tree.flatten(layer(*positional(layer, tensors)))
+        return keras.Model(tensors, outputs if len(outputs) > 1 else outputs[0])
+    except GradcheckError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        reference = target if ":" in target else f"keras.layers:{target}"
+        raise layer_failure(error, f"{target} cannot be called", f"inputs of shape {shapes}", reference) from error
+
+
+def as_layer(target: str, base: Path, kwargs: dict[str, Any]) -> keras.Layer:
+    """`target` as a Keras layer."""
+    found = user_code.load(target, base, code="GC051") if ":" in target else None
+    if found is None or (inspect.isclass(found) and issubclass(found, keras.Layer)):
+        return build_layer(LayerSpec(target=target, kwargs=kwargs), base, target)
+    if inspect.isclass(found) or _needs_nothing_but(found, kwargs):
+        with user_code.calling("class" if inspect.isclass(found) else "function", target, "GC051", base):
+            made = found(**copy.deepcopy(kwargs))
+        if inspect.isclass(found) or _is_layer(made):
+            return _wrapped(made, target, base)
+    if _is_layer(found):
+        if kwargs:
+            message = f"{target} is an object already, and takes no arguments. Received: {', '.join(kwargs)}"
+            raise RunError(message, code="GC051", help="name its class, or a function that makes it")
+        return _wrapped(found, target, base)
+    if not callable(found):
+        raise _unusable(target, found)
+    return FunctionLayer(partial(found, **kwargs), target, base)
+
+
+def _wrapped(value: Any, target: str, base: Path) -> keras.Layer:
+    """A layer as it is, or the layer around an object with NumPy methods."""
+    if isinstance(value, keras.Layer):
+        return value
+    if is_numpy_class(value):
+        return NumpyLayer(NumpyCode(value, target, base), name=type(value).__name__)
+    raise _unusable(target, value)
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, keras.Layer) or (is_numpy_class(value) and not inspect.isclass(value))
+
+
+def _unusable(target: str, value: Any) -> RunError:
+    message = f"{target} is neither a layer, nor a function, nor a class with NumPy forward and backward"
+    return RunError(f"{message}. Received: a {type(value).__name__}", code="GC051")
+
+
+def _needs_nothing_but(function: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether `kwargs` are all that a call needs: a factory, rather than a function of tensors."""
+    if not callable(function) or _is_layer(function):
+        return False
+    try:
+        inspect.signature(function).bind(**kwargs)
+    except (TypeError, ValueError):  # arguments are missing, or there is no signature to look at
+        return False
+    return True
+
+
+_FLOAT64_HELP = "finite differences run in float64: write constants as Python numbers, or in the dtype of the input"
+
+
+class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
+    """A plain function of tensors, called on one example after the other."""
+
+    def __init__(self, function: Callable[..., Any], target: str, base: Path) -> None:
+        super().__init__(name=target.rpartition(":")[2].rpartition(".")[2])
+        self._function = function
+        self._target = target
+        self._base = base
+
+    def compute_output_spec(self, *inputs: Any) -> Any:
+        """Called eagerly on ones: a trace would refuse Python's own `if` and `while` on tensors."""
+        ones = [tf.ones((1, *t.shape[1:]), t.dtype) for t in inputs]
+        try:
+            with user_code.calling("function", self._target, "GC051", self._base):
+                outputs = self.call(*ones)
+        except RunError as error:
+            if self.compute_dtype == "float64" and error.help is None:
+                error.help = _FLOAT64_HELP
+            raise
+        return tf.nest.map_structure(lambda t: keras.KerasTensor((None, *t.shape[1:]), t.dtype.name), outputs)
+
+    def call(self, *inputs: Any) -> Any:
+        """The function's outputs for each example, stacked."""
+        batch_size = int(inputs[0].shape[0])
+        examples = [self._function(*(tensor[i] for tensor in inputs)) for i in range(batch_size)]
+        if any(part is None for example in examples for part in tf.nest.flatten(example)):
+            raise RunError(f"{self._target} must return a tensor, or several. Received: None", code="GC051")
+        return tf.nest.map_structure(lambda *parts: tf.stack([tf.convert_to_tensor(p) for p in parts]), *examples)
