@@ -1,0 +1,42 @@
+"""One member of each family of Keras applications, cut in four, dropout and batch norm in training: no mismatch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.report import RunReport
+
+#: The smallest input that each takes.
+SIZES = {
+    "ConvNeXtTiny": 32,
+    "DenseNet121": 32,
+    "EfficientNetB0": 32,
+    "EfficientNetV2B0": 32,
+    "InceptionResNetV2": 75,
+    "InceptionV3": 75,
+    "MobileNet": 32,
+    "MobileNetV2": 32,
+    "MobileNetV3Small": 32,
+    "NASNetMobile": 32,
+    "ResNet50": 32,
+    "ResNet50V2": 32,
+    "VGG16": 32,
+    "Xception": 71,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.zoo
+@pytest.mark.parametrize("name", SIZES)
+def test_an_application_cut_in_four_matches(run: Callable[..., RunReport], name: str) -> None:
+    size = SIZES[name]
+    model = {"application": name, "kwargs": {"weights": None, "input_shape": [size, size, 3], "classes": 7}}
+    report = run({"model": model, "split": {"parts": 4}, "data": {"batch_size": 2}})
+    assert report.verdict == "pass", report.error or [(t.path, t.status) for t in report.checks[0].failures]
+    assert len(report.segments) == 4
+    assert report.coverage.compared == report.coverage.trainable > 30
