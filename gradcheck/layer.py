@@ -80,7 +80,13 @@ def layer_config(target: Target) -> LoadedConfig:
     Raises:
         ConfigErrors: for a shape, a seed or a precision that a config does not take.
     """
-    source = {"target": target.name, "base": str(Path.cwd()), "inputs": target.inputs, "kwargs": target.kwargs}
+    source = {
+        "target": target.name,
+        "base": str(Path.cwd()),
+        "inputs": target.inputs,
+        "kwargs": target.kwargs,
+        "values": list(target.values),
+    }
     data: dict[str, Any] = {"batch_size": 1 if target.values else BATCH_SIZE}
     if target.values:
         data["inputs"] = {n: {"constant": v} for n, v in zip(target.input_names, target.values, strict=True)}

@@ -134,19 +134,19 @@ def numeric(problem: Problem, options: NumericOptions) -> Gradients:
 #: The surface at the point itself, what was measured on it, and what a reader should know of all of it.
 Found: TypeAlias = tuple[Surface, "dict[TensorKey, Slopes]", tuple[str, ...]]
 _RESTLESS = "GC704: the loss does not repeat itself, so that finite differences see its noise"
-_NO_DOUBLE = "the model has an operation without float64: finite differences are taken in float32"
 
 
 def _in_double(problem: Problem, options: NumericOptions) -> Found:
-    """The differences on the float64 twin; in float32 where an operation of the model has no float64."""
+    """The differences on the float64 twin; in float32 where an operation has no float64, as 3-D max pooling has not."""
     try:
         return _in(problem, DOUBLE, options)
     except (tf.errors.OpError, RunError) as error:
         cause = error if isinstance(error, tf.errors.OpError) else error.__cause__
         if problem.precision == DOUBLE or not isinstance(cause, tf.errors.OpError):
             raise
+        why = str(cause).partition("\n")[0]
     surface, measured, warnings = _in(problem, SINGLE, options)
-    return surface, measured, (*warnings, _NO_DOUBLE)
+    return surface, measured, (*warnings, f"finite differences are in float32, for the model fails in float64: {why}")
 
 
 def _in(problem: Problem, precision: str, options: NumericOptions) -> Found:

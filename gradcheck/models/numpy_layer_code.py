@@ -34,9 +34,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import RunError
 from gradcheck.models import user_code
-from gradcheck.models.keyed import listed
+from gradcheck.models.keyed import KeyedRunError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,7 @@ class NumpyCode:
     def __init__(self, template: Any, reference: str, base: Path) -> None:
         if not is_numpy_class(template):
             message = f"numpy_layer {reference} needs the methods forward(x) and backward(dy)"
-            raise RunError(f"{message}. Received: a {type(template).__name__}", code="GC051")
+            raise KeyedRunError(f"{message}. Received: a {type(template).__name__}", code="GC051")
         self.name = type(template).__name__
         self._template = template
         self._reference = reference
@@ -199,8 +198,8 @@ class NumpyCode:
     def _calling(self, method: str, code: str) -> AbstractContextManager[None]:
         return user_code.calling(f"{method} of", self._reference, code, self._base)
 
-    def _unusable(self, message: str, code: str = "GC051", help_: str | None = None) -> RunError:
-        return RunError(f"numpy_layer {self._reference}: {message}", code=code, help=help_)
+    def _unusable(self, message: str, code: str = "GC051", help_: str | None = None) -> KeyedRunError:
+        return KeyedRunError(f"numpy_layer {self._reference}: {message}", code=code, help=help_)
 
 
 def _locked(array: Array) -> Array:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gradcheck.config.model import InputSpec, LayerSpec
@@ -28,10 +29,12 @@ from gradcheck.models.sources.arguments import build_layer, layer_failure
 from gradcheck.models.sources.layers import positional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
-def model(target: str, base: str, inputs: Mapping[str, Any], kwargs: Mapping[str, Any]) -> keras.Model:
+def model(
+    target: str, base: str, inputs: Mapping[str, Any], kwargs: Mapping[str, Any], values: Sequence[Any] = ()
+) -> keras.Model:
     """The model that is `target` alone. A factory for `model.factory`, so that it can be built again in float64.
 
     Args:
@@ -39,12 +42,13 @@ def model(target: str, base: str, inputs: Mapping[str, Any], kwargs: Mapping[str
         base: the folder that a file is relative to.
         inputs: `{shape, dtype}` by name.
         kwargs: arguments of the class or the factory; of a function, keywords of every call.
+        values: one example of the inputs, at which a function is tried; default ones.
 
     Raises:
         ConfigError: GC020, GC021 or GC028, where the target or its arguments are wrong.
         RunError: GC051 where the user's own code raises.
     """
-    layer = as_layer(target, Path(base), dict(kwargs))
+    layer = as_layer(target, Path(base), dict(kwargs), values)
     tensors = []
     for name, written in inputs.items():
         spec = InputSpec.model_validate(written)
@@ -60,8 +64,8 @@ def model(target: str, base: str, inputs: Mapping[str, Any], kwargs: Mapping[str
         raise layer_failure(error, f"{target} cannot be called", f"inputs of shape {shapes}", reference) from error
 
 
-def as_layer(target: str, base: Path, kwargs: dict[str, Any]) -> keras.Layer:
-    """`target` as a Keras layer."""
+def as_layer(target: str, base: Path, kwargs: dict[str, Any], values: Sequence[Any] = ()) -> keras.Layer:
+    """`target` as a Keras layer; the arguments and errors are those of `model`."""
     found = user_code.load(target, base, code="GC051") if ":" in target else None
     if found is None or (inspect.isclass(found) and issubclass(found, keras.Layer)):
         return build_layer(LayerSpec(target=target, kwargs=kwargs), base, target)
@@ -77,7 +81,7 @@ def as_layer(target: str, base: Path, kwargs: dict[str, Any]) -> keras.Layer:
         return _wrapped(found, target, base)
     if not callable(found):
         raise _unusable(target, found)
-    return FunctionLayer(partial(found, **kwargs), target, base)
+    return FunctionLayer(partial(found, **kwargs), target, base, values)
 
 
 def _wrapped(value: Any, target: str, base: Path) -> keras.Layer:
@@ -113,20 +117,24 @@ _FLOAT64_HELP = "finite differences run in float64: write constants as Python nu
 
 
 class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
-    """A plain function of tensors, called on one example after the other."""
+    """A plain function of tensors, called on one example after the other; `values` are one to try it on."""
 
-    def __init__(self, function: Callable[..., Any], target: str, base: Path) -> None:
+    def __init__(self, function: Callable[..., Any], target: str, base: Path, values: Sequence[Any]) -> None:
         super().__init__(name=target.rpartition(":")[2].rpartition(".")[2])
         self._function = function
         self._target = target
         self._base = base
+        self._values = tuple(values)  # a list would be tracked
 
     def compute_output_spec(self, *inputs: Any) -> Any:
-        """Called eagerly on ones: a trace would refuse Python's own `if` and `while` on tensors."""
-        ones = [tf.ones((1, *t.shape[1:]), t.dtype) for t in inputs]
+        """Called eagerly: a trace would refuse Python's own `if` and `while` on tensors."""
+        values = self._values or [1] * len(inputs)
+        examples = [
+            tf.cast(np.broadcast_to(value, (1, *t.shape[1:])), t.dtype) for value, t in zip(values, inputs, strict=True)
+        ]
         try:
             with user_code.calling("function", self._target, "GC051", self._base):
-                outputs = self.call(*ones)
+                outputs = self.call(*examples)
         except RunError as error:
             if self.compute_dtype == "float64" and error.help is None:
                 error.help = _FLOAT64_HELP

@@ -23,7 +23,7 @@ from gradcheck.report import FAILING, PROVEN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import TensorReport
+    from gradcheck.report import RunReport, TensorReport
 
     Measure = Callable[..., dict[str, TensorReport]]
 
@@ -218,6 +218,15 @@ def test_dead_and_absent_are_told_apart(measure: Measure) -> None:
         "Dense": {"units": 3, "activation": "relu", "bias_initializer": {"Constant": {"value": -99}}, "name": "dead"}
     }
     assert {tensor.status for tensor in measure([dead], shape=[4]).values()} == {"dead"}
+
+
+def test_a_model_that_fails_in_float64_is_measured_in_float32(run: Callable[..., RunReport]) -> None:
+    dense = {"Dense": {"units": 2, "kernel_regularizer": {"OrthogonalRegularizer": {"factor": 0.01}}, "name": "first"}}
+    report = run({"model": {"input": {"shape": [4]}, "layers": [dense]}, "methods": ["numeric"]})
+    (check,) = report.checks
+    assert check.outcome == "match"
+    (warning,) = check.warnings
+    assert "finite differences are in float32, for the model fails in float64: cannot compute Mul" in warning
 
 
 def test_a_gradient_that_rounding_hides_is_no_mismatch(measure: Measure) -> None:

@@ -284,6 +284,13 @@ def test_in_a_graph_the_line_is_in_the_message(build: Build) -> None:
         gradients(model, 2 * tf.ones((4, 3)), graph=True)
 
 
+@pytest.mark.parametrize("text", ["class Layer: pass", changed('"W": (', '"W": ("a", ')])
+def test_a_class_of_another_form_is_told_at_its_entry(build: Build, text: str) -> None:
+    with pytest.raises(GradcheckError) as caught:
+        build(text)
+    assert caught.value.keys == ("model", "layers", 0)
+
+
 def test_a_class_that_is_not_there_is_told(build: Build) -> None:
     with pytest.raises(GradcheckError) as caught:
         build("Lawyer = 1")

@@ -321,13 +321,6 @@ def test_unknown_outputs_and_wrong_inputs_are_at_their_own_keys() -> None:
     assert caught.value.keys == ("model", "input", "a")
 
 
-def test_a_numpy_layer_is_not_available_yet() -> None:
-    with pytest.raises(ConfigError, match="not available yet") as caught:
-        build([{"numpy_layer": {"class": "./layers.py:MatMul"}}])
-    assert caught.value.code == "GC032"
-    assert caught.value.keys == ("model", "layers", 0)  # type: ignore[attr-defined]
-
-
 def test_an_error_of_gradchecks_own_inside_keras_is_not_reworded(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise RunError("too large", code="GC056")

@@ -44,6 +44,6 @@ def test_off_a_terminal_nothing_is_left_out(name: str, large: Report) -> None:
     assert [path for path in paths if path not in text] == []
 
 
-@pytest.mark.parametrize("name", set(REPORTERS) - {"table"})
+@pytest.mark.parametrize("name", sorted(set(REPORTERS) - {"table"}))
 def test_only_the_table_has_colour(name: str, failing: Report) -> None:
     assert ESCAPE not in REPORTERS[name](failing, RenderOptions(color=True, width=80))
