@@ -109,9 +109,8 @@ def main() -> None:
         if not arguments.skip_plain and size <= 32:
             base = run("plain", size)
             print(f"{size}x{size}: plain    {base['seconds']:.2f} s, {base['bytes'] / 2**20:.0f} MiB extra")
-            print(
-                f"{size}x{size}: {base['seconds'] / found['seconds']:.1f} times faster, 1/{base['bytes'] / found['bytes']:.0f} of the memory"
-            )
+            faster, smaller = (base[key] / found[key] for key in ("seconds", "bytes"))
+            print(f"{size}x{size}: {faster:.1f} times faster (at least 10), 1/{smaller:.0f} of the memory (1/20)")
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def _looked_closer(target: Target, loaded: LoadedConfig, run: RunReport) -> Look
         findings = check_custom_gradients(problem, watch)
         if findings:
             checks.append(_custom_gradient_check(findings))
-        explained = replace(run, checks=tuple(checks), warnings=(*run.warnings, *_missing(problem)))
+        explained = replace(run, checks=tuple(checks), warnings=(*run.warnings, *_untracked(problem)))
         derivatives = _derivatives(problem, target.order) if target.is_scalar else []
         return Looked(_judged(explained, problem), derivatives)
 
@@ -198,21 +198,13 @@ def _blamed(check: CheckReport, calls: Sequence[Call]) -> CheckReport:
     return replace(check, diagnoses=(*check.diagnoses, diagnosis))
 
 
-def _missing(problem: Problem) -> list[str]:
-    """Why gradients are None or zero, and which variables the model does not know."""
-    from gradcheck.gradients.nones import untracked_variables, why_none  # noqa: PLC0415 - TensorFlow starts here
-    from gradcheck.gradients.reference import Reference  # noqa: PLC0415 - as above
-    from gradcheck.gradients.tensors import dense  # noqa: PLC0415 - as above
+def _untracked(problem: Problem) -> list[str]:
+    """Warnings of variables that the model does not know."""
+    from gradcheck.gradients.nones import untracked_variables  # noqa: PLC0415 - TensorFlow starts here
 
-    gradients = {key: t for key, t in Reference(problem).tensors.items() if key.kind in ("weight", "input")}
-    absent = [key for key, gradient in gradients.items() if gradient is None]
-    zero = [key for key, gradient in gradients.items() if gradient is not None and not np.any(dense(gradient))]
     return [
-        *(f"{key.path} has no gradient: {note}" for key, note in why_none(problem, absent, zero).items()),
-        *(
-            f"variable {name} is not part of the layer: no gradient of it is checked, and nothing puts it back"
-            for name in untracked_variables(problem)
-        ),
+        f"variable {name} is not part of the layer: no gradient of it is checked, and nothing puts it back"
+        for name in untracked_variables(problem)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -13,12 +13,14 @@ from gradcheck.errors import ConfigError, ExitCode, GradcheckError, RunError, mo
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.named import as_array
+from gradcheck.gradients.nones import why_none
 from gradcheck.gradients.reference import Reference
 from gradcheck.gradients.time_contributions import contributions_of
 from gradcheck.models.keyed import located
 from gradcheck.models.messages import described, gist, user_location
 from gradcheck.models.prepare import prepare, session
-from gradcheck.numerics import NOISE_FACTOR, ToleranceOverride, TolerancePolicy, euclidean_norm
+from gradcheck.models.problem import TensorKey
+from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, ToleranceOverride, TolerancePolicy, euclidean_norm
 from gradcheck.report import (
     PROVEN,
     CheckReport,
@@ -71,10 +73,24 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         stage("reference")
         with computing(problem, "the reference"):
             reference = Reference(problem)
-        checks = tuple(_checks(loaded, problem, reference, options, stage))
+        checks = _explained(problem, tuple(_checks(loaded, problem, reference, options, stage)))
         return _report(
             loaded, problem, reference, checks, _warnings(loaded.config, problem, reference, checks, options)
         )
+
+
+def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[CheckReport, ...]:
+    """The checks with a note on why a weight or a floating input has no gradient, where the forward pass shows it."""
+    rows = [t for c in checks for t in c.of_kind("weight", "input") if t.dtype in PRECISIONS]
+    absent, zero = ({TensorKey(t.kind, t.path) for t in rows if t.status == s} for s in ("absent", "dead"))
+    notes = why_none(problem, absent, zero) if absent or zero else {}
+    if not notes:
+        return checks
+
+    def noted(tensor: TensorReport) -> TensorReport:
+        return replace(tensor, note=notes.get(TensorKey(tensor.kind, tensor.path), tensor.note))
+
+    return tuple(replace(check, tensors=tuple(map(noted, check.tensors))) for check in checks)
 
 
 @contextmanager
@@ -308,7 +324,8 @@ def _repeat_warning(reference: Reference) -> Iterator[str]:
     """Names what a second run of the reference gives differently."""
     moved = [key.path for key in reference.unrepeatable]
     if moved:
+        named = ", ".join(moved[:5]) + (" …" if len(moved) > 5 else "")  # noqa: PLR2004 - a line's worth
         yield (
-            f"GC704: the reference does not repeat itself: a second run from the same weights, state and seeds differs in "
-            f"{', '.join(moved[:5])}{' …' if len(moved) > 5 else ''}; nothing can be held against it"  # noqa: PLR2004 - a line's worth
+            "GC704: the reference does not repeat itself: a second run from the same weights, state and seeds "
+            f"differs in {named}; nothing can be held against it"
         )

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import keras
-
 from gradcheck.models.endpoints import input_names, packed_inputs
 from gradcheck.models.graph import MODEL_INPUT, TensorRef
 from gradcheck.models.naming import unique_names
@@ -16,6 +14,8 @@ from gradcheck.models.segment import Segment
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import keras
 
     from gradcheck.config.schema import Config
     from gradcheck.models.cut import Plan

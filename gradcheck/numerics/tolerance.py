@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Precision:
     """What a floating dtype can tell apart: `eps`, the gap after 1, and the default tolerances.
 
-    `atol: auto` is `atol_eps` times eps of the largest reference element: what a short sum of rounded terms loses. In 16
-    bits that is kept small, for a tolerance of several per cent would let a wrong scale pass; the noise floor sees to
-    the rest.
+    `atol: auto` is `atol_eps` times eps of the largest reference element: what a short sum of rounded terms loses. In
+    16 bits that is kept small, for a tolerance of several per cent would let a wrong scale pass; the noise floor sees
+    to the rest.
     """
 
     eps: float

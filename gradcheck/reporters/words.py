@@ -118,6 +118,12 @@ def vacuous_advice(run: RunReport) -> str:
     return f"Nothing was proven: {why}."
 
 
+def unproven_lines(tensor: TensorReport) -> list[str]:
+    """Why a tensor that fails nothing proves nothing either, where that is known."""
+    unproven = tensor.status in ("inconclusive", "absent", "dead")
+    return [f"note: {inline(tensor.note)}"] if unproven and tensor.note else []
+
+
 def failure_lines(tensor: TensorReport) -> list[str]:
     """What a failing row has to add: where, how much, and which tolerance would do."""
     found = []

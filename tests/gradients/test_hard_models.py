@@ -190,7 +190,10 @@ def test_one_config_leaves_no_settings_to_the_next(run: Run) -> None:
             x = keras.Input((4,))
             return keras.Model(x, keras.layers.Dense(2)(keras.layers.Dense(3)(x)))
     """
-    assert run({"model": {"factory": "./own.py:build"}, "split": {"every": "layer"}}, {"own.py": meddling}).verdict == "pass"
+    assert (
+        run({"model": {"factory": "./own.py:build"}, "split": {"every": "layer"}}, {"own.py": meddling}).verdict
+        == "pass"
+    )
     assert keras.config.image_data_format() == "channels_last"
     assert keras.config.epsilon() == pytest.approx(1e-7)
     assert not tf.config.functions_run_eagerly()

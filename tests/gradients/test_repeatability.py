@@ -83,7 +83,10 @@ def test_what_a_candidate_meddles_with_is_put_back(run: Run, fault: str, warning
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
 def test_a_wrong_scale_is_seen_in_16_bits(run: Run, precision: str) -> None:
     config = CONFIG + '    methods: [candidate: {factory: "./train.py:gradients"}, vjp]\n'
-    files = {"own.py": COUNTING.replace("STEP", "0.0"), "train.py": WHOLE.replace("{fault}", "found = [g * 1.1 for g in found]")}
+    files = {
+        "own.py": COUNTING.replace("STEP", "0.0"),
+        "train.py": WHOLE.replace("{fault}", "found = [g * 1.1 for g in found]"),
+    }
     wrong, right = run(config, files, precision=precision).checks
     assert len(wrong.failures) >= 2
     assert right.outcome == "match"
