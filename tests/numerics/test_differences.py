@@ -101,7 +101,20 @@ def test_the_bar_covers_noise(seed: int, exponent: float) -> None:
     rng, level = np.random.default_rng(seed), 10**exponent
     found = differentiate(lambda x: math.sin(x + 1) + level * rng.normal(), goal=0.0)
     assert abs(found.value - math.cos(1)) <= 2 * found.error
-    assert found.error <= 1e5 * level**0.75
+
+
+@pytest.mark.parametrize("level", [1e-12, 1e-8, 1e-4])
+def test_the_bar_is_seldom_wider_than_noise_asks_for(level: float) -> None:
+    """The noise is estimated from few points: now and then too low, and a small step then denies all others.
+
+    The bar is wide in that case, not wrong: the verdict is inconclusive.
+    """
+    wide = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        found = differentiate(lambda x, rng=rng: math.sin(x + 1) + level * rng.normal(), goal=0.0)
+        wide += found.error > 1e5 * level**0.75
+    assert wide <= 6  # one in fifty
 
 
 def test_a_function_in_float32_has_a_bar_of_its_own() -> None:
