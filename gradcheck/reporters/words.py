@@ -104,17 +104,17 @@ def conclusion(check: CheckReport, trainable: int) -> str:
 def vacuous_advice(run: RunReport) -> str:
     """Why a run proved nothing, and what to change."""
     coverage = run.coverage
-    if coverage.trainable == 0:
-        why = "the model has no trainable variable. Set trainable=True on the layers to check (gradcheck explain GC702)"
-    elif run.checks and all(check.outcome == "inconclusive" for check in run.checks):
-        why = "every check is inconclusive. Set `precision: float64`, or smoother activations (gradcheck explain GC801)"
+    if run.checks and all(check.outcome == "inconclusive" for check in run.checks):
+        why = "every check is inconclusive. Set `precision: float64`, or smoother activations (GC801)"
+    elif coverage.trainable == 0:
+        why = "the model has no trainable variable. Set trainable=True on the layers to check (GC702)"
     elif coverage.dead + coverage.absent >= coverage.trainable:
         why = (
             "every gradient is zero or absent on both sides. Leave `loss` out (the default random_cotangent "
-            "gives no zero gradients), or change `data` or `weights` (gradcheck explain GC701)"
+            "gives no zero gradients), or change `data` or `weights` (GC701)"
         )
     else:
-        why = "no gradient was compared. Name other `methods`, or another `split` (gradcheck explain GC702)"
+        why = "no gradient was compared. Name other `methods`, or another `split` (GC702)"
     return f"Nothing was proven: {why}."
 
 

@@ -24,7 +24,7 @@ configs/bad.yaml: diagnosis candidate GC101 cotangent missing, at segment 0, lay
 configs/bad.yaml: warning candidate the candidate changed weights; they were put back
 configs/broken.yaml: error[GC051]: the factory raised ValueError: units must be positive\\nReceived: units=-1 at model.py:12:5
 configs/vacuous.yaml: vacuous vjp: 0/6 weights
-configs/vacuous.yaml: vacuous Nothing was proven: every gradient is zero or absent on both sides. Leave `loss` out (the default random_cotangent gives no zero gradients), or change `data` or `weights` (gradcheck explain GC701).
+configs/vacuous.yaml: vacuous Nothing was proven: every gradient is zero or absent on both sides. Leave `loss` out (the default random_cotangent gives no zero gradients), or change `data` or `weights` (GC701).
 configs/control.yaml: pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08
 configs/control.yaml: pass naive: 4/6 weights, mismatch as expected, worst conv_0/kernel max_abs 1.23e-02 max_rel 1.5e+00\
 """)
