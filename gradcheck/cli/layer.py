@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradcheck.cli.options import Command, option, settings, terminal_options
-from gradcheck.cli.run import FORMATS
+from gradcheck.cli.options import Command, option, report_options, settings, terminal_options
 from gradcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,31 +59,7 @@ _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<d
 )
 @option("--seed", type=int, default=0, show_default=True, section="Layer", help="Seed of weights and inputs.")
 @option("--precision", default="float32", show_default=True, section="Layer", help="As in a config.")
-@option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    section="Report",
-    help="How the report is written.",
-)
-@option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    section="Report",
-    metavar="FILE",
-    help="Write the report to FILE.",
-)
-@option(
-    "--show",
-    type=click.Choice(["all", "failed", "summary"]),
-    default="all",
-    show_default=True,
-    section="Report",
-    help="Which tensors the report lists.",
-)
+@report_options
 @terminal_options
 def layer(
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -108,6 +109,36 @@ def terminal_options(command: CommandT) -> CommandT:
             show_default=True,
             callback=_setting("color"),
             help="When to colour; NO_COLOR wins.",
+            **shared,
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+#: Every format of a report; the names are those of `gradcheck.reporters.REPORTERS`, which is not imported for --help.
+FORMATS = ("table", "concise", "json", "junit", "github", "markdown", "html")
+
+
+def report_options(command: CommandT) -> CommandT:
+    """Adds `--format`, `-o` and `--show`, passed to the command as `format_`, `output` and `show`."""
+    file = click.Path(path_type=Path, dir_okay=False)
+    shared: dict[str, Any] = {"section": "Report", "show_default": True}
+    for decorate in (
+        option(
+            "--show",
+            type=click.Choice(["all", "failed", "summary"]),
+            default="all",
+            help="Which tensors the report lists.",
+            **shared,
+        ),
+        option("-o", "--output", type=file, metavar="FILE", help="Write the report to FILE.", section="Report"),
+        option(
+            "--format",
+            "format_",
+            type=click.Choice(FORMATS),
+            default="table",
+            help="How the report is written.",
             **shared,
         ),
     ):

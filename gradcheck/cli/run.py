@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradcheck.cli.options import Command, option, set_option, terminal_options
+from gradcheck.cli.options import Command, option, report_options, set_option, terminal_options
 from gradcheck.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from gradcheck.reporters.interface import Show
 
-FORMATS = ("table", "concise", "json", "junit", "github", "markdown", "html")
 _EXAMPLES = (
     "gradcheck run gradcheck.yaml",
     "gradcheck run configs/ --format junit --output report.xml",
@@ -46,31 +45,7 @@ _EXAMPLES = (
 )
 @option("--execution", metavar="NAME", section="Config", help="eager, graph or xla.")
 @set_option
-@option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    section="Report",
-    help="How the report is written.",
-)
-@option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    section="Report",
-    metavar="FILE",
-    help="Write the report to FILE.",
-)
-@option(
-    "--show",
-    type=click.Choice(["all", "failed", "summary"]),
-    default="all",
-    show_default=True,
-    section="Report",
-    help="Which tensors the report lists.",
-)
+@report_options
 @option("--fail-fast", is_flag=True, section="Run", help="Stop at the first check that is not as expected.")
 @option(
     "--exit-zero", is_flag=True, section="Run", help="Exit 0 whatever the verdict; errors still have their own code."
