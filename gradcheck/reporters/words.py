@@ -104,8 +104,8 @@ def conclusion(check: CheckReport, trainable: int) -> str:
 def vacuous_advice(run: RunReport) -> str:
     """Why a run proved nothing, and what to change."""
     coverage = run.coverage
-    if run.checks and all(check.outcome == "inconclusive" for check in run.checks):
-        why = "every check is inconclusive. Set `precision: float64`, or smoother activations (GC801)"
+    if any(check.outcome == "inconclusive" for check in run.checks):
+        why = "no check was conclusive. Set `precision: float64`, or smoother activations (GC801)"
     elif coverage.trainable == 0:
         why = "the model has no trainable variable. Set trainable=True on the layers to check (GC702)"
     elif coverage.dead + coverage.absent >= coverage.trainable:
