@@ -10,8 +10,8 @@ from gradcheck.config.base import Section, Written, refusal, single_key
 from gradcheck.config.data import DataConfig
 from gradcheck.config.findings import Finding, received
 from gradcheck.config.loss import Losses, LossSpec
-from gradcheck.config.methods import WHOLE_MODEL_METHODS, MethodConfig, MethodOptions
-from gradcheck.config.model import ModelSource, SegmentsSource
+from gradcheck.config.methods import MethodConfig, MethodOptions
+from gradcheck.config.model import ModelSource  # noqa: TC001 - pydantic reads the annotations
 from gradcheck.config.scalars import (
     ByteSize,
     Count,
@@ -215,10 +215,3 @@ class Config(Section):
     )
     memory_budget: ByteSize = Field(default="auto", description="Bytes, a size such as 2GiB, or auto.")
     placement: Placement | None = Field(default=None, description="Which device each segment runs on.")
-
-    @property
-    def methods_without_split(self) -> tuple[str, ...]:
-        """The methods that need a split, where the config has none. A run needs this empty; `plan` does not."""
-        if self.split is not None or isinstance(self.model, SegmentsSource):
-            return ()
-        return tuple(m.label for m in self.methods if m.method not in WHOLE_MODEL_METHODS)

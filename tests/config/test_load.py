@@ -137,7 +137,7 @@ def test_a_split_is_required_where_asked_for(
     load: Callable[..., LoadedConfig], mistakes: Callable[..., list[Mistake]], model: str
 ) -> None:
     text = f"{model}methods: [forward, vjp]"
-    assert load(text).config.methods_without_split == ("vjp",)
+    assert load(text).config.split is None
     (mistake,) = mistakes(text, require_split=True)
     assert (mistake.code, mistake.location.column) == ("GC026", 20)
     assert load(f"{model}methods: [forward, numeric, hvp]", require_split=True).config.split is None
@@ -145,7 +145,7 @@ def test_a_split_is_required_where_asked_for(
 
 def test_segments_imply_the_split(load: Callable[..., LoadedConfig]) -> None:
     text = "model: {segments: [{factory: 'm:f'}, {factory: 'm:g'}], reference: {file: mine.yaml}}"
-    assert load(text, require_split=True).config.methods_without_split == ()
+    assert load(text, require_split=True).config.split is None
 
 
 class TestLocate:
