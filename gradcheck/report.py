@@ -25,6 +25,7 @@ Outcome = Literal["match", "mismatch", "inconclusive", "error"]
 Expectation = Literal["match", "mismatch"]
 Verdict = Literal["pass", "fail", "error", "vacuous"]
 Confidence = Literal["exact", "likely", "possible"]
+Quantity = Literal["gradient", "value"]
 
 #: A tensor with one of these statuses fails its check.
 FAILING: frozenset[str] = frozenset({"mismatch", "nonfinite", "missing"})
@@ -76,6 +77,8 @@ class TensorReport:
     required: Required
     segments: tuple[int, ...] | None = None  # a shared weight: every segment that uses it
     note: str | None = None  # why a tensor cannot be compared, or what else a reader should know of it
+    step: int | None = None  # of training, from 1
+    quantity: Quantity | None = None  # in training: its gradient in that step, or its value after it
 
     @property
     def failed(self) -> bool:
@@ -166,6 +169,27 @@ class Contribution:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageReport:
+    """What one segment does with the micro-batches: its work in order, such as F0 F1 B0 B1.
+
+    `peak_activations` is how many micro-batches' activations it holds at most at one time.
+    """
+
+    segment: int
+    work: tuple[str, ...]
+    peak_activations: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleReport:
+    """The order in which micro-batches went through the segments."""
+
+    name: str
+    microbatches: int
+    stages: tuple[StageReport, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckReport:
     """One method beside the reference."""
 
@@ -185,6 +209,9 @@ class CheckReport:
     error: ErrorReport | None = None
     warnings: tuple[str, ...] = ()
     contributions: tuple[Contribution, ...] = ()
+    schedule: ScheduleReport | None = None
+    steps: int = 0  # of training; the tensors are those of the first failing step and of the last
+    first_failing_step: int | None = None
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
         """The tensors of these kinds, in report order."""
@@ -214,6 +241,7 @@ class RunReport:
     coverage: Coverage = Coverage(trainable=0, compared=0, absent=0, dead=0)
     checks: tuple[CheckReport, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what is worth knowing and nothing to mend
 
 
 @dataclass(frozen=True, kw_only=True)
