@@ -20,7 +20,8 @@ from gradcheck.models.keyed import located
 from gradcheck.models.messages import described, gist, user_location
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
-from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, ToleranceOverride, TolerancePolicy, euclidean_norm
+from gradcheck.notes import notes_of, warnings_of
+from gradcheck.numerics import PRECISIONS, ToleranceOverride, TolerancePolicy, euclidean_norm
 from gradcheck.report import (
     PROVEN,
     CheckReport,
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from gradcheck.config.schema import Config, ToleranceConfig
     from gradcheck.models.problem import Problem
     from gradcheck.report import Outcome, TensorReport, Verdict
-
-#: Above this share of the tensors' size, the noise floor hides faults that a reader would expect to be seen.
-NOISY = 0.01
 
 #: What counts as proof of a gradient.
 GRADIENT_KINDS = ("weight", "input", "boundary")
@@ -74,9 +72,12 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         with computing(problem, "the reference"):
             reference = Reference(problem)
         checks = _explained(problem, tuple(_checks(loaded, problem, reference, options, stage)))
-        return _report(
-            loaded, problem, reference, checks, _warnings(loaded.config, problem, reference, checks, options)
-        )
+        report = _report(loaded, problem, reference, checks)
+        policy = tolerance_policy(loaded.config.tolerance)
+        verify = options.verify_reference
+        with computing(problem, "the reference"):
+            warnings = warnings_of(problem, reference, checks, policy, verify_reference=verify)
+            return replace(report, warnings=warnings, notes=notes_of(problem, reference))
 
 
 def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[CheckReport, ...]:
@@ -165,6 +166,7 @@ def _check(config: Config, method: MethodConfig, problem: Problem, reference: Re
         tensors=tensors,
         warnings=gradients.warnings,
         contributions=contributions_of(gradients),
+        schedule=gradients.schedule,
     )
 
 
@@ -215,7 +217,6 @@ def _report(
     problem: Problem,
     reference: Reference,
     checks: tuple[CheckReport, ...],
-    warnings: tuple[str, ...],
 ) -> RunReport:
     verdict, exit_code = judge(checks, trainable=len(problem.weights))
     return RunReport(
@@ -232,7 +233,6 @@ def _report(
         reference=_reference_report(problem, reference),
         coverage=_coverage(problem, checks),
         checks=checks,
-        warnings=warnings,
     )
 
 
@@ -293,39 +293,3 @@ def _coverage(problem: Problem, checks: Sequence[CheckReport]) -> Coverage:
         absent=statuses.count("absent"),
         dead=statuses.count("dead"),
     )
-
-
-def _warnings(
-    config: Config, problem: Problem, reference: Reference, checks: Sequence[CheckReport], options: RunOptions
-) -> tuple[str, ...]:
-    """What a reader should know of the run as a whole."""
-    paths = [tensor.path for check in checks for tensor in check.tensors]
-    policy = tolerance_policy(config.tolerance)
-    unmatched = policy.unmatched(paths) if paths else ()
-    return (
-        *(problem.plan.warnings if problem.plan else ()),
-        *(f"tolerance.overrides: {pattern!r} matches no tensor" for pattern in unmatched),
-        *_noise_warning(reference),
-        *(_repeat_warning(reference) if options.verify_reference or reference.noise_measured else ()),
-    )
-
-
-def _noise_warning(reference: Reference) -> Iterator[str]:
-    """How small a fault would still be seen, where rounding hides more than a reader would expect."""
-    share = reference.noise_share
-    if share is not None and share > NOISY:
-        yield (
-            f"rounding alone moves half of the weight gradients by {share:.1%} of their size or more: "
-            f"a fault that changes them by less than {NOISE_FACTOR * share:.1%} would not be seen"
-        )
-
-
-def _repeat_warning(reference: Reference) -> Iterator[str]:
-    """Names what a second run of the reference gives differently."""
-    moved = [key.path for key in reference.unrepeatable]
-    if moved:
-        named = ", ".join(moved[:5]) + (" …" if len(moved) > 5 else "")  # noqa: PLR2004 - a line's worth
-        yield (
-            "GC704: the reference does not repeat itself: a second run from the same weights, state and seeds "
-            f"differs in {named}; nothing can be held against it"
-        )

@@ -205,7 +205,7 @@ def test_the_reference_that_does_not_repeat_itself_is_found(run: Run) -> None:
     assert check_one(loaded, options).warnings == ()
 
 
-@pytest.mark.parametrize("key", ["microbatches: 2", "train: {steps: 1}", "placement: ['cpu:0', 'cpu:0', 'cpu:0']"])
+@pytest.mark.parametrize("key", ["placement: ['cpu:0', 'cpu:0', 'cpu:0']"])
 def test_what_cannot_be_honoured_is_refused(run: Run, key: str) -> None:
     report = run(chain(more=f"    {key}\n"))
     assert (report.verdict, report.exit_code) == ("error", 2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gradcheck.config.findings import Finding, nearest
-from gradcheck.config.methods import WHOLE_MODEL_METHODS, CandidateOptions, MethodConfig
+from gradcheck.config.methods import SLICED_METHODS, WHOLE_MODEL_METHODS, CandidateOptions, MethodConfig
 from gradcheck.config.model import SegmentsSource
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Finding]:
-    """Findings for a split that is there twice or (where required) missing, and training steps that never come."""
+    """Findings for a split that is there twice or (where required) missing, and for methods that do not go with a key."""
     model, has_split = data.get("model"), data.get("split") is not None
     in_parts = isinstance(model, SegmentsSource) or (isinstance(model, dict) and model.get("segments") is not None)
     if has_split and in_parts:
@@ -28,6 +28,8 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
     train = data.get("train")
     if train is None or (isinstance(train, dict) and train.get("steps") in {0, None}):
         yield from _without_steps(methods)
+    if isinstance(data.get("microbatches"), int) and data["microbatches"] > 1:
+        yield from _whole_batch_only(methods)
 
 
 def _methods(data: dict[Any, Any]) -> dict[int, MethodConfig]:
@@ -71,4 +73,15 @@ def _without_steps(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
                 at="key",
                 code="GC007",
                 help="add `train: {steps: 3}`",
+            )
+
+
+def _whole_batch_only(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
+    for index, method in methods.items():
+        if method.method not in SLICED_METHODS:
+            yield Finding(
+                message=f"method `{method.label}` does not run in micro-batches",
+                path=("methods", index),
+                code="GC007",
+                help=f"remove `microbatches`, or name only: {', '.join(sorted(SLICED_METHODS))}",
             )

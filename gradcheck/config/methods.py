@@ -90,6 +90,8 @@ METHOD_OPTIONS: dict[str, type[MethodOptions]] = {
 
 #: Methods that need no split.
 WHOLE_MODEL_METHODS = frozenset({"forward", "numeric", "hvp"})
+#: Methods that run in micro-batches.
+SLICED_METHODS = frozenset({"vjp", "recompute", "naive", "graph", "candidate"})
 
 
 class MethodConfig(Section):

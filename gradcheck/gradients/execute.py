@@ -21,7 +21,7 @@ def batch_tensors(problem: Problem) -> Tensors:
     """The problem's batch."""
     batch = problem.batch
     weight = None if batch.sample_weight is None else list(batch.sample_weight)
-    return Tensors(list(batch.x), list(batch.y), weight)
+    return Tensors(list(batch.x), list(batch.y), weight, problem.loss_scale)
 
 
 class Execution:

@@ -10,14 +10,21 @@ if TYPE_CHECKING:
 
     from gradcheck.config.methods import MethodOptions
     from gradcheck.models.problem import Problem, TensorKey
+    from gradcheck.report import ScheduleReport
 
 
 class Tensors(NamedTuple):
-    """One batch as flat lists, in the order of the model's inputs and outputs."""
+    """One batch as flat lists, in the order of the model's inputs and outputs.
+
+    `loss_scale`, a scalar, is what the loss is multiplied by before it is differentiated, so that small gradients are
+    not lost in 16 bits; None for 1. The gradients of weights and inputs come back divided by it, those of boundaries
+    as they cross.
+    """
 
     x: Sequence[Any]
     y: Sequence[Any]
     sample_weight: Sequence[Any] | None
+    loss_scale: Any = None
 
 
 class Computed(NamedTuple):
@@ -45,6 +52,7 @@ class Gradients:
         noise: measures how far these tensors, and what they are compared with, move by rounding alone: their noise
             floors, where `against` makes the reference's own say nothing. None: rounding excuses nothing there.
         tolerance_dtype: the dtype whose default tolerance applies, where that is not the problem's compute dtype.
+        schedule: in what order micro-batches went through the segments.
     """
 
     loss: Any
@@ -59,6 +67,7 @@ class Gradients:
     notes: Mapping[TensorKey, str] = field(default_factory=dict)
     noise: Callable[[Collection[TensorKey]], Mapping[TensorKey, float]] | None = None
     tolerance_dtype: str | None = None
+    schedule: ScheduleReport | None = None
 
 
 class Method(Protocol):

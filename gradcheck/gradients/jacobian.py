@@ -121,6 +121,8 @@ class ByJacobians(HandOff):
         copies = min(count, self._copies(done))
         if copies < 2 or linear.examples == 1 or done.segment.plan.index in self._moving:  # noqa: PLR2004 - one copy is no stack
             return linear
+        if not any(linear.target is output for output in done.outputs):
+            return linear  # the logits that Keras hides on an output
         if any(not tensor.shape.rank or tensor.shape[0] != linear.examples for tensor in done.inputs):
             return linear  # the seeds of dropout masks between chunks: they hold for one batch, and have no examples
         given = [_tiled(tensor, copies) for tensor in done.inputs]

@@ -44,25 +44,27 @@ class Recomputing(HandOff):
     def __init__(self, problem: Problem) -> None:
         """`problem` says in which mode a segment runs."""
         self._training = problem.training
-        self._starts: dict[int, Snapshot] = {}  # by index of the segment
+        self._starts: dict[Pass, Snapshot] = {}
 
     def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
         """The outputs alone, and what the variables held before them."""
-        self._starts[segment.plan.index] = Snapshot(movable_variables([segment]))
+        start = Snapshot(movable_variables([segment]))
         outputs = self.forward(segment, inputs, training=training)
-        return Pass(segment=segment, tape=None, inputs=list(inputs), outputs=outputs, extra=summed(segment.losses))
+        done = Pass(segment=segment, tape=None, inputs=list(inputs), outputs=outputs, extra=summed(segment.losses))
+        self._starts[done] = start
+        return done
 
     def resumed(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
         """The forward pass over again, this time under a tape."""
         inputs = [copied(tensor, by=partial(not_before, cotangents)) for tensor in done.inputs]
-        with self.rewound(done.segment):
+        with self.rewound(done):
             return super().run(done.segment, inputs, training=self._training)
 
     @contextmanager
-    def rewound(self, segment: Segment) -> Iterator[None]:
-        """The variables as they were at the segment's start; afterwards as they are now."""
-        now = Snapshot(movable_variables([segment]))
-        self._starts[segment.plan.index].put_back()
+    def rewound(self, done: Pass) -> Iterator[None]:
+        """The variables as they were at the start of the pass; afterwards as they are now."""
+        now = Snapshot(movable_variables([done.segment]))
+        self._starts.pop(done).put_back()
         yield
         now.put_back()
 

@@ -13,12 +13,14 @@ sends back.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
 from gradcheck.gradients.interface import Computed
-from gradcheck.gradients.tensors import added, dense, gradients_of, summed, total_loss, watch
+from gradcheck.gradients.microbatches import accumulated, joined, micro_batches
+from gradcheck.gradients.schedule import order
+from gradcheck.gradients.tensors import added, dense, gradients_of, scaled, summed, total_loss, watch
 from gradcheck.models.graph import MODEL_INPUT, TensorRef
 from gradcheck.models.replay import copied, entered
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.gradients.interface import Tensors
+    from gradcheck.gradients.microbatches import MicroBatch
     from gradcheck.models.problem import Problem, TensorKey
     from gradcheck.models.segment import Segment
 
@@ -83,65 +86,128 @@ class HandOff:
 
 def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> Computed:
     """Loss, outputs and every gradient of the split model."""
-    steps = steps or HandOff()
-    values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(tensors.x)}
-    passes: list[Pass] = []
-    for segment in problem.segments:
-        inputs = [steps.cross(segment, ref, values[ref]) for ref in segment.plan.inputs]
-        passes.append(steps.run(segment, inputs, training=problem.training))
-        values.update(zip(segment.plan.outputs, passes[-1].outputs, strict=True))
-
-    ends = [values[ref] for ref in problem.graph.outputs]
-    loss, outputs, seeds = loss_gradients(problem, tensors, ends, steps)
-    loss = total_loss(loss, [done.extra for done in passes if done.extra is not None])
-    cotangents: dict[TensorRef, Any] = {}
-    for ref, seed in zip(problem.graph.outputs, seeds, strict=True):
-        cotangents[ref] = added(cotangents.get(ref), seed)
-
     weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
-    while passes:  # from the last to the first; a tape and its activations are freed once used
-        _backward(problem, passes.pop(), cotangents, weights, steps)
-    return Computed(loss, outputs, {**weights, **problem.crossing(cotangents)})
+    steps = steps or HandOff()
+    flights = [Flight(problem, part, steps, weights) for part in micro_batches(problem, tensors)]
+    for work in order(problem.schedule, len(problem.segments), len(flights)):
+        flight, segment = flights[work.microbatch], problem.segments[work.stage]
+        if work.backward:
+            flight.backward(segment)
+        else:
+            flight.forward(segment)
+    return joined([flight.landed for flight in flights], weights, tensors.loss_scale)
 
 
-def _backward(
-    problem: Problem,
-    done: Pass,
-    cotangents: dict[TensorRef, Any],
-    weights: dict[TensorKey, Any],
-    steps: HandOff,
-) -> None:
-    """One segment's part of the chain rule: adds to `weights`, and to the `cotangents` of what the segment took."""
-    segment, plan = done.segment, done.segment.plan
-    done = steps.resumed(done, [cotangents[ref] for ref in plan.outputs if cotangents.get(ref) is not None])
-    pairs = [
-        (output, steps.cotangent(segment, ref, output, cotangents.get(ref)))
-        for ref, output in zip(plan.outputs, done.outputs, strict=True)
-    ]
-    pairs = [(output, seed) for output, seed in pairs if seed is not None]
-    if done.extra is not None:
-        pairs.append((done.extra, tf.ones_like(done.extra)))
-    variables = problem.used_variables(done.tape)
-    reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
-    sources = [*done.inputs, *reused.values(), *variables]
-    targets, seeds = [output for output, _ in pairs], [seed for _, seed in pairs]
-    gradients = iter(steps.pull_back(done, targets, seeds, sources))
-    for ref in plan.inputs:
-        cotangents[ref] = added(cotangents.get(ref), dense(next(gradients)))
-    for ref in reused:  # what came back from later segments, and what calls of this segment add to it
-        cotangents[ref] = dense(next(gradients))
-    for variable, gradient in zip(variables, gradients, strict=True):
-        key = problem.counterparts[id(variable)].key
-        weights[key] = added(weights[key], gradient)
+class Flight:
+    """One micro-batch (or the whole batch) on its way through the segments, and its cotangents on their way back."""
+
+    def __init__(self, problem: Problem, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> None:
+        """`weights` is where the gradients of the weights are summed up, for all micro-batches together."""
+        self._problem, self._part, self._steps, self._weights = problem, part, steps, weights
+        self._values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(part.tensors.x)}
+        self._passes: dict[int, Pass] = {}  # by index of the segment
+        self._ending: Ending | None = None
+        self._cotangents: dict[TensorRef, Any] = {}
+
+    def forward(self, segment: Segment) -> None:
+        """The forward pass of `segment`; after the last one the loss."""
+        inputs = [self._steps.cross(segment, ref, self._values[ref]) for ref in segment.plan.inputs]
+        done = self._steps.run(segment, inputs, training=self._problem.training)
+        self._passes[segment.plan.index] = done
+        self._values.update(zip(segment.plan.outputs, done.outputs, strict=True))
+        if segment is self._problem.segments[-1]:
+            self._turn()
+
+    def _turn(self) -> None:
+        """The loss, and its gradient for each of the model's outputs: the first cotangents."""
+        outputs = self._problem.graph.outputs
+        ending = loss_gradients(self._problem, self._part, [self._values[ref] for ref in outputs], self._steps)
+        extras = [done.extra for done in self._passes.values() if done.extra is not None]
+        self._ending = ending._replace(loss=total_loss(ending.loss, extras, self._part.share))
+        self._values.clear()
+        for ref, seed in zip(outputs, ending.seeds, strict=True):
+            self._cotangents[ref] = added(self._cotangents.get(ref), seed)
+
+    def backward(self, segment: Segment) -> None:
+        """One segment's part of the chain rule: adds to the weights, and to the cotangents of what the segment took.
+
+        Its tape and its activations are freed.
+        """
+        plan, cotangents = segment.plan, self._cotangents
+        done = self._passes.pop(plan.index)
+        done = self._steps.resumed(done, [cotangents[ref] for ref in plan.outputs if cotangents.get(ref) is not None])
+        targets, seeds = self._seeded(done)
+        variables = self._problem.used_variables(done.tape)
+        reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
+        sources = [*done.inputs, *reused.values(), *variables]
+        gradients = iter(self._steps.pull_back(done, targets, seeds, sources))
+        for ref in plan.inputs:
+            cotangents[ref] = added(cotangents.get(ref), dense(next(gradients)))
+        for ref in reused:  # what came back from later segments, and what calls of this segment add to it
+            cotangents[ref] = dense(next(gradients))
+        keys = (self._problem.counterparts[id(variable)].key for variable in variables)
+        accumulated(self._weights, zip(keys, gradients, strict=True))
+
+    def _seeded(self, done: Pass) -> tuple[list[Any], list[Any]]:
+        """What the segment is differentiated at (its outputs, what it adds to the loss), and the cotangent of each."""
+        ending, pairs = self._landing, []
+        for ref, output in zip(done.segment.plan.outputs, done.outputs, strict=True):
+            pairs.append((output, self._steps.cotangent(done.segment, ref, output, self._cotangents.get(ref))))
+            pairs.append((getattr(output, "_keras_logits", None), ending.hidden.get(ref)))
+        if done.extra is not None:
+            share = 1.0 if self._part.share is None else self._part.share
+            pairs.append((done.extra, scaled(tf.fill(done.extra.shape, tf.cast(share, done.extra.dtype)), self._scale)))
+        pairs = [(target, seed) for target, seed in pairs if seed is not None]
+        return [target for target, _ in pairs], [seed for _, seed in pairs]
+
+    @property
+    def _scale(self) -> Any:
+        return self._part.tensors.loss_scale
+
+    @property
+    def _landing(self) -> Ending:
+        if self._ending is None:
+            raise AssertionError("a backward pass before the last forward pass")
+        return self._ending
+
+    @property
+    def landed(self) -> Computed:
+        """Loss and outputs, and the gradients of inputs and boundaries."""
+        return Computed(self._landing.loss, self._landing.outputs, self._problem.crossing(self._cotangents))
 
 
-def loss_gradients(
-    problem: Problem, tensors: Tensors, outputs: Sequence[Any], steps: HandOff
-) -> tuple[Any, list[Any], list[Any]]:
-    """The data loss, the model's outputs, and the loss's gradient with respect to each tensor that they are made of."""
+class Ending(NamedTuple):
+    """The data loss, the model's outputs, and the loss's gradient for each tensor that they are made of.
+
+    `hidden` are the cotangents of the logits that Keras hides on an output, and that the loss took in its place.
+    """
+
+    loss: Any
+    outputs: list[Any]
+    seeds: list[Any]
+    hidden: dict[TensorRef, Any]
+
+
+def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], steps: HandOff) -> Ending:
+    """The end of the forward pass and the start of the backward pass, under a tape of its own."""
+    tensors, graph = part.tensors, problem.graph
     with steps.tape() as tape:
         given = [copied(output) for output in outputs]
-        watch(tape, given)
-        final = [entered(source, tensor) for source, tensor in zip(problem.graph.output_sources, given, strict=True)]
-        loss = problem.loss(tensors.y, final, tensors.sample_weight)
-    return loss, final, [dense(gradient) for gradient in gradients_of(tape, [loss], given)]
+        hidden = {ref: _own_logits(t) for ref, t in zip(graph.outputs, given, strict=True) if hasattr(t, _LOGITS)}
+        watch(tape, [*given, *hidden.values()])
+        final = [entered(source, tensor) for source, tensor in zip(graph.output_sources, given, strict=True)]
+        loss = problem.loss(tensors.y, final, tensors.sample_weight, part.scales)
+        target = scaled(loss, tensors.loss_scale)
+    gradients = [dense(gradient) for gradient in gradients_of(tape, [target], [*given, *hidden.values()])]
+    seeds, of_hidden = gradients[: len(given)], gradients[len(given) :]
+    return Ending(loss, final, seeds, dict(zip(hidden, of_hidden, strict=True)))
+
+
+_LOGITS = "_keras_logits"
+
+
+def _own_logits(output: Any) -> Any:
+    """Gives `output` a copy of the logits hidden on it, which a tape can tell from their origin."""
+    logits = copied(getattr(output, _LOGITS))
+    setattr(output, _LOGITS, logits)
+    return logits

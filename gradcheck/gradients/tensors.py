@@ -45,10 +45,18 @@ def summed(losses: Sequence[Any]) -> Any:
     return tf.add_n([tf.reduce_sum(tf.cast(loss, loss_dtype())) for loss in losses]) if losses else None
 
 
-def total_loss(data_loss: Any, losses: Sequence[Any]) -> Any:
-    """The data loss plus what layers and weight penalties add, in the data loss's dtype."""
+def total_loss(data_loss: Any, losses: Sequence[Any], share: float | None = None) -> Any:
+    """The data loss plus what layers and weight penalties add (`share` of it, None for all), in the loss's dtype."""
     extra = summed(losses)
-    return data_loss if extra is None else data_loss + tf.cast(extra, data_loss.dtype)
+    if extra is None:
+        return data_loss
+    extra = tf.cast(extra, data_loss.dtype)
+    return data_loss + (extra if share is None else share * extra)
+
+
+def scaled(tensor: Any, factor: Any) -> Any:
+    """`tensor` multiplied by a number or a scalar tensor, in its own dtype; None is 1."""
+    return tensor if factor is None else tensor * tf.cast(factor, tensor.dtype)
 
 
 def gradients_of(

@@ -14,7 +14,7 @@ import tensorflow as tf
 from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.interface import Computed, Gradients
 from gradcheck.gradients.split import HandOff, split
-from gradcheck.gradients.tensors import dense
+from gradcheck.gradients.tensors import added, dense
 from gradcheck.report import Contribution
 
 if TYPE_CHECKING:
@@ -40,12 +40,17 @@ class ChunkedGradients(Gradients):
 
 
 class Recording(HandOff):
-    """The hand-off as it is, noting the 2-norm of every segment's part in a weight's gradient."""
+    """The hand-off as it is, noting every segment's part in a weight's gradient, summed over micro-batches."""
 
     def __init__(self, problem: Problem) -> None:
         """`problem` knows the weights."""
         self._problem = problem
-        self.norms: dict[NormKey, Any] = {}
+        self._parts: dict[NormKey, Any] = {}
+
+    @property
+    def norms(self) -> dict[NormKey, Any]:
+        """The 2-norm of every part."""
+        return {key: tf.norm(tf.cast(dense(part), tf.float64)) for key, part in self._parts.items()}
 
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
         """As it is; the sources that are weights are noted."""
@@ -53,8 +58,8 @@ class Recording(HandOff):
         for source, gradient in zip(sources, gradients, strict=True):
             weight = self._problem.counterparts.get(id(source))
             if weight is not None and gradient is not None:
-                norm = tf.norm(tf.cast(dense(gradient), tf.float64))
-                self.norms[NormKey(weight.path, done.segment.plan.index)] = norm
+                key = NormKey(weight.path, done.segment.plan.index)
+                self._parts[key] = added(self._parts.get(key), gradient)
         return gradients
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gradcheck.gradients.schedule import order, schedule_report
 from gradcheck.gradients.time_contributions import recorded_split
 
 if TYPE_CHECKING:
@@ -14,4 +16,9 @@ if TYPE_CHECKING:
 
 def vjp(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
     """The split model's gradients, by the hand-off in `gradcheck.gradients.split`."""
-    return recorded_split(problem)
+    found = recorded_split(problem)
+    if not problem.slices:
+        return found
+    stages = len(problem.segments)
+    work = order(problem.schedule, stages, len(problem.slices))
+    return replace(found, schedule=schedule_report(problem.schedule, work, stages))

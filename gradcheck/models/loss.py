@@ -47,12 +47,14 @@ class Term:
         weight: its factor in the sum.
         reduction: how it sums over the batch: `mean` (over unmasked elements), `mean_with_sample_weight`, `sum`, or
             None where the user's own function decides.
+        keras_loss: the Keras loss that `function` calls, if it is one.
     """
 
     name: str
     function: Callable[[Any, Any, Any], Any]
     weight: float
     reduction: str | None
+    keras_loss: keras.losses.Loss | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,14 +71,17 @@ class Loss:
     positions: Mapping[str, int]
     dtype: str
 
-    def __call__(self, y: Any, outputs: Any, sample_weight: Any = None) -> tf.Tensor:
+    def __call__(
+        self, y: Any, outputs: Any, sample_weight: Any = None, scales: Sequence[float | None] | None = None
+    ) -> tf.Tensor:
         """The scalar loss, differentiable with respect to `outputs`.
 
         Args:
             y: targets, one per output: a tensor, a list or tuple in the order of the outputs, or a mapping by name.
-            outputs: what the model returned, likewise. Their Keras masks count; the
-                logits that Keras hides on a softmax or sigmoid do not, so that the loss depends on the values alone.
+            outputs: what the model returned, likewise. Their Keras masks count, and the logits that Keras hides on
+                what a softmax or a sigmoid returns.
             sample_weight: None, or weights likewise; None for single outputs too.
+            scales: of a slice of the batch, what each term counts for; None for the whole batch.
 
         Raises:
             ValueError, KeyError: if the number or the names of the tensors are not those of the outputs.
@@ -86,12 +91,12 @@ class Loss:
         values = flat_values(outputs, self.positions, count)
         weights = [None] * count if sample_weight is None else flat_values(sample_weight, self.positions, count)
         total = tf.zeros((), self.dtype)
-        for term, target, value, weight in zip(self.terms, targets, values, weights, strict=True):
+        for i, (term, target, value, weight) in enumerate(zip(self.terms, targets, values, weights, strict=True)):
             if term is not None:
-                plain = copied(
-                    value
-                )  # without the logits that Keras hides on it: the loss is a function of the outputs
-                total += term.weight * tf.cast(term.function(target, plain, weight), self.dtype)
+                # A copy, in which a compiled Keras loss cannot see the softmax that made it; the logits go with it.
+                found = tf.cast(term.function(target, copied(value), weight), self.dtype)
+                factor = term.weight if scales is None else term.weight * (scales[i] or 0.0)
+                total += factor * found
         return total
 
 
@@ -186,7 +191,8 @@ def _term(spec: LossSpec, weight: float, base: Path) -> Term:
         return Term(name=spec.name, function=random_cotangent, weight=weight, reduction="sum")
     loss = _from_factory(spec, base) if spec.factory else _keras_loss(spec)
     if isinstance(loss, keras.losses.Loss):
-        return Term(name=_label(spec), function=_scalar(loss), weight=weight, reduction=_reduction(loss))
+        reduction = _reduction(loss)
+        return Term(name=_label(spec), function=_scalar(loss), weight=weight, reduction=reduction, keras_loss=loss)
     return Term(name=_label(spec), function=_own(loss), weight=weight, reduction=None)
 
 

@@ -18,6 +18,7 @@ from gradcheck.models.estimate import estimate
 from gradcheck.models.graph import flatten
 from gradcheck.models.keyed import KeyedError, at
 from gradcheck.models.loss import build_loss
+from gradcheck.models.microbatches import Slice, make_slices
 from gradcheck.models.precision import precision_scope
 from gradcheck.models.problem import Problem, Weight, make_segments, name_weights
 from gradcheck.models.sources import build_model, match_variables
@@ -83,7 +84,10 @@ def prepare(config: Config, base: Path) -> Problem:
     check_fits(costs.weights + costs.tape, budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
-    state.restore()  # making the batch may have run the model
+    slices: tuple[Slice, ...] = ()
+    if config.microbatches > 1:
+        slices = make_slices(config.microbatches, model, batch, loss, training=config.training)
+    state.restore()  # making the batch, and slicing it, may have run the model
     weights, counterparts = _weights(outline)
     return Problem(
         model=model,
@@ -104,14 +108,14 @@ def prepare(config: Config, base: Path) -> Problem:
         memory_budget=budget,
         base=base,
         time=outline.time,
+        slices=slices,
+        schedule=config.schedule,
     )
 
 
 def _check_available(config: Config) -> None:
     """Refuses keys that would change what is checked, and cannot be honoured yet: ignoring them would prove less."""
     unavailable = {
-        "microbatches": config.microbatches > 1,
-        "train": config.train.steps > 0,
         "placement": config.placement is not None,
     }
     for key, asked in unavailable.items():

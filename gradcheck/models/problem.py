@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     from gradcheck.models.data import Batch
     from gradcheck.models.graph import Graph
     from gradcheck.models.loss import Loss
+    from gradcheck.models.microbatches import Slice
     from gradcheck.models.state import State
     from gradcheck.models.time_graph import TimeCut
-    from gradcheck.report import Kind
+    from gradcheck.report import Kind, Quantity
 
 
 class TensorKey(NamedTuple):
-    """What identifies a compared tensor: its kind and its unique path."""
+    """What identifies a compared tensor: its kind and its unique path; in training also whether it is a value.
+
+    A weight has a gradient, without a `quantity`, and after the step a value.
+    """
 
     kind: Kind
     path: str
+    quantity: Quantity | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,6 +90,9 @@ class Problem:
     memory_budget: int  # bytes
     base: Path  # what paths in the config are relative to
     time: TimeCut | None = None  # how it is cut along time
+    slices: tuple[Slice, ...] = ()  # the micro-batches; none where the batch is not sliced
+    schedule: str = "gpipe"
+    loss_scale: Any = None  # in training, what the loss is multiplied by before it is differentiated
 
     @property
     def owned_variables(self) -> tuple[Any, ...]:

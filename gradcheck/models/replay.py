@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
-    """The same values as a tensor of its own, so that a tape can tell it from its origin; a Keras mask goes with it.
+    """The same values as a tensor of its own, so that a tape can tell it from its origin.
 
-    `by` makes the copy.
+    What Keras hides on a tensor, and `tf.identity` loses, goes with it: the mask that the next layer needs, and the
+    logits that a loss on what a softmax or a sigmoid returned takes instead. `by` makes the copy.
     """
     copy = by(tensor)
-    mask = getattr(tensor, "_keras_mask", None)  # lost by tf.identity, and needed by the next layer
-    if mask is not None:
-        copy._keras_mask = mask  # noqa: SLF001 - Keras keeps masks there
+    for name in ("_keras_mask", "_keras_logits"):
+        hidden = getattr(tensor, name, None)
+        if hidden is not None:
+            setattr(copy, name, hidden)
     return copy
 
 

@@ -123,8 +123,8 @@ def test_without_rewinding_only_the_state_is_wrong_where_nothing_is_random(
 
 def test_without_rewinding_dropout_draws_another_mask(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def put_back_only(_: Recomputing, segment: Any) -> Iterator[None]:
-        now = Snapshot(movable_variables([segment]))
+    def put_back_only(_: Recomputing, done: Any) -> Iterator[None]:
+        now = Snapshot(movable_variables([done.segment]))
         yield
         now.put_back()
 

@@ -1,0 +1,90 @@
+"""What a reader should know of a run as a whole: warnings ask for something to be done, notes do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+
+from gradcheck.gradients.coupling import full_batch_note
+from gradcheck.numerics import NOISE_FACTOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gradcheck.gradients.reference import Reference
+    from gradcheck.models.problem import Problem
+    from gradcheck.numerics import TolerancePolicy
+    from gradcheck.report import CheckReport
+
+#: Above this share of the tensors' size, the noise floor hides faults that a reader would expect to be seen.
+NOISY = 0.01
+#: What a model may do in training of its own, that gradcheck does not run.
+OWN_TRAINING = ("train_step", "compute_loss")
+
+
+def warnings_of(
+    problem: Problem,
+    reference: Reference,
+    checks: Sequence[CheckReport],
+    policy: TolerancePolicy,
+    *,
+    verify_reference: bool,
+) -> tuple[str, ...]:
+    """What in the config, the model or the figures should be looked at."""
+    paths = [tensor.path for check in checks for tensor in check.tensors]
+    unmatched = policy.unmatched(paths) if paths else ()
+    return (
+        *(problem.plan.warnings if problem.plan else ()),
+        *(f"tolerance.overrides: {pattern!r} matches no tensor" for pattern in unmatched),
+        *_noise_warning(reference),
+        *(_repeat_warning(reference) if verify_reference or reference.noise_measured else ()),
+    )
+
+
+def notes_of(problem: Problem, reference: Reference) -> tuple[str, ...]:
+    """What is worth knowing and nothing to mend."""
+    return (*_own_training(problem), *_slices(problem, reference))
+
+
+def _own_training(problem: Problem) -> Iterator[str]:
+    """A model that trains in a way of its own: gradients are those of its forward pass and of the config's loss."""
+    cls = type(problem.model)
+    own = [name for name in OWN_TRAINING if getattr(cls, name) is not getattr(keras.Model, name)]
+    if own:
+        yield (
+            f"{cls.__name__} has its own {' and '.join(own)}, which {'is' if len(own) == 1 else 'are'} not used: the "
+            "gradients are those of its layers and of the config's loss. To check a training step of your own, give it "
+            "as candidate: {train_step: ...}"
+        )
+
+
+def _slices(problem: Problem, reference: Reference) -> Iterator[str]:
+    """How the micro-batches compare with the whole batch."""
+    if not problem.slices:
+        return
+    asked, made, first = problem.config.microbatches, len(problem.slices), problem.slices[0]
+    if made < asked:
+        yield f"microbatches: {asked} slices of {first.stop} examples are {made} for a batch of {first.batch_size}"
+    yield full_batch_note(problem, reference)
+
+
+def _noise_warning(reference: Reference) -> Iterator[str]:
+    """How small a fault would still be seen, where rounding hides more than a reader would expect."""
+    share = reference.noise_share
+    if share is not None and share > NOISY:
+        yield (
+            f"rounding alone moves half of the weight gradients by {share:.1%} of their size or more: "
+            f"a fault that changes them by less than {NOISE_FACTOR * share:.1%} would not be seen"
+        )
+
+
+def _repeat_warning(reference: Reference) -> Iterator[str]:
+    """Names what a second run of the reference gives differently."""
+    moved = [key.path for key in reference.unrepeatable]
+    if moved:
+        named = ", ".join(moved[:5]) + (" …" if len(moved) > 5 else "")  # noqa: PLR2004 - a line's worth
+        yield (
+            "GC704: the reference does not repeat itself: a second run from the same weights, state and seeds "
+            f"differs in {named}; nothing can be held against it"
+        )
