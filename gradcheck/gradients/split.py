@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 
 from gradcheck.gradients.interface import Computed
-from gradcheck.gradients.microbatches import accumulated, joined, micro_batches
+from gradcheck.gradients.microbatches import joined, micro_batches
 from gradcheck.gradients.schedule import order
 from gradcheck.gradients.tensors import added, dense, gradients_of, scaled, summed, total_loss, watch
 from gradcheck.models.graph import MODEL_INPUT, TensorRef
@@ -49,6 +49,12 @@ class HandOff:
 
     #: Whether a segment's tape is asked more than once.
     persistent = False
+    #: Whether a forward pass differs from the right one, or is run again: then none can be shared with it.
+    changes_forward = False
+
+    def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
+        """The micro-batches, and what each counts for."""
+        return parts
 
     def tape(self) -> Any:
         """What records a forward pass and is asked for gradients."""
@@ -79,16 +85,28 @@ class HandOff:
         """The forward pass as the backward pass takes it up, once the `cotangents` of its outputs are known."""
         return done
 
+    def share_of_extra(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as above
+        """How much of what `segment` adds to the loss counts: the micro-batch's share of the batch, 1 for a whole."""
+        return share
+
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
         """The sum over `targets` of seed · dTarget/dSource, for each of `sources`: a vector-Jacobian product."""
         return gradients_of(done.tape, targets, sources, seeds)
+
+    def sent_back(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:  # noqa: ARG002 - as above
+        """What `segment` hands back for `ref`, which it took: its part of that tensor's cotangent."""
+        return gradient
+
+    def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:  # noqa: ARG002 - as above
+        """What `segment` adds to the gradient of a weight."""
+        return gradient
 
 
 def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> Computed:
     """Loss, outputs and every gradient of the split model."""
     weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
     steps = steps or HandOff()
-    flights = [Flight(problem, part, steps, weights) for part in micro_batches(problem, tensors)]
+    flights = [Flight(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))]
     for work in order(problem.schedule, len(problem.segments), len(flights)):
         flight, segment = flights[work.microbatch], problem.segments[work.stage]
         if work.backward:
@@ -103,7 +121,7 @@ class Flight:
 
     def __init__(self, problem: Problem, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> None:
         """`weights` is where the gradients of the weights are summed up, for all micro-batches together."""
-        self._problem, self._part, self._steps, self._weights = problem, part, steps, weights
+        self._problem, self.part, self._steps, self._weights = problem, part, steps, weights
         self._values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(part.tensors.x)}
         self._passes: dict[int, Pass] = {}  # by index of the segment
         self._ending: Ending | None = None
@@ -116,53 +134,61 @@ class Flight:
         self._passes[segment.plan.index] = done
         self._values.update(zip(segment.plan.outputs, done.outputs, strict=True))
         if segment is self._problem.segments[-1]:
+            self._values = {ref: self._values[ref] for ref in self._problem.graph.outputs}
             self._turn()
 
     def _turn(self) -> None:
         """The loss, and its gradient for each of the model's outputs: the first cotangents."""
         outputs = self._problem.graph.outputs
-        ending = loss_gradients(self._problem, self._part, [self._values[ref] for ref in outputs], self._steps)
-        extras = [done.extra for done in self._passes.values() if done.extra is not None]
-        self._ending = ending._replace(loss=total_loss(ending.loss, extras, self._part.share))
-        self._values.clear()
+        ending = loss_gradients(self._problem, self.part, [self._values[ref] for ref in outputs], self._steps)
+        extras = [scaled(done.extra, self._share(done)) for done in self._passes.values() if done.extra is not None]
+        self._ending = ending._replace(loss=total_loss(ending.loss, extras))
         for ref, seed in zip(outputs, ending.seeds, strict=True):
             self._cotangents[ref] = added(self._cotangents.get(ref), seed)
+
+    def again(self, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> Flight:
+        """The same forward passes, before any backward pass, for `steps` to take back. Their tapes are persistent."""
+        flight = Flight(self._problem, part, steps, weights)
+        flight._passes, flight._values = dict(self._passes), self._values
+        flight._turn()
+        return flight
 
     def backward(self, segment: Segment) -> None:
         """One segment's part of the chain rule: adds to the weights, and to the cotangents of what the segment took.
 
         Its tape and its activations are freed.
         """
-        plan, cotangents = segment.plan, self._cotangents
+        plan, cotangents, steps = segment.plan, self._cotangents, self._steps
         done = self._passes.pop(plan.index)
-        done = self._steps.resumed(done, [cotangents[ref] for ref in plan.outputs if cotangents.get(ref) is not None])
+        known = [*(cotangents.get(ref) for ref in plan.outputs), *map(self._landing.hidden.get, plan.outputs)]
+        done = steps.resumed(done, [cotangent for cotangent in known if cotangent is not None])
         targets, seeds = self._seeded(done)
         variables = self._problem.used_variables(done.tape)
         reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
         sources = [*done.inputs, *reused.values(), *variables]
-        gradients = iter(self._steps.pull_back(done, targets, seeds, sources))
+        gradients = iter(steps.pull_back(done, targets, seeds, sources))
         for ref in plan.inputs:
-            cotangents[ref] = added(cotangents.get(ref), dense(next(gradients)))
+            cotangents[ref] = added(cotangents.get(ref), steps.sent_back(segment, ref, dense(next(gradients))))
         for ref in reused:  # what came back from later segments, and what calls of this segment add to it
             cotangents[ref] = dense(next(gradients))
-        keys = (self._problem.counterparts[id(variable)].key for variable in variables)
-        accumulated(self._weights, zip(keys, gradients, strict=True))
+        for variable, gradient in zip(variables, gradients, strict=True):
+            key = self._problem.counterparts[id(variable)].key
+            self._weights[key] = added(self._weights[key], steps.contribution(segment, key, gradient))
 
     def _seeded(self, done: Pass) -> tuple[list[Any], list[Any]]:
         """What the segment is differentiated at (its outputs, what it adds to the loss), and the cotangent of each."""
-        ending, pairs = self._landing, []
+        pairs = []
         for ref, output in zip(done.segment.plan.outputs, done.outputs, strict=True):
             pairs.append((output, self._steps.cotangent(done.segment, ref, output, self._cotangents.get(ref))))
-            pairs.append((getattr(output, "_keras_logits", None), ending.hidden.get(ref)))
+            pairs.append((getattr(output, _LOGITS, None), self._landing.hidden.get(ref)))
         if done.extra is not None:
-            share = 1.0 if self._part.share is None else self._part.share
-            pairs.append((done.extra, scaled(tf.fill(done.extra.shape, tf.cast(share, done.extra.dtype)), self._scale)))
+            seed = scaled(tf.ones_like(done.extra), self._share(done))
+            pairs.append((done.extra, scaled(seed, self.part.tensors.loss_scale)))
         pairs = [(target, seed) for target, seed in pairs if seed is not None]
         return [target for target, _ in pairs], [seed for _, seed in pairs]
 
-    @property
-    def _scale(self) -> Any:
-        return self._part.tensors.loss_scale
+    def _share(self, done: Pass) -> float:
+        return self._steps.share_of_extra(done.segment, 1.0 if self.part.share is None else self.part.share)
 
     @property
     def _landing(self) -> Ending:

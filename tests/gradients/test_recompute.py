@@ -139,8 +139,8 @@ def test_without_putting_back_shared_state_ends_where_the_first_use_left_it(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def rewound_only(self: Recomputing, segment: Any) -> Iterator[None]:
-        self._starts[segment.plan.index].put_back()
+    def rewound_only(self: Recomputing, done: Any) -> Iterator[None]:
+        self._starts.pop(done).put_back()
         yield
 
     monkeypatch.setattr(Recomputing, "rewound", rewound_only)
