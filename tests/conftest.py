@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from gradcheck.report import RunReport
 
+pytest_plugins = ["tests.zoo.table"]  # hooks of the whole session, so that a parallel run prints the table too
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

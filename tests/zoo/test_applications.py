@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,7 @@ SIZES = {
     "ResNet50": 32,
     "ResNet50V2": 32,
     "VGG16": 32,
+    "VGG19": 32,
     "Xception": 71,
 }
 
@@ -33,10 +35,17 @@ SIZES = {
 @pytest.mark.slow
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", SIZES)
-def test_an_application_cut_in_four_matches(run: Callable[..., RunReport], name: str) -> None:
+def test_an_application_cut_in_four_matches(run: Callable[..., RunReport], zoo: Callable[..., None], name: str) -> None:
     size = SIZES[name]
     model = {"application": name, "kwargs": {"weights": None, "input_shape": [size, size, 3], "classes": 7}}
     report = run({"model": model, "split": {"parts": 4}, "data": {"batch_size": 2}})
-    assert report.verdict == "pass", report.error or [(t.path, t.status) for t in report.checks[0].failures]
+    zoo("application", name, report)
     assert len(report.segments) == 4
     assert report.coverage.compared == report.coverage.trainable > 30
+
+
+def test_no_family_of_applications_is_missing() -> None:
+    from keras import applications
+
+    family = {name: f.__module__ for name, f in vars(applications).items() if inspect.isfunction(f)}
+    assert {family[name] for name in SIZES} == set(family.values())

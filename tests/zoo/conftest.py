@@ -1,0 +1,28 @@
+"""What a test of the zoo records."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.zoo.table import PROPERTY, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.report import RunReport
+    from tests.zoo.table import Group
+
+
+@pytest.fixture
+def zoo(record_property: Callable[[str, object], None]) -> Callable[[Group, str, RunReport], None]:
+    """Records a run as a row of the zoo's table, then holds it to a pass."""
+
+    def add(group: Group, name: str, report: RunReport) -> None:
+        record_property(PROPERTY, asdict(Row.of(group, name, report)))
+        failing = [(t.kind, t.path, t.status, t.max_rel_error) for check in report.checks for t in check.failures]
+        assert report.verdict == "pass", f"{group} {name}: {report.error or failing}"
+
+    return add
