@@ -212,6 +212,7 @@ class CheckReport:
     schedule: ScheduleReport | None = None
     steps: int = 0  # of training; the tensors are those of the first failing step and of the last
     first_failing_step: int | None = None
+    second_opinion: str | None = None  # of a mismatch: which side float64 takes, or why it cannot say
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
         """The tensors of these kinds, in report order."""

@@ -49,8 +49,9 @@ class Recomputing(HandOff):
     def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
         """The outputs alone, and what the variables held before them."""
         start = Snapshot(movable_variables([segment]))
+        kept = [copied(tensor) for tensor in inputs]  # attention takes the masks off what it is given
         outputs = self.forward(segment, inputs, training=training)
-        done = Pass(segment=segment, tape=None, inputs=list(inputs), outputs=outputs, extra=summed(segment.losses))
+        done = Pass(segment=segment, tape=None, inputs=kept, outputs=outputs, extra=summed(segment.losses))
         self._starts[done] = start
         return done
 

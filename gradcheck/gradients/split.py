@@ -22,7 +22,7 @@ from gradcheck.gradients.microbatches import joined, micro_batches
 from gradcheck.gradients.schedule import order
 from gradcheck.gradients.tensors import added, dense, gradients_of, scaled, summed, total_loss, watch
 from gradcheck.models.graph import MODEL_INPUT, TensorRef
-from gradcheck.models.replay import copied, entered
+from gradcheck.models.replay import copied, entered, forget_mask, mask_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +130,13 @@ class Flight:
     def forward(self, segment: Segment) -> None:
         """The forward pass of `segment`; after the last one the loss."""
         inputs = [self._steps.cross(segment, ref, self._values[ref]) for ref in segment.plan.inputs]
+        masked = [
+            (ref, given) for ref, given in zip(segment.plan.inputs, inputs, strict=True) if mask_of(given) is not None
+        ]
         done = self._steps.run(segment, inputs, training=self._problem.training)
+        for ref, given in masked:
+            if mask_of(given) is None:  # attention takes it off what it is given: later layers do not see it either
+                forget_mask(self._values[ref])
         self._passes[segment.plan.index] = done
         self._values.update(zip(segment.plan.outputs, done.outputs, strict=True))
         if segment is self._problem.segments[-1]:

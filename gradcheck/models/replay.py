@@ -31,6 +31,16 @@ def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
     return copy
 
 
+def mask_of(tensor: Any) -> Any:
+    """The mask that Keras hides on `tensor`, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def forget_mask(tensor: Any) -> None:
+    """Takes the mask off `tensor`."""
+    tensor._keras_mask = None  # noqa: SLF001 - Keras keeps masks there
+
+
 def replay(
     calls: Iterable[Call], values: dict[TensorRef, Any], *, training: bool, separate: Collection[TensorRef] = ()
 ) -> None:
@@ -49,7 +59,7 @@ def replay(
 def entered(source: Source, tensor: Any) -> Any:
     """`tensor` as nested models convert it on entry: to their inputs' dtype and rank."""
     for entry in source.entries:
-        mask = getattr(tensor, "_keras_mask", None)
+        mask = mask_of(tensor)
         tensor = keras.ops.cast(tensor, entry.dtype)
         if len(tensor.shape) > len(entry.shape):
             tensor = keras.ops.squeeze(tensor, axis=-1)

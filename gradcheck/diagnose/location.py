@@ -1,0 +1,45 @@
+"""Where a mismatch begins, and whether a segment is wrong or what was handed to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.gradients.compare import first_divergence
+
+if TYPE_CHECKING:
+    from gradcheck.diagnose.observed import Observed
+    from gradcheck.report import TensorReport
+
+
+def located(observed: Observed) -> tuple[TensorReport | None, str]:
+    """The first wrong tensor in the order of the backward pass, and what the tensors around it say."""
+    path = first_divergence(observed.rows)
+    row = next((row for row in observed.failing.values() if row.path == path), None)
+    if row is None:
+        return None, "nothing that was compared is wrong"
+    if row.kind in ("output", "loss"):
+        return row, f"the forward pass is wrong: {row.path} differs, so every gradient may"
+    if row.kind == "state":
+        return row, f"gradients are right, and the state afterwards is not: {row.path} differs"
+    return row, f"the first wrong gradient in the order of the backward pass is {row.path}{_around(observed, row)}"
+
+
+def _around(observed: Observed, row: TensorReport) -> str:
+    """Whether the mistake is in a segment, or in what came back to it."""
+    if row.segment is None:
+        return ", of the model's input: all that follows it is right"
+    beside = [r for r in observed.rows if r.segment == row.segment and r.kind == "weight"]
+    before = [r for r in observed.rows if r.kind == "weight" and r.segment is not None and r.segment < row.segment]
+    wrong_beside, wrong_before = (sum(r.failed for r in rows) for rows in (beside, before))
+    text = f" in segment {row.segment} ({wrong_beside} of its {len(beside)} weights are wrong"
+    text += f", and {wrong_before} of {len(before)} before it)" if before else ")"
+    handed = [r for r in observed.rows if r.kind == "boundary" and r.segment == row.segment]
+    if row.kind == "boundary":
+        return f"{text}: the cotangent that was handed back to it is wrong"
+    if handed and not any(r.failed for r in handed):
+        return f"{text}: the cotangent that was handed to it is right, so the mistake is inside the segment"
+    if before and not wrong_before:
+        return f"{text}: what it hands back is right, so only its own weights' gradients are"
+    if beside and wrong_beside == len(beside) and wrong_before == len(before):
+        return f"{text}: what is handed back to it, or its own backward pass, is wrong"
+    return text

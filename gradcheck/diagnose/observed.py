@@ -1,0 +1,130 @@
+"""What a candidate found and the reference did not: the evidence that a diagnosis starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gradcheck.gradients.named import as_array, named_tensors
+from gradcheck.models.precision import compute_dtype
+from gradcheck.models.problem import TensorKey
+from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, largest, movement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gradcheck.gradients.interface import Gradients
+    from gradcheck.gradients.reference import Reference
+    from gradcheck.models.problem import Problem
+    from gradcheck.numerics import Tensor
+    from gradcheck.report import TensorReport
+
+#: Kinds that are gradients; the others are values.
+GRADIENTS = frozenset({"weight", "input", "boundary"})
+#: What explains a wrong tensor is nearer to it than this share of its distance from the reference.
+EXPLAINED = 0.05
+#: A distance of this share is rounding, whatever the tolerance says of it.
+ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How well a replayed mistake agrees with what was observed.
+
+    Attributes:
+        wrong: how many of the wrong tensors it explains: all of them.
+        furthest: their largest distance, as a share of the tensor's largest element.
+    """
+
+    wrong: int
+    furthest: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observed:
+    """A mismatch.
+
+    Attributes:
+        gradients: what the candidate found.
+        rows: every tensor as it was compared with the reference.
+    """
+
+    problem: Problem
+    reference: Reference
+    gradients: Gradients
+    rows: Sequence[TensorReport]
+
+    @cached_property
+    def arrays(self) -> Mapping[TensorKey, Tensor | None]:
+        """All that the candidate supplied, by key."""
+        return {key: as_array(tensor) for key, tensor in named_tensors(self.problem, self.gradients).items()}
+
+    @cached_property
+    def expected(self) -> Mapping[TensorKey, Tensor | None]:
+        """What the reference has in its place."""
+        return {key: as_array(self.reference.tensors.get(key)) for key in self.arrays}
+
+    @cached_property
+    def failing(self) -> Mapping[TensorKey, TensorReport]:
+        """The rows that fail, in report order."""
+        return {TensorKey(row.kind, row.path): row for row in self.rows if row.failed}
+
+    @cached_property
+    def wrong_gradients(self) -> tuple[TensorKey, ...]:
+        """The gradients that are wrong, in report order."""
+        return tuple(key for key in self.failing if key.kind in GRADIENTS)
+
+    @cached_property
+    def wrong_values(self) -> frozenset[str]:
+        """The kinds of values that are wrong: output, loss, state."""
+        return frozenset(key.kind for key in self.failing if key.kind not in GRADIENTS)
+
+    @cached_property
+    def last_wrong_segment(self) -> int | None:
+        """The segment nearest to the loss with a wrong gradient. A weight of several segments counts for the first."""
+        wrong = [row.segment for key, row in self.failing.items() if key.kind in GRADIENTS]
+        return max((segment for segment in wrong if segment is not None), default=None)
+
+    def explained_by(self, replay: Gradients) -> Agreement | None:
+        """How well `replay` agrees with all that was observed; None where it does not.
+
+        Gradients must be equal where they are right and where they are wrong; values where they are wrong.
+        """
+        found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
+        judged = [key for key in self.arrays if key.kind in GRADIENTS or key.kind in self.wrong_values]
+        if not all(key in found and self._same(key, found[key]) for key in judged):
+            return None
+        wrong = [key for key in judged if key in self.failing]
+        return Agreement(wrong=len(wrong), furthest=max((self._share(key, found[key]) for key in wrong), default=0.0))
+
+    def _same(self, key: TensorKey, there: Tensor | None) -> bool:
+        """Whether `there` is what was observed, but for rounding."""
+        here = self.arrays[key]
+        if here is None or there is None:
+            return largest(here) == largest(there) == 0.0  # people write zeros for None
+        dtype, compute = here.dtype.name, compute_dtype(self.problem.precision)
+        found = compare(there, here, TolerancePolicy().for_tensor(key.path, dtype, compute), gradient=False)
+        if found.note or found.status == "nonfinite":
+            return False  # another shape or dtype, or nothing to compare
+        if key not in self.failing:
+            return found.allclose or found.max_abs_error <= self._floor(key)
+        apart = self._apart(key)
+        return found.max_abs_error <= (EXPLAINED if found.allclose else ROUNDING) * apart
+
+    def _apart(self, key: TensorKey) -> float:
+        """How far what was observed is from the reference."""
+        here, expected = self.arrays[key], self.expected[key]
+        if here is None or expected is None or here.shape != expected.shape:
+            return max(largest(here), largest(expected))
+        return movement(expected, here)
+
+    def _floor(self, key: TensorKey) -> float:
+        """What rounding alone may do to a gradient that is right."""
+        return NOISE_FACTOR * self.reference.noise_floors.get(key, 0.0) if self.reference.noise_measured else 0.0
+
+    def _share(self, key: TensorKey, there: Tensor | None) -> float:
+        here = self.arrays[key]
+        if here is None or there is None:
+            return 0.0
+        return movement(there, here) / (largest(here) or 1.0)

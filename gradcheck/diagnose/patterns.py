@@ -1,0 +1,79 @@
+"""Cheap patterns in a mismatch: a constant factor, one tensor's gradient in another's place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.numerics import largest, to_array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from gradcheck.diagnose.observed import Observed
+    from gradcheck.models.problem import TensorKey
+    from gradcheck.numerics import Tensor
+
+#: What is left over of a tensor, as a share of it, where a pattern fits.
+FITS = 1e-4
+
+
+def constant_factor(observed: Observed) -> float | None:
+    """What every wrong gradient is a multiple of the reference's by; None if they are no such multiples."""
+    factors = []
+    for key in observed.wrong_gradients:
+        factor = _factor(observed.expected[key], observed.arrays[key])
+        if factor is None:
+            return None
+        factors.append(factor)
+    if not factors or max(factors) - min(factors) > FITS * abs(factors[0]):
+        return None
+    return factors[0]
+
+
+def _factor(expected: Tensor | None, found: Tensor | None) -> float | None:
+    if expected is None or found is None or expected.shape != found.shape or not largest(expected):
+        return None
+    r, c = _flat(expected), _flat(found)
+    factor = float(r @ c / (r @ r))
+    return factor if factor and float(np.abs(c - factor * r).max()) <= FITS * float(np.abs(c).max()) else None
+
+
+def permutation(observed: Observed) -> dict[TensorKey, TensorKey] | None:
+    """For each wrong weight the one whose reference gradient it has; None if some have none's."""
+    weights = [weight.key for weight in observed.problem.weights]
+    found: dict[TensorKey, TensorKey] = {}
+    for key in observed.wrong_gradients:
+        here = observed.arrays[key]
+        source = next((k for k in weights if k != key and _is(here, observed.expected.get(k))), None)
+        if key.kind != "weight" or source is None:
+            return None
+        found[key] = source
+    return found or None
+
+
+def _is(found: Tensor | None, expected: Tensor | None) -> bool:
+    """Whether a gradient is another's, in its values and their order; a person may have reshaped it."""
+    if found is None or expected is None or np.prod(found.shape) != np.prod(expected.shape) or not largest(expected):
+        return False
+    return bool(np.abs(_flat(found) - _flat(expected)).max() <= FITS * largest(expected))
+
+
+def transposed(observed: Observed) -> Iterator[TensorKey]:
+    """The wrong weights whose gradient is the reference's, its last two axes exchanged."""
+    for key in observed.wrong_gradients:
+        here, expected = observed.arrays[key], observed.expected[key]
+        if here is None or expected is None or len(expected.shape) < 2:  # noqa: PLR2004 - two axes to exchange
+            continue
+        turned = np.swapaxes(to_array(expected), -1, -2).astype(np.float64)
+        given = to_array(here).astype(np.float64)
+        if given.size == turned.size and np.abs(given.ravel() - turned.ravel()).max() <= FITS * largest(expected):
+            yield key
+
+
+def _flat(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = to_array(tensor).astype(np.float64).ravel()
+    return array
