@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.catalogue import title
 from gradcheck.check import check_one
 from gradcheck.config.load import LoadedConfig, load_given
 from gradcheck.errors import GradcheckError
-from gradcheck.report import CheckReport, Diagnosis, RunReport, Verdict
+from gradcheck.report import CheckReport, RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.check import CheckOptions
-    from gradcheck.gradients.custom.watch import Call
     from gradcheck.models.problem import Problem
+    from gradcheck.report import Diagnosis, Verdict
 
 #: The check of custom gradients, as it is called in reports.
 CUSTOM_GRADIENT = "custom_gradient"
@@ -147,15 +146,14 @@ def _looked_closer(target: Target, loaded: LoadedConfig, run: RunReport) -> Look
 
     A run that could not be carried out is left as it is. Without weights to train the inputs are what is proven.
     """
-    from gradcheck.gradients.custom import check_custom_gradients, custom_gradients_of, watching  # noqa: PLC0415
+    from gradcheck.gradients.custom import check_custom_gradients, watching  # noqa: PLC0415
     from gradcheck.models.prepare import prepare, session  # noqa: PLC0415 - TensorFlow starts here
 
     if run.reference is None:
         return Looked(run, ())
     with session(loaded.config), watching() as watch:
         problem = prepare(loaded.config, loaded.base)
-        calls = custom_gradients_of(problem, watch)
-        checks = [_blamed(check, calls) for check in run.checks]
+        checks = list(run.checks)
         findings = check_custom_gradients(problem, watch)
         if findings:
             checks.append(_custom_gradient_check(findings))
@@ -178,24 +176,6 @@ def _custom_gradient_check(findings: Sequence[Diagnosis]) -> CheckReport:
         seconds=nan,
         diagnoses=tuple(findings),
     )
-
-
-def _blamed(check: CheckReport, calls: Sequence[Call]) -> CheckReport:
-    """Names the custom gradients where finite differences disagree: they are all that a person wrote."""
-    places = list(dict.fromkeys(call.place for call in calls))
-    if check.method != "numeric" or not check.failures or not places:
-        return check
-    paths = ", ".join(tensor.path for tensor in check.failures)
-    diagnosis = Diagnosis(
-        code="GC601",
-        title=title("GC601"),
-        segment=None,
-        layer=None,
-        confidence="likely" if len(places) == 1 else "possible",
-        evidence=f"finite differences disagree about {paths}; custom gradients here: {', '.join(places)}",
-        fix="derive the gradient again, or leave it to TensorFlow",
-    )
-    return replace(check, diagnoses=(*check.diagnoses, diagnosis))
 
 
 def _untracked(problem: Problem) -> list[str]:

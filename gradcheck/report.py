@@ -97,6 +97,7 @@ class Diagnosis:
     confidence: Confidence
     evidence: str
     fix: str
+    place: str | None = None  # in words, such as `boundary 0 → 1`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("gradcheck.cli.run:run", "Check the gradients of every method, and report.", "Check"),
     "layer": Entry("gradcheck.cli.layer:layer", "Check one layer or function, without a config.", "Check"),
     "plan": Entry("gradcheck.cli.plan:plan", "Show the segments and what each method would cost.", "Look closer"),
+    "explain": Entry("gradcheck.cli.explain:explain", "Say what a code means and how to mend it.", "Look closer"),
     "validate": Entry("gradcheck.cli.validate:validate", "Check config files alone: every error at once.", "Configs"),
     "init": Entry("gradcheck.cli.init:init", "Write a commented config that passes as written.", "Configs"),
     "schema": Entry("gradcheck.cli.schema:schema", "Print the JSON Schema of the config, for editors.", "Configs"),

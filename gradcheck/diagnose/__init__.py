@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.catalogue import CATALOGUE
+from gradcheck.diagnose.custom_gradients import wrong_derivatives
 from gradcheck.diagnose.location import located
 from gradcheck.diagnose.patterns import constant_factor, permutation, transposed
 from gradcheck.diagnose.replays import Replayed, search
-from gradcheck.report import Diagnosis
+from gradcheck.diagnose.wording import named, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradcheck.diagnose.observed import Observed
     from gradcheck.diagnose.replays import Match, Search
-    from gradcheck.report import Confidence
+    from gradcheck.report import Diagnosis
 
-__all__ = ["Replayed", "diagnose"]
+__all__ = ["Replayed", "diagnose", "wrong_derivatives"]
 
 
 def diagnose(observed: Observed, *, seconds: float, replayed: Replayed | None = None) -> tuple[Diagnosis, ...]:
@@ -50,28 +50,6 @@ def _replayed(match: Match, observed: Observed) -> Diagnosis:
     return named(injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
 
 
-def named(
-    code: str,
-    evidence: str,
-    *,
-    where: str = "",
-    segment: int | None = None,
-    layer: str | None = None,
-    confidence: Confidence = "exact",
-) -> Diagnosis:
-    """The diagnosis of `code`; `where` leads its evidence."""
-    entry = CATALOGUE[code]
-    return Diagnosis(
-        code=code,
-        title=entry.title,
-        segment=segment,
-        layer=layer,
-        confidence=confidence,
-        evidence=f"at {where}: {evidence}" if where else evidence,
-        fix=entry.fix,
-    )
-
-
 def _patterns(observed: Observed) -> list[Diagnosis]:
     """What the figures alone show."""
     if observed.wrong_values & {"output"}:
@@ -84,7 +62,7 @@ def _patterns(observed: Observed) -> list[Diagnosis]:
         return [named("GC402", evidence, layer=first.path)]
     turned = [key.path for key in transposed(observed)]
     if turned and len(turned) == len(observed.wrong_gradients):
-        return [named("GC406", f"{', '.join(turned[:3])}: the reference's gradient, transposed", layer=turned[0])]
+        return [named("GC406", f"{some(turned)}: the reference's gradient, transposed", layer=turned[0])]
     factor = constant_factor(observed)
     return [] if factor is None else list(_by_factor(observed, factor))
 
@@ -139,5 +117,5 @@ def _unexplained(observed: Observed, found: Search | None) -> list[Diagnosis]:
 def _unrepeatable(observed: Observed) -> Diagnosis:
     moved = [key.path for key in observed.reference.unrepeatable]
     return named(
-        "GC704", f"a second run of the reference differs in {', '.join(moved[:3])}, so nothing can be compared"
+        "GC704", f"a second run of the reference differs in {some(moved)}, so nothing can be compared"
     )

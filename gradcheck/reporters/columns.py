@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from gradcheck.reporters.text import cosine, inline, number, shape, shorten, ulps
+from gradcheck.reporters.training import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ GAP = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One figure of a tensor. Columns with a higher `rank` leave first where space is short; 0 always stays."""
+    """One figure of a tensor. Columns with a higher `rank` leave first where space is short; 0 never does."""
 
     title: str
     cell: Callable[[TensorReport], str]
@@ -31,6 +32,7 @@ PATH = Column(title="tensor", cell=lambda t: inline(t.path), rank=0, right=False
 STATUS = Column(title="status", cell=lambda t: t.status, rank=0, right=False)
 COLUMNS = (
     PATH,
+    Column(title="step", cell=step, rank=0, right=False),
     Column(title="kind", cell=lambda t: t.kind, rank=4, right=False),
     STATUS,
     Column(title="shape", cell=lambda t: shape(t.shape), rank=5, right=False),
@@ -58,7 +60,7 @@ class Layout:
         Numbers are never cut: columns leave instead, and then the middle of long paths. `available` None: all stay.
         """
         natural = {c: max(cell_len(text) for text in (c.title, *map(c.cell, tensors))) for c in COLUMNS}
-        columns = [c for c in COLUMNS if c.rank == 0 or any(c.cell(tensor) != "-" for tensor in tensors)]
+        columns = [c for c in COLUMNS if any(c.cell(tensor) != "-" for tensor in tensors)]
         if available is not None:
             wanted_path = min(natural[PATH], available * 2 // 3)
             while _total(columns, natural) - natural[PATH] + wanted_path > available and any(c.rank for c in columns):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gradcheck.reporters import words
 from gradcheck.reporters.selection import config_name, fails, is_control, run_errors
 from gradcheck.reporters.text import index, inline, number, pair
+from gradcheck.reporters.training import first_wrong, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,21 +28,30 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
         place = words.error_place(error)
         yield words.error_line(error) + (f" at {place}" if place else "")
     for check in run.checks:
-        yield _check(check, run.coverage.trainable)
-        for tensor in check.tensors if tensors else ():
-            if fails(tensor, check):
-                yield _tensor(check, tensor)
-        for diagnosis in check.diagnoses:
-            yield f"diagnosis {inline(check.method)} {words.diagnosis_heading(diagnosis)}: {inline(diagnosis.fix)}"
-        for warning in check.warnings:
-            yield f"warning {inline(check.method)} {inline(warning)}"
+        yield from _check(check, run.coverage.trainable, tensors=tensors)
     for warning in run.warnings:
         yield f"warning {inline(warning)}"
+    for note in run.notes:
+        yield f"note {inline(note)}"
     if run.verdict == "vacuous":
         yield f"vacuous {words.vacuous_advice(run)}"
 
 
-def _check(check: CheckReport, trainable: int) -> str:
+def _check(check: CheckReport, trainable: int, *, tensors: bool) -> Iterator[str]:
+    method = inline(check.method)
+    yield _verdict(check, trainable)
+    for tensor in check.tensors if tensors else ():
+        if fails(tensor, check):
+            yield _tensor(check, tensor)
+    if check.second_opinion:
+        yield f"second opinion {method} {inline(check.second_opinion)}"
+    for diagnosis in check.diagnoses:
+        yield f"diagnosis {method} {inline(words.diagnosis_sentence(diagnosis))}"
+    for warning in check.warnings:
+        yield f"warning {method} {inline(warning)}"
+
+
+def _verdict(check: CheckReport, trainable: int) -> str:
     """`pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08`."""
     if check.error:
         return f"{words.error_line(check.error)} ({inline(check.method)})"
@@ -52,13 +62,14 @@ def _check(check: CheckReport, trainable: int) -> str:
     note = ", mismatch as expected" if is_control(check) else ", match not expected" if not check.failures else ""
     note = "" if check.expect == "match" else note
     worst = None if word == "vacuous" else words.worst_tensor(check.tensors)
-    figures = f", worst {inline(worst.path)} {_figures(worst, ' ')}" if worst else ""
-    return f"{word} {inline(check.method)}: {proven}/{total} weights{note}{figures}"
+    figures = f", worst {label(worst)} {_figures(worst, ' ')}" if worst else ""
+    step = f", {first_wrong(check)}" if first_wrong(check) else ""
+    return f"{word} {inline(check.method)}: {proven}/{total} weights{note}{step}{figures}"
 
 
 def _tensor(check: CheckReport, tensor: TensorReport) -> str:
     """`FAIL vjp conv_0/kernel mismatch max_abs=1 max_rel=1 worst[0,3]=... (24/24 elements)`."""
-    parts = [f"FAIL {inline(check.method)} {inline(tensor.path)} {tensor.status} {_figures(tensor, '=')}"]
+    parts = [f"FAIL {inline(check.method)} {label(tensor)} {tensor.status} {_figures(tensor, '=')}"]
     if tensor.worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
         parts.append(f"worst{index(tensor.worst.index)} reference={reference} candidate={candidate}")

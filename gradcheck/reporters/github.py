@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gradcheck.reporters import words
 from gradcheck.reporters.selection import config_name, fails, run_errors
 from gradcheck.reporters.text import inline, multiline
+from gradcheck.reporters.training import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,18 +42,17 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
             yield _command("warning", warning, file=run.config, title=check_title)
     for warning in run.warnings:
         yield _command("warning", warning, file=run.config, title=title)
+    for note in run.notes:
+        yield _command("notice", note, file=run.config, title=title)
     if run.verdict == "vacuous":
         yield _command("warning", words.vacuous_advice(run), file=run.config, title=title)
 
 
 def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:
     """What does not match, why, and the figures of the first failing tensors."""
-    text = [words.conclusion(check, run.coverage.trainable)]
-    for diagnosis in check.diagnoses:
-        text += [words.diagnosis_heading(diagnosis), f"fix: {diagnosis.fix}"]
+    text = [words.conclusion(check, run.coverage.trainable), *words.explanations(check)]
     failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
-    for tensor in failing[:_MOST_TENSORS]:
-        text.append(f"{inline(tensor.path)} {tensor.status}: {'; '.join(words.failure_lines(tensor))}")
+    text += [f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t))}" for t in failing[:_MOST_TENSORS]]
     if len(failing) > _MOST_TENSORS:
         text.append(f"and {len(failing) - _MOST_TENSORS} more")
     return "\n".join(text)

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import RunError
-from gradcheck.reporters import charts, text, words
+from gradcheck.reporters import charts, text, training, words
 from gradcheck.reporters.selection import config_name, fails, grouped, run_errors, shown
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def render(report: Report, options: RenderOptions) -> str:
         autoescape=True, finalize=_safe, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.globals.update(
-        words=words, text=text, charts=charts, config_name=config_name, fails=fails,
+        words=words, text=text, charts=charts, training=training, config_name=config_name, fails=fails,
         grouped=grouped, has_floor=_has_floor, run_errors=run_errors, shown=shown,
     )  # fmt: skip
     source = files("gradcheck.reporters").joinpath("report.html.j2").read_text(encoding="utf-8")

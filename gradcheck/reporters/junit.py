@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gradcheck.reporters import words
 from gradcheck.reporters.selection import config_name, fails, run_errors, shown
 from gradcheck.reporters.text import inline, multiline
+from gradcheck.reporters.training import label, schedule_heading, stage_line
 
 if TYPE_CHECKING:
     from gradcheck.report import CheckReport, ErrorReport, Report, RunReport, TensorReport
@@ -50,6 +51,7 @@ def _suite(run: RunReport, options: RenderOptions) -> ET.Element:
     if run.verdict == "vacuous":
         advice = words.vacuous_advice(run)
         _result(_case(suite, run, inline(run.name), "coverage"), "failure", "vacuous", advice, advice)
+    _output(suite, [*_labelled("warning", run.warnings), *_labelled("note", run.notes)])
     _count(suite)
     return suite
 
@@ -64,12 +66,14 @@ def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: Rende
     elif check.outcome == "inconclusive" or words.proves_nothing(check):
         ET.SubElement(case, "skipped", message=conclusion)
     elif not check.as_expected:
-        diagnoses = [f"{words.diagnosis_heading(d)}\n{d.evidence}\n{d.fix}" for d in check.diagnoses]
-        _result(case, "failure", check.outcome, conclusion, "\n\n".join([conclusion, *diagnoses]))
-    uses = Counter(tensor.path for tensor in check.tensors)
+        _result(case, "failure", check.outcome, conclusion, "\n\n".join([conclusion, *words.explanations(check)]))
+    schedule = check.schedule
+    stages = [stage_line(stage, run.segments) for stage in schedule.stages] if schedule else []
+    _output(case, [*_labelled("warning", check.warnings), *([schedule_heading(schedule), *stages] if schedule else [])])
+    uses = Counter(map(label, check.tensors))
     for tensor in shown(check, options.show):
-        name = tensor.path if uses[tensor.path] == 1 else f"{tensor.kind} {tensor.path}"
-        _tensor(_case(suite, run, f"{inline(run.name)}.{method}", inline(name)), tensor, check)
+        name = label(tensor) if uses[label(tensor)] == 1 else f"{tensor.kind} {label(tensor)}"
+        _tensor(_case(suite, run, f"{inline(run.name)}.{method}", name), tensor, check)
 
 
 def _tensor(case: ET.Element, tensor: TensorReport, check: CheckReport) -> None:
@@ -84,6 +88,16 @@ def _tensor(case: ET.Element, tensor: TensorReport, check: CheckReport) -> None:
 def _case(suite: ET.Element, run: RunReport, classname: str, name: str, seconds: float = math.nan) -> ET.Element:
     time = {} if math.isnan(seconds) else {"time": f"{seconds:.6f}"}
     return ET.SubElement(suite, "testcase", {"classname": classname, "name": name, "file": inline(run.config), **time})
+
+
+def _labelled(label_: str, texts: tuple[str, ...]) -> list[str]:
+    return [f"{label_}: {text}" for text in texts]
+
+
+def _output(element: ET.Element, found: list[str]) -> None:
+    """What CI systems show beside the result."""
+    if found:
+        ET.SubElement(element, "system-out").text = multiline("\n".join(found))
 
 
 def _result(case: ET.Element, tag: str, kind: str, message: str, text: str) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from gradcheck.reporters import words
 from gradcheck.reporters.selection import config_name, fails, grouped, run_errors
 from gradcheck.reporters.text import index, inline, lines, number, pair, plain_number, plural, shape
+from gradcheck.reporters.training import has_steps, schedule_heading, stage_line, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gradcheck.report import CheckReport, ErrorReport, Report, RunReport, TensorReport
+    from gradcheck.report import CheckReport, ErrorReport, Report, RunReport, ScheduleReport, TensorReport
     from gradcheck.reporters.interface import RenderOptions, Show
 
 
@@ -63,6 +64,8 @@ def _run(run: RunReport, show: Show) -> Iterator[str]:
         yield from _check(run, check, show)
     for warning in run.warnings:
         yield f"**warning:** {prose(warning)}"
+    for note in run.notes:
+        yield f"**note:** {prose(note)}"
     if run.verdict == "vacuous":
         yield f"**{prose(words.vacuous_advice(run))}**"
 
@@ -76,6 +79,10 @@ def _reference(run: RunReport) -> str:
 
 def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
     yield prose(words.conclusion(check, run.coverage.trainable))
+    if check.second_opinion:
+        yield prose(check.second_opinion)
+    for diagnosis in check.diagnoses:
+        yield f"**{prose(words.diagnosis_heading(diagnosis))}:** {_lines(words.diagnosis_text(diagnosis))}"
     if check.error:
         yield _error(check.error)
     failing = [tensor for tensor in check.tensors if fails(tensor, check)]
@@ -83,26 +90,41 @@ def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
         yield _failing_table(failing)
     if check.first_divergence:
         yield f"First wrong in backward order: {code(check.first_divergence)}"
-    for diagnosis in check.diagnoses:
-        labelled = (("Evidence", diagnosis.evidence), ("Fix", diagnosis.fix))
-        texts = [prose(line) for label, part in labelled if part for line in lines(f"{label}: {part}")]
-        yield "<br>\n".join([f"**{prose(words.diagnosis_heading(diagnosis))}**", *texts])
     for warning in check.warnings:
         yield f"**warning:** {prose(warning)}"
+    if check.schedule and show == "all":
+        yield _schedule(run, check.schedule)
     if check.tensors and show == "all":
         yield _every_row(run, check)
 
 
+def _schedule(run: RunReport, schedule: ScheduleReport) -> str:
+    summary = f"<code>{html.escape(schedule_heading(schedule))}</code>"
+    stages = "\n".join(f"- {prose(stage_line(stage, run.segments))}" for stage in schedule.stages)
+    return f"<details><summary>{summary}</summary>\n\n{stages}\n\n</details>"
+
+
+def _lines(text: str) -> str:
+    return "<br>\n".join(map(prose, lines(text)))
+
+
 def _failing_table(failing: Sequence[TensorReport]) -> str:
-    header = ("tensor", "status", "max abs", "max rel", "worst", "reference", "candidate", "elements", "note")
-    return _table(header, map(_failing_row, failing))
+    header = ("status", "max abs", "max rel", "worst", "reference", "candidate", "elements", "note")
+    return _tensor_table(failing, header, map(_failing_cells, failing))
 
 
-def _failing_row(tensor: TensorReport) -> tuple[str, ...]:
+def _tensor_table(tensors: Sequence[TensorReport], header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table of one row a tensor: its path, in training its step, then the cells of `rows`."""
+    if not has_steps(tensors):
+        return _table(("tensor", *header), ((code(t.path), *row) for t, row in zip(tensors, rows, strict=True)))
+    named = ((code(t.path), step(t), *row) for t, row in zip(tensors, rows, strict=True))
+    return _table(("tensor", "step", *header), named)
+
+
+def _failing_cells(tensor: TensorReport) -> tuple[str, ...]:
     worst = tensor.worst
     reference, candidate = pair(worst.reference, worst.candidate) if worst else ("-", "-")
     return (
-        code(tensor.path),
         f"**{tensor.status}**",
         number(tensor.max_abs_error),
         number(tensor.max_rel_error),
@@ -115,10 +137,10 @@ def _failing_row(tensor: TensorReport) -> tuple[str, ...]:
 
 
 def _every_row(run: RunReport, check: CheckReport) -> str:
-    header = ("tensor", "group", "kind", "status", "shape", "max abs", "max rel", "noise floor", "needs rtol")
+    header = ("group", "kind", "status", "shape", "max abs", "max rel", "noise floor", "needs rtol")
+    groups = grouped(check.tensors, run.segments)
     rows = (
         (
-            code(tensor.path),
             prose(group.title),
             tensor.kind,
             tensor.status,
@@ -128,11 +150,12 @@ def _every_row(run: RunReport, check: CheckReport) -> str:
             number(tensor.noise_floor),
             number(tensor.required.rtol),
         )
-        for group in grouped(check.tensors, run.segments)
+        for group in groups
         for tensor in group.tensors
     )
+    tensors = [tensor for group in groups for tensor in group.tensors]
     summary = f"<code>{html.escape(inline(check.method))}</code>: all {plural(len(check.tensors), 'tensor')}"
-    return f"<details><summary>{summary}</summary>\n\n{_table(header, rows)}\n\n</details>"
+    return f"<details><summary>{summary}</summary>\n\n{_tensor_table(tensors, header, rows)}\n\n</details>"
 
 
 def _error(error: ErrorReport) -> str:

@@ -1,4 +1,4 @@
-"""Which tensors a report shows, and in what order: by segment, then by layer."""
+"""Which tensors a report shows, and in what order: by training step, by segment, then by layer."""
 
 from __future__ import annotations
 
@@ -49,9 +49,12 @@ def shown(check: CheckReport, show: Show) -> tuple[TensorReport, ...]:
 
 
 def grouped(tensors: Iterable[TensorReport], segments: Iterable[SegmentReport]) -> tuple[Group, ...]:
-    """Inputs, then each segment (its weights by layer, then the boundaries that it produces), then the rest."""
+    """Inputs, then each segment (its weights by layer, then the boundaries that it produces), then the rest.
+
+    In training all of this for each step.
+    """
     by_index = {segment.index: segment for segment in segments}
-    groups: dict[tuple[int, int], list[TensorReport]] = {}
+    groups: dict[tuple[int, int, int], list[TensorReport]] = {}
     for tensor in tensors:
         groups.setdefault(_group_key(tensor), []).append(tensor)
     return tuple(Group(_title(rows[0], by_index), tuple(_by_layer(rows))) for _, rows in sorted(groups.items()))
@@ -74,16 +77,22 @@ def config_name(run: RunReport) -> str:
     return inline(run.config or run.name)
 
 
-def _group_key(tensor: TensorReport) -> tuple[int, int]:
+def _group_key(tensor: TensorReport) -> tuple[int, int, int]:
     """Where the tensor's group stands: inputs first, segments in order, the kinds with groups of their own last."""
+    step = tensor.step or 0
     if tensor.kind == "input":
-        return (0, 0)
+        return (step, 0, 0)
     if tensor.kind in _OWN_GROUPS:
-        return (3, list(_OWN_GROUPS).index(tensor.kind))
-    return (2, 0) if tensor.segment is None else (1, tensor.segment)
+        return (step, 3, list(_OWN_GROUPS).index(tensor.kind))
+    return (step, 2, 0) if tensor.segment is None else (step, 1, tensor.segment)
 
 
 def _title(tensor: TensorReport, segments: dict[int, SegmentReport]) -> str:
+    step = "" if tensor.step is None else f"step {tensor.step}, "
+    return step + _place(tensor, segments)
+
+
+def _place(tensor: TensorReport, segments: dict[int, SegmentReport]) -> str:
     if tensor.kind == "input":
         return "inputs"
     if tensor.kind in _OWN_GROUPS:

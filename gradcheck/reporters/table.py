@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from gradcheck.reporters import words
+from gradcheck.reporters import training, words
 from gradcheck.reporters.columns import Layout
 from gradcheck.reporters.page import Page
 from gradcheck.reporters.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
 from gradcheck.reporters.text import inline, named, plain_number, plural, seconds, shorten, size
 
 if TYPE_CHECKING:
-    from gradcheck.report import CheckReport, Diagnosis, ErrorReport, Report, RunReport, SegmentReport
+    from gradcheck.report import (
+        CheckReport,
+        Diagnosis,
+        ErrorReport,
+        Report,
+        RunReport,
+        ScheduleReport,
+        SegmentReport,
+    )
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.reporters.words import Tone
 
+_Row = TypeVar("_Row")
 _STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "warn": "yellow", "neutral": "cyan", "unknown": "dim"}
 _SEGMENTS_IN_BRIEF = 8
 
@@ -51,6 +60,7 @@ def _run(page: Page, run: RunReport, options: RenderOptions) -> None:
         page.line()
         _check(page, check, run, options)
     _warnings(page, run.warnings)
+    _notes(page, run.notes)
     if run.verdict == "vacuous":
         page.paragraph((words.vacuous_advice(run), "bold yellow"), indent=2)
 
@@ -59,14 +69,23 @@ def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOp
     """One line a segment; at a terminal only the first ones of many."""
     if not segments:
         return
-    in_brief = options.width is not None and not options.verbose and len(segments) > _SEGMENTS_IN_BRIEF
     page.line(plural(len(segments), "segment"), indent=2)
-    for segment in segments[:_SEGMENTS_IN_BRIEF] if in_brief else segments:
+    first = _first(segments, options)
+    for segment in first:
         layers = layers_in_brief(segment) if page.width else named(segment.layers, most=len(segment.layers))
         parameters = plural(segment.parameters, "parameter")
         page.heading(f"{segment.index}: {inline(segment.name)} ({parameters}): {layers}", indent=4)
-    if in_brief:
-        page.line(f"and {len(segments) - _SEGMENTS_IN_BRIEF} more (-v lists them)", indent=4)
+    _more(page, len(segments) - len(first))
+
+
+def _first(rows: tuple[_Row, ...], options: RenderOptions) -> tuple[_Row, ...]:
+    """All of them; at a terminal the first ones of many."""
+    return rows if options.width is None or options.verbose else rows[:_SEGMENTS_IN_BRIEF]
+
+
+def _more(page: Page, count: int) -> None:
+    if count:
+        page.line(f"and {count} more (-v lists them)", indent=4)
 
 
 def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOptions) -> None:
@@ -82,14 +101,17 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
     _rows(page, check, run, options)
     if options.show != "summary":
         _contributions(page, check, run)
+    if check.schedule and (options.show == "all" or options.verbose):
+        _schedule(page, check.schedule, run, options)
     if check.error:
         _error(page, check.error, indent=4)
     if check.first_divergence:
         page.paragraph(f"first wrong in backward order: {inline(check.first_divergence)}", indent=4)
-    for diagnosis in check.diagnoses:
-        _diagnosis(page, diagnosis, tone)
     _warnings(page, check.warnings)
     page.paragraph((words.conclusion(check, run.coverage.trainable), _STYLES[tone]), indent=2)
+    if check.second_opinion:
+        page.paragraph(inline(check.second_opinion), indent=2)
+    _diagnoses(page, check.diagnoses, tone)
 
 
 def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions) -> None:
@@ -118,11 +140,22 @@ def _contributions(page: Page, check: CheckReport, run: RunReport) -> None:
         page.paragraph(line, indent=6)
 
 
-def _diagnosis(page: Page, diagnosis: Diagnosis, tone: Tone) -> None:
-    page.paragraph((words.diagnosis_heading(diagnosis), _STYLES[tone]), indent=4)
-    for label, text in (("evidence", diagnosis.evidence), ("fix", diagnosis.fix)):
-        if text:
-            page.block(label, text, indent=6)
+def _schedule(page: Page, schedule: ScheduleReport, run: RunReport, options: RenderOptions) -> None:
+    """One line a stage; at a terminal long work loses its middle."""
+    page.heading(training.schedule_heading(schedule), "bold", indent=4)
+    first = _first(schedule.stages, options)
+    for stage in first:
+        page.heading(training.stage_line(stage, run.segments, page.width and page.width - 6), indent=6)
+    _more(page, len(schedule.stages) - len(first))
+
+
+def _diagnoses(page: Page, diagnoses: tuple[Diagnosis, ...], tone: Tone) -> None:
+    """What is wrong, in words, and where to read more."""
+    for diagnosis in diagnoses:
+        page.block((words.diagnosis_heading(diagnosis), _STYLES[tone]), words.diagnosis_text(diagnosis), indent=2)
+    if diagnoses:
+        codes = " ".join(dict.fromkeys(diagnosis.code for diagnosis in diagnoses))
+        page.paragraph((f"more: gradcheck explain {codes}", "dim"), indent=2)
 
 
 def _error(page: Page, error: ErrorReport, *, indent: int) -> None:
@@ -139,6 +172,11 @@ def _error(page: Page, error: ErrorReport, *, indent: int) -> None:
 def _warnings(page: Page, warnings: tuple[str, ...]) -> None:
     for warning in warnings:
         page.block(("warning", "yellow"), warning, indent=4)
+
+
+def _notes(page: Page, notes: tuple[str, ...]) -> None:
+    for note in notes:
+        page.block(("note", "cyan"), note, indent=4)
 
 
 def _environment(page: Page, report: Report) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from gradcheck.report import FAILING, PROVEN
 from gradcheck.reporters.selection import is_control
-from gradcheck.reporters.text import carets, index, inline, lines, named, number, pair, plural
+from gradcheck.reporters.text import carets, index, inline, lines, multiline, named, number, pair, plural
+from gradcheck.reporters.training import first_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +43,8 @@ _VERDICTS: dict[str, tuple[str, Tone]] = {
     "error": ("ERROR", "bad"),
     "vacuous": ("VACUOUS", "warn"),
 }
+#: Diagnoses of what one segment hands to the next: their place is the boundary behind `segment`.
+_AT_BOUNDARY = frozenset({"GC101", "GC102", "GC103", "GC104", "GC105", "GC106", "GC107"})
 _UNPROVEN = {
     "dead": "dead (zero on both sides)",
     "absent": "absent (no gradient on either side)",
@@ -68,9 +71,13 @@ def outcome(check: CheckReport) -> tuple[str, Tone]:
 
 
 def proves_nothing(check: CheckReport) -> bool:
-    """Whether nothing differs, but no gradient is proven equal either: outputs, loss and state are no proof."""
-    gradients = check.of_kind("weight", "input", "boundary")
-    return check.outcome == "match" and not any(tensor.status in PROVEN for tensor in gradients)
+    """Whether nothing differs, but no gradient is proven equal either: outputs, loss and state are no proof.
+
+    Weights after a training step are one only where no gradients were given: dead gradients leave them equal.
+    """
+    rows = check.of_kind("weight", "input", "boundary")
+    gradients = [tensor for tensor in rows if tensor.quantity != "value"]
+    return check.outcome == "match" and not any(tensor.status in PROVEN for tensor in gradients or rows)
 
 
 def status_tone(tensor: TensorReport, check: CheckReport) -> Tone:
@@ -91,9 +98,12 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     failing = check.failures
     if is_control(check):
         differ = f"{_shares(check, failing, trainable)} differ{_worst(failing)}"
-        return f"{method}: does not match, as expected (a control): {differ}."
+        where = f", {first_wrong(check)}" if first_wrong(check) else ""
+        return f"{method}: does not match, as expected (a control){where}: {differ}."
     if check.outcome == "mismatch":
-        return f"{method}: {_failure(check, trainable)} {_counts(check)}."
+        where = f"{first_wrong(check)}. " if first_wrong(check) else ""
+        counts = f" {_counts(check)}." if check.tensors else ""
+        return f"{method}: {where}{_failure(check, trainable)}{counts}"
     if check.outcome == "inconclusive":
         open_ = tuple(t for t in check.tensors if t.status == "inconclusive")
         return f"{method}: inconclusive: {_shares(check, open_, trainable)} undecided. {_counts(check)}."
@@ -148,10 +158,40 @@ def contribution_lines(check: CheckReport, segments: Iterable[SegmentReport]) ->
 
 
 def diagnosis_heading(diagnosis: Diagnosis) -> str:
-    """`GC101 cotangent missing, at segment 0, layer conv_0 (exact)`."""
-    segment = "" if diagnosis.segment is None else f", at segment {diagnosis.segment}"
-    layer = "" if diagnosis.layer is None else f", layer {inline(diagnosis.layer)}"
-    return f"{diagnosis.code} {inline(diagnosis.title)}{segment}{layer} ({diagnosis.confidence})"
+    """`GC101 at boundary 0 → 1`, and how sure it is unless that is `exact`."""
+    where = _where(diagnosis)
+    sure = "" if diagnosis.confidence == "exact" else f" ({diagnosis.confidence})"
+    return inline(diagnosis.code + (f" at {where}" if where else "") + sure)
+
+
+def diagnosis_text(diagnosis: Diagnosis) -> str:
+    """What is wrong and how we know (its title where there is no evidence), and `Fix: ...`; line breaks stay."""
+    texts = [diagnosis.evidence or diagnosis.title, *([f"Fix: {diagnosis.fix}"] if diagnosis.fix else [])]
+    sentences = [text if text.endswith((".", "!", "?")) else f"{text}." for text in map(str.strip, texts)]
+    return multiline(" ".join(sentences))
+
+
+def diagnosis_sentence(diagnosis: Diagnosis) -> str:
+    """`GC101 at boundary 0 → 1: evidence. Fix: ...`."""
+    return f"{diagnosis_heading(diagnosis)}: {diagnosis_text(diagnosis)}"
+
+
+def explanations(check: CheckReport) -> list[str]:
+    """What float64 says of the mismatch, and each diagnosis."""
+    return [*([check.second_opinion] if check.second_opinion else []), *map(diagnosis_sentence, check.diagnoses)]
+
+
+def _where(diagnosis: Diagnosis) -> str:
+    """The place as the diagnosis has it, else what segment and layer say."""
+    if diagnosis.place is not None:
+        return diagnosis.place
+    places = []
+    if diagnosis.segment is not None:
+        start = diagnosis.segment
+        places.append(f"boundary {start} → {start + 1}" if diagnosis.code in _AT_BOUNDARY else f"segment {start}")
+    if diagnosis.layer is not None:
+        places.append(f"layer {diagnosis.layer}")
+    return ", ".join(places)
 
 
 def error_line(error: ErrorReport) -> str:
@@ -225,7 +265,8 @@ def _shares(check: CheckReport, chosen: tuple[TensorReport, ...], trainable: int
 def _failure(check: CheckReport, trainable: int) -> str:
     failing = check.failures
     if not failing:
-        return f"does NOT match (loss off by {number(check.loss_abs_error)})."
+        off = "" if math.isnan(check.loss_abs_error) else f" (loss off by {number(check.loss_abs_error)})"
+        return f"does NOT match{off}."
     paths = list(dict.fromkeys(t.path for t in failing))
     verb = "does" if len(paths) == 1 else "do"
     sentence = f"{_shares(check, failing, trainable)} {verb} NOT match: {named(paths)}."
@@ -245,7 +286,8 @@ def _proof(check: CheckReport, trainable: int) -> str:
         if equal:
             parts.append(plural(len(equal), *words))
     subject = ", ".join(parts) or "no tensor"
-    return f"{subject} match the reference{_worst(t for t in check.tensors if t.status in PROVEN)}."
+    when = f" in {'all ' if check.steps > 1 else ''}{plural(check.steps, 'step')}" if check.steps else ""
+    return f"{subject} match the reference{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
 
 
 def _worst(tensors: Iterable[TensorReport]) -> str:

@@ -18,7 +18,9 @@ from gradcheck.report import (
     Report,
     Required,
     RunReport,
+    ScheduleReport,
     SegmentReport,
+    StageReport,
     Summary,
     TensorReport,
     Tool,
@@ -159,6 +161,7 @@ def failing_check(method: str = "candidate", **changes: Any) -> CheckReport:
     fields: dict[str, Any] = {
         "outcome": "mismatch", "as_expected": False, "tensors": rows, "first_divergence": "conv_0/kernel",
         "diagnoses": (diagnosis(),), "warnings": ("the candidate changed weights; they were put back",),
+        "second_opinion": "float64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size",
     }  # fmt: skip
     return check(method, **fields | changes)
 
@@ -176,7 +179,8 @@ def failing() -> Report:
 @pytest.fixture
 def control() -> Report:
     expected: dict[str, Any] = {"expect": "mismatch", "as_expected": True}
-    naive = failing_check("naive", **expected, diagnoses=(), first_divergence=None, warnings=())
+    nothing: dict[str, Any] = {"diagnoses": (), "first_divergence": None, "warnings": (), "second_opinion": None}
+    naive = failing_check("naive", **expected, **nothing)
     return report(run(checks=(check(), naive)))
 
 
@@ -304,6 +308,55 @@ def skip() -> Report:
 
 
 @pytest.fixture
+def training() -> Report:
+    """Five steps of training, of which the second is the first wrong one: its rows, and those of the last."""
+    rows = tuple(
+        row
+        for step in (2, 5)
+        for row in (
+            wrong("dense/kernel", segment=2, step=step, quantity="gradient"),
+            tensor("dense/bias", segment=2, step=step, quantity="gradient"),
+            tensor("loss", kind="loss", shape=(), segment=None, step=step),
+            wrong("dense/kernel", segment=2, step=step, quantity="value"),
+            tensor("dense/bias", segment=2, step=step, quantity="value"),
+            tensor("sgd/iteration", kind="optimizer", shape=(), segment=None, step=step, quantity="value"),
+        )
+    )
+    fields: dict[str, Any] = {"first_divergence": "dense/kernel", "steps": 5, "first_failing_step": 2}
+    stale = diagnosis(code="GC305", title="stale weights", segment=None, layer=None, confidence="likely")
+    bad = check(outcome="mismatch", as_expected=False, tensors=rows, diagnoses=(stale,), **fields)
+    coverage = Coverage(trainable=2, compared=2, absent=0, dead=0)
+    return report(run("training", verdict="fail", exit_code=1, coverage=coverage, checks=(bad,)))
+
+
+@pytest.fixture
+def trained() -> Report:
+    """Five steps of training that are all right: the rows of the last."""
+    rows = tuple(
+        tensor(path, segment=2, step=5, quantity=quantity)
+        for quantity in ("gradient", "value")
+        for path in ("dense/kernel", "dense/bias")
+    )
+    coverage = Coverage(trainable=2, compared=2, absent=0, dead=0)
+    return report(run("trained", coverage=coverage, checks=(check(tensors=rows, steps=5),)))
+
+
+@pytest.fixture
+def scheduled() -> Report:
+    """Thirty micro-batches through three stages, and a note on them."""
+    every = range(30)
+    work = ("F0", *(item for i in every[1:] for item in (f"F{i}", f"B{i - 1}")), "B29")
+    stages = (
+        StageReport(segment=0, work=work, peak_activations=2),
+        StageReport(segment=1, work=("F0", "F1", "B0", "B1"), peak_activations=2),
+        StageReport(segment=2, work=("F0", "B0", "F1", "B1"), peak_activations=1),
+    )
+    schedule = ScheduleReport(name="1f1b", microbatches=30, stages=stages)
+    note = "GC301: batch statistics are taken for each micro-batch"
+    return report(run("scheduled", checks=(check(schedule=schedule),), notes=(note,)))
+
+
+@pytest.fixture
 def several(passing: Report, failing: Report, broken: Report, vacuous: Report, control: Report) -> Report:
     control_run = dataclasses.replace(control.runs[0], name="control", config="configs/control.yaml")
     bad = dataclasses.replace(failing.runs[0], name="bad", config="configs/bad.yaml")
@@ -327,11 +380,16 @@ def hostile() -> Report:
         first_divergence=HOSTILE,
         diagnoses=(diagnosis(layer=HOSTILE, evidence=HOSTILE, fix=HOSTILE, title=HOSTILE),),
         warnings=(HOSTILE,),
+        second_opinion=HOSTILE,
+        schedule=ScheduleReport(
+            name=HOSTILE, microbatches=1, stages=(StageReport(segment=0, work=(HOSTILE,), peak_activations=1),)
+        ),
     )
     raised = check(HOSTILE, outcome="error", as_expected=False, tensors=(), error=error)
     part = SegmentReport(index=0, name=HOSTILE, layers=(HOSTILE,), parameters=1, inputs=(HOSTILE,), outputs=(HOSTILE,))
     coverage = Coverage(trainable=2, compared=1, absent=0, dead=1)
     fields: dict[str, Any] = {"config": HOSTILE, "error": error, "errors": (error, error), "warnings": (HOSTILE,)}
+    fields["notes"] = (HOSTILE,)
     other = dataclasses.replace(part, index=1, inputs=(HOSTILE,))
     return report(
         run(HOSTILE, verdict="error", segments=(part, other), coverage=coverage, checks=(bad, raised), **fields)
@@ -341,7 +399,7 @@ def hostile() -> Report:
 @pytest.fixture(
     params=[
         "passing", "failing", "control", "unexpected_match", "broken", "check_error", "vacuous", "nonfinite", "large",
-        "several", "hostile", "invalid", "skip",
+        "several", "hostile", "invalid", "skip", "training", "trained", "scheduled",
     ]
 )  # fmt: skip
 def sample(request: pytest.FixtureRequest) -> Report:

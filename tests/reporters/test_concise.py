@@ -20,7 +20,8 @@ configs/bad.yaml: pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max
 configs/bad.yaml: FAIL candidate: 4/6 weights, worst conv_0/kernel max_abs 1.23e-02 max_rel 1.5e+00
 configs/bad.yaml: FAIL candidate conv_0/kernel mismatch max_abs=1.23e-02 max_rel=1.5e+00 worst[0,0,0,3] reference=0.0082 candidate=0.0205 (24/24 elements)
 configs/bad.yaml: FAIL candidate conv_0/bias missing max_abs=- max_rel=- (0/6 elements) the candidate gives no gradient
-configs/bad.yaml: diagnosis candidate GC101 cotangent missing, at segment 0, layer conv_0 (exact): pass output_gradients=cotangent to tape.gradient of segment 0
+configs/bad.yaml: second opinion candidate float64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size
+configs/bad.yaml: diagnosis candidate GC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.
 configs/bad.yaml: warning candidate the candidate changed weights; they were put back
 configs/broken.yaml: error[GC051]: the factory raised ValueError: units must be positive\\nReceived: units=-1 at model.py:12:5
 configs/vacuous.yaml: vacuous vjp: 0/6 weights
@@ -64,4 +65,22 @@ def test_each_finding_is_one_line_whatever_the_names(hostile: Report) -> None:
     lines = render(hostile, RenderOptions()).split("\n")
     config = inline(hostile.runs[0].config)
     assert all(line.startswith(f"{config}: ") for line in lines)
-    assert len(lines) == 8  # two errors, a check, its tensor, a diagnosis, two warnings and the check that raised
+    # Two errors, a check, its tensor, diagnosis and second opinion, two warnings, a note, and a check that raised.
+    assert len(lines) == 10
+
+
+def test_training_steps_and_notes(training: Report, scheduled: Report) -> None:
+    assert [
+        line for report in (training, scheduled) for line in render(report, RenderOptions()).split("\n")
+    ] == snapshot(
+        [
+            "configs/training.yaml: FAIL vjp: 1/2 weights, first wrong in step 2 of 5, worst dense/kernel (gradient, step 2) max_abs 1.23e-02 max_rel 1.5e+00",
+            "configs/training.yaml: FAIL vjp dense/kernel (gradient, step 2) mismatch max_abs=1.23e-02 max_rel=1.5e+00 worst[0,2] reference=0.0082 candidate=0.0205 (6/6 elements)",
+            "configs/training.yaml: FAIL vjp dense/kernel (value, step 2) mismatch max_abs=1.23e-02 max_rel=1.5e+00 worst[0,2] reference=0.0082 candidate=0.0205 (6/6 elements)",
+            "configs/training.yaml: FAIL vjp dense/kernel (gradient, step 5) mismatch max_abs=1.23e-02 max_rel=1.5e+00 worst[0,2] reference=0.0082 candidate=0.0205 (6/6 elements)",
+            "configs/training.yaml: FAIL vjp dense/kernel (value, step 5) mismatch max_abs=1.23e-02 max_rel=1.5e+00 worst[0,2] reference=0.0082 candidate=0.0205 (6/6 elements)",
+            "configs/training.yaml: diagnosis vjp GC305 (likely): with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.",
+            "configs/scheduled.yaml: pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08",
+            "configs/scheduled.yaml: note GC301: batch statistics are taken for each micro-batch",
+        ]
+    )

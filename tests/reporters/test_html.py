@@ -72,7 +72,14 @@ def test_every_row_with_its_status_in_words(failing: Report) -> None:
     assert page.count("tr", **{"class": "fine"}) == 20
     words = "".join(page.text)
     assert words.count("exact") > 20
-    for expected in ("MISMATCH", "missing", "24 of 24 elements differ", "GC101 cotangent missing", "Fix: pass "):
+    for expected in (
+        "MISMATCH",
+        "missing",
+        "24 of 24 elements differ",
+        "GC101 at boundary 0 → 1, layer conv_0:",
+        "Fix: pass ",
+        "float64 sides with the reference",
+    ):
         assert expected in words
 
 
@@ -118,3 +125,32 @@ def test_without_jinja2(monkeypatch: pytest.MonkeyPatch, passing: Report) -> Non
         render(passing, RenderOptions())
     assert caught.value.code == "GC058"
     assert caught.value.help == "pip install 'gradcheck[html]'"
+
+
+def test_training_steps(training: Report, passing: Report) -> None:
+    text = render(training, RenderOptions())
+    page = Page(text)
+    words = "".join(page.text)
+    assert words.count("2 gradient") == words.count("5 value") - 1 == 2  # the optimizer's iteration is a value too
+    assert "first wrong in step 2 of 5" in words
+    assert any(attrs.get("colspan") == "11" for tag, attrs in page.elements if tag == "th")
+    assert '<th scope="col">step</th>' in text
+    assert '<th scope="col">step</th>' not in render(passing, RenderOptions())
+
+
+@pytest.mark.parametrize("name", ["passing", "training", "nonfinite"])
+def test_headings_span_the_whole_table(name: str, request: pytest.FixtureRequest) -> None:
+    text = render(request.getfixturevalue(name), RenderOptions())
+    for table in re.findall(r'<table class="tensors">.*?</table>', text, re.DOTALL):
+        columns = table.partition("</thead>")[0].count('scope="col"')
+        assert set(re.findall(r'colspan="(\d+)"', table)) == {str(columns)}
+        rows = re.findall(r'<tr class="(?:fine|failing)">.*?</tr>', table, re.DOTALL)
+        assert {row.count("<td") + row.count("<th") for row in rows} == {columns}
+
+
+def test_schedule_and_notes(scheduled: Report) -> None:
+    page = Page(render(scheduled, RenderOptions()))
+    words = "".join(page.text)
+    assert "1f1b, 30 micro-batches (F forward, B backward)" in words
+    assert "stage 2 segment_2: F0 B0 F1 B1; at most 1 live" in words
+    assert "note: GC301: batch statistics are taken for each micro-batch" in words

@@ -59,9 +59,9 @@ def test_failure(failing: Report) -> None:
     assert check.text == snapshot("""\
 candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.
 
-GC101 cotangent missing, at segment 0, layer conv_0 (exact)
-with the cotangent of boundary 0 set to ones, every gradient equals the candidate's
-pass output_gradients=cotangent to tape.gradient of segment 0\
+float64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size
+
+GC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.\
 """)
     (kernel,) = found["cnn.candidate", "conv_0/kernel"].result
     assert isinstance(kernel, Failure)
@@ -126,3 +126,23 @@ def test_names_are_unique_and_literal(hostile: Report) -> None:
     names = [(case.get("classname"), case.get("name")) for case in root.iter("testcase") if case.get("name") != "run"]
     assert len(names) == len(set(names)) + 1  # the hostile sample has two checks of one name
     assert any("<script>" in str(name) for _, name in names)
+
+
+def test_training_steps_have_cases_of_their_own(training: Report) -> None:
+    root = ET.fromstring(render(training, RenderOptions()))  # noqa: S314 - our own text
+    names = [case.get("name") for case in root.iter("testcase")]
+    assert len(names) == len(set(names)) == 13
+    assert {"dense/kernel (gradient, step 2)", "dense/kernel (value, step 5)", "loss (step 5)"} <= set(names)
+    assert cases(training)["training.vjp", "dense/kernel (gradient, step 2)"].result[0].type == "mismatch"
+
+
+def test_schedule_warnings_and_notes_are_output(scheduled: Report, failing: Report) -> None:
+    suite = ET.fromstring(render(scheduled, RenderOptions())).find("testsuite")  # noqa: S314 - our own text
+    assert suite is not None
+    assert suite.findtext("system-out") == snapshot("note: GC301: batch statistics are taken for each micro-batch")
+    assert cases(scheduled)["scheduled", "vjp"].system_out.split("\n")[::3] == snapshot(
+        ["1f1b, 30 micro-batches (F forward, B backward)", "stage 2 segment_2: F0 B0 F1 B1; at most 1 live"]
+    )
+    assert cases(failing)["cnn", "candidate"].system_out == snapshot(
+        "warning: the candidate changed weights; they were put back"
+    )

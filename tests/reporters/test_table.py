@@ -70,11 +70,11 @@ FAIL cnn (configs/cnn.yaml)
     loss
       loss           loss      exact     ()           float32         0        0         0       1           0
     first wrong in backward order: conv_0/kernel
-    GC101 cotangent missing, at segment 0, layer conv_0 (exact)
-      evidence: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's
-      fix: pass output_gradients=cotangent to tape.gradient of segment 0
     warning: the candidate changed weights; they were put back
-  candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.\
+  candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.
+  float64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size
+  GC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.
+  more: gradcheck explain GC101\
 """)
 
 
@@ -205,13 +205,14 @@ FAIL cnn (configs/cnn.yaml)
         note: the candidate gives no gradient
     9 rows not shown (--show all)
     first wrong in backward order: conv_0/kernel
-    GC101 cotangent missing, at segment 0, layer conv_0 (exact)
-      evidence: with the cotangent of boundary 0 set to ones, every gradient equals the
-        candidate's
-      fix: pass output_gradients=cotangent to tape.gradient of segment 0
     warning: the candidate changed weights; they were put back
   candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0
-    close, 0 dead, 0 absent, 1 mismatch, 1 missing.\
+    close, 0 dead, 0 absent, 1 mismatch, 1 missing.
+  float64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size
+  GC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every
+    gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of
+    segment 0.
+  more: gradcheck explain GC101\
 """)
 
 
@@ -327,3 +328,104 @@ def test_what_each_chunk_adds_is_shown_but_in_the_summary(passing: Report) -> No
     lines = [line.strip() for line in render(report, RenderOptions(show="failed")).splitlines()]
     assert lines[lines.index(heading) + 1] == words.contribution_lines(check, run.segments)[0]
     assert heading not in render(report, RenderOptions(show="summary"))
+
+
+def test_training_steps(training: Report) -> None:
+    assert render(training, RenderOptions(width=80)) == snapshot("""\
+FAIL training (configs/training.yaml)
+  float32, eager, seed 0
+  3 segments
+    0: segment_0 (30 parameters): conv_0
+    1: segment_1 (150 parameters): conv_1
+    2: segment_2 (385 parameters): flatten, dense, activation
+  reference: tape, loss 0.253412, gradient norm 1.25, 0.12s
+
+  vjp (expect match): MISMATCH, 0.0312s
+      tensor         step        status     max abs  max rel  needs rtol
+    step 2, segment 2: segment_2 (flatten, dense, activation)
+      dense/kernel   2 gradient  mismatch  1.23e-02  1.5e+00     1.5e+00
+        6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate
+          0.0205
+        needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
+      dense/bias     2 gradient  exact            0        0           0
+      dense/kernel   2 value     mismatch  1.23e-02  1.5e+00     1.5e+00
+        6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate
+          0.0205
+        needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
+      dense/bias     2 value     exact            0        0           0
+    step 2, loss
+      loss           2           exact            0        0           0
+    step 2, optimizer
+      sgd/iteration  2 value     exact            0        0           0
+    step 5, segment 2: segment_2 (flatten, dense, activation)
+      dense/kernel   5 gradient  mismatch  1.23e-02  1.5e+00     1.5e+00
+        6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate
+          0.0205
+        needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
+      dense/bias     5 gradient  exact            0        0           0
+      dense/kernel   5 value     mismatch  1.23e-02  1.5e+00     1.5e+00
+        6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate
+          0.0205
+        needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
+      dense/bias     5 value     exact            0        0           0
+    step 5, loss
+      loss           5           exact            0        0           0
+    step 5, optimizer
+      sgd/iteration  5 value     exact            0        0           0
+    first wrong in backward order: dense/kernel
+  vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match:
+    dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch.
+  GC305 (likely): with the cotangent of boundary 0 set to ones, every gradient
+    equals the candidate's. Fix: pass output_gradients=cotangent to
+    tape.gradient of segment 0.
+  more: gradcheck explain GC305\
+""")
+
+
+@pytest.mark.parametrize("width", [60, 80, None])
+def test_every_row_of_training_says_its_step_and_quantity(training: Report, width: int | None) -> None:
+    text = render(training, RenderOptions(width=width))
+    assert re.findall(r"^ {6}dense/\w+ +(\d \w+) ", text, re.MULTILINE) == [
+        "2 gradient", "2 gradient", "2 value", "2 value", "5 gradient", "5 gradient", "5 value", "5 value",
+    ]  # fmt: skip
+
+
+def test_no_step_column_without_steps(passing: Report) -> None:
+    assert "step" not in render(passing, RenderOptions())
+
+
+def test_a_schedule_is_whole_but_at_a_terminal(scheduled: Report) -> None:
+    (check,) = scheduled.runs[0].checks
+    assert check.schedule is not None
+    work = " ".join(check.schedule.stages[0].work)
+    assert f"      stage 0 segment_0: {work}; at most 2 live" in render(scheduled, RenderOptions())
+    text = render(scheduled, RenderOptions(width=80))
+    assert work not in text
+    assert "      stage 0 segment_0: F0 F1 B0 F2 B1 ... F28 B27 F29 B28 B29; at most 2 live\n" in text
+
+
+def test_a_schedule_of_many_stages_in_brief_only_at_a_terminal(scheduled: Report) -> None:
+    run = scheduled.runs[0]
+    (check,) = run.checks
+    assert check.schedule is not None
+    many = dataclasses.replace(check.schedule, stages=check.schedule.stages * 4)
+    wide = dataclasses.replace(run, checks=(dataclasses.replace(check, schedule=many),))
+    report = dataclasses.replace(scheduled, runs=(wide,))
+    counts = {
+        options: len(re.findall(r"^ +stage \d", render(report, options), re.MULTILINE))
+        for options in (
+            RenderOptions(),
+            RenderOptions(width=80),
+            RenderOptions(width=80, verbose=True),
+            RenderOptions(show="failed"),
+        )
+    }
+    assert list(counts.values()) == [12, 8, 12, 0]
+    assert "and 4 more (-v lists them)" in render(report, RenderOptions(width=80))
+
+
+def test_notes_and_the_way_to_more(scheduled: Report, failing: Report) -> None:
+    text = render(scheduled, RenderOptions())
+    assert text.endswith("\n    note: GC301: batch statistics are taken for each micro-batch")
+    assert "explain" not in text
+    assert render(failing, RenderOptions()).split("\n")[-1] == "  more: gradcheck explain GC101"

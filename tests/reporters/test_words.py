@@ -2,12 +2,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from inline_snapshot import snapshot
 
-from gradcheck.report import Contribution, Coverage, Report, TensorReport
+from gradcheck.report import Contribution, Coverage, Diagnosis, Report, TensorReport
 from gradcheck.reporters import words
+
+DIAGNOSIS = Diagnosis(
+    code="GC101", title="cotangent missing", segment=None, layer=None, confidence="exact", evidence="", fix=""
+)
 
 
 def conclusions(report: Report) -> list[str]:
@@ -171,3 +176,75 @@ def test_what_each_chunk_adds(passing: Report) -> None:
     assert words.contribution_lines(check, run.segments) == [
         f"lstm/kernel: {second} none, {third} 2.5e-01, segment 7 1.5e+00"
     ]
+
+
+def test_training(training: Report, trained: Report) -> None:
+    assert conclusions(training) == snapshot(
+        [
+            "vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match: dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch."
+        ]
+    )
+    assert conclusions(trained) == snapshot(
+        [
+            "vjp: all 2 of 2 trainable variables match the reference in all 5 steps bit for bit. 4 exact, 0 close, 0 dead, 0 absent."
+        ]
+    )
+    (check,) = training.runs[0].checks
+    assert words.conclusion(dataclasses.replace(check, expect="mismatch"), 2) == snapshot(
+        "vjp: does not match, as expected (a control), first wrong in step 2 of 5: 1 of 2 trainable variables differ (worst: dense/kernel, max rel 1.5e+00)."
+    )
+
+
+def test_weights_left_equal_by_dead_gradients_are_no_proof(trained: Report) -> None:
+    (check,) = trained.runs[0].checks
+    dead = tuple(dataclasses.replace(t, status="dead") if t.quantity == "gradient" else t for t in check.tensors)
+    assert words.proves_nothing(dataclasses.replace(check, tensors=dead))
+    values = tuple(t for t in check.tensors if t.quantity == "value")  # all that a train_step gives
+    assert not words.proves_nothing(dataclasses.replace(check, tensors=values))
+
+
+@pytest.mark.parametrize(
+    ("changes", "heading"),
+    [
+        ({"code": "GC101", "segment": 0}, "GC101 at boundary 0 → 1"),
+        ({"code": "GC108", "segment": 1}, "GC108 at segment 1"),
+        ({"code": "GC105", "segment": 1, "layer": "skip"}, "GC105 at boundary 1 → 2, layer skip"),
+        ({"code": "GC503", "segment": None}, "GC503"),
+        ({"place": "chunk 0", "segment": 3}, "GC101 at chunk 0"),
+        ({"evidence": "at a loss", "segment": 0}, "GC101 at boundary 0 → 1"),
+        ({"code": "GC201", "segment": None, "confidence": "likely"}, "GC201 (likely)"),
+        (
+            {"code": "GC601", "segment": None, "layer": "mine", "confidence": "possible"},
+            "GC601 at layer mine (possible)",
+        ),
+    ],
+)
+def test_where_a_diagnosis_is(changes: dict[str, Any], heading: str) -> None:
+    assert words.diagnosis_heading(dataclasses.replace(DIAGNOSIS, **changes)) == heading
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"evidence": "seeded with ones", "fix": "pass it"}, "seeded with ones. Fix: pass it."),
+        ({"evidence": "Is it?", "fix": "Pass it.\nThen: "}, "Is it? Fix: Pass it.\nThen:."),
+        ({"evidence": "", "fix": ""}, "cotangent missing."),
+        ({"evidence": "both: are wrong", "fix": ""}, "both: are wrong."),
+    ],
+)
+def test_what_a_diagnosis_says(changes: dict[str, str], text: str) -> None:
+    diagnosis = dataclasses.replace(DIAGNOSIS, **changes)
+    assert words.diagnosis_text(diagnosis) == text
+    assert words.diagnosis_sentence(diagnosis) == f"GC101: {text}"
+
+
+def test_a_place_that_leads_the_evidence_is_said_once() -> None:
+    diagnosis = dataclasses.replace(DIAGNOSIS, place="boundary 0 → 1", evidence="seeded with ones", fix="pass it")
+    assert words.diagnosis_sentence(diagnosis) == "GC101 at boundary 0 → 1: seeded with ones. Fix: pass it."
+
+
+def test_a_mismatch_without_figures(passing: Report) -> None:
+    check = dataclasses.replace(
+        passing.runs[0].checks[0], outcome="mismatch", as_expected=False, loss_abs_error=float("nan"), tensors=()
+    )
+    assert words.conclusion(check, 0) == "vjp: does NOT match."

@@ -1,0 +1,42 @@
+"""What to think of where finite differences disagree with the model's own gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.diagnose.wording import named, some
+from gradcheck.gradients.compare import first_divergence
+from gradcheck.gradients.custom import check_custom_gradients, custom_gradients_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.gradients.custom import Watch
+    from gradcheck.models.problem import Problem
+    from gradcheck.report import Diagnosis, TensorReport
+
+
+def wrong_derivatives(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:
+    """The custom gradients that may be to blame: what their own calls show first, then what figures alone say.
+
+    Args:
+        problem: whose tape and finite differences disagree.
+        rows: every tensor as it was compared.
+        watch: what saw the model's code decorate its functions.
+    """
+    wrong = [row.path for row in rows if row.failed]
+    nearest = next(row for row in rows if row.path == first_divergence(rows))
+    places = list(dict.fromkeys(call.place for call in custom_gradients_of(problem, watch)))
+    if places:
+        seen = f"custom gradients in the model: {some(places)}"
+    else:
+        seen = "no custom gradient was seen: look for a stopped gradient, a rounding or a cast"
+    blamed = named(
+        "GC601",
+        f"finite differences disagree with the tape about {some(wrong)}; nearest to the loss is {nearest.path}, so the "
+        f"mistake is in {nearest.layer} or between it and the next weight. {seen}",
+        segment=nearest.segment,
+        layer=nearest.layer,
+        confidence="likely" if len(places) == 1 else "possible",
+    )
+    return (*check_custom_gradients(problem, watch), blamed)

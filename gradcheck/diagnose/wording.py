@@ -1,0 +1,45 @@
+"""Diagnoses in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.catalogue import CATALOGUE
+from gradcheck.report import Diagnosis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.report import Confidence
+
+#: How many names a sentence lists.
+LISTED = 3
+
+
+def named(
+    code: str,
+    evidence: str,
+    *,
+    where: str | None = None,
+    segment: int | None = None,
+    layer: str | None = None,
+    confidence: Confidence = "exact",
+) -> Diagnosis:
+    """The diagnosis of `code`, at `where`."""
+    entry = CATALOGUE[code]
+    return Diagnosis(
+        code=code,
+        title=entry.title,
+        segment=segment,
+        layer=layer,
+        confidence=confidence,
+        evidence=evidence,
+        fix=entry.fix,
+        place=where,
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of `names`, and how many more there are."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
