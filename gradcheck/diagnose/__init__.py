@@ -116,6 +116,4 @@ def _unexplained(observed: Observed, found: Search | None) -> list[Diagnosis]:
 
 def _unrepeatable(observed: Observed) -> Diagnosis:
     moved = [key.path for key in observed.reference.unrepeatable]
-    return named(
-        "GC704", f"a second run of the reference differs in {some(moved)}, so nothing can be compared"
-    )
+    return named("GC704", f"a second run of the reference differs in {some(moved)}, so nothing can be compared")

@@ -27,14 +27,15 @@ def wrong_derivatives(problem: Problem, rows: Sequence[TensorReport], watch: Wat
     wrong = [row.path for row in rows if row.failed]
     nearest = next(row for row in rows if row.path == first_divergence(rows))
     places = list(dict.fromkeys(call.place for call in custom_gradients_of(problem, watch)))
-    if places:
-        seen = f"custom gradients in the model: {some(places)}"
-    else:
+    seen = f"custom gradients here: {some(places)}"
+    if not places:
         seen = "no custom gradient was seen: look for a stopped gradient, a rounding or a cast"
+    where = ""
+    if nearest.kind == "weight":
+        where = f" nearest to the loss is {nearest.path}: the mistake is in {nearest.layer} or right after it;"
     blamed = named(
         "GC601",
-        f"finite differences disagree with the tape about {some(wrong)}; nearest to the loss is {nearest.path}, so the "
-        f"mistake is in {nearest.layer} or between it and the next weight. {seen}",
+        f"finite differences disagree with the tape about {some(wrong)};{where} {seen}",
         segment=nearest.segment,
         layer=nearest.layer,
         confidence="likely" if len(places) == 1 else "possible",

@@ -268,7 +268,7 @@ def test_a_wrong_custom_gradient_is_caught_and_named(reported: Reported) -> None
     assert (code, run.verdict, codes(run)) == (1, "fail", ["GC601"])
     (diagnosis,) = run.checks[0].diagnoses
     assert (run.checks[0].method, diagnosis.confidence) == ("numeric", "likely")
-    assert "disagree about x; custom gradients here: wrong (user.py:" in diagnosis.evidence
+    assert "disagree with the tape about x; custom gradients here: wrong (user.py:" in diagnosis.evidence
 
 
 @pytest.mark.parametrize(
