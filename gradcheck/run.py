@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
-from gradcheck.errors import ConfigError, ExitCode, GradcheckError, RunError, most_serious
-from gradcheck.gradients import METHODS
-from gradcheck.gradients.compare import compare_all, first_divergence
+from gradcheck.checker import Checker, computing, failed, proves, tolerance_policy
+from gradcheck.errors import ConfigError, ExitCode, GradcheckError, most_serious
+from gradcheck.gradients.custom import watching
 from gradcheck.gradients.named import as_array
 from gradcheck.gradients.nones import why_none
 from gradcheck.gradients.reference import Reference
-from gradcheck.gradients.time_contributions import contributions_of
 from gradcheck.models.keyed import located
-from gradcheck.models.messages import described, gist, user_location
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
 from gradcheck.notes import notes_of, warnings_of
-from gradcheck.numerics import PRECISIONS, ToleranceOverride, TolerancePolicy, euclidean_norm
-from gradcheck.report import (
-    PROVEN,
-    CheckReport,
-    Coverage,
-    ErrorReport,
-    ReferenceReport,
-    RunReport,
-    SegmentReport,
-)
+from gradcheck.numerics import PRECISIONS, euclidean_norm
+from gradcheck.report import CheckReport, Coverage, ReferenceReport, RunReport, SegmentReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from gradcheck.config.load import LoadedConfig
-    from gradcheck.config.methods import MethodConfig
-    from gradcheck.config.schema import Config, ToleranceConfig
     from gradcheck.models.problem import Problem
-    from gradcheck.report import Outcome, TensorReport, Verdict
-
-#: What counts as proof of a gradient.
-GRADIENT_KINDS = ("weight", "input", "boundary")
+    from gradcheck.report import TensorReport, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +44,7 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         GradcheckError: if the model, the data or the reference cannot be had. What goes wrong in a method is part of
             the report.
     """
-    with session(loaded.config):
+    with session(loaded.config), watching() as watch:
         stage("building")
         try:
             problem = prepare(loaded.config, loaded.base)
@@ -71,7 +53,8 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         stage("reference")
         with computing(problem, "the reference"):
             reference = Reference(problem)
-        checks = _explained(problem, tuple(_checks(loaded, problem, reference, options, stage)))
+        checker = Checker(config=loaded.config, problem=problem, reference=reference, watch=watch)
+        checks = _explained(problem, tuple(_checks(loaded, checker, options, stage)))
         report = _report(loaded, problem, reference, checks)
         policy = tolerance_policy(loaded.config.tolerance)
         verify = options.verify_reference
@@ -94,122 +77,26 @@ def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[Check
     return tuple(replace(check, tensors=tuple(map(noted, check.tensors))) for check in checks)
 
 
-@contextmanager
-def computing(problem: Problem, what: str) -> Iterator[None]:
-    """Says what failed while computing: the user's own line where there is one, the compilation where that is new.
-
-    Raises:
-        RunError: GC056 out of memory, GC059 in a graph or under XLA, else GC053. gradcheck's own errors pass through.
-    """
-    try:
-        yield
-    except (GradcheckError, MemoryError):
-        raise
-    except tf.errors.ResourceExhaustedError as error:
-        raise MemoryError(gist(error)) from error
-    except (Exception, SystemExit) as error:
-        eager = problem.execution == "eager"
-        raise RunError(
-            f"{what} raised {described(error)}"
-            if eager
-            else f"{what}, in {problem.execution}, raised {described(error)}",
-            code="GC053" if eager else "GC059",
-            location=user_location(error),
-            help=None if eager else "execution: eager shows whether the model or its compilation is at fault",
-        ) from error
-
-
 def _checks(
-    loaded: LoadedConfig,
-    problem: Problem,
-    reference: Reference,
-    options: RunOptions,
-    stage: Callable[[str], None],
+    loaded: LoadedConfig, checker: Checker, options: RunOptions, stage: Callable[[str], None]
 ) -> Iterator[CheckReport]:
     """One report a method, up to the first that is not as expected where that is enough."""
+    try:
+        _ = checker.training
+    except GradcheckError as error:
+        raise located(error, loaded) from error
     for index, method in enumerate(loaded.config.methods):
         stage(method.label)
         try:
-            check = _check(loaded.config, method, problem, reference)
+            check = checker.check(method)
         except GradcheckError as error:  # one method's failure leaves the others their results
             options.on_error(loaded.path, error)
             if isinstance(error, ConfigError) and error.location is None:
                 error.location = loaded.locate("methods", index)
-            check = _failed(method, error)
+            check = failed(method, error)
         yield check
         if options.fail_fast and not check.as_expected:
             return
-
-
-def _check(config: Config, method: MethodConfig, problem: Problem, reference: Reference) -> CheckReport:
-    """One method beside the reference."""
-    if method.method not in METHODS:
-        raise ConfigError(
-            f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
-        )
-    noise = config.tolerance.noise == "auto"
-    with computing(problem, method.label):
-        gradients = METHODS[method.method](problem, method.options)
-        tensors = compare_all(problem, reference, gradients, tolerance_policy(config.tolerance), noise=noise)
-    outcome = _outcome(tensors)
-    return CheckReport(
-        method=method.label,
-        expect=method.expect,
-        outcome=outcome,
-        as_expected=outcome in (method.expect, "inconclusive"),
-        loss=math.nan if gradients.loss is None else float(gradients.loss),
-        loss_abs_error=next((t.max_abs_error for t in tensors if t.kind == "loss"), math.nan),
-        max_abs_error=_largest(t.max_abs_error for t in tensors if t.kind in GRADIENT_KINDS),
-        max_rel_error=_largest(t.max_rel_error for t in tensors if t.kind in GRADIENT_KINDS),
-        seconds=gradients.seconds,
-        first_divergence=first_divergence(tensors),
-        tensors=tensors,
-        warnings=gradients.warnings,
-        contributions=contributions_of(gradients),
-        schedule=gradients.schedule,
-    )
-
-
-def _failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
-    """The check of a method that could not be carried out."""
-    return CheckReport(
-        method=method.label,
-        expect=method.expect,
-        outcome="error",
-        as_expected=False,
-        loss=math.nan,
-        loss_abs_error=math.nan,
-        max_abs_error=math.nan,
-        max_rel_error=math.nan,
-        seconds=math.nan,
-        error=ErrorReport.of(error)[0],
-    )
-
-
-def _outcome(tensors: Sequence[TensorReport]) -> Outcome:
-    if any(tensor.failed for tensor in tensors):
-        return "mismatch"
-    undecided = any(tensor.status == "inconclusive" for tensor in tensors)
-    return "inconclusive" if undecided and not _proves(tensors) else "match"
-
-
-def _proves(tensors: Sequence[TensorReport]) -> bool:
-    """Whether some gradient was shown equal that is neither dead nor absent."""
-    return any(tensor.kind in GRADIENT_KINDS and tensor.status in PROVEN for tensor in tensors)
-
-
-def _largest(values: Any) -> float:
-    """The largest of the finite `values`; NaN for none."""
-    return max((value for value in values if math.isfinite(value)), default=math.nan)
-
-
-def tolerance_policy(config: ToleranceConfig) -> TolerancePolicy:
-    """The config's tolerances as the comparison takes them."""
-    overrides = tuple(
-        ToleranceOverride(pattern, rtol=override.rtol, atol=override.atol)
-        for pattern, override in config.overrides.items()
-    )
-    return TolerancePolicy(rtol=config.rtol, atol=None if config.atol == "auto" else config.atol, overrides=overrides)
 
 
 def _report(
@@ -250,7 +137,7 @@ def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, Ex
         worst = most_serious(codes)
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
     controls = any(check.expect == "mismatch" and check.outcome == "mismatch" for check in checks)
-    if trainable and (controls or any(_proves(check.tensors) for check in checks)):
+    if trainable and (controls or any(proves(check.tensors) for check in checks)):
         return "pass", ExitCode.OK
     return "vacuous", ExitCode.VACUOUS
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gradcheck.config.findings import Finding, nearest
-from gradcheck.config.methods import SLICED_METHODS, WHOLE_MODEL_METHODS, CandidateOptions, MethodConfig
+from gradcheck.config.methods import (
+    SLICED_METHODS,
+    TRAINING_METHODS,
+    WHOLE_MODEL_METHODS,
+    CandidateOptions,
+    MethodConfig,
+)
 from gradcheck.config.model import SegmentsSource
 
 if TYPE_CHECKING:
@@ -15,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Finding]:
-    """Findings for a split that is there twice or (where required) missing, and for methods that do not go with a key."""
+    """Findings for a split that is there twice or (where required) missing, and methods that do not go with a key."""
     model, has_split = data.get("model"), data.get("split") is not None
     in_parts = isinstance(model, SegmentsSource) or (isinstance(model, dict) and model.get("segments") is not None)
     if has_split and in_parts:
@@ -25,11 +31,20 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
     misspelt = any(nearest(key, ("split",)) for key in data)
     if require_split and not has_split and not misspelt and not in_parts:
         yield from _without_split(methods, given=data.get("methods") is not None)
-    train = data.get("train")
-    if train is None or (isinstance(train, dict) and train.get("steps") in {0, None}):
+    steps = _steps(data.get("train"))
+    if steps == 0:
         yield from _without_steps(methods)
+    elif isinstance(steps, int):
+        yield from _one_pass_only(methods)
     if isinstance(data.get("microbatches"), int) and data["microbatches"] > 1:
         yield from _whole_batch_only(methods)
+
+
+def _steps(train: Any) -> Any:
+    """The training steps that are asked for; what is no number has a finding of its own."""
+    if train is None:
+        return 0
+    return train.get("steps", 0) or 0 if isinstance(train, dict) else getattr(train, "steps", None)
 
 
 def _methods(data: dict[Any, Any]) -> dict[int, MethodConfig]:
@@ -73,6 +88,17 @@ def _without_steps(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
                 at="key",
                 code="GC007",
                 help="add `train: {steps: 3}`",
+            )
+
+
+def _one_pass_only(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
+    for index, method in methods.items():
+        if method.method not in TRAINING_METHODS:
+            yield Finding(
+                message=f"method `{method.label}` does not train: it gives no gradients that an optimizer could take",
+                path=("methods", index),
+                code="GC007",
+                help=f"remove `train`, or name only: {', '.join(sorted(TRAINING_METHODS))}",
             )
 
 

@@ -92,6 +92,8 @@ METHOD_OPTIONS: dict[str, type[MethodOptions]] = {
 WHOLE_MODEL_METHODS = frozenset({"forward", "numeric", "hvp"})
 #: Methods that run in micro-batches.
 SLICED_METHODS = frozenset({"vjp", "recompute", "naive", "graph", "candidate"})
+#: Methods whose gradients an optimizer can take, step after step.
+TRAINING_METHODS = frozenset({"vjp", "recompute", "naive", "jacobian", "graph", "graph_scalar", "candidate"})
 
 
 class MethodConfig(Section):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.reference import Reference
     from gradcheck.models.problem import Problem
-    from gradcheck.numerics import Tensor
+    from gradcheck.numerics import Tensor, Tolerance
     from gradcheck.report import TensorReport
 
 #: Kinds that are gradients; the others are values.
@@ -100,24 +100,9 @@ class Observed:
 
     def _same(self, key: TensorKey, there: Tensor | None) -> bool:
         """Whether `there` is what was observed, but for rounding."""
-        here = self.arrays[key]
-        if here is None or there is None:
-            return largest(here) == largest(there) == 0.0  # people write zeros for None
-        dtype, compute = here.dtype.name, compute_dtype(self.problem.precision)
-        found = compare(there, here, TolerancePolicy().for_tensor(key.path, dtype, compute), gradient=False)
-        if found.note or found.status == "nonfinite":
-            return False  # another shape or dtype, or nothing to compare
-        if key not in self.failing:
-            return found.allclose or found.max_abs_error <= self._floor(key)
-        apart = self._apart(key)
-        return found.max_abs_error <= (EXPLAINED if found.allclose else ROUNDING) * apart
-
-    def _apart(self, key: TensorKey) -> float:
-        """How far what was observed is from the reference."""
+        tolerance = TolerancePolicy().for_tensor(key.path, _dtype(there), compute_dtype(self.problem.precision))
         here, expected = self.arrays[key], self.expected[key]
-        if here is None or expected is None or here.shape != expected.shape:
-            return max(largest(here), largest(expected))
-        return movement(expected, here)
+        return same(here, there, expected, tolerance, wrong=key in self.failing, floor=self._floor(key))
 
     def _floor(self, key: TensorKey) -> float:
         """What rounding alone may do to a gradient that is right."""
@@ -128,3 +113,43 @@ class Observed:
         if here is None or there is None:
             return 0.0
         return movement(there, here) / (largest(here) or 1.0)
+
+
+def same(
+    here: Tensor | None,
+    there: Tensor | None,
+    expected: Tensor | None,
+    tolerance: Tolerance,
+    *,
+    wrong: bool,
+    floor: float,
+) -> bool:
+    """Whether what was observed is what a mistake gives, but for rounding.
+
+    Args:
+        here: what was observed.
+        there: what the mistake gives.
+        expected: what the reference has.
+        tolerance: within which two tensors are the same.
+        wrong: whether `here` is: then it must be much nearer to `there` than to `expected`.
+        floor: what rounding may do to one that is right.
+    """
+    if here is None or there is None:
+        return largest(here) == largest(there) == 0.0  # people write zeros for None
+    found = compare(there, here, tolerance, gradient=False)
+    if found.note or found.status == "nonfinite":
+        return False  # another shape or dtype, or nothing to compare
+    if not wrong:
+        return found.allclose or found.max_abs_error <= floor
+    return found.max_abs_error <= (EXPLAINED if found.allclose else ROUNDING) * _apart(here, expected)
+
+
+def _apart(here: Tensor, expected: Tensor | None) -> float:
+    """How far what was observed is from the reference."""
+    if expected is None or here.shape != expected.shape:
+        return max(largest(here), largest(expected))
+    return movement(expected, here)
+
+
+def _dtype(tensor: Tensor | None) -> str:
+    return "" if tensor is None else str(tensor.dtype.name)

@@ -96,20 +96,26 @@ def all_injections(problem: Problem) -> Iterator[Injection]:
 def suspected(observed: Observed) -> list[Injection]:
     """The injections that may explain what was observed, the cheapest and likeliest first.
 
-    A fault whose place is before the last wrong segment cannot have made that segment wrong. A candidate may have
-    taken the batch apart in a way of its own, so for one all numbers of micro-batches are tried.
+    A fault whose place is before the last wrong segment cannot have made that segment wrong.
     """
-    problem, last = observed.problem, observed.last_wrong_segment
-    found = list(all_injections(problem))
-    if not problem.slices and not observed.gradients.outputs:
-        for fault in FAULTS:
-            over = getattr(fault, "injections_over", None)
-            if over is not None:
-                batch = int(problem.batch.x[0].shape[0])
-                for count in range(2, min(batch, MOST_SLICES) + 1):
-                    found.extend(over(problem, count))
+    last = observed.last_wrong_segment
+    found = suspected_in(observed.problem, own_slices=not observed.gradients.outputs)
     possible = [i for i in found if i.place.segment is None or last is None or i.place.segment >= last]
     return sorted(possible, key=lambda injection: _effort(injection, last))
+
+
+def suspected_in(problem: Problem, *, own_slices: bool) -> list[Injection]:
+    """Every fault that can be replayed on `problem`.
+
+    A candidate may have taken the batch apart in a way of its own (`own_slices`): then all numbers of micro-batches
+    are tried.
+    """
+    found = list(all_injections(problem))
+    if own_slices and not problem.slices:
+        most = min(int(problem.batch.x[0].shape[0]), MOST_SLICES)
+        slicing = [over for fault in FAULTS if (over := getattr(fault, "injections_over", None)) is not None]
+        found.extend(i for over in slicing for count in range(2, most + 1) for i in over(problem, count))
+    return found
 
 
 def _effort(injection: Injection, last: int | None) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`candidate`: gradients from the user's own code, called once."""
+"""`candidate`: the user's own code, called once per check, or once per step of training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradcheck.models import user_code
 from gradcheck.models.precision import kept_precision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from gradcheck.config.methods import CandidateOptions
     from gradcheck.models.problem import Problem, Weight
@@ -57,19 +57,65 @@ def candidate(problem: Problem, options: CandidateOptions) -> Gradients:
         ConfigError: if the function is not found.
         RunError: GC054 if it raises, GC055 if what it returns is unusable.
     """
-    reference = options.factory or ""
-    function = user_code.load(reference, problem.base, code="GC054")
-    given = candidate_input(problem)
-    with problem.state.preserved(), kept_precision():
-        policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
-        start = time.perf_counter()
-        with user_code.calling("candidate", reference, "GC054", problem.base):
-            returned = function(given, **options.kwargs)
-        seconds = time.perf_counter() - start
-        loss, tensors = _understood(returned, problem, reference)
-        warnings = _meddling(problem, (policy, floatx))
+    return UserFunction(problem, options).gradients(problem)
+
+
+class UserFunction:
+    """The function that `options` name, loaded once however often it is called.
+
+    Attributes:
+        trains: whether it does a whole training step, rather than return gradients.
+    """
+
+    def __init__(self, problem: Problem, options: CandidateOptions) -> None:
+        """Loads it.
+
+        Raises:
+            ConfigError: if it is not found.
+            RunError: GC054 if its file raises.
+        """
+        self.trains = options.train_step is not None
+        self._reference = options.train_step or options.factory or ""
+        self._kwargs = options.kwargs
+        self._function = user_code.load(self._reference, problem.base, code="GC054")
+
+    def gradients(self, problem: Problem, moving: Collection[str] = ()) -> Gradients:
+        """The gradients that it returns, by the reference's variables.
+
+        What it changes besides is put back; weights at the paths in `moving`, which a forward pass may change, are
+        left to the problem's state.
+
+        Raises:
+            RunError: GC054 if it raises, GC055 if what it returns is unusable.
+        """
+        with problem.state.preserved(), kept_precision():
+            returned, seconds, warnings = self._called(problem, None)
+            loss, tensors = _understood(returned, problem, self._reference)
+            owned = zip(problem.weights, problem.owned_variables, strict=True)
+            warnings += _weights_put_back(problem, [v for weight, v in owned if weight.path not in moving])
+            state = problem.state.read()
+        return Gradients(loss=loss, outputs=(), tensors=tensors, state=state, seconds=seconds, warnings=warnings)
+
+    def train_step(self, problem: Problem, optimizer: Any) -> Gradients:
+        """Lets it update the weights with `optimizer`; there are no gradients, and a loss if it returns one.
+
+        Raises:
+            RunError: GC054 if it raises, GC055 if what it returns is no loss.
+        """
+        with kept_precision():
+            returned, seconds, warnings = self._called(problem, optimizer)
+        loss = _scalar(returned, self._reference)
         state = problem.state.read()
-    return Gradients(loss=loss, outputs=(), tensors=tensors, state=state, seconds=seconds, warnings=warnings)
+        return Gradients(loss=loss, outputs=(), tensors={}, state=state, seconds=seconds, warnings=warnings)
+
+    def _called(self, problem: Problem, optimizer: Any) -> tuple[Any, float, tuple[str, ...]]:
+        """What it returns, the seconds that it took, and what it changed that neither kind may."""
+        given = candidate_input(problem, optimizer)
+        precision = keras.config.dtype_policy(), keras.config.floatx()
+        start = time.perf_counter()
+        with user_code.calling("candidate", self._reference, "GC054", problem.base):
+            returned = self._function(given, **self._kwargs)
+        return returned, time.perf_counter() - start, _meddling(problem, precision)
 
 
 def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
@@ -94,17 +140,24 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
 
 
 def _meddling(problem: Problem, precision: tuple[Any, str]) -> tuple[str, ...]:
-    """Says what the candidate changed behind its back. All of it is put back."""
+    """Says what the candidate changed behind its back. All of it is put back, the precision by who called it."""
     warnings = []
-    changed = problem.state.changed(problem.owned_variables)
-    if changed:
-        names = ", ".join(v.path for v in changed[:3]) + (" …" if len(changed) > 3 else "")  # noqa: PLR2004 - a line's worth
-        warnings.append(f"the candidate changed {len(changed)} weights ({names}); they were put back")
     if problem.state.frozen_or_thawed:
+        problem.state.put_back_trainable()
         warnings.append("the candidate changed what is trainable; it was put back")
     if (keras.config.dtype_policy(), keras.config.floatx()) != precision:
         warnings.append("the candidate changed Keras's dtype policy; it was put back")
     return tuple(warnings)
+
+
+def _weights_put_back(problem: Problem, variables: Sequence[Any]) -> tuple[str, ...]:
+    """Puts back those of `variables` that a function changed which was asked for gradients, and says so."""
+    changed = problem.state.changed(variables)
+    problem.state.put_back(changed)
+    if not changed:
+        return ()
+    names = ", ".join(v.path for v in changed[:3]) + (" …" if len(changed) > 3 else "")  # noqa: PLR2004 - a line's worth
+    return (f"the candidate changed {len(changed)} weights ({names}); they were put back",)
 
 
 def _understood(returned: Any, problem: Problem, reference: str) -> tuple[Any, dict[Any, Any]]:

@@ -10,16 +10,17 @@ from gradcheck.numerics import compare, decide, excuse, largest
 from gradcheck.report import Required, TensorReport, Worst
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.named import Place
     from gradcheck.gradients.reference import Reference
     from gradcheck.models.problem import Problem, TensorKey
-    from gradcheck.numerics import Comparison, TolerancePolicy
+    from gradcheck.numerics import Comparison, Tolerance, TolerancePolicy
+    from gradcheck.report import Quantity
 
 #: Kinds whose value may well be zero: zero on both sides proves as much as any other value.
-VALUES = frozenset({"output", "loss", "state"})
+VALUES = frozenset({"output", "loss", "state", "optimizer"})
 
 
 def compare_all(
@@ -33,19 +34,49 @@ def compare_all(
     expected = {**reference.tensors, **candidate.against}
     compute = candidate.tolerance_dtype or compute_dtype(problem.precision)
     scale = _scale(candidate)
-    compared: dict[TensorKey, Comparison] = {}
+
+    def tolerance(key: TensorKey, dtype: str) -> Tolerance:
+        return policy.for_tensor(key.path, dtype or compute, compute)
+
+    compared = compared_tensors(where, expected, found, tolerance)
+    for key, bars in candidate.error_bars.items():
+        if key in compared:
+            compared[key] = decide(compared[key], as_array(expected[key]), as_array(found[key]), bars, scale)
+    failing = failing_keys(compared)
+    if noise and failing:
+        compared = excused(compared, _noise_floors(reference, candidate, failing))
+    return tuple(record(key, where[key], c, note=candidate.notes.get(key)) for key, c in compared.items())
+
+
+def compared_tensors(
+    where: Mapping[TensorKey, Place],
+    expected: Mapping[TensorKey, Any],
+    found: Mapping[TensorKey, Any],
+    tolerance: Callable[[TensorKey, str], Tolerance],
+) -> dict[TensorKey, Comparison]:
+    """What both sides have, compared, in report order; `tolerance` is asked with a key and its dtype, "" for None."""
+    compared = {}
     for key in _in_order(where, expected, found):
         left, right = as_array(expected[key]), as_array(found[key])
-        dtype = str(getattr(left if left is not None else right, "dtype", compute))
-        tolerance = policy.for_tensor(key.path, dtype, compute)
-        compared[key] = compare(left, right, tolerance, gradient=key.kind not in VALUES)
-        if key in candidate.error_bars:
-            compared[key] = decide(compared[key], left, right, candidate.error_bars[key], scale)
-    failing = [key for key, comparison in compared.items() if comparison.status == "mismatch"]
-    if noise and failing:
-        floors = _noise_floors(reference, candidate, failing)
-        compared |= {key: excuse(compared[key], floors[key]) for key in failing if key in floors}
-    return tuple(_record(key, where[key], c, candidate.notes.get(key)) for key, c in compared.items())
+        dtype = str(getattr(left if left is not None else right, "dtype", ""))
+        compared[key] = compare(left, right, tolerance(key, dtype), gradient=not is_value(key))
+    return compared
+
+
+def is_value(key: TensorKey) -> bool:
+    """Whether it is no gradient."""
+    return key.kind in VALUES or key.quantity == "value"
+
+
+def failing_keys(compared: Mapping[TensorKey, Comparison]) -> list[TensorKey]:
+    """Those that a noise floor may excuse."""
+    return [key for key, comparison in compared.items() if comparison.status == "mismatch"]
+
+
+def excused(compared: Mapping[TensorKey, Comparison], floors: Mapping[TensorKey, float]) -> dict[TensorKey, Comparison]:
+    """`compared`, those that fail with the noise floor that they have, and `close` where it covers the difference."""
+    covered = {key: excuse(compared[key], floors[key]) for key in failing_keys(compared) if key in floors}
+    return {**compared, **covered}
 
 
 def _scale(candidate: Gradients) -> float:
@@ -67,30 +98,41 @@ def first_divergence(tensors: Sequence[TensorReport]) -> str | None:
     """The path of the first wrong tensor in the order of the backward pass.
 
     Forward values come first: wrong ones make every gradient wrong. Then from the last segment to the first, and in
-    each the cotangent that it was handed before the weights, the later layer before the earlier.
+    each the cotangent that it was handed before the weights, the later layer before the earlier. Of what a step of
+    training leaves behind: the iteration count, then the optimizer's slots, then the weights that it makes of them.
     """
     wrong = [(position, tensor) for position, tensor in enumerate(tensors) if tensor.failed]
     return min(wrong, key=lambda pair: _backward_rank(*pair))[1].path if wrong else None
 
 
-_RANK = {"output": 0, "loss": 1, "jacobian": 2, "boundary": 2, "weight": 2, "input": 3, "state": 4, "optimizer": 5}
+_RANK = {"output": 0, "loss": 1, "jacobian": 2, "boundary": 2, "weight": 2, "input": 3, "state": 4, "optimizer": 6}
+_ITERATION_RANK, _UPDATED_RANK = 5, 7
 _WITHIN_SEGMENT = {"boundary": 0, "weight": 1}
 
 
 def _backward_rank(position: int, tensor: TensorReport) -> tuple[int, int, int, int]:
+    rank = _RANK[tensor.kind]
+    if tensor.kind == "optimizer" and tensor.name == "iteration":
+        rank = _ITERATION_RANK
+    elif tensor.kind == "weight" and tensor.quantity == "value":
+        rank = _UPDATED_RANK
     segment = max(tensor.segments or ((-1,) if tensor.segment is None else (tensor.segment,)))
-    return _RANK[tensor.kind], -segment, _WITHIN_SEGMENT.get(tensor.kind, 2), -position
+    return rank, -segment, _WITHIN_SEGMENT.get(tensor.kind, 2), -position
 
 
 def _in_order(
     where: Mapping[TensorKey, Place], reference: Mapping[TensorKey, Any], candidate: Mapping[TensorKey, Any]
 ) -> list[TensorKey]:
-    """The keys that both have: outputs and loss, inputs, then by segment its weights and boundaries, then state."""
+    """The keys that both have: outputs and loss, inputs, then by segment its weights and boundaries, then state.
+
+    In training a segment's updated weights follow its gradients, and the optimizer's slots come last.
+    """
     order = {key: i for i, key in enumerate(reference)}
 
     def rank(key: TensorKey) -> tuple[int, int, int, int]:
         segments = where[key].segments
-        return _REPORT_RANK[key.kind], segments[0] if segments else _LAST, _WITHIN.get(key.kind, 0), order[key]
+        within = _UPDATED if key.kind == "weight" and key.quantity == "value" else _WITHIN.get(key.kind, 0)
+        return _REPORT_RANK[key.kind], segments[0] if segments else _LAST, within, order[key]
 
     return sorted((key for key in reference if key in candidate), key=rank)
 
@@ -106,10 +148,15 @@ _REPORT_RANK = {
     "optimizer": 5,
 }
 _WITHIN = {"weight": 0, "boundary": 1, "jacobian": 2}
+_UPDATED = 3
 _LAST = 1 << 30  # after every segment
 
 
-def _record(key: TensorKey, where: Place, c: Comparison, note: str | None) -> TensorReport:
+def record(
+    key: TensorKey, where: Place, c: Comparison, *, note: str | None = None, step: int | None = None
+) -> TensorReport:
+    """What a report shows of one tensor; in training of one `step`, where it is a gradient or a value."""
+    quantity: Quantity | None = None if step is None else "value" if is_value(key) else "gradient"
     absent = c.status == "absent"
     worst = None if c.worst is None else Worst(**vars(c.worst))
     return TensorReport(
@@ -136,4 +183,6 @@ def _record(key: TensorKey, where: Place, c: Comparison, note: str | None) -> Te
         required=Required(rtol=c.required_rtol, atol=c.required_atol),
         segments=where.segments if len(where.segments) > 1 else None,
         note=c.note or note,
+        step=step,
+        quantity=quantity,
     )

@@ -85,10 +85,12 @@ def _segments(owner: dict[int, int], ref: TensorRef) -> tuple[int, ...]:
 
 
 def as_array(tensor: Any) -> np.ndarray[Any, Any] | SparseRows | None:
-    """A tensor as NumPy sees it, without a copy; `IndexedSlices` stay sparse."""
-    if tensor is None:
-        return None
+    """A tensor as NumPy sees it, without a copy; `IndexedSlices` stay sparse. What is one already stays as it is."""
+    if tensor is None or isinstance(tensor, SparseRows):
+        return tensor
     if isinstance(tensor, tf.IndexedSlices):
         shape = tuple(int(n) for n in np.asarray(tensor.dense_shape))
         return SparseRows(indices=np.asarray(tensor.indices), values=np.asarray(tensor.values), shape=shape)
+    if isinstance(tensor, tf.Tensor) and tensor.ndim == 0:
+        return np.asarray(tensor.numpy())  # NumPy cannot make an array of a bfloat16 scalar by itself
     return np.asarray(tensor)

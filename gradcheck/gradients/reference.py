@@ -34,8 +34,8 @@ class Reference:
     def __init__(self, problem: Problem) -> None:
         """Runs the reference once, in the problem's execution."""
         self._problem = problem
-        self._execution = Execution(problem, monolithic, split=False)
-        self.gradients: Gradients = self._execution()
+        self.execution = Execution(problem, monolithic, split=False)
+        self.gradients: Gradients = self.execution()
         self.tensors: Mapping[TensorKey, Any] = named_tensors(problem, self.gradients)
 
     @cached_property
@@ -53,13 +53,13 @@ class Reference:
 
     @property
     def noise_measured(self) -> bool:
-        """Whether something asked for the noise floor."""
-        return "noise_floors" in vars(self)
+        """Whether something asked for the noise floor, here or in training, or whether the reference repeats itself."""
+        return not {"noise_floors", "unrepeatable"}.isdisjoint(vars(self))
 
     @property
     def noise_share(self) -> float | None:
         """The median over the weights of noise floor to largest gradient; None unless the floors were measured."""
-        if not self.noise_measured:
+        if "noise_floors" not in vars(self):
             return None
         pairs = []
         for weight in self._problem.weights:
@@ -75,9 +75,11 @@ class Reference:
         The model then draws on something that no snapshot holds. A gradient that is zero but for rounding repeats to
         no digit; it is held against the largest of its kind.
         """
-        again = named_tensors(self._problem, self._execution())
+        again = named_tensors(self._problem, self.execution())
         sizes = {key: largest(as_array(tensor)) for key, tensor in self.tensors.items()}
-        scales = {kind: max(size for key, size in sizes.items() if key.kind == kind) for kind, _ in sizes}
+        scales = {
+            kind: max(size for key, size in sizes.items() if key.kind == kind) for kind in {key.kind for key in sizes}
+        }
         share = max(UNREPEATED, 4 * PRECISIONS[compute_dtype(self._problem.precision)].eps)
         return tuple(
             key
@@ -87,7 +89,7 @@ class Reference:
 
     def _perturbed(self, run: int) -> Gradients:
         with nudged(self._problem, run) as tensors:
-            return self._execution.run_as_it_is(tensors)
+            return self.execution.run_as_it_is(tensors)
 
 
 @contextmanager

@@ -65,13 +65,17 @@ class HandOff:
         with self.tape() as tape:
             watch(tape, inputs)
             outputs = self.forward(segment, inputs, training=training)
-            extra = summed(segment.losses)
+            extra = self.added(segment)
         return Pass(segment=segment, tape=tape, inputs=list(inputs), outputs=outputs, extra=extra)
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
         """The outputs of `segment`, in the order of its plan."""
         outputs = segment(list(inputs), training=training)
         return outputs if isinstance(outputs, list) else [outputs]
+
+    def added(self, segment: Segment) -> Any:
+        """What `segment` adds to the loss by the forward pass that was just made, or None."""
+        return summed(segment.losses)
 
     def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:  # noqa: ARG002 - what an override may need
         """What `segment` gets for `ref`: a tensor of its own, that its tape can tell from every other."""

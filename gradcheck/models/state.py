@@ -73,10 +73,17 @@ class Snapshot:
         """Reads `variables`."""
         self._held = tuple((v, tf.identity(v.value)) for v in variables)
 
-    def put_back(self) -> None:
-        """Assigns to every variable what it held."""
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        """What it holds the values of, in order."""
+        return tuple(variable for variable, _ in self._held)
+
+    def put_back(self, variables: Sequence[Any] | None = None) -> None:
+        """Assigns to every variable, or to those of `variables`, what it held."""
+        wanted = None if variables is None else {id(variable) for variable in variables}
         for variable, value in self._held:
-            variable.assign(value)
+            if wanted is None or id(variable) in wanted:
+                variable.assign(value)
 
     def changed(self, variables: Sequence[Any]) -> list[Any]:
         """Those of `variables` that no longer hold what they held, bit for bit."""
@@ -87,14 +94,19 @@ class Snapshot:
 class State:
     """A snapshot of weights, state, seeds and what is trainable, taken when it is made."""
 
-    def __init__(self, models: Sequence[keras.Layer], *, seed: int, parts: Sequence[keras.Layer] = ()) -> None:
+    def __init__(
+        self, models: Sequence[keras.Layer], *, seed: int, parts: Sequence[keras.Layer] = (), flows: bool = False
+    ) -> None:
         """Takes the snapshot of all variables of `models` and `parts`.
 
         Args:
             models: the model, and segments that share its layers.
             seed: restarts Python's, NumPy's and TensorFlow's own generators.
             parts: segments that have layers of their own, and so a state of their own, in the model's order.
+            flows: within a step of training, which starts from what there is and leaves what it changes: neither
+                `restore` nor `preserved` does anything.
         """
+        self._models, self._parts, self.flows = tuple(models), tuple(parts), flows
         self.variables = state_variables(models)
         own = state_variables(parts)
         self._of_parts = dict(zip((s.path for s in self.variables), own, strict=True)) if own else {}
@@ -104,11 +116,21 @@ class State:
         self._trainable = [(layer, layer._trainable) for layer in _all_layers(models)]  # noqa: SLF001 - the setter spreads
         self._trainable += [(v, v._trainable) for model in models for v in model.variables]  # noqa: SLF001 - as above
 
+    def retaken(self, *, flows: bool = False) -> State:
+        """The state of the same models as it is now, for one step of training if it `flows`."""
+        return State(self._models, seed=self._seed, parts=self._parts, flows=flows)
+
+    @property
+    def movable(self) -> tuple[Any, ...]:
+        """All that the snapshot holds: weights, state and the session's own seed, in the order of the layers."""
+        return self._snapshot.variables
+
     def restore(self) -> None:
         """Puts back everything, and restarts the random generators outside Keras's layers."""
+        if self.flows:
+            return
         self._snapshot.put_back()
-        for holder, trainable in self.frozen_or_thawed:
-            holder._trainable = trainable  # noqa: SLF001 - the setter would spread to the layers below
+        self.put_back_trainable()
         random.seed(self._seed)
         np.random.seed(self._seed)  # noqa: NPY002 - user code may draw from the global generator
         tf.random.set_seed(self._seed)
@@ -121,6 +143,15 @@ class State:
             yield
         finally:
             self.restore()
+
+    def put_back_trainable(self) -> None:
+        """Freezes and thaws what was frozen and thawed when the snapshot was taken."""
+        for holder, trainable in self.frozen_or_thawed:
+            holder._trainable = trainable  # noqa: SLF001 - the setter would spread to the layers below
+
+    def put_back(self, variables: Sequence[Any]) -> None:
+        """Assigns to these what the snapshot holds, whether it flows or not."""
+        self._snapshot.put_back(variables)
 
     @property
     def frozen_or_thawed(self) -> list[tuple[Any, bool]]:

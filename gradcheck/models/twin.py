@@ -1,9 +1,9 @@
-"""A twin of a problem: the same model, weights, state and batch in another precision."""
+"""A problem once more: in another precision (a twin), or as a copy with variables of its own (a replica)."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradcheck.models.problem import Problem
+
+_SAME_EACH_TIME = "let the factory build the same model each time, with layers of its own"
 
 
 @contextmanager
@@ -42,10 +44,46 @@ def float64_twin(problem: Problem) -> AbstractContextManager[Problem]:
     return twin(problem, "float64")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Replica:
+    """A copy of a problem, in the same precision and with the same split, and the Keras session that it lives in."""
+
+    problem: Problem
+    trackers: tuple[Any, Any]
+
+    @contextmanager
+    def entered(self) -> Iterator[Problem]:
+        """The copy, in its session; afterwards Keras's session is again what it was."""
+        with _session_set_aside():
+            global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = self.trackers
+            yield self.problem
+
+
+def replica(problem: Problem) -> Replica:
+    """The problem prepared once more, so that two copies can be trained beside each other.
+
+    Weights, state and all seeds have the values of the original's snapshot, the session's own seed too.
+
+    Raises:
+        RunError: GC051 if the model, built once more, is the same object or another model; or what `prepare` raises.
+    """
+    with _session_set_aside(), session(problem.config):
+        other = prepare(problem.config, problem.base)
+        _require_copy(problem, other)
+        problem.state.restore()
+        _copy(problem.state.movable, other.state.movable)
+        copy = replace(other, batch=problem.batch, slices=problem.slices, state=other.state.retaken())
+        return Replica(problem=copy, trackers=_trackers())
+
+
+def _trackers() -> tuple[Any, Any]:
+    return global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER
+
+
 @contextmanager
 def _session_set_aside() -> Iterator[None]:
     """Lets the body clear Keras's session, and puts this one back: its names, seed generator and dtype policy."""
-    kept = global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER
+    kept = _trackers()
     try:
         yield
     finally:
@@ -68,6 +106,36 @@ def _with_values_of(problem: Problem, other: Problem) -> Problem:
     )
 
 
+def _require_copy(problem: Problem, other: Problem) -> None:
+    """Refuses what would train one set of variables from both sides, or could not be compared by name."""
+    original = {id(variable) for variable in _own_variables(problem)}
+    shared = [variable.path for variable in _own_variables(other) if id(variable) in original]
+    if shared:
+        raise RunError(
+            f"training compares two copies of the model, and built a second time it has the first one's variables. "
+            f"Received: {shared[0]} once more",
+            code="GC051",
+            help=_SAME_EACH_TIME,
+        )
+    for was, now in zip(_names(problem), _names(other), strict=False):
+        if was != now:
+            raise RunError(
+                f"the model, built a second time for training, has other names. Received: {now}, for {was}",
+                code="GC051",
+                help=_SAME_EACH_TIME,
+            )
+
+
+def _own_variables(problem: Problem) -> list[Any]:
+    """The variables of the model and of its parts."""
+    return [variable for layer in (problem.model, *problem.segments) for variable in layer.variables]
+
+
+def _names(problem: Problem) -> list[str]:
+    """The paths that tensors are compared under."""
+    return [*(weight.path for weight in problem.weights), *(state.path for state in problem.state.variables)]
+
+
 def _copy(sources: Sequence[Any], targets: Sequence[Any]) -> None:
     shapes, expected = [[tuple(v.shape) for v in variables] for variables in (targets, sources)]
     if shapes != expected:
@@ -75,7 +143,7 @@ def _copy(sources: Sequence[Any], targets: Sequence[Any]) -> None:
             "the model, built a second time for its twin, has other variables. "
             f"Received: {len(shapes)} of them, for {len(expected)}",
             code="GC051",
-            help="let the factory build the same model each time",
+            help=_SAME_EACH_TIME,
         )
     for source, target in zip(sources, targets, strict=True):
         target.assign(tf.cast(source.value, target.dtype))

@@ -1,0 +1,215 @@
+"""One method beside the reference: what it found compared, judged and, where it is wrong, explained."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.diagnose import Observed, diagnose, diagnose_training, wrong_derivatives
+from gradcheck.errors import ConfigError, GradcheckError, RunError
+from gradcheck.gradients import METHODS
+from gradcheck.gradients.compare import compare_all, first_divergence
+from gradcheck.gradients.parity import train_with
+from gradcheck.gradients.second_opinion import second_opinion
+from gradcheck.gradients.time_contributions import contributions_of
+from gradcheck.gradients.training import ReferenceTraining
+from gradcheck.models.messages import described, gist, user_location
+from gradcheck.numerics import ToleranceOverride, TolerancePolicy
+from gradcheck.report import PROVEN, CheckReport, ErrorReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gradcheck.config.methods import MethodConfig
+    from gradcheck.config.schema import Config, ToleranceConfig
+    from gradcheck.gradients.custom import Watch
+    from gradcheck.gradients.interface import Gradients
+    from gradcheck.gradients.parity import Trained
+    from gradcheck.gradients.reference import Reference
+    from gradcheck.models.problem import Problem
+    from gradcheck.report import Outcome, TensorReport
+
+#: How long a diagnosis may replay mistakes, as a multiple of the time that reference and candidate took; and, in
+#: seconds, however short that was.
+PATIENCE_FACTOR = 8
+PATIENCE = 1.0
+#: What counts as proof of a gradient.
+GRADIENT_KINDS = ("weight", "input", "boundary")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Checker:
+    """Holds methods against one reference.
+
+    Attributes:
+        config: whose methods they are.
+        problem: what is differentiated.
+        reference: what is right.
+        watch: what saw the model's code make custom gradients.
+    """
+
+    config: Config
+    problem: Problem
+    reference: Reference
+    watch: Watch
+
+    @cached_property
+    def training(self) -> ReferenceTraining | None:
+        """The reference's training run, where the config asks for one.
+
+        Raises:
+            GradcheckError: if the optimizer is none, or the reference cannot be trained.
+        """
+        if not self.config.train.steps:
+            return None
+        with computing(self.problem, "training the reference"):
+            return ReferenceTraining(self.problem, self.reference)
+
+    def check(self, method: MethodConfig) -> CheckReport:
+        """One method beside the reference.
+
+        Raises:
+            GradcheckError: if the method cannot be carried out.
+        """
+        if method.method not in METHODS:
+            raise ConfigError(
+                f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
+            )
+        noise, policy = self.config.tolerance.noise == "auto", tolerance_policy(self.config.tolerance)
+        training = self.training
+        with computing(self.problem, method.label):
+            if training is not None:
+                return self._trained(method, training, train_with(training, method, policy, noise=noise))
+            gradients = METHODS[method.method](self.problem, method.options)
+            tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
+        check = _compared(method, gradients, tensors)
+        with computing(self.problem, f"the diagnosis of {method.label}"):
+            return self._explained(check, gradients)
+
+    def _trained(self, method: MethodConfig, training: ReferenceTraining, trained: Trained) -> CheckReport:
+        """The check of a training run: judged by every step, shown by the first that fails and the last."""
+        check = _compared(method, trained.gradients, trained.tensors)
+        check = replace(
+            check,
+            seconds=trained.seconds,
+            first_divergence=trained.first_divergence,
+            tensors=trained.listed,
+            warnings=trained.warnings,
+            steps=trained.steps,
+            first_failing_step=trained.first_failing_step,
+        )
+        if check.as_expected or check.outcome != "mismatch":
+            return check
+        return replace(check, diagnoses=diagnose_training(training, trained, seconds=self._patience(trained.seconds)))
+
+    def _explained(self, check: CheckReport, gradients: Gradients) -> CheckReport:
+        """The check with what explains its mismatch. One that is as expected never pays for it."""
+        if check.outcome != "mismatch" or check.as_expected:
+            return check
+        if gradients.against:
+            if check.method != "numeric":  # the others compare two ways of differentiating the same functions
+                return check
+            return replace(check, diagnoses=wrong_derivatives(self.problem, check.tensors, self.watch))
+        observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=check.tensors)
+        return replace(
+            check,
+            diagnoses=diagnose(observed, seconds=self._patience(gradients.seconds)),
+            second_opinion=second_opinion(self.problem, self.reference, observed.arrays, observed.wrong_gradients),
+        )
+
+    def _patience(self, seconds: float) -> float:
+        """How long a diagnosis may take, in seconds, where the candidate took so many."""
+        return max(PATIENCE, PATIENCE_FACTOR * (self.reference.gradients.seconds + seconds))
+
+
+def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
+    """The check of a method that could not be carried out."""
+    return CheckReport(
+        method=method.label,
+        expect=method.expect,
+        outcome="error",
+        as_expected=False,
+        loss=math.nan,
+        loss_abs_error=math.nan,
+        max_abs_error=math.nan,
+        max_rel_error=math.nan,
+        seconds=math.nan,
+        error=ErrorReport.of(error)[0],
+    )
+
+
+def _compared(method: MethodConfig, gradients: Gradients, tensors: tuple[TensorReport, ...]) -> CheckReport:
+    """The check of one method by what was compared."""
+    outcome = _outcome(tensors)
+    return CheckReport(
+        method=method.label,
+        expect=method.expect,
+        outcome=outcome,
+        as_expected=outcome in (method.expect, "inconclusive"),
+        loss=math.nan if gradients.loss is None else float(gradients.loss),
+        loss_abs_error=_largest(t.max_abs_error for t in tensors if t.kind == "loss"),
+        max_abs_error=_largest(t.max_abs_error for t in tensors if t.kind in GRADIENT_KINDS),
+        max_rel_error=_largest(t.max_rel_error for t in tensors if t.kind in GRADIENT_KINDS),
+        seconds=gradients.seconds,
+        first_divergence=first_divergence(tensors),
+        tensors=tensors,
+        warnings=gradients.warnings,
+        contributions=contributions_of(gradients),
+        schedule=gradients.schedule,
+    )
+
+
+def _outcome(tensors: Sequence[TensorReport]) -> Outcome:
+    if any(tensor.failed for tensor in tensors):
+        return "mismatch"
+    undecided = any(tensor.status == "inconclusive" for tensor in tensors)
+    return "inconclusive" if undecided and not proves(tensors) else "match"
+
+
+def proves(tensors: Sequence[TensorReport]) -> bool:
+    """Whether some gradient was shown equal that is neither dead nor absent."""
+    return any(tensor.kind in GRADIENT_KINDS and tensor.status in PROVEN for tensor in tensors)
+
+
+def _largest(values: Any) -> float:
+    """The largest of the finite `values`; NaN for none."""
+    return max((value for value in values if math.isfinite(value)), default=math.nan)
+
+
+def tolerance_policy(config: ToleranceConfig) -> TolerancePolicy:
+    """The config's tolerances as the comparison takes them."""
+    overrides = tuple(
+        ToleranceOverride(pattern, rtol=override.rtol, atol=override.atol)
+        for pattern, override in config.overrides.items()
+    )
+    return TolerancePolicy(rtol=config.rtol, atol=None if config.atol == "auto" else config.atol, overrides=overrides)
+
+
+@contextmanager
+def computing(problem: Problem, what: str) -> Iterator[None]:
+    """Says what failed while computing: the user's own line where there is one, the compilation where that is new.
+
+    Raises:
+        RunError: GC056 out of memory, GC059 in a graph or under XLA, else GC053. gradcheck's own errors pass through.
+    """
+    try:
+        yield
+    except (GradcheckError, MemoryError):
+        raise
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(gist(error)) from error
+    except (Exception, SystemExit) as error:
+        eager = problem.execution == "eager"
+        raise RunError(
+            f"{what} raised {described(error)}"
+            if eager
+            else f"{what}, in {problem.execution}, raised {described(error)}",
+            code="GC053" if eager else "GC059",
+            location=user_location(error),
+            help=None if eager else "execution: eager shows whether the model or its compilation is at fault",
+        ) from error

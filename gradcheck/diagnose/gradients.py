@@ -1,0 +1,118 @@
+"""What a mismatch of gradients comes from: faults replayed on a correct split, patterns, and where it begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.diagnose.location import located
+from gradcheck.diagnose.patterns import constant_factor, permutation, transposed
+from gradcheck.diagnose.replays import Replayed, search
+from gradcheck.diagnose.wording import named, some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.diagnose.observed import Observed
+    from gradcheck.diagnose.replays import Match, Search
+    from gradcheck.report import Diagnosis
+
+
+def diagnose_gradients(
+    observed: Observed, *, seconds: float, replayed: Replayed | None = None
+) -> tuple[Diagnosis, ...]:
+    """What explains `observed`, the more specific before the general; GC900 where nothing does.
+
+    Args:
+        observed: a mismatch.
+        seconds: about how long replays may take.
+        replayed: earlier replays of the same problem.
+    """
+    if observed.reference.unrepeatable:
+        return (_unrepeatable(observed),)
+    if not observed.problem.segments:
+        return tuple(_unexplained(observed, None))
+    found = search(observed, replayed or Replayed(observed.problem), seconds=seconds)
+    exact = [_replayed(match, observed) for match in found.matches]
+    return tuple(exact or _patterns(observed) or _unexplained(observed, found))
+
+
+def _replayed(match: Match, observed: Observed) -> Diagnosis:
+    injection, agreement = match
+    count = len(observed.failing)
+    evidence = (
+        f"{injection.effect}. The observed {'gradients equal' if observed.wrong_gradients else 'values equal'} that "
+        f"mistake to {agreement.furthest:.0e} in {agreement.wrong} of {count} wrong tensors"
+    )
+    if not agreement.furthest:
+        evidence = evidence.replace(f"to {agreement.furthest:.0e} in", "bit for bit in")
+    place = injection.place
+    return named(injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
+
+
+def _patterns(observed: Observed) -> list[Diagnosis]:
+    """What the figures alone show."""
+    if observed.wrong_values & {"output"}:
+        return []
+    exchanged = permutation(observed)
+    if exchanged:
+        first, second = next(iter(exchanged.items()))
+        others = f", and {len(exchanged) - 1} more" if len(exchanged) > 1 else ""
+        evidence = f"{first.path} has the gradient of {second.path}{others}: each equals the reference's to 1e-04"
+        return [named("GC402", evidence, layer=first.path)]
+    turned = [key.path for key in transposed(observed)]
+    if turned and len(turned) == len(observed.wrong_gradients):
+        return [named("GC406", f"{some(turned)}: the reference's gradient, transposed", layer=turned[0])]
+    factor = constant_factor(observed)
+    return [] if factor is None else list(_by_factor(observed, factor))
+
+
+def _by_factor(observed: Observed, factor: float) -> Iterator[Diagnosis]:
+    """What makes every wrong gradient the same multiple of the right one."""
+    wrong, batch = observed.wrong_gradients, int(observed.problem.batch.x[0].shape[0])
+    which = "every gradient" if len(wrong) == len(observed.arrays) else f"each of the {len(wrong)} wrong gradients"
+    evidence = f"{which} is {factor:.6g} times the reference's"
+    power = _power_of_two(factor)
+    if abs(factor + 1) < 1e-3:  # noqa: PLR2004 - but for rounding
+        yield named("GC504", evidence)
+    elif power is not None and factor > batch:
+        yield named("GC503", f"{evidence}, 2 to the {power}: above the batch size of {batch}, so no count of examples")
+    elif abs(factor - round(factor)) < 1e-3 * factor and factor > 1:
+        many = (
+            "the number of examples: a sum where the loss takes a mean" if round(factor) == batch else "a whole number"
+        )
+        yield named("GC201", f"{evidence}, {many}", confidence="likely")
+    elif 0 < factor < 1 and abs(1 / factor - round(1 / factor)) < 1e-3 / factor:
+        yield named("GC202", f"{evidence}, one over {round(1 / factor)}", confidence="likely")
+
+
+def _power_of_two(factor: float) -> int | None:
+    exponent = 0
+    while factor > 1.5:  # noqa: PLR2004 - halfway to the next power
+        factor, exponent = factor / 2, exponent + 1
+    return exponent if exponent and abs(factor - 1) < 1e-3 else None  # noqa: PLR2004 - but for rounding
+
+
+def _unexplained(observed: Observed, found: Search | None) -> list[Diagnosis]:
+    """GC900: where the first wrong gradient is, and what was ruled out."""
+    where, evidence = located(observed)
+    ruled_out = ""
+    if found is not None:
+        ruled_out = f". {found.tried} replays of known mistakes gave other gradients"
+        ruled_out += f"; {found.left} more were left out for lack of time" if found.left else ""
+    factor = constant_factor(observed)
+    if factor is not None:
+        evidence += f"; every wrong gradient is {factor:.6g} times the reference's"
+    return [
+        named(
+            "GC900",
+            evidence + ruled_out,
+            segment=where.segment if where else None,
+            layer=where.layer if where else None,
+            confidence="possible",
+        )
+    ]
+
+
+def _unrepeatable(observed: Observed) -> Diagnosis:
+    moved = [key.path for key in observed.reference.unrepeatable]
+    return named("GC704", f"a second run of the reference differs in {some(moved)}, so nothing can be compared")

@@ -1,0 +1,153 @@
+"""What explains a training run that left the reference's: a mistake of the loop, or of the gradients it applies."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.config.methods import MethodOptions
+from gradcheck.diagnose.gradients import diagnose_gradients
+from gradcheck.diagnose.observed import Observed, same
+from gradcheck.diagnose.replays import suspected_in
+from gradcheck.diagnose.wording import named, some
+from gradcheck.faults.replay import Replays
+from gradcheck.faults.training import TRAINING_FAULTS
+from gradcheck.gradients import METHODS
+from gradcheck.models.precision import compute_dtype
+from gradcheck.models.problem import TensorKey
+from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gradcheck.gradients.interface import Gradients
+    from gradcheck.gradients.parity import Trained
+    from gradcheck.gradients.training import ReferenceTraining
+    from gradcheck.gradients.trajectory import Trainee, Update
+    from gradcheck.models.problem import Problem
+    from gradcheck.report import Diagnosis, TensorReport
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Suspect:
+    """A mistake that may explain the run, and how many steps of it tell."""
+
+    diagnosis: Diagnosis
+    update: Callable[[Trainee], Update]
+    steps: int
+
+
+def diagnose_training(training: ReferenceTraining, trained: Trained, *, seconds: float) -> tuple[Diagnosis, ...]:
+    """The mistakes that explain the observed run; GC900 where none does.
+
+    Where the first step's own gradients are known and wrong, they are what is explained.
+    """
+    wrong = [row for row in trained.tensors if row.step == 1 and not _is_update(row)]
+    if any(row.failed for row in wrong) and trained.gradients.tensors:
+        gradients = Observed(
+            problem=training.problem, reference=training.reference, gradients=trained.gradients, rows=wrong
+        )
+        return diagnose_gradients(gradients, seconds=seconds)
+    end = time.monotonic() + seconds
+    found: dict[str, Diagnosis] = {}
+    tried = 0
+    for suspect in _suspects(training, trained):
+        if time.monotonic() > end:
+            break
+        tried += 1
+        if suspect.diagnosis.code not in found and _explains(training, trained, suspect):
+            found[suspect.diagnosis.code] = suspect.diagnosis
+    return tuple(found.values()) or (_unexplained(trained, tried),)
+
+
+def _is_update(row: TensorReport) -> bool:
+    """Whether it is what the optimizer made, of a weight or of its own."""
+    return row.kind == "optimizer" or (row.kind == "weight" and row.quantity == "value")
+
+
+def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspect]:
+    """Mistakes of the loop over all steps; those of the gradients where the first step is wrong already."""
+    count = trained.steps
+    with training.replica.entered() as problem:
+        trainee = training.trainee(problem, problem.owned_variables)
+        faults = [fault for fault in TRAINING_FAULTS if fault.applies(trainee, count)]
+    for fault in faults:
+        evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
+        yield _Suspect(
+            diagnosis=named(fault.code, evidence),
+            update=lambda trainee, fault=fault: fault.update(trainee, _right),  # type: ignore[misc]  # a lambda's default
+            steps=count,
+        )
+    if trained.first_failing_step != 1:
+        return
+    with training.replica.entered() as problem:
+        replays = Replays(problem)
+        injections = suspected_in(problem, own_slices=not trained.gradients.outputs)
+    for injection in injections:
+        evidence = f"{injection.effect}. Weights and slots after the first step equal those that this mistake gives"
+        place = injection.place
+
+        def wrong(_: Problem, injection: Any = injection) -> Gradients:
+            return replays.gradients(injection)
+
+        yield _Suspect(
+            diagnosis=named(injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer),
+            update=lambda trainee, wrong=wrong: trainee.applying(wrong),  # type: ignore[misc]  # as above
+            steps=1,
+        )
+
+
+def _right(problem: Problem) -> Gradients:
+    return METHODS["vjp"](problem, MethodOptions())
+
+
+def _explains(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> bool:
+    """Whether the suspect's run is the observed one, step by step."""
+    rows = _rows_by_step(trained)
+    with training.replica.entered() as problem, problem.state.preserved():
+        trainee = training.trainee(problem, problem.owned_variables)
+        steps = trainee.steps(suspect.update(trainee), suspect.steps)
+        return all(
+            _same(training, index, step.tensors, trained.observed[index], rows[index])
+            for index, step in enumerate(steps)
+        )
+
+
+def _same(
+    training: ReferenceTraining,
+    index: int,
+    there: Mapping[TensorKey, Any],
+    here: Mapping[TensorKey, Any],
+    rows: Mapping[TensorKey, TensorReport],
+) -> bool:
+    """Whether weights and slots agree after one step."""
+    expected, compute = training.steps[index], compute_dtype(training.problem.precision)
+    for key, row in rows.items():
+        if row.status == "inconclusive":
+            continue
+        tolerance = TolerancePolicy().for_tensor(key.path, row.dtype, compute)
+        floor = NOISE_FACTOR * training.noise_floors[index].get(key, 0.0)
+        if not same(here[key], there[key], expected[key], tolerance, wrong=row.failed, floor=floor):
+            return False
+    return True
+
+
+def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]]:
+    """What became of weights and slots in each step, by key."""
+    rows: list[dict[TensorKey, TensorReport]] = [{} for _ in range(trained.steps)]
+    for row in trained.tensors:
+        if _is_update(row):
+            rows[(row.step or 1) - 1][TensorKey(row.kind, row.path, "value")] = row
+    return rows
+
+
+def _unexplained(trained: Trained, tried: int) -> Diagnosis:
+    """GC900: when and where the runs part."""
+    step = trained.first_failing_step
+    wrong = [row.path for row in trained.tensors if row.step == step and row.failed]
+    evidence = (
+        f"the training runs part in step {step}, first at {trained.first_divergence} ({some(wrong)}). "
+        f"{tried} replays of known mistakes gave other runs"
+    )
+    return named("GC900", evidence, confidence="possible")
