@@ -18,7 +18,7 @@ from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.split import HandOff, Pass, split
 from gradcheck.gradients.tensors import summed
 from gradcheck.models.replay import copied
-from gradcheck.models.state import Snapshot, movable_variables
+from gradcheck.models.state import Moment, movable_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,11 +44,11 @@ class Recomputing(HandOff):
     def __init__(self, problem: Problem) -> None:
         """`problem` says in which mode a segment runs."""
         self._training = problem.training
-        self._starts: dict[Pass, Snapshot] = {}
+        self._starts: dict[Pass, Moment] = {}
 
     def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
         """The outputs alone, and what the variables held before them."""
-        start = Snapshot(movable_variables([segment]))
+        start = Moment(movable_variables([segment]))
         kept = [copied(tensor) for tensor in inputs]  # attention takes the masks off what it is given
         outputs = self.forward(segment, inputs, training=training)
         done = Pass(segment=segment, tape=None, inputs=kept, outputs=outputs, extra=summed(segment.losses))
@@ -64,7 +64,7 @@ class Recomputing(HandOff):
     @contextmanager
     def rewound(self, done: Pass) -> Iterator[None]:
         """The variables as they were at the start of the pass; afterwards as they are now."""
-        now = Snapshot(movable_variables([done.segment]))
+        now = Moment(movable_variables([done.segment]))
         self._starts.pop(done).put_back()
         yield
         now.put_back()

@@ -91,6 +91,22 @@ class Snapshot:
         return [v for v in variables if np.asarray(v.value).tobytes() != np.asarray(held[id(v)]).tobytes()]
 
 
+class Moment(Snapshot):
+    """A snapshot that also holds Python's and NumPy's own generators, which some augmentation layers draw from."""
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        """Reads `variables` and the generators."""
+        super().__init__(variables)
+        self._generators = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is meant
+
+    def put_back(self, variables: Sequence[Any] | None = None) -> None:
+        """Puts back all of it; of the variables those that are given."""
+        super().put_back(variables)
+        python, numpy = self._generators
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002 - the global one is meant
+
+
 class State:
     """A snapshot of weights, state, seeds and what is trainable, taken when it is made."""
 
