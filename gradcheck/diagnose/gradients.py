@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradcheck.diagnose.compiled import compiled_differently
 from gradcheck.diagnose.location import located
 from gradcheck.diagnose.patterns import constant_factor, permutation, transposed
 from gradcheck.diagnose.replays import Replayed, search
@@ -31,6 +32,9 @@ def diagnose_gradients(
         return (_unrepeatable(observed),)
     if not observed.problem.segments:
         return tuple(_unexplained(observed, None))
+    compiled = compiled_differently(observed)
+    if compiled:
+        return tuple(compiled)
     found = search(observed, replayed or Replayed(observed.problem), seconds=seconds)
     exact = [_replayed(match, observed) for match in found.matches]
     return tuple(exact or _patterns(observed) or _unexplained(observed, found))
