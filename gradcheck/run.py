@@ -65,7 +65,8 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
 
 def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[CheckReport, ...]:
     """The checks with a note on why a weight or a floating input has no gradient, where the forward pass shows it."""
-    rows = [t for c in checks for t in c.of_kind("weight", "input") if t.dtype in PRECISIONS]
+    first_order = [check for check in checks if check.method != "hvp"]  # a loss may be linear in what it depends on
+    rows = [t for check in first_order for t in check.of_kind("weight", "input") if t.dtype in PRECISIONS]
     absent, zero = ({TensorKey(t.kind, t.path) for t in rows if t.status == s} for s in ("absent", "dead"))
     notes = why_none(problem, absent, zero) if absent or zero else {}
     if not notes:
@@ -74,7 +75,9 @@ def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[Check
     def noted(tensor: TensorReport) -> TensorReport:
         return replace(tensor, note=notes.get(TensorKey(tensor.kind, tensor.path), tensor.note))
 
-    return tuple(replace(check, tensors=tuple(map(noted, check.tensors))) for check in checks)
+    return tuple(
+        check if check.method == "hvp" else replace(check, tensors=tuple(map(noted, check.tensors))) for check in checks
+    )
 
 
 def _checks(

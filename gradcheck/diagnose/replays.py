@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck.faults import FAULTS
 from gradcheck.faults.replay import Replays
 from gradcheck.gradients.named import as_array
+from gradcheck.models.microbatches import sliceable
 from gradcheck.numerics import to_array
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def suspected_in(problem: Problem, *, own_slices: bool) -> list[Injection]:
     are tried.
     """
     found = list(all_injections(problem))
-    if own_slices and not problem.slices:
+    if own_slices and not problem.slices and sliceable(problem.model, problem.batch):
         most = min(int(problem.batch.x[0].shape[0]), MOST_SLICES)
         slicing = [over for fault in FAULTS if (over := getattr(fault, "injections_over", None)) is not None]
         found.extend(i for over in slicing for count in range(2, most + 1) for i in over(problem, count))

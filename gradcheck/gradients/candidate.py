@@ -201,7 +201,7 @@ _EXPECTED = (
 def _gradient(value: Any, weight: Weight, reference: str) -> Any:
     """A TensorFlow gradient as it is; anything NumPy understands in the variable's dtype."""
     if isinstance(value, tf.IndexedSlices):
-        return tf.IndexedSlices(value.values, value.indices, dense_shape=tuple(weight.variable.shape))
+        return tf.IndexedSlices(value.values, value.indices, dense_shape=tf.constant(tuple(weight.variable.shape)))
     if value is None or isinstance(value, tf.Tensor):
         return value
     if isinstance(value, (tf.Variable, keras.Variable)):

@@ -88,6 +88,8 @@ def as_array(tensor: Any) -> np.ndarray[Any, Any] | SparseRows | None:
     """A tensor as NumPy sees it, without a copy; `IndexedSlices` stay sparse. What is one already stays as it is."""
     if tensor is None or isinstance(tensor, SparseRows):
         return tensor
+    if isinstance(tensor, tf.RaggedTensor):
+        tensor = tensor.to_tensor()
     if isinstance(tensor, tf.IndexedSlices):
         shape = tuple(int(n) for n in np.asarray(tensor.dense_shape))
         return SparseRows(indices=np.asarray(tensor.indices), values=np.asarray(tensor.values), shape=shape)

@@ -20,12 +20,12 @@ from gradcheck.models.precision import compute_dtype
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gradcheck.config.methods import MethodConfig
     from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.training import ReferenceTraining
-    from gradcheck.gradients.trajectory import Trainee, Update
+    from gradcheck.gradients.trajectory import Step, Trainee, Update
     from gradcheck.models.problem import Problem, TensorKey
     from gradcheck.numerics import Comparison
     from gradcheck.report import TensorReport
@@ -88,27 +88,12 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
     options, count = method.options, training.problem.config.train.steps
     function = UserFunction(training.problem, options) if isinstance(options, CandidateOptions) else None
     moving = training.moved_by_forward if function and not function.trains else frozenset()
-    compared: list[dict[TensorKey, Comparison]] = []
-    found: list[Gradients] = []
-    observed: list[Mapping[TensorKey, Any]] = []
-    warnings: dict[str, None] = {}
-    seconds = 0.0
     with training.replica.entered() as problem, problem.state.preserved():
         trainee = training.trainee(_without_jacobians(problem), problem.owned_variables)
-        update = _update(trainee, method, function, moving)
-        for index, step in enumerate(trainee.steps(update, count)):
-            tensors = dict(step.tensors)
-            warnings |= dict.fromkeys(step.gradients.warnings)
-            if step.unfit is not None:
-                ended = f"training ended in step {index + 1}: the gradient of {step.unfit} does not have its shape"
-                warnings[ended] = None
-            elif function and function.trains and _idle(training, tensors):
-                tensors = {key: tensor for key, tensor in tensors.items() if key.kind != "optimizer"}
-                warnings[_IDLE] = None
-            compared.append(_beside(training, index, tensors, policy))
-            found = found or [step.gradients]
-            observed.append(tensors)
-            seconds += step.gradients.seconds
+        steps = list(trainee.steps(_update(trainee, method, function, moving), count))
+    idle = function is not None and function.trains and _idle(training, steps[-1].tensors)
+    observed = [_without_slots(step.tensors) if idle else step.tensors for step in steps]
+    compared = [_beside(training, index, tensors, policy) for index, tensors in enumerate(observed)]
     if noise and any(map(failing_keys, compared)):  # measured in the reference's own session
         compared = [excused(c, floors) for c, floors in zip(compared, training.noise_floors, strict=False)]
         compared = _undetermined(training, compared)
@@ -118,13 +103,22 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
         for key, comparison in of_step.items()
     )
     return Trained(
-        gradients=found[0],
+        gradients=steps[0].gradients,
         observed=observed,
         tensors=tuple(reports),
-        steps=len(compared),
-        seconds=seconds,
-        warnings=tuple(warnings),
+        steps=len(steps),
+        seconds=sum(step.gradients.seconds for step in steps),
+        warnings=tuple(dict.fromkeys(_warnings(steps, idle=idle))),
     )
+
+
+def _warnings(steps: Sequence[Step], *, idle: bool) -> Iterator[str]:
+    for step in steps:
+        yield from step.gradients.warnings
+    if steps[-1].unfit is not None:
+        yield f"training ended in step {len(steps)}: the gradient of {steps[-1].unfit} does not have its shape"
+    if idle:
+        yield _IDLE
 
 
 def _update(trainee: Trainee, method: MethodConfig, function: UserFunction | None, moving: frozenset[str]) -> Update:
@@ -190,6 +184,10 @@ def _undetermined(
         undecided = {key: replace(comparisons[key], **_ROUNDING) for key in keys & {*failing_keys(comparisons)}}
         judged.append(comparisons | undecided)
     return judged
+
+
+def _without_slots(tensors: Mapping[TensorKey, Any]) -> dict[TensorKey, Any]:
+    return {key: tensor for key, tensor in tensors.items() if key.kind != "optimizer"}
 
 
 def _idle(training: ReferenceTraining, tensors: Mapping[TensorKey, Any]) -> bool:

@@ -109,6 +109,8 @@ def nudged(problem: Problem, run: int) -> Iterator[Tensors]:
 
 def _nudged(tensor: Any, rng: np.random.Generator, eps: float) -> Any:
     """`tensor` with every element multiplied by 1+eps or 1-eps."""
+    if isinstance(tensor, tf.RaggedTensor):
+        return tensor.with_flat_values(_nudged(tensor.flat_values, rng, eps))
     signs = tf.constant(rng.integers(0, 2, size=tuple(tensor.shape), dtype=np.int8))
     down, up = (tf.constant(factor, tensor.dtype) for factor in (1 - eps, 1 + eps))  # tf.cast would go by float32
     return tensor * tf.where(signs == 0, down, up)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 def is_differentiable(tensor: Any) -> bool:
-    """Whether a gradient with respect to `tensor` can exist: a float or complex dtype."""
-    return bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
+    """Whether a gradient with respect to `tensor` can exist: a float or complex dtype, and no `tf.SparseTensor`."""
+    return not isinstance(tensor, tf.SparseTensor) and bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
 
 
 def watch(tape: Any, tensors: Sequence[Any]) -> None:
     """Makes `tape` follow those of `tensors` that can have a gradient."""
-    tape.watch([tensor for tensor in tensors if is_differentiable(tensor)])
+    floating = [tensor for tensor in tensors if is_differentiable(tensor)]
+    tape.watch([tensor.flat_values if isinstance(tensor, tf.RaggedTensor) else tensor for tensor in floating])
 
 
 def dense(gradient: Any) -> Any:

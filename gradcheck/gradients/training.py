@@ -143,10 +143,10 @@ class ReferenceTraining:
     def _require_memory(self) -> None:
         of_step = [*map(as_array, self.reference.tensors.values()), *self.start.values()]
         count, budget = self.problem.config.train.steps, self.problem.memory_budget
-        needed = count * sum(map(_bytes, of_step))
+        needed = 2 * count * sum(map(_bytes, of_step))
         if needed > budget:
             raise RunError(
-                f"what {count} training steps leave behind to be compared comes to {needed} bytes "
+                f"what {count} training steps leave behind on both sides, to be compared, comes to {needed} bytes "
                 f"({needed / 2**30:.3g} GiB); the memory budget is {budget / 2**30:.3g} GiB",
                 code="GC056",
                 help="take fewer train.steps, make the model or data.batch_size smaller, or raise memory_budget",

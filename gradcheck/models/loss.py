@@ -271,6 +271,8 @@ def _own(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
     average = _Average(name="loss", dtype=loss_dtype())
 
     def function(y: Any, output: Any, sample_weight: Any) -> Any:
+        if output.dtype.is_floating and output.dtype != loss_dtype():
+            output = tf.cast(output, loss_dtype())  # as Keras does before it calls a loss function
         if takes_weight:
             return tf.reduce_mean(loss(y, output, sample_weight=sample_weight))
         values = tf.convert_to_tensor(loss(y, output))

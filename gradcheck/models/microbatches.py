@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gradcheck.models.endpoints import input_names, packed_inputs
 from gradcheck.models.keyed import KeyedError, at
@@ -53,7 +54,11 @@ class Slice:
         if tensor is None:
             return None
         rows = int(tensor.shape[0]) // self.batch_size
-        return tensor[self.start * rows : self.stop * rows]
+        start, stop = self.start * rows, self.stop * rows
+        if isinstance(tensor, tf.SparseTensor):
+            rest = [0] * (tensor.shape.rank - 1)
+            return tf.sparse.slice(tensor, [start, *rest], [stop - start, *tensor.shape[1:]])
+        return tensor[start:stop]
 
 
 def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, training: bool) -> tuple[Slice, ...]:
@@ -75,6 +80,15 @@ def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, tra
         Slice(start=start, stop=stop, batch_size=batch_size, scales=of_slice)
         for (start, stop), of_slice in zip(pairwise(bounds), zip(*scales, strict=True), strict=True)
     )
+
+
+def sliceable(model: keras.Model, batch: Batch) -> bool:
+    """Whether the batch can be taken apart at all."""
+    try:
+        _check(1, model, batch, int(batch.x[0].shape[0]))
+    except KeyedError:
+        return False
+    return True
 
 
 def _check(count: int, model: keras.Model, batch: Batch, batch_size: int) -> None:

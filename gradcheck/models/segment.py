@@ -50,9 +50,18 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
     @property
     def losses(self) -> list[Any]:
         """What the layers added in the last call, and the weight penalties that no earlier segment counts."""
+        return self.added_losses + self.penalties
+
+    @property
+    def added_losses(self) -> list[Any]:
+        """What the layers added in the last call."""
         layers = {id(inner): inner for layer in self.used_layers for inner in layer._flatten_layers()}  # noqa: SLF001
-        added = [loss for layer in layers.values() for loss in layer._get_own_losses()]  # noqa: SLF001
-        return added + [v.regularizer(v) for v in self._penalised if v.regularizer is not None]
+        return [loss for layer in layers.values() for loss in layer._get_own_losses()]  # noqa: SLF001
+
+    @property
+    def penalties(self) -> list[Any]:
+        """The weight penalties that no earlier segment counts."""
+        return [v.regularizer(v) for v in self._penalised if v.regularizer is not None]
 
 
 def _borrowed_variables(calls: Any) -> list[Any]:

@@ -31,8 +31,8 @@ class StateVariable:
 def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
     """What a forward pass through `models` changes that is not trained.
 
-    `variables` lacks the states of stateful recurrent layers, and counts frozen weights as not trainable, which are no
-    state.
+    `variables` lacks the states of stateful recurrent layers and the metrics inside layers, and counts frozen weights
+    as not trainable, which are no state.
     """
     layers = _all_layers(models)
     weights = {id(v) for layer in layers for v in layer._trainable_variables}  # noqa: SLF001 - also those frozen since
@@ -42,6 +42,8 @@ def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
     for layer in layers:
         for i, v in enumerate(keras.tree.flatten(getattr(layer, "states", None) or [])):
             found[id(v)] = (f"{layer.path}/state_{i}", v)
+        if not isinstance(layer, keras.Model):  # whose metrics its own training step updates
+            found.update({id(v): (v.path, v) for metric in layer._metrics for v in metric.variables})  # noqa: SLF001
     paths = unique_names(path for path, _ in found.values())
     return tuple(
         StateVariable(path=path, layer=path.rpartition("/")[0], name=path.rpartition("/")[2], variable=variable)

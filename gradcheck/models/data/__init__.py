@@ -11,10 +11,12 @@ import keras
 from gradcheck.config.data import ArraySpec
 from gradcheck.models.data import factory, images, npz
 from gradcheck.models.data.arrays import make_array, normal
+from gradcheck.models.data.composite import composed, described_values, is_composite
 from gradcheck.models.data.fit import fit_input, fit_target, fit_weight
 from gradcheck.models.data.ranges import index_limit
 from gradcheck.models.data.raw import RawBatch, Request
 from gradcheck.models.data.targets import class_count, default_target, takes_integers, target_shape
+from gradcheck.models.data.vocabulary import from_vocabulary
 from gradcheck.models.endpoints import input_names, output_names, output_positions, packed_inputs
 from gradcheck.models.keyed import KeyedError, at, did_you_mean, listed
 from gradcheck.models.loss import specs_by_output
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     import tensorflow as tf
     from numpy.typing import NDArray
 
     from gradcheck.config.data import DataConfig
     from gradcheck.config.loss import Losses, LossSpec
+    from gradcheck.models.data.composite import Values
 
 __all__ = ["ANY_LENGTH", "SOURCES", "Batch", "make_batch"]
 
@@ -47,7 +51,8 @@ class Batch:
     """One batch, flat.
 
     Attributes:
-        x: one tensor per input, in the order of `model.inputs` and in their dtypes.
+        x: one tensor per input, in the order of `model.inputs` and in their dtypes; ragged or sparse where the data
+            are.
         y: one per output, in the order of `model.outputs`; None for an output without a loss.
         sample_weight: None, or one per output, None where there is none.
     """
@@ -128,12 +133,23 @@ def _input(request: Request, raw: RawBatch, index: int, name: str) -> tf.Tensor:
         return fit_input(name, array, like, batch_size)
 
 
-def _default_input(request: Request, index: int, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Normal numbers; integers that every table has; true and false."""
-    dtype, rng = str(request.model.inputs[index].dtype), request.stream("inputs", name)
+def _default_input(request: Request, index: int, name: str, shape: tuple[int, ...]) -> Values:
+    """What the input is made for: a ragged or sparse tensor where it is one."""
+    like, rng = request.model.inputs[index], request.stream("inputs", name)
+    return composed(_default_array(request, index, name, shape, rng), like, rng)
+
+
+def _default_array(
+    request: Request, index: int, name: str, shape: tuple[int, ...], rng: np.random.Generator
+) -> NDArray[Any]:
+    """Entries of a vocabulary; normal numbers; integers that every table has; true and false."""
+    dtype = str(request.model.inputs[index].dtype)
+    looked_up = from_vocabulary(request.model, index, shape, rng) if dtype == "string" or "int" in dtype else None
+    if looked_up is not None:
+        return looked_up
     if dtype == "string" or dtype.startswith("complex"):
         message = f"there are no default data for input {name} of dtype {dtype}"
-        raise KeyedError(message, code="GC030", help="give them with npz or factory")
+        raise KeyedError(message, code="GC030", help="give them with npz, factory or inputs: {constant: ...}")
     limit = index_limit(request.model, index)
     if limit is not None or "int" in dtype:
         return rng.integers(0, limit or 2, shape)
@@ -141,15 +157,23 @@ def _default_input(request: Request, index: int, name: str, shape: tuple[int, ..
 
 
 def _output_shapes(model: keras.Model, x: tuple[tf.Tensor, ...], batch_size: int) -> list[tuple[int, ...]]:
-    """The shapes that the outputs have for `x`: as the model infers them for this batch, else by running it."""
+    """The shapes that the outputs have for `x`: as the model infers them for this batch, else by running it.
+
+    Raises:
+        KeyedError: GC030 for a ragged output.
+    """
     given = [keras.KerasTensor((batch_size, *tensor.shape[1:]), str(tensor.dtype.name)) for tensor in x]
     with suppress(Exception):  # inference is Keras's own; a layer may not support it
         inferred = model.compute_output_spec(packed_inputs(model, given))
         shapes = [tuple(t.shape) for t in keras.tree.flatten(inferred)]
         if all(n is not None for shape in shapes for n in shape):
             return shapes
-    outputs = model(packed_inputs(model, x), training=False)
-    return [tuple(t.shape) for t in keras.tree.flatten(outputs)]
+    outputs = keras.tree.flatten(model(packed_inputs(model, x), training=False))
+    for name, output in zip(output_names(model), outputs, strict=True):
+        if is_composite(output):
+            message = f"no loss takes output {name}. Received: {described_values(output)}"
+            raise KeyedError(message, code="GC030", help="let the model end in one row of fixed length an example")
+    return [tuple(output.shape) for output in outputs]
 
 
 def _target(request: Request, raw: RawBatch, index: int, loss: LossSpec, shape: tuple[int, ...]) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Arrays checked against a model's inputs and turned into tensors."""
+"""Arrays checked against a model's inputs and outputs, and turned into tensors."""
 
 from __future__ import annotations
 
@@ -7,44 +7,52 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.models.data.composite import dense, described_values, first_rows_of, is_composite, with_values
 from gradcheck.models.keyed import KeyedError
 from gradcheck.models.precision import loss_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck.models.data.composite import Values
 
-def fit_input(name: str, array: NDArray[Any], like: Any, batch_size: int) -> tf.Tensor:
+
+def fit_input(name: str, array: Values, like: Any, batch_size: int) -> Any:
     """The first `batch_size` rows of `array` in the dtype of `like`, the model's symbolic input.
 
     Raises:
         KeyedError: GC030 if the shape, the number of rows or the kind of numbers does not fit.
     """
-    expected = tuple(like.shape)
-    fits = array.ndim == len(expected) and all(
-        want is None or want == got for want, got in zip(expected[1:], array.shape[1:], strict=True)
+    expected, given = tuple(like.shape), tuple(array.shape)
+    fits = len(given) == len(expected) and all(
+        want is None or want == got for want, got in zip(expected[1:], given[1:], strict=True)
     )
     if not fits:
-        message = f"input {name} takes shape {_with_batch(expected)}. Received: {array.shape}"
-        raise KeyedError(message, code="GC030")
-    return _cast(f"input {name}", first_rows(f"input {name}", array, batch_size), str(like.dtype))
+        received = described_values(array) if is_composite(array) else given
+        raise KeyedError(f"input {name} takes shape {_with_batch(expected)}. Received: {received}", code="GC030")
+    what, dtype = f"input {name}", str(like.dtype)
+    if is_composite(array):
+        array = first_rows_of(what, array, batch_size, sparse=bool(like.sparse))
+    if is_composite(array):
+        return with_values(array, lambda values: _cast(what, values, dtype))
+    return _cast(what, first_rows(what, array, batch_size), dtype)
 
 
-def fit_target(name: str, array: NDArray[Any], count: int | None, *, keep_integers: bool) -> tf.Tensor:
+def fit_target(name: str, array: Values, count: int | None, *, keep_integers: bool) -> tf.Tensor:
     """The first `count` rows of a target: floating in the dtype of the loss, or integers where it takes them.
 
     `count` is the first axis of the output, which need not be the batch; None for a scalar output.
     """
     what = f"the target of output {name}"
-    rows = array if count is None else first_rows(what, array, count)
+    rows = dense(what, array) if count is None else first_rows(what, dense(what, array), count)
     is_integer = rows.dtype.kind in "iu"
     return _cast(what, rows, "int32" if keep_integers and is_integer else loss_dtype())
 
 
-def fit_weight(name: str, array: NDArray[Any], batch_size: int) -> tf.Tensor:
+def fit_weight(name: str, array: Values, batch_size: int) -> tf.Tensor:
     """The first `batch_size` sample weights in the dtype of the loss."""
     what = f"the sample weight of output {name}"
-    return _cast(what, first_rows(what, array, batch_size), loss_dtype())
+    return _cast(what, first_rows(what, dense(what, array), batch_size), loss_dtype())
 
 
 def first_rows(what: str, array: NDArray[Any], batch_size: int) -> NDArray[Any]:
@@ -62,15 +70,24 @@ def first_rows(what: str, array: NDArray[Any], batch_size: int) -> NDArray[Any]:
 
 def _cast(what: str, array: NDArray[Any], dtype: str) -> tf.Tensor:
     """`array` in `dtype`, without losing a fraction, a sign or text on the way."""
-    is_text, is_complex = array.dtype.kind in "USO", array.dtype.kind == "c"
+    is_text, is_complex = _is_text(array), array.dtype.kind == "c"
+    if array.dtype.kind == "O" and not is_text:
+        raise KeyedError(f"{what} takes {dtype}. Received: objects that are not all text", code="GC030")
     if is_text != (dtype == "string") or (is_complex and not dtype.startswith("complex")):
         raise KeyedError(f"{what} takes {dtype}. Received: {array.dtype}", code="GC030")
     if dtype == "string":
-        return tf.constant(array.astype(str))
+        return tf.constant(array, tf.string)
     if "int" in dtype and not _holds(array, dtype):
         message = f"{what} takes {dtype}. Received: {array.dtype} from {array.min()} to {array.max()}"
         raise KeyedError(message, code="GC030", help="integers within its range are needed")
     return tf.cast(tf.constant(array), dtype)
+
+
+def _is_text(array: NDArray[Any]) -> bool:
+    """Whether `array` holds text or bytes alone; the values of an object array are looked at one by one."""
+    return array.dtype.kind in "US" or (
+        array.dtype.kind == "O" and all(isinstance(v, (str, bytes)) for v in array.flat)
+    )
 
 
 def _holds(array: NDArray[Any], dtype: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck.models.data.composite import as_values
 from gradcheck.models.endpoints import flat_values, input_names, output_names, output_positions
 from gradcheck.models.keyed import KeyedError, did_you_mean, listed
 
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
-    from numpy.typing import NDArray
 
     from gradcheck.config.data import DataConfig
     from gradcheck.config.loss import Losses
+    from gradcheck.models.data.composite import Values
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,31 +49,30 @@ class Request:
 class RawBatch:
     """What a source gives by name; whatever is left out is made from the defaults."""
 
-    inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    inputs: Mapping[str, Values] = field(default_factory=dict)
+    targets: Mapping[str, Values] = field(default_factory=dict)
+    weights: Mapping[str, Values] = field(default_factory=dict)
 
 
-def inputs_by_name(values: Any, model: keras.Model) -> dict[str, NDArray[Any]]:
-    """`values`, one array, a sequence of one per input, or a mapping, by the names of the inputs.
+def inputs_by_name(values: Any, model: keras.Model) -> dict[str, Values]:
+    """`values`, one array or tensor, a sequence of one per input, or a mapping, by the names of the inputs.
 
     Raises:
-        KeyedError: GC030 if the number or the names do not fit.
+        KeyedError: GC030 if the number or the names do not fit, or rows of unequal length are no ragged tensor.
     """
     names = input_names(model)
     return _by_name(values, names, {name: index for index, name in enumerate(names)}, "input")
 
 
-def outputs_by_name(values: Any, model: keras.Model) -> dict[str, NDArray[Any]]:
+def outputs_by_name(values: Any, model: keras.Model) -> dict[str, Values]:
     """As `inputs_by_name`, for the outputs; None stays out."""
     return _by_name(values, output_names(model), output_positions(model), "output")
 
 
-def _by_name(values: Any, names: tuple[str, ...], positions: Mapping[str, int], what: str) -> dict[str, NDArray[Any]]:
+def _by_name(values: Any, names: tuple[str, ...], positions: Mapping[str, int], what: str) -> dict[str, Values]:
     # A list for a single input is that input's rows, not one array per input.
-    wrapped = (
-        [np.asarray(values)] if len(names) == 1 and not isinstance(values, Mapping) and values is not None else values
-    )
+    is_single = len(names) == 1 and not isinstance(values, Mapping) and values is not None
+    wrapped = [as_values(f"{what} {names[0]}", values)] if is_single else values
     try:
         flat = flat_values(wrapped, positions, len(names))
     except ValueError as error:
@@ -83,4 +83,5 @@ def _by_name(values: Any, names: tuple[str, ...], positions: Mapping[str, int], 
         (name,) = error.args
         help_ = did_you_mean(str(name), positions, f"the {what}s are: {listed(names)}")
         raise KeyedError(f"the model has no {what} called {name}", code="GC030", help=help_) from error
-    return {name: np.asarray(value) for name, value in zip(names, flat, strict=True) if value is not None}
+    given = ((name, value) for name, value in zip(names, flat, strict=True) if value is not None)
+    return {name: as_values(f"{what} {name}", value) for name, value in given}

@@ -1,0 +1,74 @@
+"""Which layers read an input of the model: what its values must be is theirs to say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Layers that look values up or sort them into bins: what they return are other values than those they take.
+_RENUMBERING = (
+    keras.layers.Discretization,
+    keras.layers.Hashing,
+    keras.layers.HashedCrossing,
+    keras.layers.IntegerLookup,
+    keras.layers.StringLookup,
+    keras.layers.TextVectorization,
+)
+
+
+class Reader(NamedTuple):
+    """An operation that reads an input, or values made of it that are still the same; `dtype` is what it gets."""
+
+    operation: Any
+    dtype: str
+
+    @property
+    def layers(self) -> list[keras.Layer]:
+        """The operation and the layers that it holds; it alone where a float is cast before one of those could see it.
+
+        Empty for an operation that is no layer.
+        """
+        if not isinstance(self.operation, keras.Layer):
+            return []
+        return list(self.operation._flatten_layers()) if _is_discrete(self.dtype) else [self.operation]  # noqa: SLF001 - a layer's own layers have no public list
+
+
+def readers(model: keras.Model, position: int) -> list[Reader]:
+    """The operations that read input `position` of `model`; none for a model that is no graph of layers.
+
+    Integers and text are followed through operations that keep them such (a slice, a reshape), and all values into
+    nested models.
+    """
+    graph = _functional(model)
+    return [] if graph is None else list(_reading(graph, graph.inputs[position]))
+
+
+def _functional(operation: Any) -> Any:
+    """The functional model that `operation` is, or that a Sequential keeps; None for anything else."""
+    graph = getattr(operation, "_functional", None) or operation
+    return graph if isinstance(graph, keras.Model) and hasattr(graph, "_nodes_by_depth") else None
+
+
+def _reading(graph: Any, tensor: Any) -> Iterator[Reader]:
+    carrying = {id(tensor)}
+    depths = sorted(graph._nodes_by_depth, reverse=True)  # noqa: SLF001 - Keras's own record of its graph
+    for node in (node for depth in depths for node in graph._nodes_by_depth[depth]):  # noqa: SLF001 - as above
+        read = [index for index, t in enumerate(node.input_tensors) if id(t) in carrying]
+        if node.is_input or not read:
+            continue
+        nested = _functional(node.operation)
+        if nested is None:
+            yield Reader(node.operation, str(node.input_tensors[read[0]].dtype))
+        else:
+            for index in (i for i in read if i < len(nested.inputs)):  # what follows is a mask
+                yield from _reading(nested, nested.inputs[index])
+        if not isinstance(node.operation, _RENUMBERING):
+            carrying |= {id(t) for t in node.output_tensors if _is_discrete(str(t.dtype))}
+
+
+def _is_discrete(dtype: str) -> bool:
+    return "int" in dtype or dtype == "string"

@@ -1,0 +1,102 @@
+"""Randomness and state: two runs are equal, the split equals the whole, and so does what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradcheck.report import PROVEN
+from tests.zoo.models.cases import here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.report import RunReport
+
+    Run = Callable[..., RunReport]
+
+pytestmark = pytest.mark.zoo
+
+#: By model, how many state variables its forward pass moves in training, and what else a second pass makes wrong.
+MODELS = {
+    "dropout_everywhere": (8, "weight"),
+    "batch_norm_with_momentum": (4, "state"),
+    "stateful_gru": (2, "weight"),
+    "shared_seeds": (1, "weight"),
+    "augmented": (5, "weight"),
+    "with_metrics": (6, "state"),
+}
+each = pytest.mark.parametrize("name", MODELS)
+
+
+def config(name: str, **changes: Any) -> dict[str, Any]:
+    """The config that checks the model by `vjp`, cut after every call."""
+    return {
+        "model": {"factory": here(f"stateful.py:{name}")},
+        "split": {"every": "layer"},
+        "loss": "MeanSquaredError",
+        "data": {"batch_size": 4, "inputs": "uniform"},
+        **changes,
+    }
+
+
+@each
+@pytest.mark.parametrize("execution", ["eager", pytest.param("graph", marks=pytest.mark.slow)])
+def test_the_split_equals_the_whole_and_so_does_the_state(
+    run: Run, zoo: Callable[..., None], name: str, execution: str
+) -> None:
+    report = run(config(name, execution=execution, methods=["vjp", "recompute"]))
+    zoo("model", name if execution == "eager" else f"{name} ({execution})", report)
+    assert report.warnings == ()
+    assert report.coverage.compared == report.coverage.trainable > 0
+    for check in report.checks:
+        state = check.of_kind("state")
+        assert len(state) >= MODELS[name][0]
+        assert {t.status for t in state} <= PROVEN
+
+
+@each
+def test_two_runs_are_equal_to_the_last_digit(run: Run, name: str) -> None:
+    first, second = (figures(run(config(name, methods=["vjp", "recompute"]))) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("name", ["dropout_everywhere", "shared_seeds", "augmented"])
+def test_another_seed_gives_other_figures(run: Run, name: str) -> None:
+    first, second = (run(config(name, seed=seed, data={"inputs": {"constant": 0.5}})) for seed in (0, 1))
+    assert figures(first) != figures(second)
+
+
+@each
+def test_a_split_by_hand_matches_until_it_runs_a_segment_twice(run: Run, name: str) -> None:
+    factory = here("by_hand.py:gradients")
+    right = {"candidate": {"factory": factory, "name": "once"}}
+    wrong = {"candidate": {"factory": factory, "kwargs": {"twice": True}, "name": "twice", "expect": "mismatch"}}
+    report = run(config(name, methods=[right, wrong]))
+    once, twice = report.checks
+    assert (once.outcome, twice.outcome) == ("match", "mismatch"), [(t.path, t.status) for t in once.failures]
+    moved, kind = MODELS[name]
+    assert len([t for t in twice.failures if t.kind == "state"]) == moved
+    assert kind in {t.kind for t in twice.failures}
+
+
+@pytest.mark.parametrize(("name", "moved"), [("batch_norm_with_momentum", 0), ("shared_seeds", 0), ("stateful_gru", 2)])
+def test_in_inference_recurrent_states_move_and_nothing_else(run: Run, name: str, moved: int) -> None:
+    twice = {"candidate": {"factory": here("by_hand.py:gradients"), "kwargs": {"twice": True}}}
+    split, by_hand = run(config(name, training=False, methods=["vjp", twice])).checks
+    assert split.outcome == "match"
+    assert len([t for t in by_hand.failures if t.kind == "state"]) == moved
+
+
+def figures(report: RunReport) -> str:
+    """All that a report says as text, but for how long it took."""
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: timeless(item) for key, item in value.items() if key != "seconds"}
+        return [timeless(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return json.dumps(timeless(asdict(report)))
