@@ -67,13 +67,15 @@ def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[Check
     """The checks with a note on why a weight or a floating input has no gradient, where the forward pass shows it."""
     first_order = [check for check in checks if check.method != "hvp"]  # a loss may be linear in what it depends on
     rows = [t for check in first_order for t in check.of_kind("weight", "input") if t.dtype in PRECISIONS]
+    rows = [tensor for tensor in rows if tensor.quantity != "value"]
     absent, zero = ({TensorKey(t.kind, t.path) for t in rows if t.status == s} for s in ("absent", "dead"))
     notes = why_none(problem, absent, zero) if absent or zero else {}
     if not notes:
         return checks
 
     def noted(tensor: TensorReport) -> TensorReport:
-        return replace(tensor, note=notes.get(TensorKey(tensor.kind, tensor.path), tensor.note))
+        note = None if tensor.quantity == "value" else notes.get(TensorKey(tensor.kind, tensor.path))
+        return replace(tensor, note=note or tensor.note)
 
     return tuple(
         check if check.method == "hvp" else replace(check, tensors=tuple(map(noted, check.tensors))) for check in checks

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.faults import FAULTS
 from gradcheck.faults.replay import Replays
+from gradcheck.faults.slicing import SlicingFault
 from gradcheck.gradients.named import as_array
 from gradcheck.models.microbatches import sliceable
 from gradcheck.numerics import to_array
@@ -97,12 +99,19 @@ def all_injections(problem: Problem) -> Iterator[Injection]:
 def suspected(observed: Observed) -> list[Injection]:
     """The injections that may explain what was observed, the cheapest and likeliest first.
 
-    A fault whose place is before the last wrong segment cannot have made that segment wrong.
+    A fault of the backward pass whose place is before the last wrong segment cannot have made that segment wrong.
     """
     last = observed.last_wrong_segment
     found = suspected_in(observed.problem, own_slices=not observed.gradients.outputs)
-    possible = [i for i in found if i.place.segment is None or last is None or i.place.segment >= last]
-    return sorted(possible, key=lambda injection: _effort(injection, last))
+    efforts = [(_effort(injection, last), injection) for injection in found]
+    possible = [(effort, i) for effort, i in efforts if effort.forward or not _too_early(i, last)]
+    return [injection for _, injection in sorted(possible, key=itemgetter(0))]
+
+
+def _too_early(injection: Injection, last: int | None) -> bool:
+    """Whether its place is before the last wrong segment."""
+    segment = injection.place.segment
+    return segment is not None and last is not None and segment < last
 
 
 def suspected_in(problem: Problem, *, own_slices: bool) -> list[Injection]:
@@ -114,20 +123,27 @@ def suspected_in(problem: Problem, *, own_slices: bool) -> list[Injection]:
     found = list(all_injections(problem))
     if own_slices and not problem.slices and sliceable(problem.model, problem.batch):
         most = min(int(problem.batch.x[0].shape[0]), MOST_SLICES)
-        slicing = [over for fault in FAULTS if (over := getattr(fault, "injections_over", None)) is not None]
-        found.extend(i for over in slicing for count in range(2, most + 1) for i in over(problem, count))
+        slicing = [fault for fault in FAULTS if isinstance(fault, SlicingFault)]
+        found.extend(i for n in range(2, most + 1) for fault in slicing for i in fault.injections_over(problem, n))
     return found
 
 
-def _effort(injection: Injection, last: int | None) -> tuple[int, int]:
-    """The kind of work, and whether the place is the expected one."""
-    if injection.slices is not None:
-        work = 2 + injection.slices
-    elif injection.steps is None:
-        work = 0
-    else:
-        work = 2 if injection.steps().changes_forward else 1
-    return work, 0 if injection.place.segment == last else 1
+class _Effort(NamedTuple):
+    """What orders replays: the forward passes that they need, the kind of work, and whether the place is likely."""
+
+    slices: int
+    forward: bool
+    backward: bool
+    unlikely: bool
+
+
+def _effort(injection: Injection, last: int | None) -> _Effort:
+    return _Effort(
+        slices=injection.slices or 0,
+        forward=injection.steps is not None and injection.steps().changes_forward,
+        backward=injection.steps is not None,
+        unlikely=injection.place.segment != last,
+    )
 
 
 def search(observed: Observed, replayed: Replayed, *, seconds: float) -> Search:

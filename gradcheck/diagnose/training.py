@@ -105,6 +105,7 @@ def _right(problem: Problem) -> Gradients:
 def _explains(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> bool:
     """Whether the suspect's run is the observed one, step by step."""
     rows = _rows_by_step(trained)
+    _ = training.noise_floors  # measured in the session of the reference, before the replica's is entered
     with training.replica.entered() as problem, problem.state.preserved():
         trainee = training.trainee(problem, problem.owned_variables)
         steps = trainee.steps(suspect.update(trainee), suspect.steps)
@@ -123,6 +124,8 @@ def _same(
 ) -> bool:
     """Whether weights and slots agree after one step."""
     expected, compute = training.steps[index], compute_dtype(training.problem.precision)
+    if any(key not in there for key in rows):
+        return False  # a gradient that does not fit its weight has ended the replay
     for key, row in rows.items():
         if row.status == "inconclusive":
             continue

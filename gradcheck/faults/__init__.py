@@ -4,10 +4,58 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradcheck.faults.added_losses import AddedLossDropped, AddedLossRepeated
+from gradcheck.faults.batch_statistics import BatchStatistics
+from gradcheck.faults.boundary_detached import BoundaryDetached
+from gradcheck.faults.cotangent_dropped import CotangentDropped
 from gradcheck.faults.cotangent_missing import CotangentMissing
+from gradcheck.faults.cotangent_reduced import CotangentReduced
+from gradcheck.faults.cotangents_swapped import CotangentsSwapped
+from gradcheck.faults.factors import LossScaleLeft, SignFlipped
+from gradcheck.faults.lower_precision import LowerPrecision
+from gradcheck.faults.mask_lost import MaskLost
+from gradcheck.faults.microbatch_weights import AveragedTwice, LastLeftOut, OnlyLastKept, RaggedLast, Summed
+from gradcheck.faults.no_gradient import NoGradient
+from gradcheck.faults.recomputation import DropoutDrawnAfresh, RecomputationDiffers, StateUpdatedTwice
+from gradcheck.faults.sparse_duplicates import SparseDuplicates
+from gradcheck.faults.state_detached import StateDetached
+from gradcheck.faults.targets_misaligned import TargetsMisaligned
+from gradcheck.faults.tied_weight import TiedWeight
+from gradcheck.faults.training_flag_lost import TrainingFlagLost
+from gradcheck.faults.transposed import Transposed
+from gradcheck.faults.wrong_order import WrongOrder
 
 if TYPE_CHECKING:
     from gradcheck.faults.interface import Fault
 
 #: Every fault that can be injected. Of several that give the same gradients the earlier is named first.
-FAULTS: tuple[Fault, ...] = (CotangentMissing(),)
+FAULTS: tuple[Fault, ...] = (
+    StateDetached(),  # before TiedWeight, CotangentDropped and BoundaryDetached: chunks share their weights
+    TiedWeight(),  # before what else leaves a shared weight's earlier use without a gradient
+    CotangentDropped(),  # before BoundaryDetached: one tensor of several
+    BoundaryDetached(),  # before NoGradient, which says nothing of the cause
+    CotangentMissing(),
+    CotangentsSwapped(),
+    CotangentReduced(),
+    LowerPrecision(),
+    MaskLost(),
+    TrainingFlagLost(),
+    TargetsMisaligned(),
+    Summed(),  # before LossScaleLeft: the number of micro-batches may be a power of two
+    AveragedTwice(),
+    RaggedLast(),
+    OnlyLastKept(),
+    LastLeftOut(),
+    BatchStatistics(),
+    StateUpdatedTwice(),
+    DropoutDrawnAfresh(),  # before RecomputationDiffers: it says in what
+    RecomputationDiffers(),
+    SparseDuplicates(),
+    Transposed(),
+    WrongOrder(),
+    NoGradient(),
+    AddedLossDropped(),
+    AddedLossRepeated(),
+    SignFlipped(),
+    LossScaleLeft(),
+)

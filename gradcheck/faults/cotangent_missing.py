@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.faults.interface import EVERYWHERE, Injection, boundaries, boundary
+from gradcheck.faults.places import at_boundaries
 from gradcheck.gradients.split import HandOff
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from gradcheck.faults.interface import Injection
     from gradcheck.models.graph import TensorRef
     from gradcheck.models.problem import Problem
     from gradcheck.models.segment import Segment
@@ -24,21 +25,8 @@ class CotangentMissing:
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """At each boundary, and at all."""
-        where = boundaries(problem)
-        for index in where:
-            yield Injection(
-                code=self.code,
-                place=boundary(problem, index),
-                effect=f"{problem.segments[index].plan.name} was differentiated with ones instead of dLoss/d(boundary)",
-                steps=lambda index=index: SeededWithOnes({index}),  # type: ignore[misc]  # mypy: defaults of a lambda
-            )
-        if len(where) > 1:
-            yield Injection(
-                code=self.code,
-                place=EVERYWHERE,
-                effect="every segment but the last was differentiated with ones instead of dLoss/d(boundary)",
-                steps=lambda: SeededWithOnes(where),
-            )
+        effect = "{} was differentiated with ones instead of dLoss/d(boundary)"
+        return at_boundaries(problem, self.code, SeededWithOnes, effect)
 
 
 class SeededWithOnes(HandOff):

@@ -70,9 +70,13 @@ class Fault(Protocol):
 
 def boundary(problem: Problem, index: int) -> Place:
     """The hand-off from segment `index` + 1 back to segment `index`: what the latter makes and later ones take."""
-    takers = [s.plan.index for s in problem.segments if set(s.plan.inputs) & set(problem.segments[index].plan.outputs)]
+    handed = problem.segments[index].plan.outputs
+    takers = [s.plan.index for s in problem.segments if set(s.plan.inputs) & set(handed)]
+    taken = [ref for ref in handed if any(ref in problem.segments[taker].plan.inputs for taker in takers)]
+    floating = [ref for ref in taken if "float" in str(problem.graph.spec(ref).dtype)]
     to = ", ".join(map(str, takers)) or str(index + 1)
-    return Place(text=f"boundary {index} → {to}", segment=index, layer=problem.segments[index].output_names[-1])
+    layer = problem.graph.name((floating or taken or list(handed))[-1])
+    return Place(text=f"boundary {index} → {to}", segment=index, layer=layer)
 
 
 def boundaries(problem: Problem) -> list[int]:

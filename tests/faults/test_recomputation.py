@@ -1,0 +1,121 @@
+"""GC302, GC303, GC605: second forward passes that move the state on, or start from where it was moved to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+STATISTICS = """
+    model:
+      input: {shape: [4]}
+      layers:
+        - Dense: {units: 5, name: first}
+        - BatchNormalization: {momentum: 0.5, name: norm}
+        - Dense: {units: 2, name: out}
+    split: {after: [norm]}
+    loss: MeanSquaredError
+    data: {batch_size: 6}
+"""
+NOISE = """
+    model:
+      input: {shape: [4]}
+      layers:
+        - Dense: {units: 5, name: first}
+        - Dropout: {rate: 0.5, name: dropout}
+        - Dense: {units: 6, activation: tanh, name: second}
+        - Dense: {units: 2, name: out}
+    split: {after: [dropout, second]}
+    loss: MeanSquaredError
+    data: {batch_size: 6}
+"""
+CARRIED = """
+    model: {factory: "./carried.py:build"}
+    split: {after: [gru]}
+    loss: MeanSquaredError
+    data: {batch_size: 2}
+"""
+FILES = {
+    "carried.py": """
+        import keras
+
+        def build():
+            x = keras.Input(batch_shape=(2, 3, 2))
+            return keras.Model(x, keras.layers.Dense(2, name="out")(keras.layers.GRU(3, stateful=True, name="gru")(x)))
+    """
+}
+
+
+def kinds(study: Any, injection: Any) -> set[str]:
+    return {key.partition(":")[0] for key in study.wrong(injection)}
+
+
+def test_state_that_is_moved_twice_and_nothing_else(study: Any) -> None:
+    moved = study(STATISTICS)
+    (injection,) = moved.injections("GC302")
+    assert moved.wrong(injection).keys() == {"state:norm/moving_mean", "state:norm/moving_variance"}
+    assert injection.place.segment == 0
+    assert not moved.injections("GC303")
+    dropped = study(NOISE)
+    assert kinds(dropped, dropped.one("GC302")) == {"state"}
+
+
+def test_a_fresh_mask_by_hand(study: Any, same: Any) -> None:
+    noise = study(NOISE)
+    problem = noise.problem
+    parts, (x,), (y,) = problem.segments, problem.batch.x, problem.batch.y
+    with problem.state.preserved():
+        boundary = parts[0](x, training=True)
+        with tf.GradientTape() as late:
+            late.watch(boundary)
+            loss = tf.reduce_mean((parts[2](parts[1](boundary, training=True), training=True) - y) ** 2)
+        rest = [*parts[1].trainable_variables, *parts[2].trainable_variables]
+        cotangent, *of_rest = late.gradient(loss, [boundary, *rest])
+        with tf.GradientTape() as early:
+            again = parts[0](x, training=True)
+        of_first = early.gradient(again, parts[0].trainable_variables, output_gradients=cotangent)
+    pairs = zip([*parts[0].trainable_variables, *rest], [*of_first, *of_rest], strict=True)
+    expected = {v.path: gradient.numpy() for v, gradient in pairs}
+
+    right, fresh = noise.injections("GC303")
+    for injection in (right, fresh):
+        same(noise.weights(injection), expected)
+        assert noise.wrong_weights(injection) == {"first/kernel", "first/bias"}
+    assert "state" not in kinds(noise, right)
+    assert "state" in kinds(noise, fresh)
+    (recomputed,) = noise.injections("GC605", effect="that the first one left")
+    same(noise.weights(recomputed), expected)
+
+
+def test_a_second_pass_from_a_moved_recurrent_state(study: Any) -> None:
+    carried = study(CARRIED, FILES)
+    assert not carried.injections("GC303")  # no seed is drawn from
+    (injection,) = carried.injections("GC605", effect="that the first one left")
+    assert kinds(carried, injection) == {"weight", "input"}
+    assert not [path for path in carried.wrong_weights(injection) if path.startswith("out")]
+    (undone,) = carried.injections("GC605", effect="moved it on")
+    assert kinds(carried, undone) == {"weight", "input", "state"}
+
+
+def test_a_second_pass_in_the_other_mode(study: Any) -> None:
+    moved = study(STATISTICS)
+    injection = moved.one("GC605", effect="another training flag")
+    assert "first/kernel" in moved.wrong_weights(injection)
+    assert "state" not in kinds(moved, injection)
+
+
+def test_each_segment_and_all_of_them(study: Any) -> None:
+    twice = NOISE.replace(
+        "        - Dense: {units: 2", "        - Dropout: {rate: 0.5, name: again}\n        - Dense: {units: 2"
+    )
+    both = study(twice.replace("[dropout, second]", "[dropout, again]"))
+    assert [i.place.text for i in both.injections("GC302")] == ["segment 1", "segment 0", "every segment"]
+    for index, wrong in ((1, {"first", "second"}), (0, {"first"})):
+        injection = both.injections("GC303", place=f"segment {index}")[0]
+        assert {path.partition("/")[0] for path in both.wrong_weights(injection)} == wrong
+        assert injection.place.segment == index
+
+
+def test_nothing_to_recompute_wrongly_without_state(study: Any) -> None:
+    still = study(STATISTICS.replace("loss:", "training: false\n    loss:"))
+    assert not [i for code in ("GC302", "GC303", "GC605") for i in still.injections(code)]
