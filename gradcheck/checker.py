@@ -15,6 +15,7 @@ from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.parity import train_with
+from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.gradients.second_opinion import second_opinion
 from gradcheck.gradients.time_contributions import contributions_of
 from gradcheck.gradients.training import ReferenceTraining
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 #: seconds, however short that was.
 PATIENCE_FACTOR = 8
 PATIENCE = 1.0
-#: What counts as proof of a gradient.
-GRADIENT_KINDS = ("weight", "input", "boundary")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

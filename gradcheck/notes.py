@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import keras
 
 from gradcheck.gradients.coupling import full_batch_note
-from gradcheck.numerics import NOISE_FACTOR
+from gradcheck.gradients.named import as_array
+from gradcheck.numerics import NOISE_FACTOR, largest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ def warnings_of(
     return (
         *(problem.plan.warnings if problem.plan else ()),
         *(f"tolerance.overrides: {pattern!r} matches no tensor" for pattern in unmatched),
-        *_noise_warning(reference),
+        *(_rounding_warning(problem, reference) if reference.only_rounding else _noise_warning(reference)),
         *(_repeat_warning(reference) if verify_reference or reference.noise_measured else ()),
     )
 
@@ -77,6 +78,17 @@ def _noise_warning(reference: Reference) -> Iterator[str]:
             f"rounding alone moves half of the weight gradients by {share:.1%} of their size or more: "
             f"a fault that changes them by less than {NOISE_FACTOR * share:.1%} would not be seen"
         )
+
+
+def _rounding_warning(problem: Problem, reference: Reference) -> Iterator[str]:
+    """Gradients that agree and prove nothing."""
+    size = max(largest(as_array(reference.tensors[weight.key])) for weight in problem.weights)
+    loss = float(reference.gradients.loss)
+    yield (
+        f"GC701: every gradient is zero but for rounding (of a weight at most {size:.1e}, at a loss of {loss:.3g}): "
+        "nothing that the layers do changes the loss, as with the mean of what a softmax or a normalising layer gives. "
+        "Leave `loss` out: the default random_cotangent has no such blind spot"
+    )
 
 
 def _repeat_warning(reference: Reference) -> Iterator[str]:

@@ -110,7 +110,7 @@ def _report(
     reference: Reference,
     checks: tuple[CheckReport, ...],
 ) -> RunReport:
-    verdict, exit_code = judge(checks, trainable=len(problem.weights))
+    verdict, exit_code = judge(checks, trainable=0 if reference.only_rounding else len(problem.weights))
     return RunReport(
         name=loaded.name,
         config=str(loaded.path),

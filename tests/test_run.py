@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -266,3 +266,75 @@ def test_parts_beside_a_reference_of_their_own_with_state(run: Run) -> None:
 def test_a_wrong_candidate_over_parts_of_their_own_is_caught(run: Run) -> None:
     report = run(SEPARATE, {"parts.py": PARTS + BY_PATH.replace("SCALE", "1.01")})
     assert {tensor.kind for tensor in report.checks[2].failures} == {"weight"}
+
+
+SOFTMAX: dict[str, Any] = {
+    "model": {"input": {"shape": [4]}, "layers": [{"Dense": 3}, {"Dense": {"units": 3, "activation": "softmax"}}]},
+    "split": {"every": "layer"},
+    "loss": {"factory": "./loss.py:make"},
+    "methods": ["vjp", {"naive": {"expect": "mismatch"}}],
+}
+LOSS = """
+    import tensorflow as tf
+
+    def make():
+        return lambda y, p: SCALE * tf.reduce_mean(tf.reduce_sum(p * PART, -1))
+"""
+
+
+def test_gradients_that_are_rounding_prove_nothing(run: Run) -> None:
+    report = run(SOFTMAX, {"loss.py": LOSS.replace("SCALE", "1.0").replace("PART", "1.0")})
+    assert (report.verdict, report.exit_code) == ("vacuous", 4)
+    (warning,) = report.warnings
+    assert warning.startswith("GC701: every gradient is zero but for rounding")
+
+
+def test_small_gradients_are_no_rounding(run: Run) -> None:
+    report = run(SOFTMAX, {"loss.py": LOSS.replace("SCALE", "1e-9").replace("PART", "[1.0, 2.0, 3.0]")})
+    assert (report.verdict, report.exit_code, report.warnings) == ("pass", 0, ())
+
+
+def test_a_compiled_model_that_differs_from_the_eager_one_is_named(run: Run) -> None:
+    source = """
+        import keras
+        import tensorflow as tf
+
+        class Odd(keras.layers.Layer):
+            def call(self, x):
+                return x * (2.0 if tf.executing_eagerly() else 3.0)
+
+        def build():
+            x = keras.Input((4,))
+            y = Odd(name="odd")(keras.layers.Dense(3, name="first")(x))
+            return keras.Model(x, keras.layers.Dense(2, name="last")(y))
+
+        def mine(given):
+            with tf.GradientTape() as tape:
+                loss = given.loss(given.y, given.model(given.x, training=True))
+            return loss, tape.gradient(loss, given.variables)
+    """
+    config = {"model": {"factory": "./model.py:build"}, "split": {"every": "layer"}, "execution": "graph"}
+    methods = ["vjp", {"candidate": {"factory": "./model.py:mine"}}]
+    report = run({**config, "methods": methods}, {"model.py": source})
+    split, candidate = report.checks
+    assert split.outcome == "match"
+    assert [diagnosis.code for diagnosis in candidate.diagnoses] == ["GC606"]
+    assert (candidate.second_opinion or "").startswith("float64 sides with the candidate")
+
+
+def test_a_models_own_train_step_is_not_used_and_the_report_says_so(run: Run) -> None:
+    source = """
+        import keras
+
+        class Mine(keras.Model):
+            def train_step(self, data):
+                raise AssertionError("not to be called")
+
+        def build():
+            x = keras.Input((4,))
+            return Mine(x, keras.layers.Dense(2)(keras.layers.Dense(3, name="first")(x)))
+    """
+    report = run({"model": {"factory": "./model.py:build"}, "split": {"after": "first"}}, {"model.py": source})
+    assert report.verdict == "pass"
+    (note,) = report.notes
+    assert "Mine has its own train_step, which is not used" in note

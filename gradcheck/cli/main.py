@@ -32,6 +32,7 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "run": Entry("gradcheck.cli.run:run", "Check the gradients of every method, and report.", "Check"),
     "layer": Entry("gradcheck.cli.layer:layer", "Check one layer or function, without a config.", "Check"),
+    "mutate": Entry("gradcheck.cli.mutate:mutate", "Show which known mistakes the check would see.", "Check"),
     "plan": Entry("gradcheck.cli.plan:plan", "Show the segments and what each method would cost.", "Look closer"),
     "explain": Entry("gradcheck.cli.explain:explain", "Say what a code means and how to mend it.", "Look closer"),
     "validate": Entry("gradcheck.cli.validate:validate", "Check config files alone: every error at once.", "Configs"),

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gradcheck.gradients.named import as_array, named_tensors
+from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.problem import TensorKey
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, largest, movement
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from gradcheck.numerics import Tensor, Tolerance
     from gradcheck.report import TensorReport
 
-#: Kinds that are gradients; the others are values.
-GRADIENTS = frozenset({"weight", "input", "boundary"})
 #: What explains a wrong tensor is nearer to it than this share of its distance from the reference.
 EXPLAINED = 0.05
 #: A distance of this share is rounding, whatever the tolerance says of it.
@@ -73,17 +72,17 @@ class Observed:
     @cached_property
     def wrong_gradients(self) -> tuple[TensorKey, ...]:
         """The gradients that are wrong, in report order."""
-        return tuple(key for key in self.failing if key.kind in GRADIENTS)
+        return tuple(key for key in self.failing if key.kind in GRADIENT_KINDS)
 
     @cached_property
     def wrong_values(self) -> frozenset[str]:
         """The kinds of values that are wrong: output, loss, state."""
-        return frozenset(key.kind for key in self.failing if key.kind not in GRADIENTS)
+        return frozenset(key.kind for key in self.failing if key.kind not in GRADIENT_KINDS)
 
     @cached_property
     def last_wrong_segment(self) -> int | None:
         """The segment nearest to the loss with a wrong gradient. A weight of several segments counts for the first."""
-        wrong = [row.segment for key, row in self.failing.items() if key.kind in GRADIENTS]
+        wrong = [row.segment for key, row in self.failing.items() if key.kind in GRADIENT_KINDS]
         return max((segment for segment in wrong if segment is not None), default=None)
 
     def explained_by(self, replay: Gradients) -> Agreement | None:
@@ -92,7 +91,7 @@ class Observed:
         Gradients must be equal where they are right and where they are wrong; values where they are wrong.
         """
         found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
-        judged = [key for key in self.arrays if key.kind in GRADIENTS or key.kind in self.wrong_values]
+        judged = [key for key in self.arrays if key.kind in GRADIENT_KINDS or key.kind in self.wrong_values]
         if not all(key in found and self._same(key, found[key]) for key in judged):
             return None
         wrong = [key for key in judged if key in self.failing]

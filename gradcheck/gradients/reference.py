@@ -14,7 +14,7 @@ from gradcheck.gradients.named import as_array, named_tensors
 from gradcheck.gradients.tape import monolithic
 from gradcheck.gradients.tensors import is_differentiable
 from gradcheck.models.precision import compute_dtype
-from gradcheck.numerics import PRECISIONS, largest, median_relative_floor, movement
+from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, largest, median_relative_floor, movement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 #: A tensor that moves by more than this share of its size from one run to the next does not repeat itself.
 UNREPEATED = 0.01
+#: Gradients below so many eps of the loss may be rounding alone.
+SUSPICIOUS = 1000
+#: The kinds of tensors that are gradients.
+GRADIENT_KINDS = frozenset({"weight", "input", "boundary"})
 #: How many times the reference is run again to measure the noise floor.
 NOISE_RUNS = 3
 
@@ -86,6 +90,23 @@ class Reference:
             for key, tensor in self.tensors.items()
             if movement(as_array(tensor), as_array(again[key])) > share * max(sizes[key], 1e-3 * scales[key.kind])
         )
+
+    @cached_property
+    def only_rounding(self) -> bool:
+        """Whether no gradient is more than rounding: a loss that nothing changes, such as the mean of a softmax.
+
+        The noise floor is measured only where gradients are small beside loss and weights.
+        """
+        sizes = {key: largest(as_array(t)) for key, t in self.tensors.items() if key.kind in GRADIENT_KINDS}
+        if not any(sizes.values()) or not self._small(sizes):
+            return False
+        return all(size <= NOISE_FACTOR * self.noise_floors[key] for key, size in sizes.items())
+
+    def _small(self, sizes: Mapping[TensorKey, float]) -> bool:
+        """Whether moving a weight by its own size would change the loss by no more than rounding may."""
+        eps = PRECISIONS[compute_dtype(self._problem.precision)].eps
+        moves = [sizes[w.key] * max(1.0, largest(as_array(w.variable.value))) for w in self._problem.weights]
+        return max(moves, default=0.0) <= SUSPICIOUS * eps * max(1.0, abs(float(self.gradients.loss)))
 
     def _perturbed(self, run: int) -> Gradients:
         with nudged(self._problem, run) as tensors:

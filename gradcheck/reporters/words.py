@@ -114,8 +114,10 @@ def conclusion(check: CheckReport, trainable: int) -> str:
 def vacuous_advice(run: RunReport) -> str:
     """Why a run proved nothing, and what to change."""
     coverage = run.coverage
-    if any(check.outcome == "inconclusive" for check in run.checks):
-        why = "no check was conclusive. Set `precision: float64`, or smoother activations (GC801)"
+    if any(warning.startswith("GC701") for warning in run.warnings):
+        why = "every gradient is rounding, as the warning says (GC701)"
+    elif any(check.outcome == "inconclusive" for check in run.checks):
+        why = "no check was conclusive. Take smoother activations, other data or another seed (GC801)"
     elif coverage.trainable == 0:
         why = "the model has no trainable variable. Set trainable=True on the layers to check (GC702)"
     elif coverage.dead + coverage.absent >= coverage.trainable:

@@ -125,3 +125,33 @@ def test_a_perturbed_run_puts_the_weights_back(checked: tuple[Problem, Reference
     problem, reference, _ = checked
     assert reference.noise_floors
     assert problem.state.changed([weight.variable for weight in problem.weights]) == []
+
+
+ONE_WRONG = """
+    import tensorflow as tf
+
+    def gradients(given):
+        with tf.GradientTape() as tape:
+            loss = given.loss(given.y, given.model(given.x, training=given.training))
+        found = tape.gradient(loss, given.variables)
+        kernel = found[0]
+        off = 1e-4 * tf.reduce_max(tf.abs(kernel))
+        found[0] = tf.tensor_scatter_nd_add(kernel, [[123, 456]], [off])
+        return loss, found
+"""
+
+
+def test_one_wrong_element_of_a_million_is_found_with_its_index(run: Callable[..., RunReport]) -> None:
+    layers = [{"Dense": {"units": 1000, "name": "wide"}}, {"Dense": {"units": 3, "name": "out"}}]
+    config = {
+        "model": {"input": {"shape": [1000]}, "layers": layers},
+        "split": {"every": "layer"},
+        "methods": [{"candidate": {"factory": "./mine.py:gradients"}}],
+    }
+    report = run(config, {"mine.py": ONE_WRONG})
+    (check,) = report.checks
+    (wrong,) = check.failures
+    assert (report.exit_code, wrong.path, wrong.elements, wrong.mismatched_elements) == (1, "wide/kernel", 10**6, 1)
+    assert wrong.worst is not None
+    assert wrong.worst.index == (123, 456)
+    assert [(diagnosis.code, diagnosis.layer) for diagnosis in check.diagnoses] == [("GC900", "wide")]

@@ -1,0 +1,166 @@
+"""`gradcheck mutate`: would the check have seen each mistake, on this model?"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradcheck.cli.options import Command, option, set_option, settings, terminal_options
+from gradcheck.errors import ExitCode, most_serious
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.config.load import LoadedConfig
+    from gradcheck.mutation_report import MutationReport, Mutations
+    from gradcheck.report import RunReport
+    from gradcheck.reporters.interface import Show
+
+_EXAMPLES = (
+    "gradcheck mutate gradcheck.yaml",
+    "gradcheck mutate gradcheck.yaml --rtol 1e-2 --show all",
+    "gradcheck mutate configs/ --format json --output mutations.json",
+)
+
+
+@click.command(cls=Command, examples=_EXAMPLES)
+@click.argument("path", type=click.Path(path_type=Path), metavar="PATH")
+@option("--rtol", metavar="NUMBER", section="Config", help="Relative tolerance.")
+@option("--atol", metavar="NUMBER", section="Config", help="Absolute tolerance, or auto.")
+@option("--seed", metavar="NUMBER", section="Config", help="Seed of weights, data and random layers.")
+@option("--precision", metavar="NAME", section="Config", help="As in a config.")
+@option("--execution", metavar="NAME", section="Config", help="As in a config; faults are injected eagerly.")
+@set_option
+@option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    show_default=True,
+    section="Report",
+    help="How the report is written.",
+)
+@option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    section="Report",
+    help="Write the report to FILE.",
+)
+@option(
+    "--show",
+    type=click.Choice(["all", "failed", "summary"]),
+    default="failed",
+    show_default=True,
+    section="Report",
+    help="Every place of every fault, the table and what was missed or not named, or the score alone.",
+)
+@option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    section="Run",
+    help="About how long a config may take; what is left then is reported as not tried.",
+)
+@option("--safe", is_flag=True, section="Run", help="Refuse configs that would run code of their own.")
+@terminal_options
+def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout: float, **options: Any) -> int:
+    """Inject every known mistake into the split of a model, and show which the check catches and names.
+
+    PATH is a config, or a folder: every config below it. A fault that changes nothing on this model is reported as
+    equivalent, with the reason. The exit code is 1 if a fault is missed at the config's tolerances, 4 if none could
+    be injected.
+    """
+    from gradcheck.cli.loading import load_all  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.run import RunArguments  # noqa: PLC0415 - as above
+
+    unused: dict[str, Any] = {"methods": (), "fail_fast": False, "exit_zero": False, "verify_reference": False}
+    arguments = RunArguments(format_=format_, output=output, show=show, timeout=timeout, jobs=1, **unused, **options)
+    report = _mutated(load_all([path], arguments), timeout)
+    _deliver(report, format_=format_, output=output, show=show)
+    return most_serious(ExitCode(run.exit_code) for run in report.runs)
+
+
+def _mutated(entries: list[LoadedConfig | RunReport], timeout: float) -> Mutations:
+    """The report over all `entries`; what user code prints goes to standard error."""
+    from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
+    from gradcheck.check import environment  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.checking import _progress as progress  # noqa: PLC0415 - as above
+    from gradcheck.cli.streams import user_output_to_stderr  # noqa: PLC0415 - as above
+    from gradcheck.mutation_report import Mutations  # noqa: PLC0415 - as above
+    from gradcheck.report import RunReport, Tool  # noqa: PLC0415 - as above
+
+    runs = []
+    with user_output_to_stderr(), progress() as show:
+        for index, entry in enumerate(entries):
+            if isinstance(entry, RunReport):
+                runs.append(_failed(entry))
+            else:
+                runs.append(_one(entry, timeout, partial(_tell, show, f"[{index + 1}/{len(entries)}] {entry.path}")))
+        return Mutations(tool=Tool(name="gradcheck", version=__version__), environment=environment(), runs=tuple(runs))
+
+
+def _tell(show: Callable[[str], None], of: str, stage: str) -> None:
+    show(f"{of}: {stage}")
+
+
+def _one(loaded: LoadedConfig, timeout: float, show: Callable[[str], None]) -> MutationReport:
+    """One config; an error becomes its verdict."""
+    from gradcheck.check import _understood as understood  # noqa: PLC0415 - not needed for --help
+    from gradcheck.check import unreadable  # noqa: PLC0415 - as above
+    from gradcheck.cli.checking import _print_traceback as print_traceback  # noqa: PLC0415 - as above
+    from gradcheck.cli.streams import quiet_tensorflow  # noqa: PLC0415 - as above
+
+    try:
+        show("loading TensorFlow")
+        quiet_tensorflow(verbose=settings().verbose)
+        from gradcheck.mutate import mutate as inject  # noqa: PLC0415 - TensorFlow starts here
+
+        return inject(loaded, show, seconds=timeout)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
+        if settings().verbose:
+            print_traceback(loaded.path, error)
+        return _failed(unreadable(loaded.path, understood(error)), name=loaded.name)
+
+
+def _failed(run: RunReport, *, name: str | None = None) -> MutationReport:
+    """The report of a config that gave an error."""
+    from gradcheck.mutation_report import MutationReport  # noqa: PLC0415 - not needed for --help
+
+    return MutationReport(
+        name=name or run.name, config=run.config, verdict="error", exit_code=run.exit_code, errors=run.errors
+    )
+
+
+def _deliver(report: Mutations, *, format_: str, output: Path | None, show: Show) -> None:
+    """The report to `output` or standard output; errors and one line about it to standard error."""
+    from gradcheck.cli.delivery import _mistake as mistake  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.errors import print_mistakes  # noqa: PLC0415 - as above
+    from gradcheck.cli.files import write_file  # noqa: PLC0415 - as above
+    from gradcheck.cli.streams import write_report  # noqa: PLC0415 - as above
+    from gradcheck.reporters.interface import RenderOptions  # noqa: PLC0415 - as above
+    from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
+
+    terminal = output is None and sys.stdout.isatty()
+    options = RenderOptions(
+        show=show,
+        width=shutil.get_terminal_size().columns if terminal else None,
+        color=output is None and settings().colored(terminal=terminal),
+        verbose=settings().verbose,
+    )
+    errors = [error for run in report.runs for error in run.errors]
+    if not (terminal and format_ == "table" and sys.stderr.isatty()):
+        print_mistakes([mistake(error) for error in errors], color=settings().colored())
+    text = MUTATION_REPORTERS[format_](report, options) + "\n"
+    write_report(text) if output is None else write_file(output, text)
+    if not settings().quiet:
+        configs = "1 config" if len(report.runs) == 1 else f"{len(report.runs)} configs"
+        click.echo(f"{configs}: {score_words(report.score)}", err=True)
