@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradcheck.catalogue import CATALOGUE
 from gradcheck.checker import computing, tolerance_policy
@@ -21,6 +21,7 @@ from gradcheck.diagnose.replays import all_injections
 from gradcheck.diagnose.wording import some
 from gradcheck.errors import ConfigError, ExitCode, GradcheckError
 from gradcheck.faults import FAULTS
+from gradcheck.faults.training import TRAINING_FAULTS
 from gradcheck.gradients.compare import compare_all, compared_tensors, first_divergence
 from gradcheck.gradients.named import named_tensors, places
 from gradcheck.gradients.reference import Reference
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.config.load import LoadedConfig
+    from gradcheck.config.schema import Config
     from gradcheck.faults.interface import Injection
     from gradcheck.gradients.interface import Gradients
-    from gradcheck.gradients.named import Place
     from gradcheck.models.problem import Problem
     from gradcheck.numerics import Comparison, Tolerance
     from gradcheck.report import TensorReport, Verdict
@@ -57,17 +58,15 @@ NOWHERE = {
     "GC108": "no layer takes the training flag",
     "GC109": "the batch is one example",
     **dict.fromkeys(("GC201", "GC202", "GC203", "GC204", "GC206", "GC301"), "no micro-batches that it could change"),
-    **dict.fromkeys(("GC205", "GC305", "GC306"), "no training steps"),
+    **dict.fromkeys(("GC205", "GC305", "GC306", "GC405"), "no training steps"),
     "GC302": "no forward pass moves any state",
     "GC303": "nothing is random",
     "GC304": "no split along time",
     "GC401": "no weight that several segments use",
     "GC402": "a single weight has no order",
     "GC404": "no sparse gradients",
-    "GC405": "gradients are not clipped",
     "GC406": "no weight whose last two axes are of one length",
-    "GC501": "no layer adds to the loss",
-    "GC502": "no layer adds to the loss",
+    **dict.fromkeys(("GC501", "GC502"), "no layer adds to the loss"),
     "GC503": "the loss is not scaled",
 }
 
@@ -99,21 +98,26 @@ def mutate(loaded: LoadedConfig, stage: Callable[[str], None], *, seconds: float
             wrong = [row for row in bench.baseline.values() if row.failed]
         if wrong:
             return _report(loaded, start, baseline=_baseline(list(bench.baseline.values()), len(wrong)))
-        recomputes = any(method.method == "recompute" for method in loaded.config.methods)
-        injections = [i for i in all_injections(problem) if recomputes or i.code not in RECOMPUTATION]
+        excluded = _excluded(loaded.config)
+        injections = [injection for injection in all_injections(problem) if injection.code not in excluded]
         tried = list(_tried(bench, injections, stage, start + INJECTING * seconds))
         faults = list(_named(bench, tried, stage, start + seconds))
-        return _report(loaded, start, faults=_with_nowhere(faults, recomputes=recomputes), notes=_notes(loaded))
+        return _report(loaded, start, faults=_with_nowhere(faults, loaded.config), notes=_notes(loaded))
+
+
+def _excluded(config: Config) -> frozenset[str]:
+    """The faults that belong to what the config does not ask for."""
+    return frozenset() if any(method.method == "recompute" for method in config.methods) else RECOMPUTATION
 
 
 def _needs_split(loaded: LoadedConfig) -> None:
     """Raises ConfigError for a config whose model is in one piece."""
     if loaded.config.split is not None or isinstance(loaded.config.model, SegmentsSource):
         return
-    message = "mutate injects faults into a split model, and the config has no split"
-    finding = Finding(message=message, path=("model",), at="key", code="GC026", help="add `split: {every: layer}`")
+    message, advice = "mutate injects faults into a split, and the config has none", "add `split: {every: layer}`"
+    finding = Finding(message=message, path=("model",), at="key", code="GC026", help=advice)
     location = loaded.document.mistake(finding).location if loaded.document else None
-    raise ConfigError(message, code=finding.code, location=location, help=finding.help)
+    raise ConfigError(message, code="GC026", location=location, help=advice)
 
 
 class Bench:
@@ -152,14 +156,10 @@ class Bench:
             return TolerancePolicy().for_tensor(key.path, dtype or compute, compute)
 
         found = named_tensors(self.problem, _apart(gradients, self.right))
-        return compared_tensors(self._places, named_tensors(self.problem, self.right), found, tolerance)
+        return compared_tensors(places(self.problem), named_tensors(self.problem, self.right), found, tolerance)
 
     def _compare(self, gradients: Gradients) -> tuple[TensorReport, ...]:
         return compare_all(self.problem, self.reference, gradients, self._policy, noise=self._noise)
-
-    @cached_property
-    def _places(self) -> dict[TensorKey, Place]:
-        return places(self.problem)
 
 
 def _by_key(rows: Sequence[TensorReport]) -> dict[TensorKey, TensorReport]:
@@ -177,8 +177,7 @@ def _apart(gradients: Gradients, right: Gradients) -> Gradients:
     )
 
 
-@dataclass(frozen=True)
-class _Tried:
+class _Tried(NamedTuple):
     """An injection, and what became of it."""
 
     injection: Injection
@@ -210,9 +209,7 @@ def _injected(bench: Bench, injection: Injection) -> FaultReport:
     by_key = _by_key(rows)
     real = [key for key in beyond if not _is_rounding(by_key[key])]
     if not real:
-        names = some([key.path for key in beyond])
-        reason = f"on this model it changes only gradients that are zero but for rounding: {names}"
-        return _fault(injection, status="equivalent", reason=reason)
+        return _fault(injection, status="equivalent", reason=_only_rounding(beyond))
     key = max(real, key=lambda key: beyond[key].max_rel_error)
     return _fault(injection, status="missed", reason=_hidden(by_key[key], beyond[key]))
 
@@ -243,9 +240,14 @@ def margin(row: TensorReport) -> float:
 def _nothing_moved(moved: Mapping[TensorKey, Comparison]) -> str:
     """Why a fault is equivalent."""
     furthest = max((c.max_rel_error for c in moved.values() if math.isfinite(c.max_rel_error)), default=0.0)
-    if not furthest:
-        return "on this model it changes nothing: every tensor is bit for bit the correct split's"
-    return f"on this model it moves no tensor by more than {furthest:.1e} of its size"
+    if furthest:
+        return f"on this model it moves no tensor by more than {furthest:.1e} of its size"
+    return "on this model it changes nothing: every tensor is bit for bit the correct split's"
+
+
+def _only_rounding(beyond: Mapping[TensorKey, Comparison]) -> str:
+    """Why a fault that moves something is equivalent all the same."""
+    return f"on this model it changes only gradients that are zero but for rounding: {some([k.path for k in beyond])}"
 
 
 def _hidden(row: TensorReport, moved: Comparison) -> str:
@@ -261,7 +263,7 @@ def _hidden(row: TensorReport, moved: Comparison) -> str:
 
 def _named(bench: Bench, tried: Sequence[_Tried], stage: Callable[[str], None], end: float) -> Iterator[FaultReport]:
     """The same faults, those that were caught with what the diagnosis says of them."""
-    for index, (injection, report) in enumerate((found.injection, found.report) for found in tried):
+    for index, (injection, report) in enumerate(tried):
         if report.status != "caught":
             yield report
         elif time.monotonic() > end:
@@ -295,17 +297,19 @@ def _fault(injection: Injection, **found: Any) -> FaultReport:
     )
 
 
-def _with_nowhere(faults: Sequence[FaultReport], *, recomputes: bool) -> tuple[FaultReport, ...]:
+def _with_nowhere(faults: Sequence[FaultReport], config: Config) -> tuple[FaultReport, ...]:
     """`faults`, and one row for each that can sit nowhere, in the order of the codes."""
-    codes = dict.fromkeys(sorted(fault.code for fault in FAULTS))
-    by_code = {code: [f for f in faults if f.code == code] or [_nowhere(code, recomputes=recomputes)] for code in codes}
+    codes = sorted({fault.code for fault in FAULTS} | {fault.code for fault in TRAINING_FAULTS})
+    by_code = {code: [fault for fault in faults if fault.code == code] or [_nowhere(code, config)] for code in codes}
     return tuple(fault for found in by_code.values() for fault in found)
 
 
-def _nowhere(code: str, *, recomputes: bool) -> FaultReport:
+def _nowhere(code: str, config: Config) -> FaultReport:
     reason = NOWHERE.get(code, "nothing in this model could be changed that way")
-    if code in RECOMPUTATION and not recomputes:
+    if code in _excluded(config):
         reason = "no method recomputes"
+    if config.train.steps and any(fault.code == code for fault in TRAINING_FAULTS):
+        reason = "faults of the training loop are not injected; those of its first pass are"
     return FaultReport(code=code, title=CATALOGUE[code].title, status="not-applicable", reason=reason)
 
 

@@ -133,7 +133,7 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
         x=problem.model_inputs(problem.batch.x),
         y=y[0] if len(y) == 1 else y,
         loss=loss,
-        variables=owned,
+        variables=list(owned),
         training=problem.training,
         optimizer=optimizer,
     )

@@ -50,7 +50,8 @@ class Gradients:
         places: where a tensor belongs that only this method has; it is in `against` too.
         notes: what a reader should know of a tensor.
         noise: measures how far these tensors, and what they are compared with, move by rounding alone: their noise
-            floors, where `against` makes the reference's own say nothing. None: rounding excuses nothing there.
+            floors, where `against` makes the reference's own say nothing, or where that is too low for a method that
+            adds up more roundings. None: nothing but the reference's own noise floor excuses anything.
         tolerance_dtype: the dtype whose default tolerance applies, where that is not the problem's compute dtype.
         schedule: in what order micro-batches went through the segments.
     """

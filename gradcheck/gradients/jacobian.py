@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.gradients.directions import noise_floors
 from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.jacobian_report import KeptJacobians, with_jacobians
 from gradcheck.gradients.linear import Linearised, by_columns, by_rows, mixes_examples
+from gradcheck.gradients.named import as_float64, named_tensors
 from gradcheck.gradients.split import HandOff, split
 from gradcheck.gradients.tensors import gradients_of, is_differentiable
 from gradcheck.models.budget import jacobian_block
@@ -25,13 +27,14 @@ from gradcheck.models.graph import TensorRef
 from gradcheck.models.replay import copied
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gradcheck.config.methods import MethodOptions
+    from gradcheck.gradients.directions import Measured
     from gradcheck.gradients.interface import Computed, Gradients, Tensors
     from gradcheck.gradients.linear import Observer
     from gradcheck.gradients.split import Pass
-    from gradcheck.models.problem import Problem
+    from gradcheck.models.problem import Problem, TensorKey
     from gradcheck.models.segment import Segment
 
 
@@ -42,8 +45,20 @@ def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: AR
     def body(problem: Problem, tensors: Tensors) -> Computed:
         return split(problem, tensors, ByJacobians(problem, kept))
 
-    gradients = Execution(problem, body, execution="eager")()
-    return gradients if kept is None else with_jacobians(problem, gradients, kept)
+    execution = Execution(problem, body, execution="eager")
+    found = execution()
+    if kept is not None:
+        return with_jacobians(problem, found, kept)
+
+    def measured(tensors: Tensors, keys: Collection[TensorKey]) -> Measured:
+        moved = named_tensors(problem, execution.run_as_it_is(tensors))
+        return {key: as_float64(moved[key]) for key in keys}
+
+    def noise(keys: Collection[TensorKey]) -> dict[TensorKey, float]:
+        before = named_tensors(problem, found)
+        return noise_floors(problem, [{key: as_float64(before[key]) for key in keys}], [measured], keys)
+
+    return replace(found, noise=noise)
 
 
 class ByJacobians(HandOff):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from gradcheck.models.endpoints import output_names
 from gradcheck.models.problem import TensorKey
 from gradcheck.models.state import state_variables
-from gradcheck.numerics import SparseRows
+from gradcheck.numerics import SparseRows, to_array
 
 if TYPE_CHECKING:
     from gradcheck.gradients.interface import Gradients
@@ -96,3 +96,9 @@ def as_array(tensor: Any) -> np.ndarray[Any, Any] | SparseRows | None:
     if isinstance(tensor, tf.Tensor) and tensor.ndim == 0:
         return np.asarray(tensor.numpy())  # NumPy cannot make an array of a bfloat16 scalar by itself
     return np.asarray(tensor)
+
+
+def as_float64(tensor: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """A tensor as a dense array in double precision."""
+    array = as_array(tensor)
+    return None if array is None else to_array(array).astype(np.float64)

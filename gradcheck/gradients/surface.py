@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from gradcheck.gradients.directions import points, whole_loss
 from gradcheck.gradients.execute import Execution, batch_tensors, compiled
-from gradcheck.gradients.named import as_array
+from gradcheck.gradients.named import as_float64
 from gradcheck.gradients.tape import monolithic
 from gradcheck.gradients.tensors import total_loss
 from gradcheck.models.precision import loss_dtype
 from gradcheck.models.state import Snapshot, movable_variables
-from gradcheck.numerics import PRECISIONS, to_array
+from gradcheck.numerics import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,7 +64,7 @@ class Surface:
         self._snapshot = Snapshot(movable_variables([problem.model, *problem.segments]))
         found = Execution(problem, monolithic, execution="eager").run_as_it_is(self._batch)
         self.loss = float(found.loss)
-        self.gradients: dict[TensorKey, Any] = {key: _dense(tensor) for key, tensor in found.tensors.items()}
+        self.gradients: dict[TensorKey, Any] = {key: as_float64(tensor) for key, tensor in found.tensors.items()}
         changed = {id(variable) for variable in self._snapshot.changed(list(self._variables.values()))}
         self.assigned = frozenset(key for key, variable in self._variables.items() if id(variable) in changed)
         self._run: Callable[[Tensors], Computed] = compiled(partial(whole_loss, problem), "graph")
@@ -140,11 +140,6 @@ class Surface:
         x, index = list(self._batch.x), self._inputs[key]
         x[index] = tf.constant(value, x[index].dtype)
         return self._batch._replace(x=x)
-
-
-def _dense(tensor: Any) -> Array | None:
-    array = as_array(tensor)
-    return None if array is None else to_array(array).astype(np.float64)
 
 
 def _beside(value: Array, rng: np.random.Generator, distance: float) -> Array:
