@@ -92,10 +92,16 @@ class Observed:
         """
         found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
         judged = [key for key in self.arrays if key.kind in GRADIENT_KINDS or key.kind in self.wrong_values]
+        judged = [key for key in judged if key in self.failing or not self._is(key, replay)]
         if not all(key in found and self._same(key, found[key]) for key in judged):
             return None
         wrong = [key for key in judged if key in self.failing]
         return Agreement(wrong=len(wrong), furthest=max((self._share(key, found[key]) for key in wrong), default=0.0))
+
+    def _is(self, key: TensorKey, replay: Gradients) -> bool:
+        """Whether a replay gives the very tensor: one that the fault leaves as it is in the correct split."""
+        here = self.gradients.tensors.get(key)
+        return here is not None and here is replay.tensors.get(key)
 
     def _same(self, key: TensorKey, there: Tensor | None) -> bool:
         """Whether `there` is what was observed, but for rounding."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from operator import itemgetter
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -53,6 +53,7 @@ class Replayed:
     problem: Problem
     replays: Replays = field(init=False)
     _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
+    _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Computes nothing yet."""
@@ -61,7 +62,7 @@ class Replayed:
     def gradients(self, injection: Injection) -> Gradients:
         """What the fault gives; its fingerprint is kept."""
         found = self.replays.gradients(injection)
-        self._prints[_name(injection)] = fingerprint(found.tensors)
+        self._prints[_name(injection)] = fingerprint(found.tensors, self.norms)
         return found
 
     def may_equal(self, injection: Injection, observed: NDArray[np.float64]) -> bool:
@@ -71,23 +72,37 @@ class Replayed:
             return True
         return bool(np.all(np.abs(kept - observed) <= COARSE * np.maximum(np.abs(kept), np.abs(observed))))
 
+    @cached_property
+    def norms(self) -> dict[int, float]:
+        """Those of the correct split's gradients, by id of the tensor: most faults leave most of them as they are."""
+        tensors = (self.replays.right.tensors[weight.key] for weight in self.problem.weights)
+        return {id(tensor): norm(tensor) for tensor in tensors if tensor is not None}
+
+    def suspects(self, *, own_slices: bool) -> list[Injection]:
+        """`suspected_in` the problem, once: some faults look for their places by running the model."""
+        if own_slices not in self._suspects:
+            self._suspects[own_slices] = suspected_in(self.problem, own_slices=own_slices)
+        return self._suspects[own_slices]
+
 
 def _name(injection: Injection) -> tuple[Any, ...]:
     return (injection.code, injection.place.text, injection.effect, injection.slices)
 
 
 #: Fingerprints that differ by more than this share belong to different gradients.
-COARSE = 1e-2
+COARSE = 1e-5
 
 
-def fingerprint(tensors: Mapping[TensorKey, Any]) -> NDArray[np.float64]:
-    """The norm of every weight's gradient, in order: -1 for None."""
-    norms = []
-    for key, tensor in tensors.items():
-        if key.kind == "weight":
-            array = as_array(tensor)
-            norms.append(-1.0 if array is None else float(np.linalg.norm(to_array(array).astype(np.float64))))
-    return np.array(norms)
+def fingerprint(tensors: Mapping[TensorKey, Any], norms: Mapping[int, float] | None = None) -> NDArray[np.float64]:
+    """The norm of every weight's gradient, in order: -1 for None. `norms` are known already, by id of the tensor."""
+    known, weights = norms or {}, (tensor for key, tensor in tensors.items() if key.kind == "weight")
+    return np.array([known[id(tensor)] if id(tensor) in known else norm(tensor) for tensor in weights])
+
+
+def norm(tensor: Any) -> float:
+    """The Euclidean norm; -1 for None."""
+    array = as_array(tensor)
+    return -1.0 if array is None else float(np.linalg.norm(to_array(array).astype(np.float64)))
 
 
 def all_injections(problem: Problem) -> Iterator[Injection]:
@@ -96,22 +111,19 @@ def all_injections(problem: Problem) -> Iterator[Injection]:
         yield from fault.injections(problem)
 
 
-def suspected(observed: Observed) -> list[Injection]:
+def suspected(observed: Observed, replayed: Replayed) -> list[Injection]:
     """The injections that may explain what was observed, the cheapest and likeliest first.
 
     A fault of the backward pass whose place is before the last wrong segment cannot have made that segment wrong.
     """
     last = observed.last_wrong_segment
-    found = suspected_in(observed.problem, own_slices=not observed.gradients.outputs)
-    efforts = [(_effort(injection, last), injection) for injection in found]
-    possible = [(effort, i) for effort, i in efforts if effort.forward or not _too_early(i, last)]
-    return [injection for _, injection in sorted(possible, key=itemgetter(0))]
+    found = replayed.suspects(own_slices=not observed.gradients.outputs)
 
+    def possible(injection: Injection) -> bool:
+        segment = injection.place.segment
+        return segment is None or last is None or segment >= last or _changes_forward(injection)
 
-def _too_early(injection: Injection, last: int | None) -> bool:
-    """Whether its place is before the last wrong segment."""
-    segment = injection.place.segment
-    return segment is not None and last is not None and segment < last
+    return sorted(filter(possible, found), key=lambda injection: _effort(injection, last))
 
 
 def suspected_in(problem: Problem, *, own_slices: bool) -> list[Injection]:
@@ -128,29 +140,28 @@ def suspected_in(problem: Problem, *, own_slices: bool) -> list[Injection]:
     return found
 
 
-class _Effort(NamedTuple):
-    """What orders replays: the forward passes that they need, the kind of work, and whether the place is likely."""
-
-    slices: int
-    forward: bool
-    backward: bool
-    unlikely: bool
+def _changes_forward(injection: Injection) -> bool:
+    """Whether later segments see other values."""
+    return injection.steps is not None and injection.steps().changes_forward
 
 
-def _effort(injection: Injection, last: int | None) -> _Effort:
-    return _Effort(
-        slices=injection.slices or 0,
-        forward=injection.steps is not None and injection.steps().changes_forward,
-        backward=injection.steps is not None,
-        unlikely=injection.place.segment != last,
-    )
+def _effort(injection: Injection, last: int | None) -> tuple[int, int]:
+    """The kind of work, and whether the place is the expected one."""
+    if injection.slices is not None:
+        work = 2 + injection.slices
+    elif injection.steps is None:
+        work = 0
+    else:
+        work = 2 if _changes_forward(injection) else 1
+    return work, 0 if injection.place.segment == last else 1
 
 
 def search(observed: Observed, replayed: Replayed, *, seconds: float) -> Search:
     """Replays what is suspected until it is done or the time is over, and keeps what equals the observed gradients."""
     end = time.monotonic() + seconds
-    candidates = suspected(observed)
-    seen = fingerprint({key: observed.arrays.get(key) for key in (w.key for w in observed.problem.weights)})
+    candidates = suspected(observed, replayed)
+    given = observed.gradients.tensors
+    seen = fingerprint({w.key: given.get(w.key) for w in observed.problem.weights}, replayed.norms)
     matches, tried = [], 0
     for injection in candidates:
         if time.monotonic() > end:
