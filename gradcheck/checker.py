@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.diagnose import Observed, diagnose, diagnose_training, wrong_derivatives
+from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_training, wrong_derivatives
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
+from gradcheck.gradients.custom import custom_gradients_of
 from gradcheck.gradients.parity import train_with
 from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.gradients.second_opinion import second_opinion
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gradcheck.config.methods import MethodConfig
     from gradcheck.config.schema import Config, ToleranceConfig
     from gradcheck.gradients.custom import Watch
+    from gradcheck.gradients.custom.watch import Call
     from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.parity import Trained
     from gradcheck.gradients.reference import Reference
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 #: How long a diagnosis may replay mistakes, as a multiple of the time that reference and candidate took; and, in
 #: seconds, however short that was.
 PATIENCE_FACTOR = 8
-PATIENCE = 1.0
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,6 +71,11 @@ class Checker:
         with computing(self.problem, "training the reference"):
             return ReferenceTraining(self.problem, self.reference)
 
+    @cached_property
+    def replayed(self) -> Replayed:
+        """What was replayed to explain one method, for the next."""
+        return Replayed(self.problem)
+
     def check(self, method: MethodConfig) -> CheckReport:
         """One method beside the reference.
 
@@ -84,11 +91,12 @@ class Checker:
         with computing(self.problem, method.label):
             if training is not None:
                 return self._trained(method, training, train_with(training, method, policy, noise=noise))
-            gradients = METHODS[method.method](self.problem, method.options)
+            with self.watch.listening() as calls:
+                gradients = METHODS[method.method](self.problem, method.options)
             tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
         check = _compared(method, gradients, tensors)
         with computing(self.problem, f"the diagnosis of {method.label}"):
-            return self._explained(check, gradients)
+            return self._explained(check, gradients, calls if method.method == "candidate" else ())
 
     def _trained(self, method: MethodConfig, training: ReferenceTraining, trained: Trained) -> CheckReport:
         """The check of a training run: judged by every step, shown by the first that fails and the last."""
@@ -106,7 +114,7 @@ class Checker:
             return check
         return replace(check, diagnoses=diagnose_training(training, trained, seconds=self._patience(trained.seconds)))
 
-    def _explained(self, check: CheckReport, gradients: Gradients) -> CheckReport:
+    def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[Call]) -> CheckReport:
         """The check with what explains its mismatch. One that is as expected never pays for it."""
         if check.outcome != "mismatch" or check.as_expected:
             return check
@@ -114,10 +122,13 @@ class Checker:
             if check.method != "numeric":  # the others compare two ways of differentiating the same functions
                 return check
             return replace(check, diagnoses=wrong_derivatives(self.problem, check.tensors, self.watch))
+        meant = {call.place for call in custom_gradients_of(self.problem, self.watch)} if calls else set()
         observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=check.tensors)
         return replace(
             check,
-            diagnoses=diagnose(observed, seconds=self._patience(gradients.seconds)),
+            diagnoses=diagnose(
+                observed, seconds=self._patience(gradients.seconds), replayed=self.replayed, calls=calls, meant=meant
+            ),
             second_opinion=second_opinion(self.problem, self.reference, observed.arrays, observed.wrong_gradients),
         )
 

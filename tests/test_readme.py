@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 from gradcheck import check, load_config
 from gradcheck.cli.main import COMMANDS, main
 from gradcheck.config import load_given
-from gradcheck.report import SCHEMA_VERSION
+from gradcheck.report import SCHEMA_VERSION, Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +177,8 @@ def test_the_report_keys_exist(folder: Path) -> None:
     report = check(folder / "small.yaml").to_dict()
     assert report["schema_version"] == SCHEMA_VERSION
     run = report["runs"][0]
-    known = {*report, *run, *run["checks"][0], *run["checks"][0]["tensors"][0]}
+    of_diagnosis = {field.name for field in dataclasses.fields(Diagnosis)}
+    known = {*report, *run, *run["checks"][0], *run["checks"][0]["tensors"][0], *of_diagnosis}
     text = README.partition("`--format json` is for programs.")[2].partition("###")[0]
     values = {"pass", "fail", "error", "vacuous", "null"}
     assert set(re.findall(r"`(\w+)`", text)) - values - known == set()

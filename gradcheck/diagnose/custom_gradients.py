@@ -7,13 +7,44 @@ from typing import TYPE_CHECKING
 from gradcheck.diagnose.wording import named, some
 from gradcheck.gradients.compare import first_divergence
 from gradcheck.gradients.custom import check_custom_gradients, custom_gradients_of
+from gradcheck.gradients.custom.checks import findings_in, not_its_own
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gradcheck.gradients.custom import Watch
+    from gradcheck.gradients.custom.watch import Call
     from gradcheck.models.problem import Problem
     from gradcheck.report import Diagnosis, TensorReport
+
+
+def blamed(
+    calls: Sequence[Call], nearest: TensorReport | None, *, seed: int, meant: Collection[str] = ()
+) -> tuple[Diagnosis, ...]:
+    """What is wrong with the custom gradients that a candidate called itself, each mistake of a function once.
+
+    One that is not TensorFlow's own gradient of its function is to blame where the reference's gradient is another.
+
+    Args:
+        calls: those of the candidate, where it is wrong.
+        nearest: the first wrong tensor in the order of the backward pass.
+        seed: of the cotangents.
+        meant: the places of functions that the reference calls too: their gradients are what they are meant to be.
+    """
+    found: dict[tuple[str, str], Diagnosis] = {}
+    for call in calls:
+        own = [] if call.place in meant else not_its_own(call, seed=seed)
+        for finding in list(findings_in(call, seed=seed)) or own:
+            said = named(
+                finding.code,
+                finding.evidence,
+                where=call.place,
+                segment=None if nearest is None else nearest.segment,
+                layer=None if nearest is None else nearest.layer,
+                confidence="likely" if finding.kind == "own" else "exact",
+            )
+            found.setdefault((call.place, finding.kind), said)
+    return tuple(found.values())
 
 
 def wrong_derivatives(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:

@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.diagnose.compiled import compiled_differently
+from gradcheck.diagnose.custom_gradients import blamed
 from gradcheck.diagnose.location import located
 from gradcheck.diagnose.patterns import constant_factor, permutation, transposed
 from gradcheck.diagnose.replays import Replayed, search
 from gradcheck.diagnose.wording import named, some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from gradcheck.diagnose.observed import Observed
     from gradcheck.diagnose.replays import Match, Search
+    from gradcheck.gradients.custom.watch import Call
     from gradcheck.report import Diagnosis
 
 
 def diagnose_gradients(
-    observed: Observed, *, seconds: float, replayed: Replayed | None = None
+    observed: Observed,
+    *,
+    seconds: float,
+    replayed: Replayed | None = None,
+    calls: Sequence[Call] = (),
+    meant: Collection[str] = (),
 ) -> tuple[Diagnosis, ...]:
     """What explains `observed`, the more specific before the general; GC900 where nothing does.
 
@@ -27,6 +34,8 @@ def diagnose_gradients(
         observed: a mismatch.
         seconds: about how long replays may take.
         replayed: earlier replays of the same problem.
+        calls: those of custom gradients that the candidate made.
+        meant: the places of custom gradients that the reference makes too.
     """
     if observed.reference.unrepeatable:
         return (_unrepeatable(observed),)
@@ -37,7 +46,9 @@ def diagnose_gradients(
         return tuple(compiled)
     found = search(observed, replayed or Replayed(observed.problem), seconds=seconds)
     exact = [_replayed(match, observed) for match in found.matches]
-    return tuple(exact or _patterns(observed) or _unexplained(observed, found))
+    custom = blamed(calls, located(observed)[0], seed=observed.problem.seed, meant=meant)
+    exact = [*(d for d in custom if d.confidence == "exact"), *exact]
+    return tuple(exact or custom or _patterns(observed) or _unexplained(observed, found))
 
 
 def _replayed(match: Match, observed: Observed) -> Diagnosis:

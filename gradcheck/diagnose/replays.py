@@ -94,15 +94,18 @@ COARSE = 1e-5
 
 
 def fingerprint(tensors: Mapping[TensorKey, Any], norms: Mapping[int, float] | None = None) -> NDArray[np.float64]:
-    """The norm of every weight's gradient, in order: -1 for None. `norms` are known already, by id of the tensor."""
+    """The norm of every weight's gradient, in order: 0 for None, in whose place people write zeros.
+
+    `norms` are known already, by id of the tensor.
+    """
     known, weights = norms or {}, (tensor for key, tensor in tensors.items() if key.kind == "weight")
     return np.array([known[id(tensor)] if id(tensor) in known else norm(tensor) for tensor in weights])
 
 
 def norm(tensor: Any) -> float:
-    """The Euclidean norm; -1 for None."""
+    """The Euclidean norm; 0 for None."""
     array = as_array(tensor)
-    return -1.0 if array is None else float(np.linalg.norm(to_array(array).astype(np.float64)))
+    return 0.0 if array is None else float(np.linalg.norm(to_array(array).astype(np.float64)))
 
 
 def all_injections(problem: Problem) -> Iterator[Injection]:
@@ -162,16 +165,20 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float) -> Search:
     candidates = suspected(observed, replayed)
     given = observed.gradients.tensors
     seen = fingerprint({w.key: given.get(w.key) for w in observed.problem.weights}, replayed.norms)
-    matches, tried = [], 0
+    precedence = {fault.code: i for i, fault in enumerate(FAULTS)}
+    matches: list[Match] = []
+    tried, first = 0, len(FAULTS)
     for injection in candidates:
         if time.monotonic() > end:
             break
         tried += 1
-        if not replayed.may_equal(injection, seen):
+        later = injection.slices is not None and precedence[injection.code] > first  # dear, and never first
+        if later or not replayed.may_equal(injection, seen):
             continue
         agreement = observed.explained_by(replayed.gradients(injection))
         if agreement is not None:
             matches.append(Match(injection, agreement))
+            first = min(first, precedence[injection.code])
     return Search(matches=_first_of_each_code(matches), tried=tried, left=len(candidates) - tried)
 
 

@@ -53,8 +53,8 @@ def diagnose_training(training: ReferenceTraining, trained: Trained, *, seconds:
     found: dict[str, Diagnosis] = {}
     tried = 0
     for suspect in _suspects(training, trained):
-        if time.monotonic() > end:
-            break
+        if time.monotonic() > end or (found and suspect.steps < trained.steps):
+            break  # what explains every step needs no explanation of the first
         tried += 1
         if suspect.diagnosis.code not in found and _explains(training, trained, suspect):
             found[suspect.diagnosis.code] = suspect.diagnosis

@@ -11,6 +11,7 @@ from gradcheck.faults.cotangent_dropped import CotangentDropped
 from gradcheck.faults.cotangent_missing import CotangentMissing
 from gradcheck.faults.cotangent_reduced import CotangentReduced
 from gradcheck.faults.cotangents_swapped import CotangentsSwapped
+from gradcheck.faults.examples_apart import ExamplesApart
 from gradcheck.faults.factors import LossScaleLeft, SignFlipped
 from gradcheck.faults.lower_precision import LowerPrecision
 from gradcheck.faults.mask_lost import MaskLost
@@ -21,6 +22,7 @@ from gradcheck.faults.sparse_duplicates import SparseDuplicates
 from gradcheck.faults.state_detached import StateDetached
 from gradcheck.faults.targets_misaligned import TargetsMisaligned
 from gradcheck.faults.tied_weight import TiedWeight
+from gradcheck.faults.traced_once import TracedOnce
 from gradcheck.faults.training_flag_lost import TrainingFlagLost
 from gradcheck.faults.transposed import Transposed
 from gradcheck.faults.wrong_order import WrongOrder
@@ -56,6 +58,8 @@ FAULTS: tuple[Fault, ...] = (
     NoGradient(),
     AddedLossDropped(),
     AddedLossRepeated(),
+    TracedOnce(),
+    ExamplesApart(),
     SignFlipped(),
     LossScaleLeft(),
 )

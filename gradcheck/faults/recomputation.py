@@ -134,6 +134,17 @@ class OtherModeAgain(WrongAgain):
         return again
 
 
+class OtherModeFromThere(OtherModeAgain):
+    """The second pass runs in the other mode, and starts where the first one ended."""
+
+    @contextmanager
+    def wrongly_rewound(self, done: Pass) -> Iterator[None]:
+        """Without going back."""
+        now = Snapshot(movable_variables([done.segment]))
+        yield
+        now.put_back()
+
+
 class StateUpdatedTwice(_Recomputed):
     """Gradients are right; statistics moved two steps, and seeds advanced twice."""
 
@@ -160,4 +171,5 @@ class RecomputationDiffers(_Recomputed):
         ("the second forward pass of {} started from the state that the first one left", NotRewound),
         ("the second forward pass of {} started from the first one's state and moved it on", NeitherRewoundNorUndone),
         ("the second forward pass of {} ran with another training flag", OtherModeAgain),
+        ("the second forward pass of {} ran with another flag, from the state that the first left", OtherModeFromThere),
     )

@@ -20,7 +20,7 @@ from gradcheck.models.precision import compute_dtype
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.config.methods import MethodConfig
     from gradcheck.gradients.interface import Gradients
@@ -85,13 +85,30 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
     Raises:
         ConfigError, RunError: what the method raises; GC051 if the model cannot be built a second time.
     """
-    options, count = method.options, training.problem.config.train.steps
+    options = method.options
     function = UserFunction(training.problem, options) if isinstance(options, CandidateOptions) else None
     moving = training.moved_by_forward if function and not function.trains else frozenset()
+
+    def update(trainee: Trainee) -> Update:
+        return _update(trainee, method, function, moving)
+
+    may_idle = function is not None and function.trains
+    return train_by(training, update, policy, noise=noise, may_idle=may_idle)
+
+
+def train_by(
+    training: ReferenceTraining,
+    update: Callable[[Trainee], Update],
+    policy: TolerancePolicy,
+    *,
+    noise: bool,
+    may_idle: bool = False,
+) -> Trained:
+    """The same with any update; `may_idle` says whether it may leave the optimizer alone."""
     with training.replica.entered() as problem, problem.state.preserved():
         trainee = training.trainee(_without_jacobians(problem), problem.owned_variables)
-        steps = list(trainee.steps(_update(trainee, method, function, moving), count))
-    idle = function is not None and function.trains and _idle(training, steps[-1].tensors)
+        steps = list(trainee.steps(update(trainee), training.problem.config.train.steps))
+    idle = may_idle and _idle(training, steps[-1].tensors)
     observed = [_without_slots(step.tensors) if idle else step.tensors for step in steps]
     compared = [_beside(training, index, tensors, policy) for index, tensors in enumerate(observed)]
     if noise and any(map(failing_keys, compared)):  # measured in the reference's own session

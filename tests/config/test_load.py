@@ -95,7 +95,7 @@ split: {after: [d, 1, "a/b"]}
 loss: [mse, {Huber: {delta: 2.0}}]
 data: {inputs: {a: normal, b: {integers: 3}}, targets: {constant: 3.0}}
 methods: [vjp, naive: {expect: mismatch}, numeric: {mode: full, directions: 5}, {recompute: }]
-train: {steps: 1, optimizer: Adam}
+train: {steps: 0, optimizer: Adam}
 placement: ["cpu:0"]
 memory_budget: 2GiB
 """

@@ -191,6 +191,24 @@ def _swapped(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Fi
             )
 
 
+def not_its_own(call: Call, *, seed: int) -> Iterator[Finding]:
+    """Where it differs from TensorFlow's own gradient of the function: meant so, or a mistake."""
+    cotangents = _Cotangents(call, seed)
+    pulled = pull(call, cotangents.drawn(0), call.variables)
+    targets = [tf.convert_to_tensor(t) for t in _targets(call, len(pulled.inputs))]
+    if len(targets) < len(tf.nest.flatten(call.args)):  # a method: without its `self` it cannot be called again
+        return
+    with tf.GradientTape() as tape:
+        tape.watch([t for t in targets if is_differentiable(t)])
+        result, _ = call.function(*tf.nest.pack_sequence_as(list(call.args), targets), **call.kwargs)
+    own = tape.gradient(tf.nest.flatten(result), targets, output_gradients=cotangents.drawn(0))
+    for name, mine, right in zip(call.argument_names(len(targets)), pulled.inputs, map(_tensor, own), strict=True):
+        if right is not None and not _same(mine, right):
+            evidence = f"the gradient of {name} is not the one that TensorFlow makes of the function"
+            fix = "differentiate the function by hand once more, or leave it to TensorFlow"
+            yield Finding(code="GC601", kind="own", evidence=evidence, fix=fix)
+
+
 def _linear(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Finding]:
     """A VJP is linear in the cotangent: grad(u) repeats itself, grad(s·u) = s·grad(u), grad(u+v) = grad(u)+grad(v)."""
     u, v = cotangents.drawn(0), cotangents.drawn(1)

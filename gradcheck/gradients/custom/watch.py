@@ -76,6 +76,16 @@ class Watch:
             tf.config.run_functions_eagerly(eager)
             self._calls = None
 
+    @contextmanager
+    def listening(self) -> Iterator[list[Call]]:
+        """Collects the calls made inside, but for those in compiled functions, which stay compiled."""
+        calls: list[Call] = []
+        self._calls = calls
+        try:
+            yield calls
+        finally:
+            self._calls = None
+
     def recorded(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, its calls noted while recording."""
 

@@ -29,6 +29,8 @@ from gradcheck.models.keyed import located
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
+from gradcheck.mutate.margin import margin
+from gradcheck.mutate.training import mutate_training
 from gradcheck.mutation_report import FaultReport, MutationReport
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
 from gradcheck.report import FAILING
@@ -102,6 +104,8 @@ def mutate(loaded: LoadedConfig, stage: Callable[[str], None], *, seconds: float
         injections = [injection for injection in all_injections(problem) if injection.code not in excluded]
         tried = list(_tried(bench, injections, stage, start + INJECTING * seconds))
         faults = list(_named(bench, tried, stage, start + seconds))
+        with computing(problem, "the training run"):
+            faults += mutate_training(bench)
         return _report(loaded, start, faults=_with_nowhere(faults, loaded.config), notes=_notes(loaded))
 
 
@@ -125,7 +129,7 @@ class Bench:
 
     def __init__(self, problem: Problem, policy: TolerancePolicy, *, noise: bool) -> None:
         """Computes nothing yet; `policy` and `noise` are the config's."""
-        self.problem, self._policy, self._noise = problem, policy, noise
+        self.problem, self.policy, self.noise = problem, policy, noise
         self.replayed = Replayed(problem)
 
     @cached_property
@@ -159,7 +163,7 @@ class Bench:
         return compared_tensors(places(self.problem), named_tensors(self.problem, self.right), found, tolerance)
 
     def _compare(self, gradients: Gradients) -> tuple[TensorReport, ...]:
-        return compare_all(self.problem, self.reference, gradients, self._policy, noise=self._noise)
+        return compare_all(self.problem, self.reference, gradients, self.policy, noise=self.noise)
 
 
 def _by_key(rows: Sequence[TensorReport]) -> dict[TensorKey, TensorReport]:
@@ -222,19 +226,6 @@ def _is_rounding(row: TensorReport) -> bool:
     """Whether the reference's tensor is nothing but rounding, as that of a bias before batch norm."""
     floor = row.noise_floor or 0.0
     return floor > 0 and floor * row.max_rel_error >= ROUNDING * row.max_abs_error  # their ratio is the tensor's size
-
-
-def margin(row: TensorReport) -> float:
-    """How many times the difference that would have been excused a failing tensor is off, at its worst element.
-
-    What would be is the tolerance there, atol + rtol·|r|, or the noise floor where that is more. At least 1: the
-    element that fails need not be the one that is furthest off.
-    """
-    if row.status != "mismatch" or row.worst is None or not math.isfinite(row.max_abs_error):
-        return math.inf
-    excused = row.atol + row.rtol * abs(row.worst.reference)
-    excused = max(excused, NOISE_FACTOR * (row.noise_floor or 0.0))
-    return max(1.0, row.max_abs_error / excused) if excused else math.inf
 
 
 def _nothing_moved(moved: Mapping[TensorKey, Comparison]) -> str:
@@ -309,7 +300,7 @@ def _nowhere(code: str, config: Config) -> FaultReport:
     if code in _excluded(config):
         reason = "no method recomputes"
     if config.train.steps and any(fault.code == code for fault in TRAINING_FAULTS):
-        reason = "faults of the training loop are not injected; those of its first pass are"
+        reason = "nothing in this training run could be changed that way"
     return FaultReport(code=code, title=CATALOGUE[code].title, status="not-applicable", reason=reason)
 
 

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradcheck.diagnose.patterns import constant_factor, permutation, transposed
+from gradcheck.models.problem import TensorKey
+
+RNG = np.random.default_rng(0)
+KERNEL, OTHER, BIAS = RNG.normal(size=(3, 3)), RNG.normal(size=(3, 3)), RNG.normal(size=3)
+RIGHT = {"a/kernel": KERNEL, "b/kernel": OTHER, "b/bias": BIAS}
+
+
+def key(path: str) -> TensorKey:
+    return TensorKey("weight", path)
+
+
+@pytest.mark.parametrize("factor", [3.0, 0.5, -1.0, 1024.0])
+def test_a_factor_over_all_wrong_gradients_is_found(mismatch: Any, factor: float) -> None:
+    found = mismatch(RIGHT, {"a/kernel": factor * KERNEL, "b/bias": factor * BIAS})
+    assert constant_factor(found) == pytest.approx(factor, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"a/kernel": 2 * KERNEL, "b/bias": 3 * BIAS},
+        {"a/kernel": 2 * KERNEL + 0.01 * OTHER},
+        {"a/kernel": 2 * KERNEL, "b/bias": None},
+        {"a/kernel": 2 * KERNEL, "b/bias": 2 * BIAS[:2]},
+        {"a/kernel": 0 * KERNEL},
+        {},
+    ],
+)
+def test_what_is_no_factor_is_not_called_one(mismatch: Any, wrong: dict[str, Any]) -> None:
+    assert constant_factor(mismatch(RIGHT, wrong)) is None
+
+
+def test_a_dead_gradient_has_no_factor(mismatch: Any) -> None:
+    assert constant_factor(mismatch({"a/kernel": 0 * KERNEL}, {"a/kernel": KERNEL})) is None
+
+
+def test_exchanged_gradients_are_found(mismatch: Any) -> None:
+    found = mismatch(RIGHT, {"a/kernel": OTHER, "b/kernel": KERNEL})
+    assert permutation(found) == {key("a/kernel"): key("b/kernel"), key("b/kernel"): key("a/kernel")}
+
+
+def test_a_gradient_of_nobody_is_no_permutation(mismatch: Any) -> None:
+    assert permutation(mismatch(RIGHT, {"a/kernel": OTHER, "b/kernel": KERNEL + 0.01 * OTHER})) is None
+    assert permutation(mismatch(RIGHT, {"a/kernel": None})) is None
+    assert permutation(mismatch(RIGHT, {})) is None
+
+
+def test_two_dead_gradients_are_not_exchanged(mismatch: Any) -> None:
+    dead = {"a/bias": 0 * BIAS, "b/bias": BIAS}
+    assert permutation(mismatch(dead, {"b/bias": 0 * BIAS})) is None
+
+
+def test_a_transposed_gradient_is_found(mismatch: Any) -> None:
+    assert list(transposed(mismatch(RIGHT, {"a/kernel": KERNEL.T, "b/kernel": 2 * OTHER}))) == [key("a/kernel")]
+
+
+def test_a_transposed_gradient_of_another_shape_is_found(mismatch: Any) -> None:
+    wide = RNG.normal(size=(2, 3))
+    assert list(transposed(mismatch({"a/kernel": wide}, {"a/kernel": wide.T}))) == [key("a/kernel")]
+
+
+def test_vectors_and_missing_gradients_are_not_transposed(mismatch: Any) -> None:
+    assert list(transposed(mismatch(RIGHT, {"a/kernel": None, "b/bias": BIAS[::-1]}))) == []
