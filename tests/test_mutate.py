@@ -204,16 +204,23 @@ def test_faults_without_a_place_say_why(load: Callable[..., LoadedConfig]) -> No
     assert set(codes) == {fault.code for fault in (*FAULTS, *TRAINING_FAULTS)}
 
 
-def test_faults_of_the_training_loop_are_not_injected(
+def test_mistakes_of_the_training_loop_are_caught_and_named(
     load: Callable[..., LoadedConfig], only: Callable[..., None]
 ) -> None:
     only("GC101")
-    report = mutated(load(train={"steps": 2}))
-    (stale,) = of(report, "GC305")
-    assert (stale.status, stale.reason) == (
-        "not-applicable",
-        "faults of the training loop are not injected; those of its first pass are",
-    )
+    optimizer = {"SGD": {"learning_rate": 0.1, "momentum": 0.9, "global_clipnorm": 0.01}}
+    report = mutated(load(train={"steps": 2, "optimizer": optimizer}))
+    for code in ("GC205", "GC305", "GC306", "GC405"):
+        for fault in of(report, code):
+            assert (fault.status, fault.named, fault.margin > 1) == ("caught", True, True), fault
+
+
+def test_without_training_steps_there_is_no_such_mistake(
+    load: Callable[..., LoadedConfig], only: Callable[..., None]
+) -> None:
+    only("GC101")
+    (stale,) = of(mutated(load()), "GC305")
+    assert (stale.status, stale.reason) == ("not-applicable", "no training steps")
 
 
 DROPOUT = {
