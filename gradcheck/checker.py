@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 #: seconds, however short that was.
 PATIENCE_FACTOR = 8
 PATIENCE = 5.0
+#: How many times longer for a training run, of which each replay is another.
+TRAINING_PATIENCE = 6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,7 +114,10 @@ class Checker:
         )
         if check.as_expected or check.outcome != "mismatch":
             return check
-        return replace(check, diagnoses=diagnose_training(training, trained, seconds=self._patience(trained.seconds)))
+        return replace(
+            check,
+            diagnoses=diagnose_training(training, trained, seconds=TRAINING_PATIENCE * self._patience(trained.seconds)),
+        )
 
     def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[Call]) -> CheckReport:
         """The check with what explains its mismatch. One that is as expected never pays for it."""

@@ -338,3 +338,50 @@ def test_a_models_own_train_step_is_not_used_and_the_report_says_so(run: Run) ->
     assert report.verdict == "pass"
     (note,) = report.notes
     assert "Mine has its own train_step, which is not used" in note
+
+
+SCALED = """
+    import tensorflow as tf
+
+    def gradients(given):
+        with tf.GradientTape() as tape:
+            loss = given.loss(given.y, given.model(given.x, training=given.training))
+        found = dict(zip([v.path for v in given.variables], tape.gradient(loss, given.variables)))
+        return loss, {path: g * FACTOR for path, g in found.items()}
+"""
+
+
+@pytest.mark.parametrize(
+    ("factor", "code", "said"),
+    [
+        ("(2.0 if path == 'first/kernel' else 1.0)", "GC900", "every wrong gradient is 2 times the reference's"),
+        ("(-1.0 if path == 'first/kernel' else 1.0)", "GC900", "every wrong gradient is -1 times the reference's"),
+        ("6.0", "GC201", "the number of elements of an output"),
+        ("2.0 ** 10", "GC503", "2 to the 10"),
+        ("-1.0", "GC504", "every gradient was negated"),
+    ],
+)
+def test_a_factor_is_explained_only_where_every_gradient_has_it(run: Run, factor: str, code: str, said: str) -> None:
+    layers = [{"Dense": {"units": 4, "name": "first"}}, {"Dense": {"units": 3, "name": "last"}}]
+    config = {
+        "model": {"input": {"shape": [5]}, "layers": layers},
+        "split": {"every": "layer"},
+        "methods": [{"candidate": {"factory": "./mine.py:gradients"}}],
+    }
+    report = run(config, {"mine.py": SCALED.replace("FACTOR", factor)})
+    (check,) = report.checks
+    assert check.diagnoses[0].code == code
+    assert said in check.diagnoses[0].evidence
+
+
+def test_a_training_step_that_returns_no_number_is_refused(run: Run) -> None:
+    config = {
+        "model": {"input": {"shape": [5]}, "layers": [{"Dense": {"units": 4, "name": "first"}}, {"Dense": 3}]},
+        "split": {"every": "layer"},
+        "train": {"steps": 1},
+        "methods": [{"candidate": {"train_step": "./mine.py:step"}}],
+    }
+    report = run(config, {"mine.py": "def step(given):\n    return 'x'\n"})
+    assert report.exit_code == 3
+    assert report.error is not None
+    assert report.error.code == "GC055"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from gradcheck.diagnose.compiled import compiled_differently
@@ -10,6 +11,8 @@ from gradcheck.diagnose.location import located
 from gradcheck.diagnose.patterns import constant_factor, permutation, transposed
 from gradcheck.diagnose.replays import Replayed, search
 from gradcheck.diagnose.wording import named, some
+from gradcheck.gradients.reference import GRADIENT_KINDS
+from gradcheck.report import PROVEN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -82,22 +85,37 @@ def _patterns(observed: Observed) -> list[Diagnosis]:
 
 
 def _by_factor(observed: Observed, factor: float) -> Iterator[Diagnosis]:
-    """What makes every wrong gradient the same multiple of the right one."""
-    wrong, batch = observed.wrong_gradients, int(observed.problem.batch.x[0].shape[0])
-    which = "every gradient" if len(wrong) == len(observed.arrays) else f"each of the {len(wrong)} wrong gradients"
-    evidence = f"{which} is {factor:.6g} times the reference's"
-    power = _power_of_two(factor)
-    if abs(factor + 1) < 1e-3:  # noqa: PLR2004 - but for rounding
+    """What makes every gradient the same multiple of the right one; nothing where some are right."""
+    if any(row.kind in GRADIENT_KINDS and row.status in PROVEN for row in observed.rows):
+        return
+    evidence, counted = f"every gradient is {factor:.6g} times the reference's", _counted(observed, factor)
+    power, batch = _power_of_two(factor), int(observed.problem.batch.x[0].shape[0])
+    if abs(factor + 1) < CLOSE:
         yield named("GC504", evidence)
+    elif counted:
+        more, code = f"{evidence}{counted}: a sum where the loss takes a mean, or the other way round", "GC201"
+        yield named(code if factor > 1 else "GC202", more, confidence="likely")
     elif power is not None and factor > batch:
         yield named("GC503", f"{evidence}, 2 to the {power}: above the batch size of {batch}, so no count of examples")
-    elif abs(factor - round(factor)) < 1e-3 * factor and factor > 1:
-        many = (
-            "the number of examples: a sum where the loss takes a mean" if round(factor) == batch else "a whole number"
-        )
-        yield named("GC201", f"{evidence}, {many}", confidence="likely")
-    elif 0 < factor < 1 and abs(1 / factor - round(1 / factor)) < 1e-3 / factor:
+    elif factor > 1 and abs(factor - round(factor)) < CLOSE * factor:
+        yield named("GC201", f"{evidence}, a whole number, as that of micro-batches is", confidence="likely")
+    elif 0 < factor < 1 and abs(1 / factor - round(1 / factor)) < CLOSE / factor:
         yield named("GC202", f"{evidence}, one over {round(1 / factor)}", confidence="likely")
+
+
+#: How near to a whole number a factor is, as a share of it.
+CLOSE = 1e-3
+
+
+def _counted(observed: Observed, factor: float) -> str:
+    """What of the batch or the outputs there are as many of, in words; "" for nothing."""
+    size = abs(factor) if abs(factor) > 1 else 1 / abs(factor)
+    outputs = [tensor for key, tensor in observed.reference.tensors.items() if key.kind == "output"]
+    counts = {int(observed.problem.batch.x[0].shape[0]): "examples in the batch"}
+    counts |= {math.prod(output.shape): "elements of an output" for output in outputs}
+    found = next((count for count in counts if count > 1 and abs(size - count) < CLOSE * count), None)
+    by = "" if found is None or abs(factor) > 1 else ", one over the number of"
+    return "" if found is None else f"{by or ', the number of'} {counts[found]}"
 
 
 def _power_of_two(factor: float) -> int | None:

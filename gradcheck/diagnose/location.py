@@ -17,11 +17,24 @@ def located(observed: Observed) -> tuple[TensorReport | None, str]:
     row = next((row for row in observed.failing.values() if row.path == path), None)
     if row is None:
         return None, "nothing that was compared is wrong"
-    if row.kind in ("output", "loss"):
+    if row.kind == "output":
         return row, f"the forward pass is wrong: {row.path} differs, so every gradient may"
+    if row.kind == "loss":
+        return row, "the loss differs, so every gradient may: the forward pass or the loss itself is another"
     if row.kind == "state":
         return row, f"gradients are right, and the state afterwards is not: {row.path} differs"
-    return row, f"the first wrong gradient in the order of the backward pass is {row.path}{_around(observed, row)}"
+    what = _kind_of_wrong(row)
+    return (
+        row,
+        f"the first wrong gradient in the order of the backward pass is {row.path}{what}{_around(observed, row)}",
+    )
+
+
+def _kind_of_wrong(row: TensorReport) -> str:
+    """What is wrong with it, where that is more than its values."""
+    if row.status == "nonfinite":
+        return ", which is not finite,"
+    return f" ({row.note})" if row.note else ""
 
 
 def _around(observed: Observed, row: TensorReport) -> str:

@@ -51,14 +51,15 @@ def diagnose_training(training: ReferenceTraining, trained: Trained, *, seconds:
         return diagnose_gradients(gradients, seconds=seconds)
     end = time.monotonic() + seconds
     found: dict[str, Diagnosis] = {}
-    tried = 0
+    tried, left = 0, False
     for suspect in _suspects(training, trained):
-        if time.monotonic() > end or (found and suspect.steps < trained.steps):
+        left = time.monotonic() > end
+        if left or (found and suspect.steps < trained.steps):
             break  # what explains every step needs no explanation of the first
         tried += 1
         if suspect.diagnosis.code not in found and _explains(training, trained, suspect):
             found[suspect.diagnosis.code] = suspect.diagnosis
-    return tuple(found.values()) or (_unexplained(trained, tried),)
+    return tuple(found.values()) or (_unexplained(trained, tried, left=left),)
 
 
 def _is_update(row: TensorReport) -> bool:
@@ -145,12 +146,13 @@ def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]
     return rows
 
 
-def _unexplained(trained: Trained, tried: int) -> Diagnosis:
+def _unexplained(trained: Trained, tried: int, *, left: bool) -> Diagnosis:
     """GC900: when and where the runs part."""
     step = trained.first_failing_step
     wrong = [row.path for row in trained.tensors if row.step == step and row.failed]
+    more = "; others were left out for lack of time" if left else ""
     evidence = (
         f"the training runs part in step {step}, first at {trained.first_divergence} ({some(wrong)}). "
-        f"{tried} replays of known mistakes gave other runs"
+        f"{tried} replays of known mistakes gave other runs{more}"
     )
     return named("GC900", evidence, confidence="possible")

@@ -222,6 +222,8 @@ def _scalar(value: Any, reference: str) -> Any:
         loss = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
         raise _unusable(reference, f"a loss that is no number: {value!r:.200}", _EXPECTED) from error
+    if not (loss.dtype.is_floating or loss.dtype.is_integer):
+        raise _unusable(reference, f"a loss that is no number: {value!r:.200}", _EXPECTED)
     if loss.shape.rank != 0:
         raise _unusable(reference, f"a loss of shape {tuple(loss.shape)}", "return the loss as a scalar")
     return loss

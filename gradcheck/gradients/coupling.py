@@ -10,7 +10,8 @@ import keras
 from gradcheck.gradients.execute import Execution
 from gradcheck.gradients.named import as_array
 from gradcheck.gradients.tape import monolithic
-from gradcheck.numerics import largest, movement
+from gradcheck.models.precision import compute_dtype
+from gradcheck.numerics import PRECISIONS, largest, movement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from gradcheck.gradients.reference import Reference
     from gradcheck.models.problem import Problem
 
-#: Above this share of a gradient's size, rounding is no explanation.
-ROUNDING = 1e-5
+#: Above so many eps of a gradient's size, rounding is no explanation.
+ROUNDING = 100
 #: A gradient that is smaller than this share of the largest one may be zero but for rounding: it is held against that.
 SMALL = 1e-3
 
@@ -36,10 +37,11 @@ def full_batch_note(problem: Problem, reference: Reference) -> str:
     far = {path: movement(*pair) / max(sizes[path], scale) for path, pair in pairs.items() if sizes[path]}
     count = f"{len(problem.slices)} slices"
     worst = max(far, key=far.__getitem__, default=None)
-    if worst is None or far[worst] <= ROUNDING:
+    rounding = ROUNDING * PRECISIONS[compute_dtype(problem.precision)].eps
+    if worst is None or far[worst] <= rounding:
         furthest = f"to {far[worst]:.1e} of their size" if worst else "where there are any"
         return f"the weight gradients over the {count} equal those over the whole batch {furthest}"
-    apart = sum(share > ROUNDING for share in far.values())
+    apart = sum(share > rounding for share in far.values())
     return (
         f"GC301: {apart} of {len(pairs)} weight gradients over the {count} differ from those over the whole batch, by "
         f"up to {far[worst]:.2g} of their size ({worst}): {_why(problem)}. Both sides run over the same slices, so "
@@ -49,9 +51,11 @@ def full_batch_note(problem: Problem, reference: Reference) -> str:
 
 def _why(problem: Problem) -> str:
     """What in the model or the loss sees more than one example at a time."""
-    return (
-        "; ".join(_causes(problem)) or "a layer, an added loss or the loss itself sees more than one example at a time"
+    otherwise = (
+        "a layer or a loss sees more than one example at a time, or a loss function of your own, or one that a layer "
+        "adds, is a sum: those are taken for means"
     )
+    return "; ".join(_causes(problem)) or otherwise
 
 
 def _causes(problem: Problem) -> Iterator[str]:
@@ -61,9 +65,15 @@ def _causes(problem: Problem) -> Iterator[str]:
     norms = [layer.name for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
     if norms:
         yield f"{_some(norms)} normalise{'s' if len(norms) == 1 else ''} each slice by its own statistics"
-    random = [layer.name for layer in layers if getattr(layer, "_seed_generators", None)]
+    random = [layer.name for layer in layers if getattr(layer, "_seed_generators", None) and not _idle(layer)]
     if random:
         yield f"{_some(random)} draw{'s' if len(random) == 1 else ''} other random numbers for each slice"
+
+
+def _idle(layer: keras.Layer) -> bool:
+    """Whether a layer that could drop something drops nothing: recurrent cells and attention have a seed anyway."""
+    rates = [getattr(layer, name) for name in ("rate", "dropout", "recurrent_dropout") if hasattr(layer, name)]
+    return bool(rates) and not any(rates)
 
 
 def _some(names: list[str]) -> str:
