@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from gradcheck.mutation_report import FaultReport, MutationReport
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "\nsplit:" in path.read_text(encoding="utf-8")]
+#: Every shipped config with a split but ResNet50, which takes ten minutes and hides some faults under its noise floor.
+CONFIGS = [
+    path
+    for path in sorted((ROOT / "configs").glob("*.yaml"))
+    if "\nsplit:" in path.read_text(encoding="utf-8") and path.stem != "resnet50"
+]
 #: Quick ones.
 SMALL = ["two_dense"]
 CONFIG: dict[str, Any] = {

@@ -24,13 +24,20 @@ VALUES = frozenset({"output", "loss", "state", "optimizer"})
 
 
 def compare_all(
-    problem: Problem, reference: Reference, candidate: Gradients, policy: TolerancePolicy, *, noise: bool
+    problem: Problem,
+    reference: Reference,
+    candidate: Gradients,
+    policy: TolerancePolicy,
+    *,
+    noise: bool,
+    known: Mapping[TensorKey, Place] | None = None,
 ) -> tuple[TensorReport, ...]:
     """Every tensor that the candidate supplies, in report order.
 
     The noise floor is measured only where strict allclose fails somewhere, and `noise` allows it to excuse that.
+    `known` are the places of the problem's tensors, for those who compare many times.
     """
-    found, where = named_tensors(problem, candidate), {**places(problem), **candidate.places}
+    found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
     expected = {**reference.tensors, **candidate.against}
     compute = candidate.tolerance_dtype or compute_dtype(problem.precision)
     scale = _scale(candidate)

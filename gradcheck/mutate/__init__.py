@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gradcheck.config.schema import Config
     from gradcheck.faults.interface import Injection
     from gradcheck.gradients.interface import Gradients
+    from gradcheck.gradients.named import Place
     from gradcheck.models.problem import Problem
     from gradcheck.numerics import Comparison, Tolerance
     from gradcheck.report import TensorReport, Verdict
@@ -160,10 +161,14 @@ class Bench:
             return TolerancePolicy().for_tensor(key.path, dtype or compute, compute)
 
         found = named_tensors(self.problem, _apart(gradients, self.right))
-        return compared_tensors(places(self.problem), named_tensors(self.problem, self.right), found, tolerance)
+        return compared_tensors(self._places, named_tensors(self.problem, self.right), found, tolerance)
+
+    @cached_property
+    def _places(self) -> Mapping[TensorKey, Place]:
+        return places(self.problem)
 
     def _compare(self, gradients: Gradients) -> tuple[TensorReport, ...]:
-        return compare_all(self.problem, self.reference, gradients, self.policy, noise=self.noise)
+        return compare_all(self.problem, self.reference, gradients, self.policy, noise=self.noise, known=self._places)
 
 
 def _by_key(rows: Sequence[TensorReport]) -> dict[TensorKey, TensorReport]:
