@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: How long a diagnosis may replay mistakes, as a multiple of the time that reference and candidate took; and, in
 #: seconds, however short that was.
 PATIENCE_FACTOR = 8
-PATIENCE = 5.0
+PATIENCE = 10.0
 #: How many times longer for a training run, of which each replay is another.
 TRAINING_PATIENCE = 6
 
