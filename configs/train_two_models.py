@@ -1,4 +1,4 @@
-"""Two models in a row, and one training step for both: the second one's gradient goes back through the first by hand."""
+"""Two models in a row, and one training step for both: the gradient goes back from the second to the first by hand."""
 
 from __future__ import annotations
 
