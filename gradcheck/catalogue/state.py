@@ -113,7 +113,8 @@ ENTRIES = (
                 output, *_ = lstm(sequence[:, 3:], initial_state=states)
                 loss = loss_fn(y, head(output))
 
-            cotangents, late, of_head = tape_1.gradient(loss, [states, lstm.trainable_variables, head.trainable_variables])
+            sources = [states, lstm.trainable_variables, head.trainable_variables]
+            cotangents, late, of_head = tape_1.gradient(loss, sources)
             early = tape_0.gradient(states, lstm.trainable_variables, output_gradients=cotangents)
             of_lstm = [a + b for a, b in zip(early, late, strict=True)]
             gradients = [*of_lstm, *of_head]
