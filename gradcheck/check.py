@@ -141,7 +141,7 @@ def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total
             seed=config.seed,
             precision=config.precision,
             execution=config.execution,
-            **_failure(loaded.path, _understood(error)),
+            **_failure(loaded.path, understood(error)),
         )
 
 
@@ -161,7 +161,7 @@ def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
     }
 
 
-def _understood(error: BaseException) -> GradcheckError:
+def understood(error: BaseException) -> GradcheckError:
     """`error` as one that a person is meant to read."""
     if isinstance(error, GradcheckError):
         return error

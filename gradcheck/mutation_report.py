@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FaultStatus = Literal["caught", "missed", "equivalent", "not-applicable"]
 
+#: Why a fault that could have been injected was not.
+NOT_TRIED = "not tried: out of time"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FaultReport:

@@ -13,6 +13,7 @@ from gradcheck.numerics import NOISE_FACTOR, largest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gradcheck.config.schema import Config
     from gradcheck.gradients.reference import Reference
     from gradcheck.models.problem import Problem
     from gradcheck.numerics import TolerancePolicy
@@ -36,6 +37,7 @@ def warnings_of(
     paths = [tensor.path for check in checks for tensor in check.tensors]
     unmatched = policy.unmatched(paths) if paths else ()
     return (
+        *_without_effect(problem.config),
         *(problem.plan.warnings if problem.plan else ()),
         *(f"tolerance.overrides: {pattern!r} matches no tensor" for pattern in unmatched),
         *(_rounding_warning(problem, reference) if reference.only_rounding else _noise_warning(reference)),
@@ -46,6 +48,14 @@ def warnings_of(
 def notes_of(problem: Problem, reference: Reference) -> tuple[str, ...]:
     """What is worth knowing and nothing to mend."""
     return (*_own_training(problem), *_slices(problem, reference))
+
+
+def _without_effect(config: Config) -> Iterator[str]:
+    """Keys that were written and change nothing."""
+    if "schedule" in config.model_fields_set and config.microbatches == 1:
+        yield f"schedule: {config.schedule} has no effect: there is one micro-batch (`microbatches` says how many)"
+    if "optimizer" in config.train.model_fields_set and not config.train.steps:
+        yield "train.optimizer has no effect: there are no training steps (`train.steps` says how many)"
 
 
 def _own_training(problem: Problem) -> Iterator[str]:

@@ -322,7 +322,7 @@ def test_what_is_not_compared_again_is_what_a_fault_left_alone(load: Callable[..
 
     loaded = load(data={"batch_size": 4}, microbatches=2)
     with session(loaded.config):
-        bench = Bench(prepare(loaded.config, loaded.base), TolerancePolicy(), noise=True)
+        bench = Bench(prepare(loaded.config, loaded.base), loaded.config)
         injections = list(all_injections(bench.problem))
         assert len(injections) > 10
         for injection in injections:

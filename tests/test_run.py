@@ -158,6 +158,22 @@ def test_an_override_that_matches_nothing_is_a_warning(run: Run) -> None:
     assert any("'frist/*' matches no tensor" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("schedule: 1f1b", "schedule: 1f1b has no effect: there is one micro-batch (`microbatches` says how many)"),
+        ("train: {optimizer: Adam}", "train.optimizer has no effect: there are no training steps"),
+        ("train: {steps: 0, optimizer: Adm}", "train.optimizer has no effect: there are no training steps"),
+        ("schedule: 1f1b\n    microbatches: 2", None),
+        ("train: {steps: 1, optimizer: Adam}", None),
+    ],
+)
+def test_a_key_that_changes_nothing_is_a_warning(run: Run, key: str, said: str | None) -> None:
+    report = run(chain(more=f"    {key}\n"))
+    assert report.verdict == "pass"
+    assert [warning[: len(said or "")] for warning in report.warnings] == ([] if said is None else [said])
+
+
 def test_fail_fast_is_not_the_default(run: Run) -> None:
     report = run(chain(more="    methods: [naive, vjp]\n"))
     assert [check.outcome for check in report.checks] == ["mismatch", "match"]

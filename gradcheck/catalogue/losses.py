@@ -75,12 +75,14 @@ ENTRIES = (
         explanation=(
             "Under float16 the loss is multiplied by a large power of two, so that small gradients do not underflow, "
             "and the gradients are divided by it before the update. Here they were not: all of them, or those of some "
-            "segments, are too large by that power."
+            "segments, are too large by that power. The other way round, an optimizer that divides by the scale of a "
+            "loss that nobody multiplied makes all of them too small."
         ),
         causes=(
             "`optimizer.scale_loss(loss)`, and the update by another optimizer than the `LossScaleOptimizer`",
             "the last segment unscales its own gradients, and the cotangent still carries the scale, or the reverse",
             "clipping or accumulation of gradients that are still scaled",
+            "a `LossScaleOptimizer`, as Keras makes one under mixed_float16, and no `scale_loss` before the gradients",
         ),
         fix=(
             "Scale the loss once, let the cotangents carry the scale, and hand all gradients to one "

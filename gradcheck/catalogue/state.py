@@ -156,6 +156,7 @@ ENTRIES = (
         causes=(
             "`optimizer.apply(of_front, ...)` and `optimizer.apply(of_back, ...)` one after the other",
             "an update for each micro-batch where one per step was meant",
+            "two places that both apply all gradients: the training loop, and what it calls",
         ),
         fix=(
             "Collect the gradients of all segments and call `optimizer.apply` once; or give each segment an optimizer "

@@ -38,7 +38,7 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
         return check_all(entries, options)
     if arguments.jobs > 1:
         return _in_processes(entries, options, arguments.jobs)
-    with user_output_to_stderr(), _progress() as show:
+    with user_output_to_stderr(), progress() as show:
         show("loading TensorFlow")
         quiet_tensorflow(verbose=settings().verbose)
         return check_all(entries, _watched(options, show))
@@ -50,7 +50,7 @@ def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions
     def on_progress(event: Progress) -> None:
         show(f"[{event.index + 1}/{event.total}] {event.config}: {event.stage}")
 
-    on_error = _print_traceback if settings().verbose else options.on_error
+    on_error = print_traceback if settings().verbose else options.on_error
     return CheckOptions(
         fail_fast=options.fail_fast,
         verify_reference=options.verify_reference,
@@ -60,13 +60,14 @@ def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions
     )
 
 
-def _print_traceback(path: Path, error: BaseException) -> None:
+def print_traceback(path: Path, error: BaseException) -> None:
+    """What the config at `path` raised, in full, to standard error."""
     sys.stderr.write(f"{path}:\n")
     traceback.print_exception(error)
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
+def progress() -> Iterator[Callable[[str], None]]:
     """Shows one line of progress where standard error is a terminal, and nothing elsewhere."""
     if settings().quiet or not sys.stderr.isatty():
         yield lambda _: None

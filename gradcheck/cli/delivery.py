@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -14,14 +14,28 @@ from gradcheck.cli.files import write_file
 from gradcheck.cli.options import settings
 from gradcheck.cli.streams import write_report
 from gradcheck.errors import Location, Mistake
-from gradcheck.reporters import REPORTERS, RenderOptions
+from gradcheck.reporters.interface import RenderOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.mutation_report import Mutations
     from gradcheck.report import ErrorReport, Report
     from gradcheck.reporters.interface import Show
 
 
-def deliver(report: Report, *, format_: str, output: Path | None, show: Show) -> None:
+#: What has runs with errors, and is rendered.
+Rendered = TypeVar("Rendered", "Report", "Mutations")
+
+
+def deliver(
+    report: Rendered,
+    render: Callable[[Rendered, RenderOptions], str],
+    *,
+    format_: str,
+    output: Path | None,
+    show: Show,
+) -> None:
     """Renders the report, and writes it: to `output`, opened only now, else to standard output.
 
     Errors go to standard error in full, with the line that they are in; the report holds them in its own form. They
@@ -36,7 +50,7 @@ def deliver(report: Report, *, format_: str, output: Path | None, show: Show) ->
     )
     if not (terminal and format_ == "table" and sys.stderr.isatty()):
         print_mistakes([_mistake(error) for run in report.runs for error in run.errors], color=settings().colored())
-    text = REPORTERS[format_](report, options) + "\n"
+    text = render(report, options) + "\n"
     if output is None:
         write_report(text)
     else:

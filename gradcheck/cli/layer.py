@@ -84,6 +84,7 @@ def layer(
     from gradcheck.cli.delivery import deliver, summarise  # noqa: PLC0415 - as above
     from gradcheck.cli.streams import write_report  # noqa: PLC0415 - as above
     from gradcheck.layer import Target, layer_config  # noqa: PLC0415 - as above
+    from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
 
     start = time.perf_counter()
     parsed_shapes, dtypes = zip(*map(_shape, shapes), strict=True) if shapes else ((), ())
@@ -101,7 +102,7 @@ def layer(
     report, derivatives = _checked(asked, layer_config(asked))
     if derivatives and output is None and format_ == "table":
         write_report(derivatives_table(derivatives, order=order) + "\n\n")
-    deliver(report, format_=format_, output=output, show=show)
+    deliver(report, REPORTERS[format_], format_=format_, output=output, show=show)
     summarise(report, time.perf_counter() - start)
     return exit_code(report)
 

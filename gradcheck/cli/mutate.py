@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,13 +77,18 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     equivalent, with the reason. The exit code is 1 if a fault is missed at the config's tolerances, 4 if none could
     be injected.
     """
-    from gradcheck.cli.loading import load_all  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.delivery import deliver  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.cli.run import RunArguments  # noqa: PLC0415 - as above
+    from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
 
     unused: dict[str, Any] = {"methods": (), "fail_fast": False, "exit_zero": False, "verify_reference": False}
     arguments = RunArguments(format_=format_, output=output, show=show, timeout=timeout, jobs=1, **unused, **options)
     report = _mutated(load_all([path], arguments), timeout)
-    _deliver(report, format_=format_, output=output, show=show)
+    deliver(report, MUTATION_REPORTERS[format_], format_=format_, output=output, show=show)
+    if not settings().quiet:
+        configs = "1 config" if len(report.runs) == 1 else f"{len(report.runs)} configs"
+        click.echo(f"{configs}: {score_words(report.score)}", err=True)
     return most_serious(ExitCode(run.exit_code) for run in report.runs)
 
 
@@ -93,7 +96,7 @@ def _mutated(entries: list[LoadedConfig | RunReport], timeout: float) -> Mutatio
     """The report over all `entries`; what user code prints goes to standard error."""
     from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
     from gradcheck.check import environment  # noqa: PLC0415 - not needed for --help
-    from gradcheck.cli.checking import _progress as progress  # noqa: PLC0415 - as above
+    from gradcheck.cli.checking import progress  # noqa: PLC0415 - as above
     from gradcheck.cli.streams import user_output_to_stderr  # noqa: PLC0415 - as above
     from gradcheck.mutation_report import Mutations  # noqa: PLC0415 - as above
     from gradcheck.report import RunReport, Tool  # noqa: PLC0415 - as above
@@ -114,9 +117,8 @@ def _tell(show: Callable[[str], None], of: str, stage: str) -> None:
 
 def _one(loaded: LoadedConfig, timeout: float, show: Callable[[str], None]) -> MutationReport:
     """One config; an error becomes its verdict."""
-    from gradcheck.check import _understood as understood  # noqa: PLC0415 - not needed for --help
-    from gradcheck.check import unreadable  # noqa: PLC0415 - as above
-    from gradcheck.cli.checking import _print_traceback as print_traceback  # noqa: PLC0415 - as above
+    from gradcheck.check import understood, unreadable  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.checking import print_traceback  # noqa: PLC0415 - as above
     from gradcheck.cli.streams import quiet_tensorflow  # noqa: PLC0415 - as above
 
     try:
@@ -138,29 +140,3 @@ def _failed(run: RunReport, *, name: str | None = None) -> MutationReport:
     return MutationReport(
         name=name or run.name, config=run.config, verdict="error", exit_code=run.exit_code, errors=run.errors
     )
-
-
-def _deliver(report: Mutations, *, format_: str, output: Path | None, show: Show) -> None:
-    """The report to `output` or standard output; errors and one line about it to standard error."""
-    from gradcheck.cli.delivery import _mistake as mistake  # noqa: PLC0415 - not needed for --help
-    from gradcheck.cli.errors import print_mistakes  # noqa: PLC0415 - as above
-    from gradcheck.cli.files import write_file  # noqa: PLC0415 - as above
-    from gradcheck.cli.streams import write_report  # noqa: PLC0415 - as above
-    from gradcheck.reporters.interface import RenderOptions  # noqa: PLC0415 - as above
-    from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
-
-    terminal = output is None and sys.stdout.isatty()
-    options = RenderOptions(
-        show=show,
-        width=shutil.get_terminal_size().columns if terminal else None,
-        color=output is None and settings().colored(terminal=terminal),
-        verbose=settings().verbose,
-    )
-    errors = [error for run in report.runs for error in run.errors]
-    if not (terminal and format_ == "table" and sys.stderr.isatty()):
-        print_mistakes([mistake(error) for error in errors], color=settings().colored())
-    text = MUTATION_REPORTERS[format_](report, options) + "\n"
-    write_report(text) if output is None else write_file(output, text)
-    if not settings().quiet:
-        configs = "1 config" if len(report.runs) == 1 else f"{len(report.runs)} configs"
-        click.echo(f"{configs}: {score_words(report.score)}", err=True)

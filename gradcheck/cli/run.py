@@ -117,10 +117,12 @@ def run_once(paths: Sequence[Path], arguments: RunArguments) -> int:
     from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
     from gradcheck.cli.delivery import deliver, summarise  # noqa: PLC0415 - as above
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
+    from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
 
     start = time.perf_counter()
     report = checked(load_all(paths, arguments), arguments)
-    deliver(report, format_=arguments.format_, output=arguments.output, show=arguments.show)
+    render = REPORTERS[arguments.format_]
+    deliver(report, render, format_=arguments.format_, output=arguments.output, show=arguments.show)
     summarise(report, time.perf_counter() - start)
     code = exit_code(report)
     lenient = arguments.exit_zero and code in (ExitCode.MISMATCH, ExitCode.VACUOUS)

@@ -17,7 +17,7 @@ from gradcheck.config.methods import (
 from gradcheck.config.model import SegmentsSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Finding]:
@@ -35,9 +35,10 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
     if steps == 0:
         yield from _without_steps(methods)
     elif isinstance(steps, int):
-        yield from _one_pass_only(methods)
+        gives_none = "does not train: it gives no gradients that an optimizer could take"
+        yield from _only(TRAINING_METHODS, methods, "train", gives_none)
     if isinstance(data.get("microbatches"), int) and data["microbatches"] > 1:
-        yield from _whole_batch_only(methods)
+        yield from _only(SLICED_METHODS, methods, "microbatches", "does not run in micro-batches")
 
 
 def _steps(train: Any) -> Any:
@@ -91,23 +92,13 @@ def _without_steps(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
             )
 
 
-def _one_pass_only(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
+def _only(allowed: Collection[str], methods: dict[int, MethodConfig], key: str, problem: str) -> Iterator[Finding]:
+    """A finding for each method that does not go with `key`; `problem` says why, after its name."""
     for index, method in methods.items():
-        if method.method not in TRAINING_METHODS:
+        if method.method not in allowed:
             yield Finding(
-                message=f"method `{method.label}` does not train: it gives no gradients that an optimizer could take",
+                message=f"method `{method.label}` {problem}",
                 path=("methods", index),
                 code="GC007",
-                help=f"remove `train`, or name only: {', '.join(sorted(TRAINING_METHODS))}",
-            )
-
-
-def _whole_batch_only(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
-    for index, method in methods.items():
-        if method.method not in SLICED_METHODS:
-            yield Finding(
-                message=f"method `{method.label}` does not run in micro-batches",
-                path=("methods", index),
-                code="GC007",
-                help=f"remove `microbatches`, or name only: {', '.join(sorted(SLICED_METHODS))}",
+                help=f"remove `{key}`, or name only: {', '.join(sorted(allowed))}",
             )

@@ -25,7 +25,7 @@ def constant_factor(observed: Observed) -> float | None:
     """What every wrong gradient is a multiple of the reference's by; None if they are no such multiples."""
     factors = []
     for key in observed.wrong_gradients:
-        factor = _factor(observed.expected[key], observed.arrays[key])
+        factor = factor_of(observed.expected[key], observed.arrays[key])
         if factor is None:
             return None
         factors.append(factor)
@@ -34,12 +34,13 @@ def constant_factor(observed: Observed) -> float | None:
     return factors[0]
 
 
-def _factor(expected: Tensor | None, found: Tensor | None) -> float | None:
+def factor_of(expected: Tensor | None, found: Tensor | None, *, fits: float = FITS) -> float | None:
+    """What `found` is a multiple of `expected` by, but for a share `fits`; None if it is no multiple, or is zero."""
     if expected is None or found is None or expected.shape != found.shape or not largest(expected):
         return None
     r, c = _flat(expected), _flat(found)
     factor = float(r @ c / (r @ r))
-    return factor if factor and float(np.abs(c - factor * r).max()) <= FITS * float(np.abs(c).max()) else None
+    return factor if factor and float(np.abs(c - factor * r).max()) <= fits * float(np.abs(c).max()) else None
 
 
 def permutation(observed: Observed) -> dict[TensorKey, TensorKey] | None:

@@ -14,17 +14,18 @@ from gradcheck.faults.replay import Replays
 from gradcheck.faults.slicing import SlicingFault
 from gradcheck.gradients.named import as_array
 from gradcheck.models.microbatches import sliceable
-from gradcheck.numerics import to_array
+from gradcheck.models.precision import compute_dtype
+from gradcheck.numerics import PRECISIONS, to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
     from gradcheck.diagnose.observed import Agreement, Observed
     from gradcheck.faults.interface import Injection
     from gradcheck.gradients.interface import Gradients
-    from gradcheck.models.problem import Problem, TensorKey
+    from gradcheck.models.problem import Problem
 
 #: The most micro-batches that a candidate is suspected of.
 MOST_SLICES = 16
@@ -48,40 +49,68 @@ class Search:
 
 @dataclass
 class Replayed:
-    """The replays of one problem, and a fingerprint of each, so that none that cannot match is computed twice."""
+    """The replays of one problem, and a fingerprint of each, so that none that cannot match is computed twice.
+
+    Attributes:
+        without: codes that nothing is suspected of.
+        repeats: whether what is observed is one of these replays, and no candidate's.
+    """
 
     problem: Problem
+    without: Collection[str] = ()
+    repeats: bool = False
     replays: Replays = field(init=False)
     _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
     _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
+    _last: tuple[tuple[Any, ...], Gradients] | None = None
 
     def __post_init__(self) -> None:
         """Computes nothing yet."""
         self.replays = Replays(self.problem)
 
     def gradients(self, injection: Injection) -> Gradients:
-        """What the fault gives; its fingerprint is kept."""
-        found = self.replays.gradients(injection)
-        self._prints[_name(injection)] = fingerprint(found.tensors, self.norms)
+        """What the fault gives. Its fingerprint is kept, and its gradients until the next one's are asked for."""
+        name = _name(injection)
+        if self._last is None or self._last[0] != name:
+            self._last = None  # before the next are made: they may be large
+            self._last = name, self.replays.gradients(injection)
+        found = self._last[1]
+        if name not in self._prints:
+            self._prints[name] = self._printed(found)
         return found
+
+    def fingerprint(self, gradients: Gradients) -> NDArray[np.float64]:
+        """Two numbers for every weight, in order; zeros for None, in whose place people write zeros."""
+        if self._last is not None and gradients is self._last[1]:
+            return self._prints[self._last[0]]
+        return self._printed(gradients)
+
+    def _printed(self, gradients: Gradients) -> NDArray[np.float64]:
+        tensors = [gradients.tensors.get(weight.key) for weight in self.problem.weights]
+        return np.array([self._known[id(t)] if id(t) in self._known else imprint(t) for t in tensors])
 
     def may_equal(self, injection: Injection, observed: NDArray[np.float64]) -> bool:
         """Whether the fault may give gradients of this fingerprint; true as long as it was not replayed."""
         kept = self._prints.get(_name(injection))
-        if kept is None or kept.shape != observed.shape:
+        if kept is None:
             return True
-        return bool(np.all(np.abs(kept - observed) <= COARSE * np.maximum(np.abs(kept), np.abs(observed))))
+        norms = np.maximum(kept[:, :1], observed[:, :1])
+        if self.repeats:
+            return bool(np.all(np.abs(kept - observed) <= REPEATED * norms))
+        share = max(COARSE, 4 * PRECISIONS[compute_dtype(self.problem.precision)].eps)
+        return bool(np.all(np.abs(kept - observed) <= share * np.maximum(norms, SMALL * norms.max(initial=0.0))))
 
     @cached_property
-    def norms(self) -> dict[int, float]:
+    def _known(self) -> dict[int, tuple[float, float]]:
         """Those of the correct split's gradients, by id of the tensor: most faults leave most of them as they are."""
         tensors = (self.replays.right.tensors[weight.key] for weight in self.problem.weights)
-        return {id(tensor): norm(tensor) for tensor in tensors if tensor is not None}
+        return {id(tensor): imprint(tensor) for tensor in tensors if tensor is not None}
 
     def suspects(self, *, own_slices: bool) -> list[Injection]:
         """`suspected_in` the problem, once: some faults look for their places by running the model."""
         if own_slices not in self._suspects:
-            self._suspects[own_slices] = suspected_in(self.problem, own_slices=own_slices)
+            found = suspected_in(self.problem, own_slices=own_slices)
+            self._suspects[own_slices] = [injection for injection in found if injection.code not in self.without]
         return self._suspects[own_slices]
 
 
@@ -89,23 +118,26 @@ def _name(injection: Injection) -> tuple[Any, ...]:
     return (injection.code, injection.place.text, injection.effect, injection.slices)
 
 
-#: Fingerprints that differ by more than this share belong to different gradients.
-COARSE = 1e-5
+#: What rounding may make of a gradient at most, as a share of its norm, in float32.
+COARSE = 1e-3
+#: What threads may make of a replay that is done once more.
+REPEATED = 1e-5
+#: Below this share of the largest norm a gradient may be zero but for rounding: then that of the largest counts.
+SMALL = 1e-2
 
 
-def fingerprint(tensors: Mapping[TensorKey, Any], norms: Mapping[int, float] | None = None) -> NDArray[np.float64]:
-    """The norm of every weight's gradient, in order: 0 for None, in whose place people write zeros.
+def imprint(tensor: Any) -> tuple[float, float]:
+    """The norm of a gradient, and the sum of its first half: that tells a changed sign, or another order.
 
-    `norms` are known already, by id of the tensor.
+    The sum is divided by the root of the number of its terms: so two tensors differ in it by no more than the norm of
+    their difference (Cauchy-Schwarz), as they do in their norms.
     """
-    known, weights = norms or {}, (tensor for key, tensor in tensors.items() if key.kind == "weight")
-    return np.array([known[id(tensor)] if id(tensor) in known else norm(tensor) for tensor in weights])
-
-
-def norm(tensor: Any) -> float:
-    """The Euclidean norm; 0 for None."""
     array = as_array(tensor)
-    return 0.0 if array is None else float(np.linalg.norm(to_array(array).astype(np.float64)))
+    if array is None:
+        return 0.0, 0.0
+    flat = to_array(array).astype(np.float64).ravel()
+    half = flat[: (flat.size + 1) // 2]
+    return float(np.linalg.norm(flat)), float(half.sum() / max(half.size, 1) ** 0.5)
 
 
 def all_injections(problem: Problem) -> Iterator[Injection]:
@@ -163,8 +195,7 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float) -> Search:
     """Replays what is suspected until it is done or the time is over, and keeps what equals the observed gradients."""
     end = time.monotonic() + seconds
     candidates = suspected(observed, replayed)
-    given = observed.gradients.tensors
-    seen = fingerprint({w.key: given.get(w.key) for w in observed.problem.weights}, replayed.norms)
+    seen = replayed.fingerprint(observed.gradients)
     precedence = {fault.code: i for i, fault in enumerate(FAULTS)}
     matches: list[Match] = []
     tried, first = 0, len(FAULTS)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.config.methods import MethodOptions
 from gradcheck.diagnose.gradients import diagnose_gradients
+from gradcheck.diagnose.movement import movement_of
 from gradcheck.diagnose.observed import Observed, same
 from gradcheck.diagnose.replays import suspected_in
 from gradcheck.diagnose.wording import named, some
 from gradcheck.faults.replay import Replays
-from gradcheck.faults.training import TRAINING_FAULTS
-from gradcheck.gradients import METHODS
+from gradcheck.faults.training import applicable, committed
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.problem import TensorKey
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
@@ -59,7 +59,7 @@ def diagnose_training(training: ReferenceTraining, trained: Trained, *, seconds:
         tried += 1
         if suspect.diagnosis.code not in found and _explains(training, trained, suspect):
             found[suspect.diagnosis.code] = suspect.diagnosis
-    return tuple(found.values()) or (_unexplained(trained, tried, left=left),)
+    return tuple(found.values()) or (_unexplained(training, trained, tried, left=left),)
 
 
 def _is_update(row: TensorReport) -> bool:
@@ -70,14 +70,11 @@ def _is_update(row: TensorReport) -> bool:
 def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspect]:
     """Mistakes of the loop over all steps; those of the gradients where the first step is wrong already."""
     count = trained.steps
-    with training.replica.entered() as problem:
-        trainee = training.trainee(problem, problem.owned_variables)
-        faults = [fault for fault in TRAINING_FAULTS if fault.applies(trainee, count)]
-    for fault in faults:
+    for fault in applicable(training, count):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
         yield _Suspect(
             diagnosis=named(fault.code, evidence),
-            update=lambda trainee, fault=fault: fault.update(trainee, _right),  # type: ignore[misc]  # a lambda's default
+            update=partial(committed, fault),
             steps=count,
         )
     if trained.first_failing_step != 1:
@@ -97,10 +94,6 @@ def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspec
             update=lambda trainee, wrong=wrong: trainee.applying(wrong),  # type: ignore[misc]  # as above
             steps=1,
         )
-
-
-def _right(problem: Problem) -> Gradients:
-    return METHODS["vjp"](problem, MethodOptions())
 
 
 def _explains(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> bool:
@@ -146,13 +139,15 @@ def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]
     return rows
 
 
-def _unexplained(trained: Trained, tried: int, *, left: bool) -> Diagnosis:
-    """GC900: when and where the runs part."""
-    step = trained.first_failing_step
+def _unexplained(training: ReferenceTraining, trained: Trained, tried: int, *, left: bool) -> Diagnosis:
+    """GC900: when and where the runs part, and what the step did there."""
+    step = trained.first_failing_step or 1
     wrong = [row.path for row in trained.tensors if row.step == step and row.failed]
+    did = movement_of(training, trained, step)
+    did = f". In that step {did}" if did else ""
     more = "; others were left out for lack of time" if left else ""
     evidence = (
-        f"the training runs part in step {step}, first at {trained.first_divergence} ({some(wrong)}). "
+        f"the training runs part in step {step}, first at {trained.first_divergence} ({some(wrong)}){did}. "
         f"{tried} replays of known mistakes gave other runs{more}"
     )
     return named("GC900", evidence, confidence="possible")

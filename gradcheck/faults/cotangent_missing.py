@@ -6,27 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.faults.interface import Injection, Place
 from gradcheck.faults.places import at_boundaries
 from gradcheck.gradients.split import HandOff
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from gradcheck.faults.interface import Injection
+    from gradcheck.gradients.split import Ending
     from gradcheck.models.graph import TensorRef
     from gradcheck.models.problem import Problem
     from gradcheck.models.segment import Segment
 
 
 class CotangentMissing:
-    """`tape.gradient` without `output_gradients`, which then are ones."""
+    """`tape.gradient` without `output_gradients`, or with None for them: then they are ones."""
 
     code = "GC101"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """At each boundary, and at all."""
+        """At the loss, at each boundary, and at all boundaries."""
+        last = max(s.plan.index for s in problem.segments if set(s.plan.outputs) & set(problem.graph.outputs))
+        yield Injection(
+            code=self.code,
+            place=Place(text="the loss", segment=last),
+            effect="the model's outputs were differentiated with ones instead of dLoss/d(output)",
+            steps=LossLeftOut,
+        )
         effect = "{} was differentiated with ones instead of dLoss/d(boundary)"
-        return at_boundaries(problem, self.code, SeededWithOnes, effect)
+        yield from at_boundaries(problem, self.code, SeededWithOnes, effect)
 
 
 class SeededWithOnes(HandOff):
@@ -41,3 +49,16 @@ class SeededWithOnes(HandOff):
         if segment.plan.index not in self._at or not output.dtype.is_floating:
             return super().cotangent(segment, ref, output, cotangent)
         return tf.ones_like(output)
+
+
+class LossLeftOut(HandOff):
+    """The model's outputs are differentiated in place of the loss: with ones, and without what layers add to it."""
+
+    def turned(self, ending: Ending) -> Ending:
+        """Ones for every output, and nothing for what the loss reads behind one."""
+        seeds = [tf.ones_like(output) if output.dtype.is_floating else None for output in ending.outputs]
+        return ending._replace(seeds=seeds, hidden={})
+
+    def share_of_extra(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as the right step
+        """Nothing."""
+        return 0.0

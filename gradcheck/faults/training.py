@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
+from gradcheck.config.methods import MethodOptions
+from gradcheck.gradients import METHODS
 from gradcheck.gradients.tensors import added
+from gradcheck.models.optimizer import loss_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradcheck.gradients.interface import Gradients
+    from gradcheck.gradients.training import ReferenceTraining
     from gradcheck.gradients.trajectory import Compute, Trainee, Update
+    from gradcheck.models.problem import Problem
 
     Gradient = Any
 
@@ -96,6 +102,40 @@ class SteppedPerSegment:
 
 
 @dataclass(frozen=True)
+class AppliedTwice:
+    """GC306: each step hands the same gradients to the optimizer twice."""
+
+    code = "GC306"
+    effect = "the optimizer was given all gradients twice in each step, so its iteration count runs ahead"
+
+    def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
+        """Where a step is taken."""
+        return steps > 0
+
+    def update(self, trainee: Trainee, compute: Compute) -> Update:
+        """Applies all, and all again."""
+        every = range(len(trainee.variables))
+        return trainee.applying(compute, groups=[every, every])
+
+
+@dataclass(frozen=True)
+class LossNotScaled:
+    """GC503, the other way round: the optimizer divides by a loss scale that the loss never got."""
+
+    code = "GC503"
+    effect = "the optimizer divides the gradients by its loss scale, and the loss was not multiplied by it"
+
+    def applies(self, trainee: Trainee, steps: int) -> bool:
+        """Where the optimizer has a loss scale."""
+        return steps > 0 and loss_scale(trainee.optimizer) is not None
+
+    def update(self, trainee: Trainee, compute: Compute) -> Update:
+        """Applies the gradients of the loss as it is."""
+        apply = trainee.applying(compute)
+        return lambda problem, optimizer: apply(replace(problem, loss_scale=None), optimizer)
+
+
+@dataclass(frozen=True)
 class ClippedPerSegment:
     """GC405: each segment's gradients are clipped by their own norm, not by that of all."""
 
@@ -125,7 +165,25 @@ class ClippedPerSegment:
 TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     SteppedPerSegment(),
     SteppedPerSegment(backward=True),
+    AppliedTwice(),
+    LossNotScaled(),
     ClippedPerSegment(),
     NotCleared(),
     StaleWeights(),
 )
+
+
+def applicable(training: ReferenceTraining, steps: int) -> list[TrainingFault]:
+    """The faults that can change anything in the first so many steps."""
+    with training.replica.entered() as problem:
+        trainee = training.trainee(problem, problem.owned_variables)
+        return [fault for fault in TRAINING_FAULTS if fault.applies(trainee, steps)]
+
+
+def committed(fault: TrainingFault, trainee: Trainee) -> Update:
+    """The training step of one who hands gradients on rightly, and makes this mistake with them."""
+    return fault.update(trainee, _right)
+
+
+def _right(problem: Problem) -> Gradients:
+    return METHODS["vjp"](problem, MethodOptions())

@@ -81,6 +81,10 @@ class HandOff:
         """What `segment` gets for `ref`: a tensor of its own, that its tape can tell from every other."""
         return copied(tensor)
 
+    def turned(self, ending: Ending) -> Ending:
+        """The loss and its gradients for the model's outputs, where the forward pass turns into the backward pass."""
+        return ending
+
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:  # noqa: ARG002 - as above
         """dLoss/dOutput for an output of `segment`: its seed. None where nothing came back."""
         return cotangent
@@ -150,7 +154,8 @@ class Flight:
     def _turn(self) -> None:
         """The loss, and its gradient for each of the model's outputs: the first cotangents."""
         outputs = self._problem.graph.outputs
-        ending = loss_gradients(self._problem, self.part, [self._values[ref] for ref in outputs], self._steps)
+        found = loss_gradients(self._problem, self.part, [self._values[ref] for ref in outputs], self._steps)
+        ending = self._steps.turned(found)
         extras = [scaled(done.extra, self._share(done)) for done in self._passes.values() if done.extra is not None]
         self._ending = ending._replace(loss=total_loss(ending.loss, extras))
         for ref, seed in zip(outputs, ending.seeds, strict=True):

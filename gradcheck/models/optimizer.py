@@ -99,8 +99,11 @@ def _made(what: str, name: str, arguments: Mapping[str, Any], module: Any, base:
     try:
         return wanted(**arguments)
     except Exception as error:
-        message = f"{name}: {described(error)}. Received: {arguments_received(arguments)}"
-        raise KeyedError(message, code="GC004") from error
+        said, known = described(error), inspect.signature(wanted).parameters
+        shown = said if "Received" in said else f"{said}. Received: {arguments_received(arguments)}"
+        unknown = [key for key in arguments if key not in known]
+        help_ = did_you_mean(unknown[0], known) if unknown else None
+        raise KeyedError(f"{name}: {shown}", code="GC004", help=help_) from error
 
 
 def _named(value: Any, key: str) -> tuple[str, Mapping[str, Any]]:

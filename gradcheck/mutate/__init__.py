@@ -17,7 +17,6 @@ from gradcheck.checker import computing, tolerance_policy
 from gradcheck.config.findings import Finding
 from gradcheck.config.model import SegmentsSource
 from gradcheck.diagnose import Observed, Replayed, diagnose
-from gradcheck.diagnose.replays import all_injections
 from gradcheck.diagnose.wording import some
 from gradcheck.errors import ConfigError, ExitCode, GradcheckError
 from gradcheck.faults import FAULTS
@@ -31,7 +30,7 @@ from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
 from gradcheck.mutate.margin import margin
 from gradcheck.mutate.training import mutate_training
-from gradcheck.mutation_report import FaultReport, MutationReport
+from gradcheck.mutation_report import NOT_TRIED, FaultReport, MutationReport
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
 from gradcheck.report import FAILING
 
@@ -95,18 +94,17 @@ def mutate(loaded: LoadedConfig, stage: Callable[[str], None], *, seconds: float
             problem = replace(prepare(loaded.config, loaded.base), execution="eager")
         except GradcheckError as error:
             raise located(error, loaded) from error
-        bench = Bench(problem, tolerance_policy(loaded.config.tolerance), noise=loaded.config.tolerance.noise == "auto")
+        bench = Bench(problem, loaded.config)
         stage("reference")
         with computing(problem, "the reference"):
             wrong = [row for row in bench.baseline.values() if row.failed]
         if wrong:
             return _report(loaded, start, baseline=_baseline(list(bench.baseline.values()), len(wrong)))
-        excluded = _excluded(loaded.config)
-        injections = [injection for injection in all_injections(problem) if injection.code not in excluded]
-        tried = list(_tried(bench, injections, stage, start + INJECTING * seconds))
-        faults = list(_named(bench, tried, stage, start + seconds))
+        stage("training")
         with computing(problem, "the training run"):
-            faults += mutate_training(bench)
+            faults = list(mutate_training(bench, start + INJECTING * seconds))
+        tried = list(_tried(bench, stage, start + INJECTING * seconds))
+        faults += _named(bench, tried, stage, start + seconds)
         return _report(loaded, start, faults=_with_nowhere(faults, loaded.config), notes=_notes(loaded))
 
 
@@ -128,10 +126,11 @@ def _needs_split(loaded: LoadedConfig) -> None:
 class Bench:
     """The correct split of a problem beside the reference, and what a fault in it makes of that."""
 
-    def __init__(self, problem: Problem, policy: TolerancePolicy, *, noise: bool) -> None:
-        """Computes nothing yet; `policy` and `noise` are the config's."""
-        self.problem, self.policy, self.noise = problem, policy, noise
-        self.replayed = Replayed(problem)
+    def __init__(self, problem: Problem, config: Config) -> None:
+        """Computes nothing yet; the tolerances, and what faults there may be, are the config's."""
+        self.problem, self.policy = problem, tolerance_policy(config.tolerance)
+        self.noise = config.tolerance.noise == "auto"
+        self.replayed = Replayed(problem, without=_excluded(config), repeats=True)
 
     @cached_property
     def reference(self) -> Reference:
@@ -193,12 +192,13 @@ class _Tried(NamedTuple):
     report: FaultReport
 
 
-def _tried(bench: Bench, injections: Sequence[Injection], stage: Callable[[str], None], end: float) -> Iterator[_Tried]:
+def _tried(bench: Bench, stage: Callable[[str], None], end: float) -> Iterator[_Tried]:
     """Every fault at every place, caught or not; not tried once `end` has come."""
+    injections = bench.replayed.suspects(own_slices=False)
     for index, injection in enumerate(injections):
         stage(f"{injection.code} at {injection.place.text} ({index + 1} of {len(injections)})")
         if time.monotonic() > end:
-            yield _Tried(injection, _fault(injection, status="not-applicable", reason="not tried: out of time"))
+            yield _Tried(injection, _fault(injection, status="not-applicable", reason=NOT_TRIED))
             continue
         with computing(bench.problem, f"{injection.code} at {injection.place.text}"):
             yield _Tried(injection, _injected(bench, injection))
@@ -272,7 +272,7 @@ def _named(bench: Bench, tried: Sequence[_Tried], stage: Callable[[str], None], 
 
 def _diagnosed(bench: Bench, injection: Injection, report: FaultReport, *, seconds: float) -> FaultReport:
     """The fault with what the diagnosis says of it."""
-    gradients = bench.replayed.replays.gradients(injection)  # its fingerprint is known
+    gradients = bench.replayed.gradients(injection)
     rows = bench.compared(gradients)
     observed = Observed(problem=bench.problem, reference=bench.reference, gradients=gradients, rows=rows)
     found = diagnose(observed, seconds=seconds, replayed=bench.replayed)

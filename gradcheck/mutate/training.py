@@ -2,65 +2,58 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.catalogue import CATALOGUE
-from gradcheck.config.methods import MethodOptions
 from gradcheck.diagnose import diagnose_training
-from gradcheck.faults.training import TRAINING_FAULTS
-from gradcheck.gradients import METHODS
+from gradcheck.faults.training import applicable, committed
 from gradcheck.gradients.parity import train_by
 from gradcheck.gradients.training import ReferenceTraining
 from gradcheck.mutate.margin import margin
-from gradcheck.mutation_report import FaultReport
+from gradcheck.mutation_report import NOT_TRIED, FaultReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradcheck.faults.training import TrainingFault
-    from gradcheck.gradients.interface import Gradients
-    from gradcheck.models.problem import Problem
     from gradcheck.mutate import Bench
 
 #: What a tensor is that a fault leaves as it was.
 UNCHANGED = frozenset({"exact", "dead", "absent"})
-#: Seconds for naming one fault.
-PATIENCE = 60.0
 
 
-def mutate_training(bench: Bench) -> Iterator[FaultReport]:
+def mutate_training(bench: Bench, end: float) -> Iterator[FaultReport]:
     """Each fault that can change anything in the training run: whether some step shows it, and what it is called.
 
-    Nothing where the config trains no steps.
+    Nothing where the config trains no steps. Not tried, or not named, once `end` has come on the monotonic clock.
     """
     steps = bench.problem.config.train.steps
     if not steps:
         return
     training = ReferenceTraining(bench.problem, bench.reference)
-    with training.replica.entered() as copy:
-        trainee = training.trainee(copy, copy.owned_variables)
-        faults = [fault for fault in TRAINING_FAULTS if fault.applies(trainee, steps)]
-    for fault in faults:
-        yield _injected(training, fault, bench)
+    for fault in applicable(training, steps):
+        if time.monotonic() > end:
+            yield _report(fault, status="not-applicable", reason=NOT_TRIED)
+        else:
+            yield _injected(training, fault, bench, end)
 
 
-def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench) -> FaultReport:
+def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, end: float) -> FaultReport:
     """What the check and the diagnosis say of one fault."""
-    trained = train_by(training, lambda trainee: fault.update(trainee, _right), bench.policy, noise=bench.noise)
+    trained = train_by(training, partial(committed, fault), bench.policy, noise=bench.noise)
     failing = [row for row in trained.tensors if row.failed]
     if not failing:
         same = all(row.status in UNCHANGED for row in trained.tensors)
         reason = "on this model every step comes out the same" if same else "what it changes is within the tolerance"
         return _report(fault, status="equivalent" if same else "missed", reason=reason)
-    codes = tuple(found.code for found in diagnose_training(training, trained, seconds=PATIENCE))
+    seconds = max(end - time.monotonic(), 0.0)
+    codes = tuple(found.code for found in diagnose_training(training, trained, seconds=seconds))
     named = fault.code in codes
     reason = "" if named else f"the diagnosis says {', '.join(codes)}"
     furthest = max(map(margin, failing))
     return _report(fault, status="caught", named=named, diagnosed=codes, reason=reason, margin=furthest)
-
-
-def _right(problem: Problem) -> Gradients:
-    return METHODS["vjp"](problem, MethodOptions())
 
 
 def _report(fault: TrainingFault, **found: Any) -> FaultReport:

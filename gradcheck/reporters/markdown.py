@@ -42,7 +42,8 @@ def code(text: str) -> str:
     return f"{fence}{space}{text}{space}{fence}".replace("|", r"\|")
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown; cells are written as they are."""
     every = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in every)
 
@@ -52,14 +53,14 @@ def _overview(runs: Sequence[RunReport]) -> str:
     for run in runs:
         checks = [(code(check.method), words.outcome(check)[0]) for check in run.checks] or [("", "")]
         rows += [(code(config_name(run)), f"**{words.verdict(run)[0]}**", *check) for check in checks]
-    return _table(("config", "verdict", "check", "outcome"), rows)
+    return table(("config", "verdict", "check", "outcome"), rows)
 
 
 def _run(run: RunReport, show: Show) -> Iterator[str]:
     yield f"### {words.verdict(run)[0]} {prose(run.name)}"
     yield f"{code(config_name(run))}: {prose(run.precision)}, {prose(run.execution)}, seed {run.seed}{_reference(run)}"
     for error in run_errors(run):
-        yield _error(error)
+        yield error_block(error)
     for check in run.checks:
         yield from _check(run, check, show)
     for warning in run.warnings:
@@ -84,7 +85,7 @@ def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
     for diagnosis in check.diagnoses:
         yield f"**{prose(words.diagnosis_heading(diagnosis))}:** {_lines(words.diagnosis_text(diagnosis))}"
     if check.error:
-        yield _error(check.error)
+        yield error_block(check.error)
     failing = [tensor for tensor in check.tensors if fails(tensor, check)]
     if failing and show != "summary":
         yield _failing_table(failing)
@@ -116,9 +117,9 @@ def _failing_table(failing: Sequence[TensorReport]) -> str:
 def _tensor_table(tensors: Sequence[TensorReport], header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table of one row a tensor: its path, in training its step, then the cells of `rows`."""
     if not has_steps(tensors):
-        return _table(("tensor", *header), ((code(t.path), *row) for t, row in zip(tensors, rows, strict=True)))
+        return table(("tensor", *header), ((code(t.path), *row) for t, row in zip(tensors, rows, strict=True)))
     named = ((code(t.path), step(t), *row) for t, row in zip(tensors, rows, strict=True))
-    return _table(("tensor", "step", *header), named)
+    return table(("tensor", "step", *header), named)
 
 
 def _failing_cells(tensor: TensorReport) -> tuple[str, ...]:
@@ -158,7 +159,7 @@ def _every_row(run: RunReport, check: CheckReport) -> str:
     return f"<details><summary>{summary}</summary>\n\n{_tensor_table(tensors, header, rows)}\n\n</details>"
 
 
-def _error(error: ErrorReport) -> str:
+def error_block(error: ErrorReport) -> str:
     """The message in a code block, whose fence is longer than any inside."""
     text = "\n".join(words.error_lines(error))
     fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from gradcheck.reporters.markdown import _error as error_block
-from gradcheck.reporters.markdown import _table as table
 from gradcheck.reporters.markdown import code as code_span
-from gradcheck.reporters.markdown import prose
+from gradcheck.reporters.markdown import error_block, prose, table
 from gradcheck.reporters.page import Page
 from gradcheck.reporters.text import inline, number, plural, seconds, shorten
 from gradcheck.reporters.words import error_lines

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def expect(code: str, first: str, segment: int | None = None, layer: str | None 
 MISTAKES = {
     "cnn:each_model_alone": expect("GC101", "conv_1/bias", words="every boundary: every segment but the last"),
     "cnn:first_model_alone": expect("GC101", "conv_0/bias", 0, "conv_0", "boundary 0 → 1"),
+    "cnn:loss_apart": expect("GC101", "out/bias", 2, words="the model's outputs were differentiated with ones"),
     "cnn:through_numpy": expect("GC102", "conv_0/bias", 0, "conv_0", "boundary 0 → 1"),
     "cnn:stopped_gradient": expect("GC102", "conv_1/bias", 1, "conv_1", "boundary 1 → 2"),
     "cnn:averaged_cotangent": expect("GC103", "conv_1/bias", 1, "conv_1", "averaged over the batch"),
@@ -82,6 +84,7 @@ MISTAKES = {
     "chunks:stored_states": expect("GC304", "reader/lstm_cell/bias", 0, "reader", "chunk 1"),
     "train:one_step_behind": expect("GC305", "adam/out_bias_velocity", words="the step before"),
     "train:one_update_for_each_model": expect("GC306", "adam/iteration", words="once for each segment"),
+    "train:applied_again": expect("GC306", "adam/iteration", words="twice"),
     "tied:overwritten": expect("GC401", "words/embeddings", words="every shared weight"),
     "tied:output_layer_forgotten": expect("GC401", "words/embeddings", 2, "words/embeddings", "segment_0"),
     "ragged:in_backward_order": expect("GC402", "third/bias", layer="second/kernel", words="third/kernel"),
@@ -95,10 +98,12 @@ MISTAKES = {
     "penalised:penalties_in_every_model": expect("GC502", "loss", words="every segment adds to the loss"),
     "penalised:penalties_in_every_micro_batch": expect("GC502", "loss", words="counted 2 times"),
     "cnn:scaled_loss": expect("GC503", "out/bias", words="2 to the 10"),
+    "scaled:loss_not_scaled": expect("GC503", "out/bias", words="divides the gradients by its loss scale"),
     "cnn:gradient_ascent": expect("GC504", "out/bias"),
     "ragged:wrong_tanh": expect("GC601", "second/bias", 1, "second", "squash (ragged.py"),
     "reversal:by_keyword": expect("GC602", "features/bias", 0, "features", "turned_around (reversal.py"),
     "normed:gamma_for_beta": expect("GC603", "scale/beta", 2, "scale", "normalised (normed.py"),
+    "ragged:bias_not_summed": expect("GC604", "second/bias", 1, "second", "shifted (ragged.py"),
     "dropped:recomputed_without_dropout": expect("GC605", "second/bias", 1, words="segment_1"),
     "normed:recomputed_in_inference_mode": expect("GC605", "second/bias", 1, words="segment_1"),
     "cnn:stale_labels_in_a_graph": expect("GC606", "out/bias", words="3 micro-batches"),
@@ -111,6 +116,8 @@ LOCATED = {
     "skip:skip_forgotten_and_halved": expect("GC900", "body/bias", 1, "body", "body/bias"),
     "penalised:penalties_forgotten_and_ones": expect("GC900", "out/kernel", 2, "out", "out/kernel"),
     "cnn:clipped_cotangent": expect("GC900", "conv_0/bias", 0, "conv_0", "conv_0/bias"),
+    "train:nothing_applied": expect("GC900", "adam/iteration", words="no weight moved"),
+    "scaled:faster": expect("GC900", "out/bias", words="every weight moved 1.5 times as far"),
     "cnn:pruned_kernel": expect("GC900", "conv_1/kernel", 1, "conv_1", "conv_1/kernel"),
 }
 ALL = MISTAKES | LOCATED
@@ -140,19 +147,8 @@ def run(model: str) -> RunReport:
 
 @pytest.fixture(scope="module")
 def reports() -> Any:
-    """The report on a model with all its candidates, made once. Diagnosis may take its time on a busy machine."""
-    from gradcheck import checker
-
-    made: dict[str, RunReport] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checker, "PATIENCE", 30.0)
-
-        def report(model: str) -> RunReport:
-            if model not in made:
-                made[model] = run(model)
-            return made[model]
-
-        yield report
+    """The report on a model with all its candidates, made once."""
+    return cache(run)
 
 
 def model_of(candidate: str) -> str:

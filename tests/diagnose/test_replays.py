@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from gradcheck.config import load_config
 from gradcheck.diagnose import Observed, Replayed
-from gradcheck.diagnose.replays import fingerprint, search, suspected_in
+from gradcheck.diagnose.replays import COARSE, imprint, search, suspected_in
 from gradcheck.faults import FAULTS
 from gradcheck.gradients.compare import compare_all
 from gradcheck.gradients.reference import Reference
 from gradcheck.models.prepare import prepare, session
-from gradcheck.models.problem import TensorKey
 from gradcheck.numerics import TolerancePolicy
 
 if TYPE_CHECKING:
@@ -56,9 +59,9 @@ def injection(problem: Any, code: str, text: str) -> Any:
 
 def observed(problem: Any, reference: Reference, replayed: Replayed, code: str, text: str) -> Observed:
     """What a candidate returns who makes that mistake: gradients of the weights, and nothing else."""
-    given = replayed.gradients(injection(problem, code, text))
-    weights = {key: tensor for key, tensor in given.tensors.items() if key.kind == "weight"}
-    gradients = replace(given, loss=None, outputs=(), tensors=weights)
+    found = replayed.gradients(injection(problem, code, text))
+    weights = {key: tensor for key, tensor in found.tensors.items() if key.kind == "weight"}
+    gradients = replace(found, loss=None, outputs=(), tensors=weights)
     rows = compare_all(problem, reference, gradients, TolerancePolicy(), noise=False)
     return Observed(problem=problem, reference=reference, gradients=gradients, rows=rows)
 
@@ -112,7 +115,7 @@ def test_a_candidate_is_suspected_of_every_number_of_micro_batches(problem: Any)
 def test_what_was_replayed_once_is_not_replayed_again_where_it_cannot_match(problem: Any, reference: Reference) -> None:
     replayed = Replayed(problem)
     wrong = observed(problem, reference, replayed, "GC101", "boundary 0")
-    seen = fingerprint(wrong.arrays)
+    seen = replayed.fingerprint(wrong.gradients)
     first, second = (injection(problem, "GC101", f"boundary {i}") for i in (0, 1))
     assert replayed.may_equal(second, seen)  # nobody knows yet
     replayed.gradients(second)
@@ -120,10 +123,48 @@ def test_what_was_replayed_once_is_not_replayed_again_where_it_cannot_match(prob
     assert replayed.may_equal(first, seen)
 
 
-def test_a_fingerprint_has_the_norm_of_each_weight_alone() -> None:
-    tensors = {
-        TensorKey("weight", "a"): tf.constant([3.0, 4.0]),
-        TensorKey("boundary", "a"): tf.constant([1.0]),
-        TensorKey("weight", "b"): tf.IndexedSlices(tf.ones((2, 1)), tf.constant([1, 1]), tf.constant([4, 1])),
+def test_rounding_excludes_no_replay(problem: Any, reference: Reference) -> None:
+    """Also of a gradient that is zero but for rounding, beside one that is not."""
+    replayed = Replayed(problem)
+    wrong = observed(problem, reference, replayed, "GC101", "boundary 0")
+    rng = np.random.default_rng(0)
+    largest = max(float(tf.norm(tensor)) for tensor in wrong.gradients.tensors.values())
+    moved = {
+        key: t * (1 + COARSE / 4 * rng.standard_normal(t.shape)) + 1e-7 * largest * rng.standard_normal(t.shape)
+        for key, t in wrong.gradients.tensors.items()
     }
-    assert fingerprint(tensors).tolist() == [5.0, 2.0]
+    seen = replayed.fingerprint(replace(wrong.gradients, tensors=moved))
+    assert replayed.may_equal(injection(problem, "GC101", "boundary 0"), seen)
+
+
+def test_a_fingerprint_has_each_weight_and_zeros_for_none(problem: Any, reference: Reference) -> None:
+    replayed = Replayed(problem)
+    wrong = observed(problem, reference, replayed, "GC102", "boundary 1")
+    prints = replayed.fingerprint(wrong.gradients)
+    assert prints.shape == (len(problem.weights), 2)
+    none = [wrong.gradients.tensors[weight.key] is None for weight in problem.weights]
+    assert any(none)
+    assert (prints == 0).all(axis=1).tolist() == none
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        (None, (0.0, 0.0)),
+        (tf.constant(2.0), (2.0, 2.0)),
+        (tf.constant([3.0, 4.0]), (5.0, 3.0)),
+        (tf.constant([4.0, 3.0]), (5.0, 4.0)),
+        (tf.constant([-3.0, -4.0]), (5.0, -3.0)),
+        (tf.zeros((0, 3)), (0.0, 0.0)),
+        (tf.IndexedSlices(tf.ones((2, 1)), tf.constant([1, 1]), tf.constant([4, 1])), (2.0, 2**0.5)),
+    ],
+)
+def test_the_norm_and_half_of_a_gradient(tensor: Any, expected: tuple[float, float]) -> None:
+    assert imprint(tensor) == pytest.approx(expected)
+
+
+@given(arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e3, 1e3)), st.data())
+def test_imprints_are_no_further_apart_than_tensors(one: np.ndarray[Any, Any], data: st.DataObject) -> None:
+    other = data.draw(arrays(np.float64, one.shape, elements=st.floats(-1e3, 1e3)))
+    apart = np.linalg.norm(one - other) * (1 + 1e-9) + 1e-9
+    assert all(abs(a - b) <= apart for a, b in zip(imprint(one), imprint(other), strict=True))

@@ -37,8 +37,21 @@ def same_cotangent(_: Any, cotangent: Any) -> Any:
     return cotangent
 
 
-def by_hand(study: Any, back: Callable[[str, Any], Any] = same_cotangent, seed: Any = same_cotangent) -> dict[str, Any]:
-    """One tape per segment. `back` changes what `taker.tensor` sends back, `seed` the seed of a tensor."""
+def the_loss(_: Any, loss: Any) -> Any:
+    return loss
+
+
+def by_hand(
+    study: Any,
+    back: Callable[[str, Any], Any] = same_cotangent,
+    seed: Callable[[str, Any], Any] = same_cotangent,
+    target: Callable[[Any, Any], Any] = the_loss,
+) -> dict[str, Any]:
+    """One tape per segment.
+
+    `back` changes what `taker.tensor` sends back, `seed` the seed of a tensor; `target` of output and loss is what is
+    differentiated.
+    """
     problem = study.problem
     parts, (x,), (y,) = problem.segments, problem.batch.x, problem.batch.y
     with tf.GradientTape() as tape_0:
@@ -53,7 +66,7 @@ def by_hand(study: Any, back: Callable[[str, Any], Any] = same_cotangent, seed: 
         output = parts[2]([{"first": skip, "middle": last}[n] for n in parts[2].input_names], training=True)
         loss = tf.reduce_mean((y - output) ** 2)
     weights = [part.trainable_variables for part in parts]
-    of_skip, of_last, of_2 = tape_2.gradient(loss, [skip, last, weights[2]])
+    of_skip, of_last, of_2 = tape_2.gradient(target(output, loss), [skip, last, weights[2]])
     c_middle = seed("middle", back("2.middle", of_last))
     of_first, of_hidden, of_1 = tape_1.gradient(middle, [first, hidden, weights[1]], output_gradients=c_middle)
     back_0 = back("2.first", of_skip), back("1.first", of_first)
@@ -94,6 +107,41 @@ def test_a_wrong_seed(
     assert not [key for key in chain.wrong(injection) if key.startswith(("loss", "output"))]
     if change is not None:
         same(chain.weights(injection), by_hand(chain, seed=lambda n, c: change(c) if n in tensors else c))
+
+
+def test_the_outputs_in_place_of_the_loss(study: Any, same: Any) -> None:
+    chain = study(CHAIN)
+    injection = chain.one("GC101", place="the loss")
+    assert injection.place.segment == 2
+    assert chain.wrong_weights(injection) == weights_of(0, 1, 2)
+    assert not [key for key in chain.wrong(injection) if key.startswith(("loss", "output"))]
+    same(chain.weights(injection), by_hand(chain, target=lambda output, _: output))
+
+
+#: An output that the next segment takes too, and a head whose logits Keras hides on it.
+HEADS = """
+    model:
+      input: {shape: [3]}
+      layers:
+        - Dense: {units: 4, activation: tanh, name: trunk, kernel_regularizer: l2}
+        - Dense: {units: 2, name: early}
+        - Dense: {units: 2, activation: sigmoid, name: late}
+      outputs: [early, late]
+    split: {after: [trunk, early]}
+    loss: {early: MeanSquaredError, late: BinaryCrossentropy}
+    data: {batch_size: 3, targets: {uniform: {minval: 0, maxval: 1}}}
+"""
+
+
+def test_every_output_in_place_of_the_loss(study: Any, same: Any) -> None:
+    """Nothing is left of the loss: neither what a penalty adds to it nor what it reads behind an output."""
+    heads = study(HEADS)
+    problem = heads.problem
+    with tf.GradientTape() as tape:
+        outputs = problem.model(problem.batch.x[0], training=True)
+    variables = problem.model.trainable_variables
+    expected = dict(zip([v.path for v in variables], tape.gradient(outputs, variables), strict=True))
+    same(heads.weights(heads.one("GC101", place="the loss")), {k: g.numpy() for k, g in expected.items()})
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,26 @@ if TYPE_CHECKING:
 
     from gradcheck.report import RunReport
     from tests.zoo.table import Group
+
+
+@pytest.fixture
+def changes(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What `--zoo-set` asks for in every config."""
+    return dict(change.split("=", 1) for change in request.config.getoption("--zoo-set"))
+
+
+@pytest.fixture
+def run(run: Callable[..., RunReport], changes: dict[str, str]) -> Callable[..., RunReport]:
+    """The `run` of the other tests, with those changes. What TensorFlow cannot do so is skipped."""
+
+    def check_one(*args: Any, **overrides: Any) -> RunReport:
+        report = run(*args, **changes, **overrides)
+        errors = [e for e in (report.error, *(check.error for check in report.checks)) if e is not None]
+        if changes and errors:
+            pytest.skip(f"{errors[0].code}: {errors[0].message}")
+        return report
+
+    return check_one
 
 
 @pytest.fixture

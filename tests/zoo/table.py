@@ -55,6 +55,13 @@ class Row:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--zoo-table", metavar="FILE", type=Path, help="write the table of the zoo into this document")
+    parser.addoption(
+        "--zoo-set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="run the zoo with this key of every config: execution=graph, execution=xla, precision=float64",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

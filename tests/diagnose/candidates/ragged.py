@@ -105,6 +105,23 @@ def transposed_by_hand(given):
     return loss, [*g0, *g1, *g2]
 
 
+def bias_not_summed(given):
+    """A hand-made layer whose backward pass hands the bias its gradient for each example."""
+
+    @tf.custom_gradient
+    def shifted(x, b):
+        return x + b, lambda upstream: (upstream, upstream)
+
+    front, middle, back = given.segments
+    kernel_2, bias_2, kernel_3, bias_3 = (v.value for v in middle.trainable_variables)
+    with tf.GradientTape() as tape:
+        a = front(given.x, training=True)
+        h = tf.tanh(shifted(a @ kernel_2, bias_2))
+        b = tf.tanh(h @ kernel_3 + bias_3)
+        loss = given.loss(given.y, back(b, training=True))
+    return loss, tape.gradient(loss, given.variables)
+
+
 def wrong_tanh(given):
     """A hand-made layer whose backward pass takes the derivative of tanh at y where it should be at x."""
 

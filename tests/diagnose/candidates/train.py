@@ -52,3 +52,16 @@ def one_update_for_each_model(given):
     given.optimizer.apply_gradients(zip(g0, front.trainable_variables, strict=True))
     given.optimizer.apply_gradients(zip(g1, back.trainable_variables, strict=True))
     return loss
+
+
+def applied_again(given):
+    """The loop applies the gradients, and so does what it calls."""
+    loss, g0, g1 = gradients_of(given)
+    for _ in range(2):
+        given.optimizer.apply_gradients(zip([*g0, *g1], given.variables, strict=True))
+    return loss
+
+
+def nothing_applied(given):
+    """The gradients are computed, and that is all."""
+    return gradients_of(given)[0]
