@@ -11,16 +11,15 @@ ENTRIES = (
         explanation=(
             "The earlier segment was differentiated without dLoss/dBoundary. `tape.gradient(target, sources)` seeds "
             "every element of `target` with one, silently, so it returns the gradient of the boundary's sum, which has "
-            "nothing to do with the loss. The last segment is right, all before it are wrong (or all are, where the model's "
-            "outputs were differentiated in place of the loss), and nothing raises: outputs and loss are those of the "
-            "whole model."
+            "nothing to do with the loss. The last segment is right, all before it are wrong; or all are, where the "
+            "model's outputs were differentiated in place of the loss. Nothing raises: outputs and loss are those of "
+            "the whole model."
         ),
         causes=(
             "`output_gradients` left out, or a variable passed that is still None",
             "a dummy loss such as `tf.reduce_sum(boundary)` for the earlier model",
             "the cotangent computed, and then used for the last segment's input only",
-            "a tape of its own for the loss: a cross-entropy of Keras reads the logits behind a softmax or a sigmoid, so "
-            "its gradient for their output is None",
+            "a tape of its own for the loss: Keras reads the logits behind a softmax, for whose output it then has None",
         ),
         fix=(
             "Differentiate the loss with respect to the boundary in the later segment, and pass the result as "
