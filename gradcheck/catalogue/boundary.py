@@ -19,7 +19,7 @@ ENTRIES = (
             "`output_gradients` left out, or a variable passed that is still None",
             "a dummy loss such as `tf.reduce_sum(boundary)` for the earlier model",
             "the cotangent computed, and then used for the last segment's input only",
-            "a tape of its own for the loss: Keras reads the logits behind a softmax, for whose output it then has None",
+            "a tape of its own for the loss: Keras reads the logits behind a softmax, whose output then has None",
         ),
         fix=(
             "Differentiate the loss with respect to the boundary in the later segment, and pass the result as "
