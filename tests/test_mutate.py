@@ -302,6 +302,15 @@ def test_without_time_nothing_is_named(load: Callable[..., LoadedConfig], monkey
     assert {fault.reason for fault in report.faults if fault.status == "caught"} == {"not named: out of time"}
 
 
+def test_what_overflows_is_named_too(load: Callable[..., LoadedConfig], only: Callable[..., None]) -> None:
+    """Cotangents above 65504 are infinite in float16, and so are the gradients that they make."""
+    only("GC104")
+    targets = {"uniform": {"minval": 1e6, "maxval": 1e7}}
+    report = mutated(load(data={"batch_size": 3, "targets": targets}))
+    assert report.score.named == report.score.caught == report.score.injected > 0
+    assert any(math.isinf(fault.margin) for fault in of(report, "GC104") if "float16" in fault.effect)
+
+
 @pytest.mark.parametrize("execution", ["graph", "xla"])
 def test_compiled_configs_are_looked_at_eagerly(
     load: Callable[..., LoadedConfig], only: Callable[..., None], execution: str

@@ -174,6 +174,22 @@ def test_a_key_that_changes_nothing_is_a_warning(run: Run, key: str, said: str |
     assert [warning[: len(said or "")] for warning in report.warnings] == ([] if said is None else [said])
 
 
+def test_strings_under_xla_are_refused(run: Run) -> None:
+    """TensorFlow would end the whole process."""
+    report = run("""
+        model:
+          input: {shape: [1], dtype: string}
+          layers:
+            - StringLookup: {vocabulary: [a, b]}
+            - Embedding: {input_dim: 4, output_dim: 3}
+            - Dense: {units: 2, name: last}
+        split: {after: [embedding]}
+        execution: xla
+    """)
+    assert report.error is not None
+    assert (report.exit_code, report.error.code, report.error.excerpt) == (3, "GC059", "execution: xla")
+
+
 def test_fail_fast_is_not_the_default(run: Run) -> None:
     report = run(chain(more="    methods: [naive, vjp]\n"))
     assert [check.outcome for check in report.checks] == ["mismatch", "match"]

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gradcheck.diagnose.compiled import compiled_differently
 from gradcheck.diagnose.custom_gradients import blamed
 from gradcheck.diagnose.location import located
-from gradcheck.diagnose.patterns import constant_factor, permutation, transposed
+from gradcheck.diagnose.patterns import constant_factor, groups, permutation, transposed
 from gradcheck.diagnose.replays import Replayed, search
-from gradcheck.diagnose.wording import named, some
+from gradcheck.diagnose.wording import are, named, some
+from gradcheck.gradients.compare import first_divergence
 from gradcheck.gradients.reference import GRADIENT_KINDS
+from gradcheck.models.problem import TensorKey
+from gradcheck.numerics import to_array
 from gradcheck.report import PROVEN
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ def diagnose_gradients(
     exact = [_replayed(match, observed) for match in found.matches]
     custom = blamed(calls, located(observed)[0], seed=observed.problem.seed, meant=meant)
     exact = [*(d for d in custom if d.confidence == "exact"), *exact]
-    return tuple(exact or custom or _patterns(observed) or _unexplained(observed, found))
+    return tuple(exact or custom or _not_finite(observed) or _patterns(observed) or _unexplained(observed, found))
 
 
 def _replayed(match: Match, observed: Observed) -> Diagnosis:
@@ -132,9 +137,7 @@ def _unexplained(observed: Observed, found: Search | None) -> list[Diagnosis]:
     if found is not None:
         ruled_out = f". {found.tried} replays of known mistakes gave other gradients"
         ruled_out += f"; {found.left} more were left out for lack of time" if found.left else ""
-    factor = constant_factor(observed)
-    if factor is not None:
-        evidence += f"; every wrong gradient is {factor:.6g} times the reference's"
+    evidence += "".join(f"; {said}" for said in _what_they_are(observed))
     return [
         named(
             "GC900",
@@ -144,6 +147,30 @@ def _unexplained(observed: Observed, found: Search | None) -> list[Diagnosis]:
             confidence="possible",
         )
     ]
+
+
+def _what_they_are(observed: Observed) -> Iterator[str]:
+    """What the wrong gradients are beside the reference's: a person may know two mistakes by it."""
+    found = groups(observed)
+    for words, paths in found.items():
+        if words:
+            yield f"{'every wrong gradient is' if len(found) == 1 else are(paths)} {words}"
+
+
+def _not_finite(observed: Observed) -> list[Diagnosis]:
+    """GC703 where something is NaN or infinite: where that begins, and on which side."""
+    rows = [row for row in observed.failing.values() if row.status == "nonfinite"]
+    if not rows:
+        return []
+    first = next(row for row in rows if row.path == first_divergence(rows))
+    expected = observed.expected[TensorKey(first.kind, first.path)]
+    both = expected is not None and not np.isfinite(to_array(expected)).all()
+    evidence = f"{first.path} is not finite{', in the reference too' if both else ', and the reference is'}"
+    if first.kind in GRADIENT_KINDS:
+        evidence += "; it is the first such gradient in the order of the backward pass"
+    if first.kind in GRADIENT_KINDS and not {"output", "loss"} & {row.kind for row in rows}:
+        evidence += ", and outputs and loss are finite: the backward pass makes it"
+    return [named("GC703", evidence, segment=first.segment, layer=first.layer)]
 
 
 def _unrepeatable(observed: Observed) -> Diagnosis:

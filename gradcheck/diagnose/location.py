@@ -44,7 +44,8 @@ def _around(observed: Observed, row: TensorReport) -> str:
     beside = [r for r in observed.rows if r.segment == row.segment and r.kind == "weight"]
     before = [r for r in observed.rows if r.kind == "weight" and r.segment is not None and r.segment < row.segment]
     wrong_beside, wrong_before = (sum(r.failed for r in rows) for rows in (beside, before))
-    text = f" in segment {row.segment} ({wrong_beside} of its {len(beside)} weights are wrong"
+    verb = "is" if wrong_beside == 1 else "are"
+    text = f" in segment {row.segment} ({wrong_beside} of its {len(beside)} weights {verb} wrong"
     text += f", and {wrong_before} of {len(before)} before it)" if before else ")"
     handed = [r for r in observed.rows if r.kind == "boundary" and r.segment == row.segment]
     if row.kind == "boundary":

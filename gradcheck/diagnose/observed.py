@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gradcheck.gradients.named import as_array, named_tensors
 from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.problem import TensorKey
-from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, largest, movement
+from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, largest, movement, to_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,8 +108,10 @@ class Observed:
     def _same(self, key: TensorKey, there: Tensor | None) -> bool:
         """Whether `there` is what was observed, but for rounding."""
         tolerance = TolerancePolicy().for_tensor(key.path, _dtype(there), compute_dtype(self.problem.precision))
-        here, expected = self.arrays[key], self.expected[key]
-        return same(here, there, expected, tolerance, wrong=key in self.failing, floor=self._floor(key))
+        here, expected, row = self.arrays[key], self.expected[key], self.failing.get(key)
+        if row is not None and row.status == "nonfinite":
+            here, there = _without_same_nonfinite(here, there)
+        return same(here, there, expected, tolerance, wrong=row is not None, floor=self._floor(key))
 
     def _floor(self, key: TensorKey) -> float:
         """What rounding alone may do to a gradient that is right."""
@@ -147,6 +151,16 @@ def same(
     if not wrong:
         return found.allclose or found.max_abs_error <= floor
     return found.max_abs_error <= (EXPLAINED if found.allclose else ROUNDING) * _apart(here, expected)
+
+
+def _without_same_nonfinite(here: Tensor | None, there: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Both with zeros where both have the same NaN or infinity; as they are where only one has it."""
+    if here is None or there is None or tuple(here.shape) != tuple(there.shape):
+        return here, there
+    one, other = to_array(here).copy(), to_array(there).copy()
+    alike = ~np.isfinite(one) & ((one == other) | (np.isnan(one) & np.isnan(other)))
+    one[alike] = other[alike] = 0
+    return one, other
 
 
 def _apart(here: Tensor, expected: Tensor | None) -> float:

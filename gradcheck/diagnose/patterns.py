@@ -34,6 +34,27 @@ def constant_factor(observed: Observed) -> float | None:
     return factors[0]
 
 
+def groups(observed: Observed) -> dict[str, list[str]]:
+    """The wrong gradients by what each is beside the reference's, in words; "" where nothing can be said."""
+    found: dict[str, list[str]] = {}
+    for key in observed.wrong_gradients:
+        found.setdefault(_beside(observed.expected[key], observed.arrays[key]), []).append(key.path)
+    return found
+
+
+def _beside(expected: Tensor | None, found: Tensor | None) -> str:
+    if found is None:
+        return "None"
+    if expected is None:
+        return "a gradient where the reference has none"
+    if not largest(found) and bool(np.isfinite(to_array(found)).all()):
+        return "zero"
+    if _is(found, expected) and tuple(found.shape) != tuple(expected.shape):
+        return f"the reference's in the shape {tuple(found.shape)}"
+    factor = factor_of(expected, found)
+    return "" if factor is None else f"{factor:.6g} times the reference's"
+
+
 def factor_of(expected: Tensor | None, found: Tensor | None, *, fits: float = FITS) -> float | None:
     """What `found` is a multiple of `expected` by, but for a share `fits`; None if it is no multiple, or is zero."""
     if expected is None or found is None or expected.shape != found.shape or not largest(expected):

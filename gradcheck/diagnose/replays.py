@@ -129,13 +129,15 @@ SMALL = 1e-2
 def imprint(tensor: Any) -> tuple[float, float]:
     """The norm of a gradient, and the sum of its first half: that tells a changed sign, or another order.
 
-    The sum is divided by the root of the number of its terms: so two tensors differ in it by no more than the norm of
-    their difference (Cauchy-Schwarz), as they do in their norms.
+    What is not finite counts as zero. The sum is divided by the root of the number of its terms: so two tensors
+    differ in it by no more than the norm of their difference (Cauchy-Schwarz), as they do in their norms.
     """
     array = as_array(tensor)
     if array is None:
         return 0.0, 0.0
     flat = to_array(array).astype(np.float64).ravel()
+    if not np.isfinite(flat).all():
+        flat = np.where(np.isfinite(flat), flat, 0.0)
     half = flat[: (flat.size + 1) // 2]
     return float(np.linalg.norm(flat)), float(half.sum() / max(half.size, 1) ** 0.5)
 

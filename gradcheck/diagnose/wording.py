@@ -43,3 +43,8 @@ def some(names: Sequence[str]) -> str:
     """The first few of `names`, and how many more there are."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def are(names: Sequence[str]) -> str:
+    """`some` of `names`, with the verb."""
+    return f"{some(names)} {'is' if len(names) == 1 else 'are'}"

@@ -23,7 +23,7 @@ class NoGradient:
     code = "GC403"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each weight, all of a layer, all that a segment adds to its weights."""
+        """Each weight, all of a layer, all that a segment adds to its weights, all weights."""
         weights, known = used_weights(problem), set()
         for place, members in _of_layers(weights):
             keys = frozenset(weight.key for weight in members)
@@ -39,6 +39,10 @@ class NoGradient:
                 place = Place(text=f"every weight of {segment.plan.name}", segment=index)
                 steps = partial(NotAsked, index)
                 yield Injection(code=self.code, place=place, effect=_effect(place), steps=steps, touches=keys)
+        every = frozenset(weight.key for weight in weights)
+        if every not in known:
+            place, finish = Place(text="every weight", everywhere=True), partial(_nothing, every)
+            yield Injection(code=self.code, place=place, effect=_effect(place), finish=finish, touches=every)
 
 
 def _effect(place: Place) -> str:

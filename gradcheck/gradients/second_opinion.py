@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,23 +48,45 @@ def second_opinion(
             exact = named_tensors(twin, Execution(twin, monolithic, execution="eager", split=False)())
     except (GradcheckError, TypeError, ValueError, RuntimeError) as error:
         return f"no second opinion: the model cannot be run in float64 ({gist(error)})"
-    key = max(judged, key=lambda k: _off(found[k], as_array(exact.get(k))))
-    ours, theirs = (_off(side, as_array(exact.get(key))) for side in (as_array(reference.tensors[key]), found[key]))
-    return _verdict(key.path, ours, theirs)
+    of = {key: _Sides.of(as_array(reference.tensors[key]), found[key], as_array(exact.get(key))) for key in judged}
+    key = max(judged, key=lambda k: of[k].candidate)
+    return of[key].verdict(key.path)
 
 
-def _verdict(path: str, reference: float, candidate: float) -> str:
-    figures = f"at {path} the reference is off by {reference:.1e} of its size, the candidate by {candidate:.1e}"
-    if reference <= NEARER * candidate:
-        return f"float64 sides with the reference: {figures}"
-    if candidate <= NEARER * reference:
-        return f"float64 sides with the candidate: {figures}"
-    return f"float64 sides with neither: {figures}"
+@dataclass(frozen=True, kw_only=True)
+class _Sides:
+    """How far each side is from the exact gradient, as a share of its size; infinite where that cannot be measured."""
+
+    reference: float
+    candidate: float
+    words: tuple[str, str]
+
+    @classmethod
+    def of(cls, reference: Tensor | None, candidate: Tensor | None, exact: Tensor | None) -> _Sides:
+        """Both sides beside `exact`."""
+        one, other = _off(reference, exact), _off(candidate, exact)
+        return cls(reference=one[0], candidate=other[0], words=(one[1], other[1]))
+
+    def verdict(self, path: str) -> str:
+        """Which side is off, and by how much at `path`."""
+        figures = f"at {path} the reference {self.words[0]}, the candidate {self.words[1]}"
+        if math.isfinite(self.reference) and self.reference <= NEARER * self.candidate:
+            return f"float64 sides with the reference: {figures}"
+        if math.isfinite(self.candidate) and self.candidate <= NEARER * self.reference:
+            return f"float64 sides with the candidate: {figures}"
+        return f"float64 sides with neither: {figures}"
 
 
-def _off(found: Tensor | None, exact: Tensor | None) -> float:
-    """The distance to the exact gradient, as a share of its largest element; infinite for another shape."""
-    if found is None or exact is None or tuple(found.shape) != tuple(exact.shape):
-        return float("inf")
-    distance = movement(to_array(exact).astype(np.float64), to_array(found).astype(np.float64))
-    return distance / (largest(exact) or 1.0)
+def _off(found: Tensor | None, exact: Tensor | None) -> tuple[float, str]:
+    """The distance to the exact gradient, as a share of its largest element, and in words."""
+    if found is None or exact is None:
+        return math.inf, "has no gradient"
+    if tuple(found.shape) != tuple(exact.shape):
+        return math.inf, f"has the shape {tuple(found.shape)}"
+    ours, right = to_array(found).astype(np.float64), to_array(exact).astype(np.float64)
+    if not np.isfinite(ours).all():
+        return math.inf, "is not finite"
+    if not np.isfinite(right).all():
+        return math.inf, "is finite where float64 is not"
+    share = movement(right, ours) / (largest(exact) or 1.0)
+    return share, f"is off by {share:.1e} of its size"

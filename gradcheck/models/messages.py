@@ -19,6 +19,12 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 #: Lines that Keras wraps around the message proper.
 _KERAS_HEAD = re.compile(r"^(Exception encountered when calling |Could not automatically infer the output )")
 _KERAS_TAIL = "Arguments received by "
+#: What TensorFlow says of an operation that XLA has no kernel for: the first such operation, and its place.
+_XLA_HEAD = re.compile(
+    r"^Detected unsupported operations when trying to compile graph .*?: (\w+) \(.*?node (\S+?)\}\}.*"
+)
+#: Where TensorFlow goes on with stack traces of its own.
+_TENSORFLOW_TAIL = re.compile(r" (The op is created at|Stack trace for op definition): ?.*")
 _MAX_LENGTH = 600
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
@@ -30,6 +36,7 @@ def gist(error: BaseException) -> str:
     while len(telling) > 1 and _KERAS_HEAD.match(telling[0]):
         telling.pop(0)
     line = " ".join(telling[0].split()) if telling else "(no message)"
+    line = _TENSORFLOW_TAIL.sub("", _XLA_HEAD.sub(r"XLA cannot compile \1 (\2)", line))
     return line if len(line) <= _MAX_LENGTH else line[:_MAX_LENGTH] + " …"
 
 

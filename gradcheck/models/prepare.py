@@ -16,7 +16,7 @@ from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.models.data import make_batch
 from gradcheck.models.estimate import estimate
 from gradcheck.models.graph import flatten
-from gradcheck.models.keyed import KeyedError, at
+from gradcheck.models.keyed import KeyedError, KeyedRunError, at
 from gradcheck.models.loss import build_loss
 from gradcheck.models.microbatches import Slice, make_slices
 from gradcheck.models.precision import precision_scope
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gradcheck.config.schema import Config, SplitConfig
+    from gradcheck.models.data import Batch
     from gradcheck.models.graph import Graph
     from gradcheck.models.segment import Segment
     from gradcheck.models.sources import BuiltModel
@@ -84,6 +85,7 @@ def prepare(config: Config, base: Path) -> Problem:
     check_fits(costs.weights + costs.tape, budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
+    _require_compilable(config, batch)
     slices: tuple[Slice, ...] = ()
     if config.microbatches > 1:
         slices = make_slices(config.microbatches, model, batch, loss, training=config.training)
@@ -122,6 +124,14 @@ def _check_available(config: Config) -> None:
         if asked:
             with at(key):
                 raise KeyedError(f"{key} is not available yet", code="GC032", help=f"remove `{key}`")
+
+
+def _require_compilable(config: Config, batch: Batch) -> None:
+    """Refuses strings under XLA: TensorFlow 2.21 ends the whole process where a compiled function is given some."""
+    if config.execution == "xla" and any(tensor.dtype == tf.string for tensor in (*batch.x, *batch.y)):
+        with at("execution"):
+            message = "XLA takes no strings, and the model has an input of strings. Received: execution: xla"
+            raise KeyedRunError(message, code="GC059", help="execution: graph compiles all but the strings")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

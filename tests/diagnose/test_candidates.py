@@ -108,6 +108,7 @@ MISTAKES = {
     "normed:recomputed_in_inference_mode": expect("GC605", "second/bias", 1, words="segment_1"),
     "cnn:stale_labels_in_a_graph": expect("GC606", "out/bias", words="3 micro-batches"),
     "normed:per_example_jacobian": expect("GC607", "first/bias", 0, words="segment 1"),
+    "cnn:divided_by_nothing": expect("GC703", "conv_1/bias", 1, "conv_1", "the backward pass makes it"),
 }
 #: Mistakes that come two at once, or that nobody knows: no code explains them, and they are located all the same.
 LOCATED = {

@@ -31,7 +31,7 @@ CASES = {
     "a weight alone": (
         [("a/kernel", False), ("b/kernel", True, "weight", 1), ("b/bias", False, "weight", 1)],
         "b/kernel",
-        "1 of its 2 weights are wrong, and 0 of 1 before it): what it hands back is right",
+        "1 of its 2 weights is wrong, and 0 of 1 before it): what it hands back is right",
     ),
     "from a segment on": (
         [("a/kernel", True), ("b/kernel", True, "weight", 1), ("c/kernel", False, "weight", 2)],

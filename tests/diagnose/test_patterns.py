@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck.diagnose.patterns import constant_factor, permutation, transposed
+from gradcheck.diagnose.patterns import constant_factor, groups, permutation, transposed
 from gradcheck.models.problem import TensorKey
 
 RNG = np.random.default_rng(0)
@@ -40,6 +40,21 @@ def test_what_is_no_factor_is_not_called_one(mismatch: Any, wrong: dict[str, Any
 
 def test_a_dead_gradient_has_no_factor(mismatch: Any) -> None:
     assert constant_factor(mismatch({"a/kernel": 0 * KERNEL}, {"a/kernel": KERNEL})) is None
+
+
+def test_what_wrong_gradients_are_by_groups(mismatch: Any) -> None:
+    right = {**RIGHT, "c/kernel": KERNEL, "c/bias": BIAS, "d/bias": BIAS, "e/bias": BIAS}
+    wrong = {
+        "a/kernel": -KERNEL, "b/kernel": -OTHER, "b/bias": None, "c/kernel": KERNEL + 0.01 * OTHER, "c/bias": 0 * BIAS,
+        "d/bias": BIAS[None], "e/bias": np.nan * BIAS,
+    }  # fmt: skip
+    assert groups(mismatch(right, wrong)) == {
+        "-1 times the reference's": ["a/kernel", "b/kernel"],
+        "None": ["b/bias"],
+        "": ["c/kernel", "e/bias"],
+        "zero": ["c/bias"],
+        "the reference's in the shape (1, 3)": ["d/bias"],
+    }
 
 
 def test_exchanged_gradients_are_found(mismatch: Any) -> None:

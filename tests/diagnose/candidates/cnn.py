@@ -294,3 +294,21 @@ def pruned_kernel(given):
     kernel = gradients[2]
     gradients[2] = tf.where(tf.abs(kernel) < tf.reduce_mean(tf.abs(kernel)), 0.0, kernel)
     return loss, gradients
+
+
+def divided_by_nothing(given):
+    """The mean of a cotangent over the unmasked steps of a batch that has none."""
+    front, middle, back = given.segments
+    with tf.GradientTape() as tape_0:
+        a = front(given.x, training=True)
+    with tf.GradientTape() as tape_1:
+        tape_1.watch(a)
+        b = middle(a, training=True)
+    with tf.GradientTape() as tape_2:
+        tape_2.watch(b)
+        loss = given.loss(given.y, back(b, training=True))
+    from_loss, *g2 = tape_2.gradient(loss, [b, *back.trainable_variables])
+    counted = from_loss / tf.reduce_sum(tf.zeros(3))
+    from_middle, *g1 = tape_1.gradient(b, [a, *middle.trainable_variables], output_gradients=counted)
+    g0 = tape_0.gradient(a, front.trainable_variables, output_gradients=from_middle)
+    return loss, [*g0, *g1, *g2]
