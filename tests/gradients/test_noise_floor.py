@@ -13,7 +13,7 @@ from gradcheck.gradients.reference import Reference
 from gradcheck.gradients.vjp import vjp
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.prepare import prepare, session
-from gradcheck.numerics import PRECISIONS, TolerancePolicy
+from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,3 +155,21 @@ def test_one_wrong_element_of_a_million_is_found_with_its_index(run: Callable[..
     assert wrong.worst is not None
     assert wrong.worst.index == (123, 456)
     assert [(diagnosis.code, diagnosis.layer) for diagnosis in check.diagnoses] == [("GC900", "wide")]
+
+
+@pytest.mark.slow
+def test_what_deep_batch_norm_amplifies_is_close_and_the_report_says_what_it_would_not_see(
+    run: Callable[..., RunReport],
+) -> None:
+    """Eager and graph add up in another order: at random weights ResNet50 makes a few per cent of that."""
+    model = {"application": "ResNet50", "kwargs": {"weights": None, "input_shape": [32, 32, 3], "classes": 7}}
+    data = {"batch_size": 4}
+    report = run({"model": model, "split": {"parts": 3}, "data": data, "methods": ["graph"]})
+    assert report.verdict == "pass"
+    (check,) = report.checks
+    close = [tensor for tensor in check.of_kind("weight") if tensor.status == "close"]
+    assert len(close) > 100
+    beyond = [tensor for tensor in close if not tensor.allclose]
+    assert beyond
+    assert all(tensor.max_abs_error <= NOISE_FACTOR * (tensor.noise_floor or 0.0) for tensor in beyond)
+    assert any("would not be seen" in warning for warning in report.warnings)
