@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from gradcheck.diagnose.custom_gradients import blamed
 from gradcheck.diagnose.location import located
 from gradcheck.diagnose.patterns import constant_factor, groups, permutation, transposed
 from gradcheck.diagnose.replays import Replayed, search
+from gradcheck.diagnose.several import together
 from gradcheck.diagnose.wording import are, named, some
 from gradcheck.gradients.compare import first_divergence
 from gradcheck.gradients.reference import GRADIENT_KINDS
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from gradcheck.diagnose.observed import Observed
     from gradcheck.diagnose.replays import Match, Search
+    from gradcheck.diagnose.several import Part
     from gradcheck.gradients.custom.watch import Call
     from gradcheck.report import Diagnosis
 
@@ -52,11 +55,16 @@ def diagnose_gradients(
     compiled = compiled_differently(observed)
     if compiled:
         return tuple(compiled)
-    found = search(observed, replayed or Replayed(observed.problem), seconds=seconds)
+    replayed, end = replayed or Replayed(observed.problem), time.monotonic() + seconds
+    found = search(observed, replayed, seconds=seconds)
     exact = [_replayed(match, observed) for match in found.matches]
     custom = blamed(calls, located(observed)[0], seed=observed.problem.seed, meant=meant)
     exact = [*(d for d in custom if d.confidence == "exact"), *exact]
-    return tuple(exact or custom or _not_finite(observed) or _patterns(observed) or _unexplained(observed, found))
+    explained = exact or custom or _not_finite(observed) or _patterns(observed)
+    if explained:
+        return tuple(explained)
+    parts = together(observed, replayed, seconds=end - time.monotonic())
+    return (*_unexplained(observed, found, parts), *(_part(part, observed) for part in parts))
 
 
 def _replayed(match: Match, observed: Observed) -> Diagnosis:
@@ -70,6 +78,17 @@ def _replayed(match: Match, observed: Observed) -> Diagnosis:
         evidence = evidence.replace(f"to {agreement.furthest:.0e} in", "bit for bit in")
     place = injection.place
     return named(injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
+
+
+def _part(part: Part, observed: Observed) -> Diagnosis:
+    """One of several mistakes at once."""
+    injection, explains, _ = part
+    paths = some([key.path for key in observed.failing if key in explains])
+    evidence = f"{injection.effect}. That alone gives {len(explains)} of {len(observed.failing)} wrong tensors: {paths}"
+    place = injection.place
+    return named(
+        injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer, confidence="likely"
+    )
 
 
 def _patterns(observed: Observed) -> list[Diagnosis]:
@@ -130,14 +149,17 @@ def _power_of_two(factor: float) -> int | None:
     return exponent if exponent and abs(factor - 1) < 1e-3 else None  # noqa: PLR2004 - but for rounding
 
 
-def _unexplained(observed: Observed, found: Search | None) -> list[Diagnosis]:
-    """GC900: where the first wrong gradient is, and what was ruled out."""
+def _unexplained(observed: Observed, found: Search | None, parts: Sequence[Part] = ()) -> list[Diagnosis]:
+    """GC900: where the first wrong gradient is, what was ruled out, and which mistakes explain it between them."""
     where, evidence = located(observed)
     ruled_out = ""
     if found is not None:
         ruled_out = f". {found.tried} replays of known mistakes gave other gradients"
         ruled_out += f"; {found.left} more were left out for lack of time" if found.left else ""
     evidence += "".join(f"; {said}" for said in _what_they_are(observed))
+    if parts:
+        codes = " and ".join(f"{part.injection.code} at {part.injection.place.text}" for part in parts)
+        ruled_out += f", but {codes} together explain every wrong tensor"
     return [
         named(
             "GC900",

@@ -58,7 +58,7 @@ def _moved(training: ReferenceTraining, trained: Trained, step: int) -> Iterator
         yield "no weight moved: nothing was applied to the model's own variables"
     elif still:
         yield f"{len(still)} of {len(moving)} weights did not move: {some(still)}"
-    elif known and len(known) == len(moving) and max(known) - min(known) <= FITS * abs(known[0]):
+    elif known and len(known) == len(moving) and max(known) - min(known) <= FITS * abs(known[0]) < abs(known[0] - 1):
         yield f"every weight moved {known[0]:.4g} times as far as it should"
 
 

@@ -12,7 +12,7 @@ from gradcheck.gradients.named import as_array, named_tensors
 from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.problem import TensorKey
-from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, largest, movement, to_array
+from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, is_zero, largest, movement, to_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,6 +100,14 @@ class Observed:
         wrong = [key for key in judged if key in self.failing]
         return Agreement(wrong=len(wrong), furthest=max((self._share(key, found[key]) for key in wrong), default=0.0))
 
+    def partly_explained_by(self, replay: Gradients) -> frozenset[TensorKey]:
+        """The wrong tensors that `replay` has too; none where it makes a gradient wrong that is right."""
+        found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
+        right = [key for key in self.arrays if key.kind in GRADIENT_KINDS and key not in self.failing]
+        if not all(self._is(key, replay) or (key in found and self._same(key, found[key])) for key in right):
+            return frozenset()
+        return frozenset(key for key in self.failing if key in found and self._same(key, found[key]))
+
     def _is(self, key: TensorKey, replay: Gradients) -> bool:
         """Whether a replay gives the very tensor: one that the fault leaves as it is in the correct split."""
         here = self.gradients.tensors.get(key)
@@ -144,7 +152,7 @@ def same(
         floor: what rounding may do to one that is right.
     """
     if here is None or there is None:
-        return largest(here) == largest(there) == 0.0  # people write zeros for None
+        return is_zero(here) and is_zero(there)  # people write zeros for None
     found = compare(there, here, tolerance, gradient=False)
     if found.note or found.status == "nonfinite":
         return False  # another shape or dtype, or nothing to compare

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck.numerics import largest, to_array
+from gradcheck.numerics import is_zero, largest, to_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def _beside(expected: Tensor | None, found: Tensor | None) -> str:
         return "None"
     if expected is None:
         return "a gradient where the reference has none"
-    if not largest(found) and bool(np.isfinite(to_array(found)).all()):
+    if is_zero(found):
         return "zero"
     if _is(found, expected) and tuple(found.shape) != tuple(expected.shape):
         return f"the reference's in the shape {tuple(found.shape)}"

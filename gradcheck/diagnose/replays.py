@@ -89,16 +89,25 @@ class Replayed:
         tensors = [gradients.tensors.get(weight.key) for weight in self.problem.weights]
         return np.array([self._known[id(t)] if id(t) in self._known else imprint(t) for t in tensors])
 
+    def print_of(self, injection: Injection) -> NDArray[np.float64]:
+        """The fingerprint of what the fault gives, replayed once."""
+        if _name(injection) not in self._prints:
+            self.gradients(injection)
+        return self._prints[_name(injection)]
+
     def may_equal(self, injection: Injection, observed: NDArray[np.float64]) -> bool:
         """Whether the fault may give gradients of this fingerprint; true as long as it was not replayed."""
         kept = self._prints.get(_name(injection))
-        if kept is None:
-            return True
-        norms = np.maximum(kept[:, :1], observed[:, :1])
-        if self.repeats:
-            return bool(np.all(np.abs(kept - observed) <= REPEATED * norms))
-        share = max(COARSE, 4 * PRECISIONS[compute_dtype(self.problem.precision)].eps)
-        return bool(np.all(np.abs(kept - observed) <= share * np.maximum(norms, SMALL * norms.max(initial=0.0))))
+        return kept is None or bool(self.alike(kept, observed).all())
+
+    def alike(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """For every weight whether gradients of these two fingerprints may be equal but for rounding."""
+        norms = np.maximum(one[:, :1], other[:, :1])
+        share = REPEATED
+        if not self.repeats:
+            share = max(COARSE, 4 * PRECISIONS[compute_dtype(self.problem.precision)].eps)
+            norms = np.maximum(norms, SMALL * norms.max(initial=0.0))
+        return np.asarray((np.abs(one - other) <= share * norms).all(axis=1))
 
     @cached_property
     def _known(self) -> dict[int, tuple[float, float]]:

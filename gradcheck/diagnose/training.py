@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from gradcheck.report import Diagnosis, TensorReport
 
 
+#: Faults that leave weights without a gradient: an update that leaves them out does the same.
+LEFT_OUT = frozenset({"GC102", "GC403"})
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Suspect:
     """A mistake that may explain the run, and how many steps of it tell."""
@@ -84,6 +88,8 @@ def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspec
         injections = suspected_in(problem, own_slices=not trained.gradients.outputs)
     for injection in injections:
         evidence = f"{injection.effect}. Weights and slots after the first step equal those that this mistake gives"
+        if injection.code in LEFT_OUT:
+            evidence += ", as they would if those weights were not given to the optimizer"
         place = injection.place
 
         def wrong(_: Problem, injection: Any = injection) -> Gradients:

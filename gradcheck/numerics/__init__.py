@@ -9,7 +9,7 @@ from gradcheck.numerics.elements import ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
 from gradcheck.numerics.figures import Figures, Worst
 from gradcheck.numerics.noise import NOISE_FACTOR, excuse, median_relative_floor, movement
-from gradcheck.numerics.size import euclidean_norm, largest
+from gradcheck.numerics.size import euclidean_norm, is_zero, largest
 from gradcheck.numerics.sparse import SparseRows, to_array
 from gradcheck.numerics.tolerance import (
     EXACT,
@@ -41,6 +41,7 @@ __all__ = [
     "derivative",
     "euclidean_norm",
     "excuse",
+    "is_zero",
     "largest",
     "lower_precision",
     "median_relative_floor",

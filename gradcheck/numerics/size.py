@@ -20,6 +20,11 @@ def largest(tensor: Tensor | None) -> float:
     return 0.0 if tensor is None else magnitude(_stored(tensor)).largest
 
 
+def is_zero(tensor: Tensor | None) -> bool:
+    """Whether every element is zero; so is None, which stands for no gradient. NaN and infinity are not."""
+    return tensor is None or not _stored(tensor).any()
+
+
 def euclidean_norm(tensors: list[Tensor | None]) -> float:
     """The 2-norm of all `tensors` as one vector, in float64; None counts as zero, NaN and infinity carry through."""
     scale = max((largest(tensor) for tensor in tensors), default=0.0) or 1.0

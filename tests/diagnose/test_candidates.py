@@ -84,6 +84,7 @@ MISTAKES = {
     "chunks:stored_states": expect("GC304", "reader/lstm_cell/bias", 0, "reader", "chunk 1"),
     "train:one_step_behind": expect("GC305", "adam/out_bias_velocity", words="the step before"),
     "train:one_update_for_each_model": expect("GC306", "adam/iteration", words="once for each segment"),
+    "train:nothing_applied": expect("GC403", "adam/iteration", words="not given to the optimizer"),
     "train:applied_again": expect("GC306", "adam/iteration", words="twice"),
     "tied:overwritten": expect("GC401", "words/embeddings", words="every shared weight"),
     "tied:output_layer_forgotten": expect("GC401", "words/embeddings", 2, "words/embeddings", "segment_0"),
@@ -109,6 +110,7 @@ MISTAKES = {
     "cnn:stale_labels_in_a_graph": expect("GC606", "out/bias", words="3 micro-batches"),
     "normed:per_example_jacobian": expect("GC607", "first/bias", 0, words="segment 1"),
     "cnn:divided_by_nothing": expect("GC703", "conv_1/bias", 1, "conv_1", "the backward pass makes it"),
+    "cnn:all_zeros": expect("GC403", "out/bias", words="every weight"),
 }
 #: Mistakes that come two at once, or that nobody knows: no code explains them, and they are located all the same.
 LOCATED = {
@@ -117,7 +119,6 @@ LOCATED = {
     "skip:skip_forgotten_and_halved": expect("GC900", "body/bias", 1, "body", "body/bias"),
     "penalised:penalties_forgotten_and_ones": expect("GC900", "out/kernel", 2, "out", "out/kernel"),
     "cnn:clipped_cotangent": expect("GC900", "conv_0/bias", 0, "conv_0", "conv_0/bias"),
-    "train:nothing_applied": expect("GC900", "adam/iteration", words="no weight moved"),
     "scaled:faster": expect("GC900", "out/bias", words="every weight moved 1.5 times as far"),
     "cnn:pruned_kernel": expect("GC900", "conv_1/kernel", 1, "conv_1", "conv_1/kernel"),
 }
@@ -182,6 +183,21 @@ def test_without_the_mistake_it_passes(reports: Runs, model: str) -> None:
     check = checked(reports, f"{model}:right")
     assert check.outcome == "match", check.failures
     assert check.diagnoses == ()
+
+
+#: What two mistakes at once are, where each shows in some tensors alone.
+PAIRS = {
+    "cnn:front_forgotten_and_ascent": [("GC101", "boundary 0 → 1"), ("GC504", "segment 2")],
+    "cnn:averaged_and_front_without_bias": [("GC103", "boundary 1 → 2"), ("GC403", "conv_0/bias")],
+}
+
+
+@pytest.mark.parametrize("candidate", LOCATED)
+def test_two_mistakes_are_made_out_where_each_shows_alone(reports: Runs, candidate: str) -> None:
+    first, *parts = checked(reports, candidate).diagnoses
+    assert sorted((part.code, part.place) for part in parts) == PAIRS.get(candidate, [])
+    assert {part.confidence for part in parts} <= {"likely"}
+    assert ("together explain every wrong tensor" in first.evidence) == (candidate in PAIRS)
 
 
 @pytest.mark.parametrize("candidate", ALL)

@@ -57,6 +57,8 @@ def test_what_is_not_finite_explains_nothing() -> None:
     broken = np.array([np.nan, 1.0, 1.0], np.float32)
     assert not equal(broken, broken)
     assert not equal(RIGHT, broken, wrong=False)
+    assert not equal(np.full(3, np.nan, np.float32), None)
+    assert not equal(None, np.full(3, np.inf, np.float32))
 
 
 def test_another_dtype_explains_nothing() -> None:

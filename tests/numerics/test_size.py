@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gradcheck.numerics import SparseRows, euclidean_norm, largest
+from gradcheck.numerics import SparseRows, euclidean_norm, is_zero, largest
 
 FINITE = st.floats(-1e6, 1e6, allow_nan=False, width=32)
 
@@ -28,6 +28,22 @@ def test_nothing_is_zero_and_nan_carries_through() -> None:
     assert (euclidean_norm([]), euclidean_norm([None]), largest(None)) == (0.0, 0.0, 0.0)
     assert math.isnan(euclidean_norm([np.array([1.0, np.nan])]))
     assert largest(np.array([1.0, np.nan, -3.0])) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        (None, True),
+        (np.zeros((2, 3)), True),
+        (np.zeros(0), True),
+        (np.array([0.0, 1e-300]), False),
+        (np.array([0.0, np.nan]), False),
+        (np.array([np.inf]), False),
+        (SparseRows(indices=np.array([1, 1]), values=np.array([[3.0], [-3.0]]), shape=(3, 1)), True),
+    ],
+)
+def test_what_is_zero(tensor: np.ndarray | SparseRows | None, expected: bool) -> None:
+    assert is_zero(tensor) is expected
 
 
 def test_duplicate_rows_are_summed_first() -> None:
