@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
 import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from gradcheck.records import plain_of, record_from
 
 if TYPE_CHECKING:
     from gradcheck.errors import GradcheckError, Location, Mistake
@@ -300,7 +300,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types with the contract's keys; numbers that are not finite become None."""
-        plain: dict[str, Any] = _plain(self)
+        plain: dict[str, Any] = plain_of(self)
         return {"schema_version": plain.pop("schema_version"), **plain}
 
     def to_json(self, *, indent: int | None = 2) -> str:
@@ -317,44 +317,9 @@ class Report:
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
             raise ValueError(f"not a gradcheck report of schema version {SCHEMA_VERSION}. Received: {version!r}")
-        return typing.cast("Report", _record(cls, data))
+        return typing.cast("Report", record_from(cls, data))
 
     @classmethod
     def from_json(cls, text: str) -> Report:
         """Reads JSON text. Raises ValueError as `from_dict` does, also for text that is not JSON."""
         return cls.from_dict(json.loads(text))
-
-
-def _plain(value: Any) -> Any:
-    """`value` in plain JSON types."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _record(cls: type, data: dict[str, Any]) -> Any:
-    """The dataclass `cls` from plain types; a key that is left out takes the field's default."""
-    hints = typing.get_type_hints(cls)
-    known = {field.name for field in dataclasses.fields(cls)}
-    try:
-        return cls(**{key: _typed(hints[key], value) for key, value in data.items() if key in known})
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"not a gradcheck report: {cls.__name__}: {error}") from error
-
-
-def _typed(hint: Any, value: Any) -> Any:
-    """`value` as the field type `hint` wants it: tuples, nested records, and NaN for a null number."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else _typed(next(a for a in arguments if a is not type(None)), value)
-    if origin is tuple:
-        return tuple(_typed(arguments[0], item) for item in value)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _record(hint, value)
-    if hint is float:
-        return math.nan if value is None else float(value)
-    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ class Injection:
     steps: Callable[[], HandOff] | None = None
     finish: Callable[[Found], Found] | None = None
     slices: int | None = None
-    #: Tensors that show the fault, where they are known before it is replayed; empty: any may.
-    touches: frozenset[TensorKey] = field(default=frozenset())
 
 
 class Fault(Protocol):

@@ -30,7 +30,7 @@ class NoGradient:
             if keys not in known:
                 known.add(keys)
                 finish = partial(_nothing, keys)
-                yield Injection(code=self.code, place=place, effect=_effect(place), finish=finish, touches=keys)
+                yield Injection(code=self.code, place=place, effect=_effect(place), finish=finish)
         for segment in reversed(problem.segments):
             index = segment.plan.index
             members = [weight for weight in weights if index in weight.segments]
@@ -38,11 +38,11 @@ class NoGradient:
             if keys and (keys not in known or any(len(weight.segments) > 1 for weight in members)):
                 place = Place(text=f"every weight of {segment.plan.name}", segment=index)
                 steps = partial(NotAsked, index)
-                yield Injection(code=self.code, place=place, effect=_effect(place), steps=steps, touches=keys)
+                yield Injection(code=self.code, place=place, effect=_effect(place), steps=steps)
         every = frozenset(weight.key for weight in weights)
         if every not in known:
             place, finish = Place(text="every weight", everywhere=True), partial(_nothing, every)
-            yield Injection(code=self.code, place=place, effect=_effect(place), finish=finish, touches=every)
+            yield Injection(code=self.code, place=place, effect=_effect(place), finish=finish)
 
 
 def _effect(place: Place) -> str:

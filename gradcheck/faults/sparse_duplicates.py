@@ -33,7 +33,6 @@ class SparseDuplicates:
                 place=at_weight(weight),
                 effect=f"of the rows that {weight.path} gets for one index the last was kept",
                 steps=partial(LastRow, {weight.key}),
-                touches=frozenset({weight.key}),
             )
         lookups = any(not tf.as_dtype(tensor.dtype).is_floating for tensor in problem.graph.inputs)
         if len(tables) > 1 or (lookups and not tables):

@@ -31,7 +31,6 @@ class TiedWeight:
                     place=at_weight(weight),
                     effect=f"of {weight.path} only the gradient of {problem.segments[index].plan.name} was kept",
                     steps=partial(OneUse, {weight.key: index}),
-                    touches=frozenset({weight.key}),
                 )
         if len(tied) > 1:
             for word, chosen in (("first", min), ("last", max)):
@@ -41,7 +40,6 @@ class TiedWeight:
                     place=Place(text="every shared weight", everywhere=True),
                     effect=f"of every shared weight only the gradient of the {word} segment that uses it was kept",
                     steps=partial(OneUse, kept),
-                    touches=frozenset(kept),
                 )
 
 

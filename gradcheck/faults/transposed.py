@@ -35,7 +35,7 @@ class Transposed:
             yield self._transposed(place, effect, frozenset(weight.key for weight in square))
 
     def _transposed(self, place: Place, effect: str, keys: frozenset[TensorKey]) -> Injection:
-        return Injection(code=self.code, place=place, effect=effect, finish=partial(_turned, keys), touches=keys)
+        return Injection(code=self.code, place=place, effect=effect, finish=partial(_turned, keys))
 
 
 def _is_square(shape: tuple[int, ...]) -> bool:

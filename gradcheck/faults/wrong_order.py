@@ -43,7 +43,7 @@ class WrongOrder:
 
     def _moved(self, place: Place, effect: str, moved: Mapping[TensorKey, TensorKey]) -> Injection:
         finish = partial(_taken_from, moved)
-        return Injection(code=self.code, place=place, effect=effect, finish=finish, touches=frozenset(moved))
+        return Injection(code=self.code, place=place, effect=effect, finish=finish)
 
 
 def _taken_from(moved: Mapping[TensorKey, TensorKey], found: Found) -> Found:

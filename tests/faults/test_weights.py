@@ -62,7 +62,7 @@ def test_one_use_of_a_tied_weight(study: Any) -> None:
         assert tied.wrong_weights(injection) == {"shared/kernel"}
         assert (injection.place.segment, injection.place.layer) == (1, "shared/kernel")
     every = tied.one("GC401", place="every", effect="the last segment")
-    assert tied.wrong_weights(every) == {"shared/kernel", "shared/bias"} == {key.path for key in every.touches}
+    assert tied.wrong_weights(every) == {"shared/kernel", "shared/bias"}
     assert not study(TABLE).injections("GC401")
 
 
@@ -86,7 +86,6 @@ def test_every_order_is_another_one(study: Any) -> None:
         assert injection.finish is not None
         order = injection.finish({weight.key: weight.path for weight in tied.problem.weights})
         assert order not in seen
-        assert set(order) == injection.touches
         seen.append(order)
 
 
@@ -114,7 +113,7 @@ def test_the_last_row_of_each_index(study: Any) -> None:
     for index, row in zip(sparse.indices.numpy(), sparse.values.numpy(), strict=True):
         expected[index] = row
     injection = table.one("GC404")
-    (key,) = injection.touches
+    key = next(weight.key for weight in table.problem.weights if weight.path == "table/embeddings")
     found = np.asarray(tf.convert_to_tensor(table.replays.gradients(injection).tensors[key]))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert table.wrong_weights(injection) == {"table/embeddings"}

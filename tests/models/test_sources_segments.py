@@ -84,7 +84,7 @@ def test_without_a_reference_the_whole_is_the_composition(folder: Path) -> None:
     built = build(folder, "first", "second")
     first, second = built.parts or ()
     assert built.model.name == "whole"
-    assert not built.separate_reference
+    assert built.composition is None
     assert [v.path for v in built.model.trainable_variables] == [
         v.path for part in (first, second) for v in part.trainable_variables
     ]
@@ -95,7 +95,6 @@ def test_without_a_reference_the_whole_is_the_composition(folder: Path) -> None:
 def test_with_a_reference_the_parts_get_its_weights(folder: Path) -> None:
     built = build(folder, "first", "second", reference=source("whole"))
     first, second = built.parts or ()
-    assert built.separate_reference
     assert not {id(v) for v in built.model.variables} & {id(v) for part in (first, second) for v in part.variables}
     np.testing.assert_array_equal(built.model(X), second(first(X)))
     np.testing.assert_array_equal(built.model(X, training=True), second(first(X), training=True))

@@ -35,11 +35,6 @@ class BuiltModel:
     parts: tuple[keras.Model, ...] | None = None
     composition: keras.Model | None = None
 
-    @property
-    def separate_reference(self) -> bool:
-        """Whether `model` shares no layers with the parts."""
-        return self.composition is not None
-
 
 def is_functional(model: Any) -> bool:
     """Whether `model` is a Keras model that knows its symbolic inputs and outputs."""
