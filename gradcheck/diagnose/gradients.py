@@ -50,17 +50,17 @@ def diagnose_gradients(
     """
     if observed.reference.unrepeatable:
         return (_unrepeatable(observed),)
-    if not observed.problem.segments:
-        return tuple(_unexplained(observed, None))
     compiled = compiled_differently(observed)
     if compiled:
         return tuple(compiled)
+    custom = blamed(calls, located(observed)[0], seed=observed.problem.seed, meant=meant)
+    if not observed.problem.segments:  # nothing that could be handed on wrongly
+        return tuple(custom or _by_figures(observed) or _unexplained(observed, None))
     replayed, end = replayed or Replayed(observed.problem), time.monotonic() + seconds
     found = search(observed, replayed, seconds=seconds)
-    exact = [_replayed(match, observed) for match in found.matches]
-    custom = blamed(calls, located(observed)[0], seed=observed.problem.seed, meant=meant)
-    exact = [*(d for d in custom if d.confidence == "exact"), *exact]
-    explained = exact or custom or _not_finite(observed) or _patterns(observed)
+    certain = [d for d in custom if d.confidence == "exact"]
+    explained = [*certain, *(_replayed(match, observed) for match in found.matches)]
+    explained = explained or list(custom) or _by_figures(observed)
     if explained:
         return tuple(explained)
     parts = together(observed, replayed, seconds=end - time.monotonic())
@@ -91,8 +91,13 @@ def _part(part: Part, observed: Observed) -> Diagnosis:
     )
 
 
+def _by_figures(observed: Observed) -> list[Diagnosis]:
+    """What the figures alone show, without a replay."""
+    return _not_finite(observed) or _patterns(observed)
+
+
 def _patterns(observed: Observed) -> list[Diagnosis]:
-    """What the figures alone show."""
+    """Gradients that are the reference's in another place, another order or another size."""
     if observed.wrong_values & {"output"}:
         return []
     exchanged = permutation(observed)
