@@ -16,7 +16,7 @@ from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.custom import custom_gradients_of
 from gradcheck.gradients.parity import train_with
-from gradcheck.gradients.reference import GRADIENT_KINDS
+from gradcheck.gradients.reference import GRADIENT_KINDS, Reference
 from gradcheck.gradients.second_opinion import second_opinion
 from gradcheck.gradients.time_contributions import contributions_of
 from gradcheck.gradients.training import ReferenceTraining
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from gradcheck.gradients.custom.watch import Call
     from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.parity import Trained
-    from gradcheck.gradients.reference import Reference
     from gradcheck.models.problem import Problem
     from gradcheck.report import Outcome, TensorReport
 
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
 #: seconds, however short that was.
 PATIENCE_FACTOR = 8
 PATIENCE = 10.0
+#: Methods that run eagerly whatever the config says, and are held against the reference.
+EAGER = frozenset({"jacobian", "stateful", "candidate"})
+_DRAWS = "compared with an eager reference: XLA draws other random numbers"
 #: How many times longer for a training run, of which each replay is another.
 TRAINING_PATIENCE = 6
 
@@ -78,12 +80,22 @@ class Checker:
         """What was replayed to explain one method, for the next."""
         return Replayed(self.problem)
 
+    @cached_property
+    def _eagerly(self) -> Checker:
+        """The same against an eager reference."""
+        problem = replace(self.problem, execution="eager")
+        with computing(problem, "the eager reference"):
+            return replace(self, problem=problem, reference=Reference(problem))
+
     def check(self, method: MethodConfig) -> CheckReport:
-        """One method beside the reference.
+        """One method beside the reference: like beside like, where XLA draws other random numbers.
 
         Raises:
             GradcheckError: if the method cannot be carried out.
         """
+        if self.problem.execution == "xla" and method.method in EAGER and self.problem.draws:
+            check = self._eagerly.check(method)
+            return replace(check, warnings=(*check.warnings, _DRAWS))
         if method.method not in METHODS:
             raise ConfigError(
                 f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
@@ -127,7 +139,7 @@ class Checker:
             if check.method != "numeric":  # the others compare two ways of differentiating the same functions
                 return check
             return replace(check, diagnoses=wrong_derivatives(self.problem, check.tensors, self.watch))
-        meant = {call.place for call in custom_gradients_of(self.problem, self.watch)} if calls else set()
+        meant = tuple(custom_gradients_of(self.problem, self.watch)) if calls else ()
         observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=check.tensors)
         return replace(
             check,

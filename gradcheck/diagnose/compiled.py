@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def compiled_differently(observed: Observed) -> list[Diagnosis]:
     """GC606 where the eager reference has the observed gradients. Random layers draw other numbers when compiled."""
     problem = observed.problem
-    if problem.execution == "eager" or any("seed" in state.path for state in problem.state.variables):
+    if problem.execution == "eager" or problem.draws:
         return []
     eager = Execution(problem, monolithic, execution="eager", split=False)()
     if observed.explained_by(eager) is None:

@@ -10,7 +10,7 @@ from gradcheck.gradients.custom import check_custom_gradients, custom_gradients_
 from gradcheck.gradients.custom.checks import findings_in, not_its_own
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from gradcheck.gradients.custom import Watch
     from gradcheck.gradients.custom.watch import Call
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def blamed(
-    calls: Sequence[Call], nearest: TensorReport | None, *, seed: int, meant: Collection[str] = ()
+    calls: Sequence[Call], nearest: TensorReport | None, *, seed: int, meant: Sequence[Call] = ()
 ) -> tuple[Diagnosis, ...]:
     """What is wrong with the custom gradients that a candidate called itself, each mistake of a function once.
 
@@ -29,12 +29,15 @@ def blamed(
         calls: those of the candidate, where it is wrong.
         nearest: the first wrong tensor in the order of the backward pass.
         seed: of the cotangents.
-        meant: the places of functions that the reference calls too: their gradients are what they are meant to be.
+        meant: those of the reference: what shows in one of them too makes no difference between the two.
     """
+    places = {call.place for call in meant}
+    shared = {(call.place, finding.kind) for call in meant for finding in findings_in(call, seed=seed)}
     found: dict[tuple[str, str], Diagnosis] = {}
     for call in calls:
-        own = [] if call.place in meant else not_its_own(call, seed=seed)
-        for finding in list(findings_in(call, seed=seed)) or own:
+        own = [] if call.place in places else not_its_own(call, seed=seed)
+        mistakes = [f for f in findings_in(call, seed=seed) if (call.place, f.kind) not in shared]
+        for finding in mistakes or own:
             said = named(
                 finding.code,
                 finding.evidence,

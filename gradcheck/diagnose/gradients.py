@@ -22,7 +22,7 @@ from gradcheck.numerics import to_array
 from gradcheck.report import PROVEN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from gradcheck.diagnose.observed import Observed
     from gradcheck.diagnose.replays import Match, Search
@@ -37,7 +37,7 @@ def diagnose_gradients(
     seconds: float,
     replayed: Replayed | None = None,
     calls: Sequence[Call] = (),
-    meant: Collection[str] = (),
+    meant: Sequence[Call] = (),
 ) -> tuple[Diagnosis, ...]:
     """What explains `observed`, the more specific before the general; GC900 where nothing does.
 
@@ -46,7 +46,7 @@ def diagnose_gradients(
         seconds: about how long replays may take.
         replayed: earlier replays of the same problem.
         calls: those of custom gradients that the candidate made.
-        meant: the places of custom gradients that the reference makes too.
+        meant: those of custom gradients that the reference makes.
     """
     if observed.reference.unrepeatable:
         return (_unrepeatable(observed),)
@@ -170,7 +170,7 @@ def _unexplained(observed: Observed, found: Search | None, parts: Sequence[Part]
             "GC900",
             evidence + ruled_out,
             segment=where.segment if where else None,
-            layer=where.layer if where else None,
+            layer=where.layer if where and where.kind != "loss" else None,
             confidence="possible",
         )
     ]

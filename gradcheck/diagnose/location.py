@@ -39,8 +39,9 @@ def _kind_of_wrong(row: TensorReport) -> str:
 
 def _around(observed: Observed, row: TensorReport) -> str:
     """Whether the mistake is in a segment, or in what came back to it."""
-    if row.segment is None:
-        return ", of the model's input: all that follows it is right"
+    if row.segment is None or row.segments:
+        shared = f", which segments {', '.join(map(str, row.segments or ()))} use"
+        return shared if row.segments else ", of the model's input: all that follows it is right"
     beside = [r for r in observed.rows if r.segment == row.segment and r.kind == "weight"]
     before = [r for r in observed.rows if r.kind == "weight" and r.segment is not None and r.segment < row.segment]
     wrong_beside, wrong_before = (sum(r.failed for r in rows) for rows in (beside, before))

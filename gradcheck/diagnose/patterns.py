@@ -52,7 +52,9 @@ def _beside(expected: Tensor | None, found: Tensor | None) -> str:
     if _is(found, expected) and tuple(found.shape) != tuple(expected.shape):
         return f"the reference's in the shape {tuple(found.shape)}"
     factor = factor_of(expected, found)
-    return "" if factor is None else f"{factor:.6g} times the reference's"
+    if factor is None or abs(factor - 1) <= FITS or np.size(to_array(found)) == 1:  # one element: any factor fits
+        return ""
+    return f"{factor:.6g} times the reference's"
 
 
 def factor_of(expected: Tensor | None, found: Tensor | None, *, fits: float = FITS) -> float | None:

@@ -34,7 +34,9 @@ class CandidateInput:
             `trainable_variables` and `losses`.
         x: the batch as the model takes it: a tensor, a list or a mapping.
         y: the targets: one tensor, or a list in the order of the outputs.
-        loss: called as `loss(y, outputs)`, the data loss as a scalar.
+        loss: called as `loss(y, outputs)`, the data loss as a scalar; for a part of the batch, with that part of
+            `sample_weight` as the third argument.
+        sample_weight: one tensor, or a list in the order of the outputs; None where the config has none.
         variables: the trainable variables in the reference's order, the same objects as in the segments.
         training: the flag that every layer is called with.
         optimizer: for `train_step`, one object for all steps; else None.
@@ -44,7 +46,8 @@ class CandidateInput:
     segments: Sequence[Segment]
     x: Any
     y: Any
-    loss: Callable[[Any, Any], Any]
+    loss: Callable[..., Any]
+    sample_weight: Any
     variables: Sequence[Any]
     training: bool
     optimizer: Any = None
@@ -124,8 +127,10 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
     weight = problem.batch.sample_weight
     owned = problem.owned_variables
 
-    def loss(y: Any, outputs: Any) -> Any:
-        return problem.loss(y, outputs, weight)
+    def loss(y: Any, outputs: Any, sample_weight: Any = None) -> Any:
+        given = weight if sample_weight is None else tf.nest.flatten(sample_weight)
+        _require_weights_that_fit(y, given)
+        return problem.loss(y, outputs, given)
 
     return CandidateInput(
         model=problem.model,
@@ -133,10 +138,22 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
         x=problem.model_inputs(problem.batch.x),
         y=y[0] if len(y) == 1 else y,
         loss=loss,
+        sample_weight=weight[0] if weight and len(weight) == 1 else weight,
         variables=list(owned),
         training=problem.training,
         optimizer=optimizer,
     )
+
+
+def _require_weights_that_fit(y: Any, weights: Sequence[Any] | None) -> None:
+    """Refuses the weights of the whole batch for a part of it: they would be spread over it, or raise far from here."""
+    for target, weight in zip(tf.nest.flatten(y), weights or (), strict=False):
+        examples, weighted = (tuple(getattr(tensor, "shape", ()))[:1] for tensor in (target, weight))
+        if examples and weighted and None not in (*examples, *weighted) and examples != weighted:
+            raise ValueError(
+                f"loss got {examples[0]} targets, and the sample weights of {weighted[0]} examples: for a part of the "
+                "batch, give it that part of `sample_weight` too: loss(y, outputs, sample_weight=...)"
+            )
 
 
 def _meddling(problem: Problem, precision: tuple[Any, str]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def second_opinion(
     judged = [key for key in wrong if key.kind in ("weight", "input") and found.get(key) is not None]
     if not judged or problem.precision == "float64":
         return None
-    if any("seed" in state.path for state in problem.state.variables) and problem.training:
+    if problem.draws:
         return "no second opinion in float64: the model draws random numbers, and draws others in float64"
     try:
         with float64_twin(problem) as twin:

@@ -95,6 +95,11 @@ class Problem:
     loss_scale: Any = None  # in training, what the loss is multiplied by before it is differentiated
 
     @property
+    def draws(self) -> bool:
+        """Whether a forward pass draws random numbers."""
+        return self.training and any("seed" in state.path for state in self.state.variables)
+
+    @property
     def owned_variables(self) -> tuple[Any, ...]:
         """The variables of the segments in the reference's order: the reference's own, but for separate parts."""
         if self.shares_graph:
