@@ -82,7 +82,7 @@ ENTRIES = (
             "`optimizer.scale_loss(loss)`, and the update by another optimizer than the `LossScaleOptimizer`",
             "the last segment unscales its own gradients, and the cotangent still carries the scale, or the reverse",
             "clipping or accumulation of gradients that are still scaled",
-            "a `LossScaleOptimizer`, as Keras makes one under mixed_float16, and no `scale_loss` before the gradients",
+            "a `LossScaleOptimizer`, which Keras makes under `mixed_float16`, and no `scale_loss` of the loss",
         ),
         fix=(
             "Scale the loss once, let the cotangents carry the scale, and hand all gradients to one "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,11 @@ from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from gradcheck.faults.interface import Injection
     from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.parity import Trained
     from gradcheck.gradients.training import ReferenceTraining
-    from gradcheck.gradients.trajectory import Trainee, Update
+    from gradcheck.gradients.trajectory import Compute, Trainee, Update
     from gradcheck.models.problem import Problem
     from gradcheck.report import Diagnosis, TensorReport
 
@@ -35,11 +36,12 @@ LEFT_OUT = frozenset({"GC102", "GC403"})
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Suspect:
-    """A mistake that may explain the run, and how many steps of it tell."""
+    """A mistake that may explain the run, and how many steps of it tell; where not all, `again` is one of all."""
 
     diagnosis: Diagnosis
     update: Callable[[Trainee], Update]
     steps: int
+    again: _Suspect | None = None
 
 
 def diagnose_training(training: ReferenceTraining, trained: Trained, *, seconds: float) -> tuple[Diagnosis, ...]:
@@ -62,8 +64,16 @@ def diagnose_training(training: ReferenceTraining, trained: Trained, *, seconds:
             break  # what explains every step needs no explanation of the first
         tried += 1
         if suspect.diagnosis.code not in found and _explains(training, trained, suspect):
-            found[suspect.diagnosis.code] = suspect.diagnosis
+            found[suspect.diagnosis.code] = _as_sure(training, trained, suspect)
     return tuple(found.values()) or (_unexplained(training, trained, tried, left=left),)
+
+
+def _as_sure(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> Diagnosis:
+    """The diagnosis of what explains the first steps: `likely` where it does not explain the others."""
+    if suspect.again is None or _explains(training, trained, suspect.again):
+        return suspect.diagnosis
+    evidence = f"{suspect.diagnosis.evidence}; later steps do not"
+    return replace(suspect.diagnosis, evidence=evidence, confidence="likely")
 
 
 def _is_update(row: TensorReport) -> bool:
@@ -92,14 +102,20 @@ def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspec
             evidence += ", as they would if those weights were not given to the optimizer"
         place = injection.place
 
-        def wrong(_: Problem, injection: Any = injection) -> Gradients:
+        found = named(injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
+
+        def wrong(_: Problem, injection: Injection = injection) -> Gradients:
             return replays.gradients(injection)
 
-        yield _Suspect(
-            diagnosis=named(injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer),
-            update=lambda trainee, wrong=wrong: trainee.applying(wrong),  # type: ignore[misc]  # as above
-            steps=1,
-        )
+        def wrong_again(problem: Problem, injection: Injection = injection) -> Gradients:
+            return Replays(problem).gradients(injection)  # from the weights of that step
+
+        again = _Suspect(diagnosis=found, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
+        yield _Suspect(diagnosis=found, update=partial(_applying, wrong), steps=1, again=again)
+
+
+def _applying(compute: Compute, trainee: Trainee) -> Update:
+    return trainee.applying(compute)
 
 
 def _explains(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> bool:

@@ -87,6 +87,11 @@ def _adding(problem: Problem) -> Adding:
     )
 
 
+def adds_to_loss(problem: Problem) -> bool:
+    """Whether some layer adds to the loss."""
+    return bool(_adding(problem).anything)
+
+
 def _counted(problem: Problem, adding: Adding, code: str, times: int, outcome: str) -> Iterator[Injection]:
     """All that segments add, and of those that add both kinds each kind; then each kind everywhere."""
     effect = f"what {{}} adds to the loss was {outcome}"

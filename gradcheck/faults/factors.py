@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.faults.added_losses import adds_to_loss
 from gradcheck.faults.interface import Injection, Place
 from gradcheck.faults.places import AtBoundaries, at_boundaries, at_segments
 from gradcheck.gradients.split import HandOff
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from gradcheck.faults.interface import Found
+    from gradcheck.gradients.split import Ending
     from gradcheck.models.graph import TensorRef
     from gradcheck.models.problem import Problem, TensorKey
     from gradcheck.models.segment import Segment
@@ -55,6 +57,9 @@ def _words(precision: str) -> list[str]:
 def _multiplied(problem: Problem, code: str, factor: int, done: str) -> Iterator[Injection]:
     whole = Place(text="every gradient", everywhere=True)
     yield Injection(code=code, place=whole, effect=f"every gradient was {done}", finish=partial(_all_scaled, factor))
+    if adds_to_loss(problem):
+        effect = f"every gradient of the data loss was {done}, and that of what layers add to it was not"
+        yield Injection(code=code, place=whole, effect=effect, steps=partial(ScaledLoss, factor))
     if len(problem.segments) > 1:
         cotangents = partial(ScaledCotangents, problem, factor=factor)
         boundaries = at_boundaries(problem, code, cotangents, f"the cotangent of {{}} was {done}")
@@ -72,6 +77,19 @@ def times(factor: int, gradient: Any) -> Any:
     if isinstance(gradient, tf.IndexedSlices):
         return tf.IndexedSlices(scaled(gradient.values, factor), gradient.indices, gradient.dense_shape)
     return None if gradient is None else scaled(gradient, factor)
+
+
+class ScaledLoss(HandOff):
+    """The gradient of the data loss is multiplied, where the backward pass begins."""
+
+    def __init__(self, factor: int) -> None:
+        """`factor` is by how much."""
+        self._factor = factor
+
+    def turned(self, ending: Ending) -> Ending:
+        """All that comes of the data loss, multiplied."""
+        seeds = [times(self._factor, seed) for seed in ending.seeds]
+        return ending._replace(seeds=seeds, hidden={ref: times(self._factor, s) for ref, s in ending.hidden.items()})
 
 
 class ScaledCotangents(AtBoundaries):

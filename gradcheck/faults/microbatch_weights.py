@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from gradcheck.faults.added_losses import adds_to_loss
 from gradcheck.faults.interface import Injection
 from gradcheck.faults.slicing import counts_elements, new_sizes, over, own_sizes
 from gradcheck.gradients.split import HandOff
@@ -37,6 +39,10 @@ class Way:
     sums: bool = True
     shows: Literal["always", "uneven", "ragged", "counted"] = "always"
 
+    def shares_fit(self, sizes: Sequence[int]) -> bool:
+        """Whether what layers add to the loss counts once all the same."""
+        return math.isclose(sum(self.weigh([size / sum(sizes) for size in sizes], sizes)), 1.0)
+
 
 class _Weights:
     """The base of these faults: they differ in their ways."""
@@ -55,15 +61,15 @@ class _Weights:
     def _over(self, problem: Problem, sizes: Sequence[int], slices: int | None) -> Iterator[Injection]:
         ragged, counted = len(set(sizes)) > 1, counts_elements(problem)
         shown = {"always": True, "uneven": ragged or counted, "ragged": ragged, "counted": ragged and counted}
+        adds = len(sizes) > 1 and adds_to_loss(problem)
         for way in self.ways if len(sizes) > 1 else ():
-            if shown[way.shows]:
-                yield Injection(
-                    code=self.code,
-                    place=over(len(sizes)),
-                    effect=way.effect,
-                    steps=partial(Weighed, problem, way),
-                    slices=slices,
-                )
+            if not shown[way.shows]:
+                continue
+            wrong = partial(Injection, code=self.code, place=over(len(sizes)), slices=slices)
+            yield wrong(effect=way.effect, steps=partial(Weighed, problem, way))
+            if adds and not way.shares_fit(sizes):
+                effect = f"{way.effect}; what layers add to the loss was added once, as it should"
+                yield wrong(effect=effect, steps=partial(Weighed, problem, way, added_too=False))
 
 
 class Summed(_Weights):
@@ -167,15 +173,16 @@ def _none(right: Sequence[float]) -> list[float]:
 class Weighed(HandOff):
     """Every micro-batch is there, but counts for something else."""
 
-    def __init__(self, problem: Problem, way: Way) -> None:
-        """`problem` says which terms of its loss are sums."""
-        self._way = way
+    def __init__(self, problem: Problem, way: Way, *, added_too: bool = True) -> None:
+        """`problem` says which terms of its loss are sums; `added_too` is for what layers add to it."""
+        self._way, self._added_too = way, added_too
         self._sums = [term is not None and term.reduction == "sum" for term in problem.loss.terms]
 
     def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
         """The same slices with other scales and shares."""
         sizes = [int(part.tensors.x[0].shape[0]) for part in parts]
-        shares = self._way.weigh([part.share or 0.0 for part in parts], sizes)
+        shares = [part.share or 0.0 for part in parts]
+        shares = self._way.weigh(shares, sizes) if self._added_too else shares
         by_term = zip(*(part.scales or () for part in parts), strict=True)
         scales = [self._scales(of_term, sizes, is_sum) for of_term, is_sum in zip(by_term, self._sums, strict=True)]
         return [

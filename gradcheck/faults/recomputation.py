@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.faults.interface import Injection, Place
 from gradcheck.faults.places import at_segments
 from gradcheck.gradients.execute import batch_tensors
 from gradcheck.gradients.microbatches import micro_batches
@@ -18,7 +19,6 @@ from gradcheck.models.state import Moment, Snapshot, movable_variables
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from gradcheck.faults.interface import Injection
     from gradcheck.gradients.split import Pass
     from gradcheck.models.problem import Problem
 
@@ -48,11 +48,22 @@ class _Recomputed:
     random = False
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each way, at each segment that moves what it needs, and at all of them."""
+        """Each way, at each segment that moves what it needs, at all of them, and at all that are not the last one.
+
+        The last segment's forward pass and its backward pass follow one another: few recompute it.
+        """
         moving = moved(problem)
         where = [index for index in sorted(moving, reverse=True) if self._applies(moving[index])]
+        earlier, most = frozenset(where) - {len(problem.segments) - 1}, "every segment but the last"
         for effect, change in self.ways:
             yield from at_segments(problem, self.code, partial(change, problem), effect, where)
+            if 1 < len(earlier) < len(where):
+                yield Injection(
+                    code=self.code,
+                    place=Place(text=most, everywhere=True),
+                    effect=effect.format(most),
+                    steps=partial(change, problem, earlier),
+                )
 
     def _applies(self, variables: Sequence[Any]) -> bool:
         return any(map(is_seed, variables)) if self.random else bool(variables)

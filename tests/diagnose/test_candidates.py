@@ -98,6 +98,11 @@ MISTAKES = {
     "penalised:activity_forgotten": expect("GC501", "loss", 1, words="segment_1"),
     "penalised:penalties_in_every_model": expect("GC502", "loss", words="every segment adds to the loss"),
     "penalised:penalties_in_every_micro_batch": expect("GC502", "loss", words="counted 2 times"),
+    "penalised:halves_summed": expect("GC201", "out/bias", words="was added once, as it should"),
+    "penalised:halves_averaged_twice": expect("GC202", "out/bias", words="was added once, as it should"),
+    "penalised:ascent_of_the_data_loss": expect(
+        "GC504", "out/bias", words="every gradient of the data loss was negated"
+    ),
     "cnn:scaled_loss": expect("GC503", "out/bias", words="2 to the 10"),
     "scaled:loss_not_scaled": expect("GC503", "out/bias", words="divides the gradients by its loss scale"),
     "cnn:gradient_ascent": expect("GC504", "out/bias"),

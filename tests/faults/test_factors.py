@@ -49,3 +49,15 @@ def test_a_loss_is_scaled_in_float16_only(study: Any) -> None:
     half = study("\n    precision: mixed_float16" + CHAIN)
     injection = half.one("GC503", place="every gradient")
     np.testing.assert_array_equal(half.weights(injection)["out/kernel"], 2**15 * half.weights()["out/kernel"])
+
+
+def test_the_data_loss_alone(study: Any) -> None:
+    """What layers add to the loss is right: the two gradients part where the penalty is."""
+    penalised = study(CHAIN.replace("units: 4, name: second", "units: 4, kernel_regularizer: l2, name: second"))
+    injection = penalised.one("GC504", place="every gradient", effect="of the data loss was negated")
+    kernel = next(w.variable for w in penalised.problem.weights if w.path == "second/kernel")
+    right = penalised.weights()
+    for path, gradient in penalised.weights(injection).items():
+        penalty = 2 * 0.01 * kernel.numpy() if path == "second/kernel" else 0.0
+        np.testing.assert_allclose(gradient, -(right[path] - penalty) + penalty, rtol=1e-4, atol=1e-6, err_msg=path)
+    assert not study(CHAIN).injections("GC504", effect="data loss")

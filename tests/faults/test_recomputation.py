@@ -119,3 +119,21 @@ def test_each_segment_and_all_of_them(study: Any) -> None:
 def test_nothing_to_recompute_wrongly_without_state(study: Any) -> None:
     still = study(STATISTICS.replace("loss:", "training: false\n    loss:"))
     assert not [i for code in ("GC302", "GC303", "GC605") for i in still.injections(code)]
+
+
+def test_all_that_a_loop_recomputes_but_the_last_segment(study: Any) -> None:
+    """Its forward pass and its backward pass follow one another, so it keeps what it needs."""
+    out = "        - Dense: {units: 2, name: out}"
+    late = "        - Dropout: {rate: 0.5, name: late}"
+    config = NOISE.replace(out, f"{late}\n{out}\n{late.replace('late', 'last')}")
+    noise = study(config.replace("after: [dropout, second]", "after: [dropout, late]"))
+    for code in ("GC302", "GC303", "GC605"):
+        assert noise.injections(code, place="every segment but the last")
+    twice = noise.one("GC302", place="every segment but the last")
+    last = noise.one("GC302", place="segment 2")
+    every = noise.one("GC302", place="every segment", effect="every segment ran")
+    moved, of_last, of_all = (set(noise.wrong(injection)) for injection in (twice, last, every))
+    assert len(moved) == 2
+    assert len(of_last) == 1
+    assert moved | of_last == of_all
+    assert not study(NOISE).injections("GC302", place="every segment but the last")  # it moves nothing there

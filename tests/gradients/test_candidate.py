@@ -200,3 +200,103 @@ def test_state_is_compared(run: Run) -> None:
 def test_a_candidate_is_called_once_also_where_it_is_wrong(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(DAG, by_hand("print('called'); result[0] = result[0] * 2")).verdict == "fail"
     assert capsys.readouterr().out.count("called") == 1
+
+
+WEIGHTED = {
+    "model": {"input": {"shape": [3]}, "layers": [{"Dense": {"units": 4, "name": "a"}}, {"Dense": {"units": 2}}]},
+    "split": {"every": "layer"},
+    "loss": "MeanSquaredError",
+    "data": {"batch_size": 4, "sample_weight": {"uniform": {"minval": 0.5, "maxval": 2}}},
+    "methods": [{"candidate": {"factory": "./mine.py:mine"}}],
+}
+HALVES = """
+    import tensorflow as tf
+
+    def mine(given):
+        losses = []
+        with tf.GradientTape() as tape:
+            for part in (slice(0, 2), slice(2, 4)):
+                outputs = given.model(given.x[part], training=True)
+                losses.append(given.loss(given.y[part], outputsWEIGHTS) / 2)
+            loss = tf.add_n(losses)
+        return loss, tape.gradient(loss, given.variables)
+"""
+
+
+def test_sample_weights_go_with_a_part_of_the_batch(run: Run) -> None:
+    mine = HALVES.replace("WEIGHTS", ", sample_weight=given.sample_weight[part]")
+    report = run(WEIGHTED, {"mine.py": mine})
+    assert report.verdict == "pass", report.error
+    assert run(WEIGHTED, {"mine.py": mine.replace("weight[part]", "weight[:2]")}).verdict == "fail"
+
+
+def test_the_weights_of_the_whole_batch_do_not_fit_a_part_of_it(run: Run) -> None:
+    error = run(WEIGHTED, {"mine.py": HALVES.replace("WEIGHTS", "")}).error
+    assert error is not None
+    assert error.code == "GC054"
+    assert "loss got 2 targets, and the sample weights of 4 examples" in error.message
+
+
+@pytest.mark.parametrize("method", ["jacobian", {"candidate": {"factory": "./mine.py:mine"}}])
+@pytest.mark.parametrize("train", [{}, {"steps": 2}])
+def test_under_xla_what_runs_eagerly_is_held_against_an_eager_reference(run: Run, method: Any, train: Any) -> None:
+    """XLA draws other dropout masks."""
+    layers = [{"Dense": {"units": 8, "name": "a"}}, {"Dropout": 0.5}, {"Dense": {"units": 2, "name": "out"}}]
+    source = """
+        import tensorflow as tf
+
+        def mine(given):
+            with tf.GradientTape() as tape:
+                loss = given.loss(given.y, given.model(given.x, training=True))
+            return loss, [FACTOR * g for g in tape.gradient(loss, given.variables)]
+    """
+    config = {
+        "model": {"input": {"shape": [3]}, "layers": layers},
+        "split": {"after": ["a"]},
+        "execution": "xla",
+        "methods": ["vjp", method],
+        "train": train,
+    }
+    report = run(config, {"mine.py": source.replace("FACTOR", "1.0")})
+    compiled, eager = report.checks
+    assert (compiled.outcome, eager.outcome) == ("match", "match"), report.error
+    assert compiled.warnings == ()
+    assert eager.warnings == ("compared with an eager reference: XLA draws other random numbers",)
+    if isinstance(method, dict):
+        assert run(config, {"mine.py": source.replace("FACTOR", "1.5")}).checks[1].outcome == "mismatch"
+
+
+def test_a_custom_gradient_that_the_model_means_explains_nothing(run: Run) -> None:
+    """A layer that clips what comes back is not linear in it, in the reference neither."""
+    source = """
+        import keras
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def clipped(x):
+            return tf.identity(x), lambda upstream: tf.clip_by_norm(upstream, 0.01)
+
+        class Clip(keras.layers.Layer):
+            def call(self, x):
+                return clipped(x)
+
+        def mine(given):
+            front, back = given.segments
+            with tf.GradientTape() as tape_0:
+                a = front(given.x, training=True)
+            with tf.GradientTape() as tape_1:
+                tape_1.watch(a)
+                loss = given.loss(given.y, back(a, training=True))
+            cotangent, *of_back = tape_1.gradient(loss, [a, *back.trainable_variables])
+            return loss, [*tape_0.gradient(a, front.trainable_variables, output_gradients=SEED), *of_back]
+    """
+    layers = [{"Dense": {"units": 3, "name": "a"}}, {"./mine.py:Clip": {}}, {"Dense": {"units": 2, "name": "out"}}]
+    config = {
+        "model": {"input": {"shape": [3]}, "layers": layers},
+        "split": {"after": ["a"]},
+        "methods": [{"candidate": {"factory": "./mine.py:mine"}}],
+    }
+    assert run(config, {"mine.py": source.replace("SEED", "cotangent")}).verdict == "pass"
+    (check,) = run(config, {"mine.py": source.replace("SEED", "None")}).checks
+    assert check.diagnoses[0].code == "GC101"
+    assert not [diagnosis for diagnosis in check.diagnoses if diagnosis.code == "GC601"]

@@ -98,3 +98,42 @@ def penalties_forgotten_and_ones(given):
     from_loss, *g2 = tape_2.gradient(loss, [b, *back.trainable_variables])
     g1 = tape_1.gradient(b, middle.trainable_variables, output_gradients=from_loss)
     return [*tape_0.gradient(a, front.trainable_variables), *g1, *g2]
+
+
+def halves_of(given):
+    """The gradients of the data loss for each half of the batch, and those of all that is added, once."""
+    found = []
+    for part in (slice(0, 2), slice(2, 4)):
+        with tf.GradientTape() as tape:
+            x = given.x[part]
+            for segment in given.segments:
+                x = segment(x, training=True)
+            loss = given.loss(given.y[part], x)
+        found.append(tape.gradient(loss, given.variables))
+    x, added = given.x, []
+    with tf.GradientTape() as tape:
+        for segment in given.segments:
+            x = segment(x, training=True)
+            added += segment.losses
+        extra = tf.add_n(added)
+    loss = given.loss(given.y, x) + extra
+    once = [0.0 if g is None else g for g in tape.gradient(extra, given.variables)]
+    return loss, [a + b for a, b in zip(*found, strict=True)], once
+
+
+def halves_summed(given):
+    """The halves are summed, not averaged; the penalties are right."""
+    loss, summed, once = halves_of(given)
+    return loss, [a + b for a, b in zip(summed, once, strict=True)]
+
+
+def halves_averaged_twice(given):
+    """The halves' mean is divided by their number once more; the penalties are right."""
+    loss, summed, once = halves_of(given)
+    return loss, [a / 4 + b for a, b in zip(summed, once, strict=True)]
+
+
+def ascent_of_the_data_loss(given):
+    """The sign of the data loss is wrong, that of the penalties is right."""
+    loss, summed, once = halves_of(given)
+    return loss, [b - a / 2 for a, b in zip(summed, once, strict=True)]
