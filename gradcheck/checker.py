@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.config.methods import EAGER_METHODS
 from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_training, wrong_derivatives
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 #: seconds, however short that was.
 PATIENCE_FACTOR = 8
 PATIENCE = 10.0
-#: Methods that run eagerly whatever the config says, and are held against the reference.
-EAGER = frozenset({"jacobian", "stateful", "candidate"})
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 #: How many times longer for a training run, of which each replay is another.
 TRAINING_PATIENCE = 6
@@ -93,7 +92,7 @@ class Checker:
         Raises:
             GradcheckError: if the method cannot be carried out.
         """
-        if self.problem.execution == "xla" and method.method in EAGER and self.problem.draws:
+        if self.problem.execution == "xla" and method.method in EAGER_METHODS and self.problem.draws:
             check = self._eagerly.check(method)
             return replace(check, warnings=(*check.warnings, _DRAWS))
         if method.method not in METHODS:

@@ -15,6 +15,7 @@ from gradcheck.cli.options import settings
 from gradcheck.cli.streams import write_report
 from gradcheck.errors import Location, Mistake
 from gradcheck.reporters.interface import RenderOptions
+from gradcheck.reporters.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,8 +70,7 @@ def summarise(report: Report, seconds: float) -> None:
         "proved nothing": counts.vacuous,
     }
     words = ", ".join(f"{count} {word}" for word, count in found.items() if count)
-    configs = "1 config" if counts.runs == 1 else f"{counts.runs} configs"
-    click.echo(f"{configs}: {words} in {seconds:.1f} s", err=True)
+    click.echo(f"{plural(counts.runs, 'config')}: {words} in {seconds:.1f} s", err=True)
 
 
 def _mistake(error: ErrorReport) -> Mistake:

@@ -81,14 +81,14 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.cli.run import RunArguments  # noqa: PLC0415 - as above
     from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
+    from gradcheck.reporters.text import plural  # noqa: PLC0415 - as above
 
     unused: dict[str, Any] = {"methods": (), "fail_fast": False, "exit_zero": False, "verify_reference": False}
     arguments = RunArguments(format_=format_, output=output, show=show, timeout=timeout, jobs=1, **unused, **options)
     report = _mutated(load_all([path], arguments), timeout)
     deliver(report, MUTATION_REPORTERS[format_], format_=format_, output=output, show=show)
     if not settings().quiet:
-        configs = "1 config" if len(report.runs) == 1 else f"{len(report.runs)} configs"
-        click.echo(f"{configs}: {score_words(report.score)}", err=True)
+        click.echo(f"{plural(len(report.runs), 'config')}: {score_words(report.score)}", err=True)
     return most_serious(ExitCode(run.exit_code) for run in report.runs)
 
 

@@ -95,6 +95,9 @@ SLICED_METHODS = frozenset({"vjp", "recompute", "naive", "graph", "candidate"})
 #: Methods whose gradients an optimizer can take, step after step.
 TRAINING_METHODS = frozenset({"vjp", "recompute", "naive", "jacobian", "graph", "graph_scalar", "candidate"})
 
+#: Methods that run eagerly whatever the config says, and are held against the reference.
+EAGER_METHODS = frozenset({"jacobian", "stateful", "candidate"})
+
 
 class MethodConfig(Section):
     """A method, `name` or `name: {options}`, that is compared with the reference."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.diagnose.wording import named, some
-from gradcheck.gradients.compare import first_divergence
+from gradcheck.gradients.compare import first_wrong
 from gradcheck.gradients.custom import check_custom_gradients, custom_gradients_of
 from gradcheck.gradients.custom.checks import findings_in, not_its_own
 
@@ -59,7 +59,9 @@ def wrong_derivatives(problem: Problem, rows: Sequence[TensorReport], watch: Wat
         watch: what saw the model's code decorate its functions.
     """
     wrong = [row.path for row in rows if row.failed]
-    nearest = next(row for row in rows if row.path == first_divergence(rows))
+    nearest = first_wrong(rows)
+    if nearest is None:
+        return ()
     places = list(dict.fromkeys(call.place for call in custom_gradients_of(problem, watch)))
     seen = f"custom gradients here: {some(places)}"
     if not places:

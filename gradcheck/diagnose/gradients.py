@@ -14,8 +14,8 @@ from gradcheck.diagnose.location import located
 from gradcheck.diagnose.patterns import constant_factor, groups, permutation, transposed
 from gradcheck.diagnose.replays import Replayed, search
 from gradcheck.diagnose.several import together
-from gradcheck.diagnose.wording import are, named, some
-from gradcheck.gradients.compare import first_divergence
+from gradcheck.diagnose.wording import are, named, named_at, some
+from gradcheck.gradients.compare import first_wrong
 from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.models.problem import TensorKey
 from gradcheck.numerics import to_array
@@ -53,7 +53,7 @@ def diagnose_gradients(
     compiled = compiled_differently(observed)
     if compiled:
         return tuple(compiled)
-    custom = blamed(calls, located(observed)[0], seed=observed.problem.seed, meant=meant)
+    custom = blamed(calls, first_wrong(observed.rows), seed=observed.problem.seed, meant=meant)
     if not observed.problem.segments:  # nothing that could be handed on wrongly
         return tuple(custom or _by_figures(observed) or _unexplained(observed, None))
     replayed, end = replayed or Replayed(observed.problem), time.monotonic() + seconds
@@ -76,8 +76,7 @@ def _replayed(match: Match, observed: Observed) -> Diagnosis:
     )
     if not agreement.furthest:
         evidence = evidence.replace(f"to {agreement.furthest:.0e} in", "bit for bit in")
-    place = injection.place
-    return named(injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
+    return named_at(injection, evidence)
 
 
 def _part(part: Part, observed: Observed) -> Diagnosis:
@@ -85,10 +84,7 @@ def _part(part: Part, observed: Observed) -> Diagnosis:
     injection, explains, _ = part
     paths = some([key.path for key in observed.failing if key in explains])
     evidence = f"{injection.effect}. That alone gives {len(explains)} of {len(observed.failing)} wrong tensors: {paths}"
-    place = injection.place
-    return named(
-        injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer, confidence="likely"
-    )
+    return named_at(injection, evidence, confidence="likely")
 
 
 def _by_figures(observed: Observed) -> list[Diagnosis]:
@@ -187,9 +183,9 @@ def _what_they_are(observed: Observed) -> Iterator[str]:
 def _not_finite(observed: Observed) -> list[Diagnosis]:
     """GC703 where something is NaN or infinite: where that begins, and on which side."""
     rows = [row for row in observed.failing.values() if row.status == "nonfinite"]
-    if not rows:
+    first = first_wrong(rows)
+    if first is None:
         return []
-    first = next(row for row in rows if row.path == first_divergence(rows))
     expected = observed.expected[TensorKey(first.kind, first.path)]
     both = expected is not None and not np.isfinite(to_array(expected)).all()
     evidence = f"{first.path} is not finite{', in the reference too' if both else ', and the reference is'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.gradients.compare import first_divergence
+from gradcheck.gradients.compare import first_wrong
 
 if TYPE_CHECKING:
     from gradcheck.diagnose.observed import Observed
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 def located(observed: Observed) -> tuple[TensorReport | None, str]:
     """The first wrong tensor in the order of the backward pass, and what the tensors around it say."""
-    path = first_divergence(observed.rows)
-    row = next((row for row in observed.failing.values() if row.path == path), None)
+    row = first_wrong(observed.rows)
     if row is None:
         return None, "nothing that was compared is wrong"
     if row.kind == "output":

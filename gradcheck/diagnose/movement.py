@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck.diagnose.patterns import factor_of
+from gradcheck.diagnose.patterns import common_factor
 from gradcheck.diagnose.wording import some
 
 if TYPE_CHECKING:
@@ -52,14 +52,13 @@ def _moved(training: ReferenceTraining, trained: Trained, step: int) -> Iterator
     found = _movements([training.start, *trained.observed], step)
     moving = [path for path in found if right[path].any()]
     still = [path for path in moving if not found[path].any()]
-    factors = [factor_of(right[path], found[path], fits=FITS) for path in moving]
-    known = [factor for factor in factors if factor is not None]
+    factor = common_factor(((right[path], found[path]) for path in moving), fits=FITS)
     if still and len(still) == len(moving):
         yield "no weight moved: nothing was applied to the model's own variables"
     elif still:
         yield f"{len(still)} of {len(moving)} weights did not move: {some(still)}"
-    elif known and len(known) == len(moving) and max(known) - min(known) <= FITS * abs(known[0]) < abs(known[0] - 1):
-        yield f"every weight moved {known[0]:.4g} times as far as it should"
+    elif factor is not None and abs(factor - 1) > FITS * abs(factor):
+        yield f"every weight moved {factor:.4g} times as far as it should"
 
 
 def _movements(values: list[Mapping[TensorKey, NDArray[np.float64]]], step: int) -> Movements:

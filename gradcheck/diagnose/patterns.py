@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck.numerics import is_zero, largest, to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -23,13 +23,18 @@ FITS = 1e-4
 
 def constant_factor(observed: Observed) -> float | None:
     """What every wrong gradient is a multiple of the reference's by; None if they are no such multiples."""
+    return common_factor((observed.expected[key], observed.arrays[key]) for key in observed.wrong_gradients)
+
+
+def common_factor(pairs: Iterable[tuple[Tensor | None, Tensor | None]], *, fits: float = FITS) -> float | None:
+    """What the second of each pair is a multiple of the first by, all by the same but for a share `fits`; else None."""
     factors = []
-    for key in observed.wrong_gradients:
-        factor = factor_of(observed.expected[key], observed.arrays[key])
+    for expected, found in pairs:
+        factor = factor_of(expected, found, fits=fits)
         if factor is None:
             return None
         factors.append(factor)
-    if not factors or max(factors) - min(factors) > FITS * abs(factors[0]):
+    if not factors or max(factors) - min(factors) > fits * abs(factors[0]):
         return None
     return factors[0]
 

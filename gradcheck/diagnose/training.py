@@ -11,7 +11,7 @@ from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.movement import movement_of
 from gradcheck.diagnose.observed import Observed, same
 from gradcheck.diagnose.replays import suspected_in
-from gradcheck.diagnose.wording import named, some
+from gradcheck.diagnose.wording import named, named_at, some
 from gradcheck.faults.replay import Replays
 from gradcheck.faults.training import applicable, committed
 from gradcheck.models.precision import compute_dtype
@@ -100,9 +100,8 @@ def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspec
         evidence = f"{injection.effect}. Weights and slots after the first step equal those that this mistake gives"
         if injection.code in LEFT_OUT:
             evidence += ", as they would if those weights were not given to the optimizer"
-        place = injection.place
 
-        found = named(injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
+        found = named_at(injection, evidence)
 
         def wrong(_: Problem, injection: Injection = injection) -> Gradients:
             return replays.gradients(injection)

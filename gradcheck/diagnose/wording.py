@@ -10,6 +10,7 @@ from gradcheck.report import Diagnosis
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradcheck.faults.interface import Injection
     from gradcheck.report import Confidence
 
 #: How many names a sentence lists.
@@ -36,6 +37,14 @@ def named(
         evidence=evidence,
         fix=entry.fix,
         place=where,
+    )
+
+
+def named_at(injection: Injection, evidence: str, *, confidence: Confidence = "exact") -> Diagnosis:
+    """The diagnosis of an injected fault, at its place."""
+    place = injection.place
+    return named(
+        injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer, confidence=confidence
     )
 
 

@@ -105,14 +105,20 @@ def _noise_floors(reference: Reference, candidate: Gradients, keys: Collection[T
 
 
 def first_divergence(tensors: Sequence[TensorReport]) -> str | None:
-    """The path of the first wrong tensor in the order of the backward pass.
+    """The path of the `first_wrong` tensor."""
+    first = first_wrong(tensors)
+    return None if first is None else first.path
+
+
+def first_wrong(tensors: Sequence[TensorReport]) -> TensorReport | None:
+    """The first wrong tensor in the order of the backward pass.
 
     Forward values come first: wrong ones make every gradient wrong. Then from the last segment to the first, and in
     each the cotangent that it was handed before the weights, the later layer before the earlier. Of what a step of
     training leaves behind: the iteration count, then the optimizer's slots, then the weights that it makes of them.
     """
     wrong = [(position, tensor) for position, tensor in enumerate(tensors) if tensor.failed]
-    return min(wrong, key=lambda pair: _backward_rank(*pair))[1].path if wrong else None
+    return min(wrong, key=lambda pair: _backward_rank(*pair))[1] if wrong else None
 
 
 _RANK = {"output": 0, "loss": 1, "jacobian": 2, "boundary": 2, "weight": 2, "input": 3, "state": 4, "optimizer": 6}

@@ -29,6 +29,7 @@ from gradcheck.models.precision import compute_dtype
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
 from gradcheck.mutate.margin import margin
+from gradcheck.mutate.named import diagnosed
 from gradcheck.mutate.training import mutate_training
 from gradcheck.mutation_report import NOT_TRIED, FaultReport, MutationReport
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
@@ -276,11 +277,7 @@ def _diagnosed(bench: Bench, injection: Injection, report: FaultReport, *, secon
     rows = bench.compared(gradients)
     observed = Observed(problem=bench.problem, reference=bench.reference, gradients=gradients, rows=rows)
     found = diagnose(observed, seconds=seconds, replayed=bench.replayed)
-    codes = tuple(diagnosis.code for diagnosis in found)
-    if any(diagnosis.code == report.code and diagnosis.confidence == "exact" for diagnosis in found):
-        return replace(report, named=True, diagnosed=codes)
-    said = "; ".join(f"{diagnosis.code} ({diagnosis.confidence}): {diagnosis.evidence}" for diagnosis in found)
-    return replace(report, diagnosed=codes, reason=f"the diagnosis says {said or 'nothing'}")
+    return diagnosed(report, found)
 
 
 def _fault(injection: Injection, **found: Any) -> FaultReport:

@@ -12,6 +12,7 @@ from gradcheck.faults.training import applicable, committed
 from gradcheck.gradients.parity import train_by
 from gradcheck.gradients.training import ReferenceTraining
 from gradcheck.mutate.margin import margin
+from gradcheck.mutate.named import diagnosed
 from gradcheck.mutation_report import NOT_TRIED, FaultReport
 
 if TYPE_CHECKING:
@@ -49,11 +50,8 @@ def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, e
         reason = "on this model every step comes out the same" if same else "what it changes is within the tolerance"
         return _report(fault, status="equivalent" if same else "missed", reason=reason)
     seconds = max(end - time.monotonic(), 0.0)
-    codes = tuple(found.code for found in diagnose_training(training, trained, seconds=seconds))
-    named = fault.code in codes
-    reason = "" if named else f"the diagnosis says {', '.join(codes)}"
-    furthest = max(map(margin, failing))
-    return _report(fault, status="caught", named=named, diagnosed=codes, reason=reason, margin=furthest)
+    caught = _report(fault, status="caught", margin=max(map(margin, failing)))
+    return diagnosed(caught, diagnose_training(training, trained, seconds=seconds))
 
 
 def _report(fault: TrainingFault, **found: Any) -> FaultReport:
