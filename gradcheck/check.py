@@ -46,6 +46,7 @@ class CheckOptions:
     Attributes:
         fail_fast: stop at the first check that is not as expected, within a config and after it.
         verify_reference: run the reference twice.
+        optional: methods that may not apply; the others decide then.
         timeout: seconds that one config may take; None is no limit.
         on_progress: told of each stage.
         on_error: told of what was raised, with its traceback, before it becomes a verdict.
@@ -53,6 +54,7 @@ class CheckOptions:
 
     fail_fast: bool = False
     verify_reference: bool = False
+    optional: frozenset[str] = frozenset()
     timeout: float | None = None
     on_progress: Callable[[Progress], None] = field(default=_ignore)
     on_error: Callable[[Path, BaseException], None] = field(default=_ignore)
@@ -130,6 +132,7 @@ def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total
             chosen = RunOptions(
                 fail_fast=options.fail_fast,
                 verify_reference=options.verify_reference,
+                optional=options.optional,
                 on_error=options.on_error,
             )
             return run_config(loaded, chosen, stage)

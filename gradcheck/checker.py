@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.config.methods import EAGER_METHODS
-from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_training, wrong_derivatives
+from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_derivatives, diagnose_training
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
@@ -135,9 +135,10 @@ class Checker:
         if check.outcome != "mismatch" or check.as_expected:
             return check
         if gradients.against:
-            if check.method != "numeric":  # the others compare two ways of differentiating the same functions
-                return check
-            return replace(check, diagnoses=wrong_derivatives(self.problem, check.tensors, self.watch))
+            if not gradients.error_bars and not gradients.wrong:
+                return check  # two ways of differentiating the same functions: neither is to blame
+            found = diagnose_derivatives(self.problem, check.tensors, gradients.wrong, self.watch)
+            return replace(check, diagnoses=found)
         meant = tuple(custom_gradients_of(self.problem, self.watch)) if calls else ()
         observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=check.tensors)
         return replace(

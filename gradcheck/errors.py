@@ -124,3 +124,7 @@ class RunError(GradcheckError):
     """The model, the data or a candidate raised or returned something unusable. The code is GC05x."""
 
     exit_code = ExitCode.RUNTIME
+
+
+class NotApplicable(RunError):  # noqa: N818 - it is no error of anybody's
+    """What was asked for does not go with this model: nothing is proven, and nothing is wrong."""

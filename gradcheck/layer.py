@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
     from gradcheck.check import CheckOptions
     from gradcheck.models.problem import Problem
-    from gradcheck.report import Diagnosis, Verdict
+    from gradcheck.report import Diagnosis
 
 #: The check of custom gradients, as it is called in reports.
 CUSTOM_GRADIENT = "custom_gradient"
+#: The methods that check a layer; the last one for second order.
+METHODS = ("numeric", "forward", "hvp")
+#: Where finite differences are taken, if no values are given: beside random ones where gradients go wrong.
+GIVEN = "given"
+PROBES = (GIVEN, "zeros", "equal", "same", "ones", "saturated", "negative")
 #: Examples in the batch where no values are given.
 BATCH_SIZE = 4
 
@@ -38,6 +43,10 @@ class Target:
         values: of each input, one example; empty for random ones.
         kwargs: arguments of the class, the factory or the function.
         order: 1, or 2 for second derivatives too.
+        points: where finite differences are taken; empty for the given values, or for random ones and all of `PROBES`.
+        methods: which of those that apply; empty for all.
+        training: the flag that the layer is called with; None for both, where it takes one.
+        surrogate: the rule of a backward pass that is meant to be another than the derivative.
     """
 
     name: str
@@ -48,6 +57,10 @@ class Target:
     order: int = 1
     seed: int = 0
     precision: str = "float32"
+    points: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    training: bool | None = None
+    surrogate: str | None = None
 
     @property
     def input_names(self) -> list[str]:
@@ -71,13 +84,14 @@ class Target:
         return bool(self.values) and all(not spec["shape"] for spec in self.inputs.values())
 
 
-def layer_config(target: Target) -> LoadedConfig:
+def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     """The config that checks `target`: finite differences, forward mode, and second order where it is asked for.
 
     For given numbers the loss is the sum of the outputs, so that gradients are derivatives; else it is the default.
+    `masked` inputs come with a mask where they have a time axis.
 
     Raises:
-        ConfigErrors: for a shape, a seed or a precision that a config does not take.
+        ConfigErrors: for a shape, a seed, a precision, a point or a method that a config does not take.
     """
     source = {
         "target": target.name,
@@ -85,19 +99,24 @@ def layer_config(target: Target) -> LoadedConfig:
         "inputs": target.inputs,
         "kwargs": target.kwargs,
         "values": list(target.values),
+        "masked": masked,
     }
     data: dict[str, Any] = {"batch_size": 1 if target.values else BATCH_SIZE}
     if target.values:
         data["inputs"] = {n: {"constant": v} for n, v in zip(target.input_names, target.values, strict=True)}
     if target.is_scalar:
         data["targets"] = {"constant": 1.0}  # the weights of the outputs in the default loss
+    at = {"points": list(target.points or ((GIVEN,) if target.values else PROBES))}
+    options: dict[str, dict[str, Any]] = {"numeric": {**at, "surrogate": target.surrogate}, "forward": {}, "hvp": at}
+    names = target.methods or (METHODS if target.order > 1 else METHODS[:-1])
     config = {
         "name": target.name,
         "seed": target.seed,
         "precision": target.precision,
+        "training": target.training is not False,
         "model": {"factory": "gradcheck.models.target:model", "kwargs": source},
         "data": data,
-        "methods": ["numeric", "forward", *(["hvp"] if target.order > 1 else [])],
+        "methods": [{name: options[name]} for name in names],
     }
     return replace(load_given(config, {}), path=Path(target.name))
 
@@ -113,32 +132,77 @@ class Derivatives(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """A run with what was found beside it; `derivatives` where numbers go in and one comes out."""
+    """A run with what was found beside it.
+
+    `derivatives` where numbers go in and one comes out; `trainable` counts weights and inputs, None where nothing ran.
+    """
 
     run: RunReport
     derivatives: Sequence[Derivatives]
+    trainable: int | None = None
 
 
 def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions) -> Looked:
-    """Runs `loaded`, the config of `target`, and looks closer at what it ran."""
+    """Runs `loaded`, the config of `target`, in every mode that the layer has, and looks closer at what it ran."""
+    options = replace(options, optional=frozenset({"forward"}))
+    modes = [Mode("", loaded)]
     with suppress(GradcheckError):  # the run says what is wrong with the target
-        loaded = _narrowed(target, loaded)
-    return _looked_closer(target, loaded, check_one(loaded, options))
+        modes = _modes(target, loaded)
+    first, *others = [(mode, check_one(mode.loaded, options)) for mode in modes]
+    looked = _looked_closer(target, first[0].loaded, first[1])
+    run = _together(looked.run, others)
+    return looked._replace(run=run if looked.trainable is None else _judged(run, looked.trainable))
 
 
-def _narrowed(target: Target, loaded: LoadedConfig) -> LoadedConfig:
-    """Without forward mode for a NumPy class: its backward has no derivative of its own."""
+class Mode(NamedTuple):
+    """A way in which a layer is called, by its name in reports; "" is the first one."""
+
+    name: str
+    loaded: LoadedConfig
+
+
+def _modes(target: Target, loaded: LoadedConfig) -> list[Mode]:
+    """With training on, and with it off and with a mask where the layer takes such an argument.
+
+    A NumPy class is not asked for forward mode: its backward has no derivative of its own.
+    """
     from gradcheck.models.numpy_layer import NumpyLayer  # noqa: PLC0415 - TensorFlow starts here
     from gradcheck.models.prepare import session  # noqa: PLC0415 - as above
-    from gradcheck.models.target import as_layer  # noqa: PLC0415 - as above
+    from gradcheck.models.target import as_layer, takes_mask, takes_training  # noqa: PLC0415 - as above
 
     config = loaded.config
     with session(config):
         layer = as_layer(target.name, Path.cwd(), target.kwargs)
-    if not isinstance(layer, NumpyLayer):
-        return loaded
-    methods = tuple(method for method in config.methods if method.method != "forward")
-    return replace(loaded, config=config.model_copy(update={"methods": methods}))
+        takes = takes_training(layer), takes_mask(layer, [spec["shape"] for spec in target.inputs.values()])
+    methods = tuple(m for m in config.methods if m.method != "forward" or not isinstance(layer, NumpyLayer))
+    modes = [Mode("", replace(loaded, config=config.model_copy(update={"methods": methods})))]
+    differences = replace(target, methods=("numeric",))
+    if any(method.method == "numeric" for method in methods):
+        if takes[0] and target.training is None:
+            modes.append(Mode("inference", layer_config(replace(differences, training=False))))
+        if takes[1]:
+            modes.append(Mode("masked", layer_config(differences, masked=True)))
+    return modes
+
+
+def _together(run: RunReport, others: Sequence[tuple[Mode, RunReport]]) -> RunReport:
+    """One report of all modes. What a mask alone makes impossible is a note: nobody asked for it."""
+    checks, notes, warnings = list(run.checks), list(run.notes), list(run.warnings)
+    for mode, other in others:
+        if other.reference is None and mode.name == "masked":
+            notes.append(f"a mask does not apply: {other.error.message if other.error else 'the layer cannot be run'}")
+            continue
+        if other.reference is None:
+            run = replace(run, error=other.error, errors=other.errors, verdict="error", exit_code=other.exit_code)
+        checks += [replace(check, method=_in_mode(check.method, mode.name)) for check in other.checks]
+        notes += [f"{mode.name}: {note}" for note in other.notes if note not in notes]
+        warnings += [warning for warning in other.warnings if warning not in warnings]
+    return replace(run, checks=tuple(checks), notes=tuple(notes), warnings=tuple(warnings))
+
+
+def _in_mode(method: str, mode: str) -> str:
+    """`numeric[zeros]` as `numeric[zeros, masked]`."""
+    return f"{method[:-1]}, {mode}]" if method.endswith("]") else f"{method}[{mode}]"
 
 
 def _looked_closer(target: Target, loaded: LoadedConfig, run: RunReport) -> Looked:
@@ -159,7 +223,7 @@ def _looked_closer(target: Target, loaded: LoadedConfig, run: RunReport) -> Look
             checks.append(_custom_gradient_check(findings))
         explained = replace(run, checks=tuple(checks), warnings=(*run.warnings, *_untracked(problem)))
         derivatives = _derivatives(problem, target.order) if target.is_scalar else []
-        return Looked(_judged(explained, problem), derivatives)
+        return Looked(explained, derivatives, trainable=len(problem.weights) + len(problem.batch.x))
 
 
 def _custom_gradient_check(findings: Sequence[Diagnosis]) -> CheckReport:
@@ -188,11 +252,13 @@ def _untracked(problem: Problem) -> list[str]:
     ]
 
 
-def _judged(run: RunReport, problem: Problem) -> RunReport:
+def _judged(run: RunReport, trainable: int) -> RunReport:
+    """The run with the verdict over all of its checks; an error stays one."""
     from gradcheck.run import judge  # noqa: PLC0415 - TensorFlow starts here
 
-    verdict: Verdict
-    verdict, exit_code = judge(run.checks, trainable=len(problem.weights) + len(problem.batch.x))
+    if run.verdict == "error" and not any(check.error for check in run.checks):
+        return run
+    verdict, exit_code = judge(run.checks, trainable=trainable)
     return replace(run, verdict=verdict, exit_code=int(exit_code))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gradcheck.checker import Checker, computing, failed, proves, tolerance_policy
-from gradcheck.errors import ConfigError, ExitCode, GradcheckError, most_serious
+from gradcheck.errors import ConfigError, ExitCode, GradcheckError, NotApplicable, RunError, most_serious
 from gradcheck.gradients.custom import watching
 from gradcheck.gradients.named import as_array
 from gradcheck.gradients.nones import why_none
@@ -16,7 +16,7 @@ from gradcheck.models.keyed import located
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
 from gradcheck.notes import notes_of, warnings_of
-from gradcheck.numerics import PRECISIONS, euclidean_norm
+from gradcheck.numerics import IN_REFERENCE, PRECISIONS, euclidean_norm
 from gradcheck.report import CheckReport, Coverage, ReferenceReport, RunReport, SegmentReport
 
 if TYPE_CHECKING:
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run does beside the config: stop at the first failing check, run the reference twice, tell of errors."""
+    """What a run does beside the config: stop at the first failing check, run the reference twice, tell of errors.
+
+    What `optional` names, methods, may fail to apply: the others decide.
+    """
 
     fail_fast: bool = False
     verify_reference: bool = False
+    optional: frozenset[str] = frozenset()
     on_error: Callable[[Path, BaseException], None] = field(default=lambda *_: None)
 
 
@@ -54,27 +58,37 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         with computing(problem, "the reference"):
             reference = Reference(problem)
         checker = Checker(config=loaded.config, problem=problem, reference=reference, watch=watch)
-        checks = _explained(problem, tuple(_checks(loaded, checker, options, stage)))
+        skipped: list[str] = []
+        checks = _explained(problem, tuple(_checks(loaded, checker, options, stage, skipped)))
         report = _report(loaded, problem, reference, checks)
         policy = tolerance_policy(loaded.config.tolerance)
         verify = options.verify_reference
         with computing(problem, "the reference"):
             warnings = warnings_of(problem, reference, checks, policy, verify_reference=verify)
-            return replace(report, warnings=warnings, notes=notes_of(problem, reference))
+            return replace(report, warnings=warnings, notes=(*notes_of(problem, reference), *skipped))
+
+
+#: What a note on why there is no gradient belongs to.
+_UNEXPLAINED = frozenset({"absent", "dead", "missing"})
 
 
 def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[CheckReport, ...]:
     """The checks with a note on why a weight or a floating input has no gradient, where the forward pass shows it."""
     first_order = [check for check in checks if check.method != "hvp"]  # a loss may be linear in what it depends on
     rows = [t for check in first_order for t in check.of_kind("weight", "input") if t.dtype in PRECISIONS]
+    lost = {TensorKey(t.kind, t.path) for t in rows if t.status == "missing" and t.note and IN_REFERENCE in t.note}
     rows = [tensor for tensor in rows if tensor.quantity != "value"]
     absent, zero = ({TensorKey(t.kind, t.path) for t in rows if t.status == s} for s in ("absent", "dead"))
-    notes = why_none(problem, absent, zero) if absent or zero else {}
+    notes = why_none(problem, absent | lost, zero) if absent or zero or lost else {}
     if not notes:
         return checks
 
     def noted(tensor: TensorReport) -> TensorReport:
-        note = None if tensor.quantity == "value" else notes.get(TensorKey(tensor.kind, tensor.path))
+        note = notes.get(TensorKey(tensor.kind, tensor.path))
+        if tensor.quantity == "value" or tensor.status not in _UNEXPLAINED:
+            note = None
+        if note and tensor.status == "missing":
+            note = f"{tensor.note}: {note}"
         return replace(tensor, note=note or tensor.note)
 
     return tuple(
@@ -83,18 +97,25 @@ def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[Check
 
 
 def _checks(
-    loaded: LoadedConfig, checker: Checker, options: RunOptions, stage: Callable[[str], None]
+    loaded: LoadedConfig, checker: Checker, options: RunOptions, stage: Callable[[str], None], skipped: list[str]
 ) -> Iterator[CheckReport]:
-    """One report a method, up to the first that is not as expected where that is enough."""
+    """One report a method and point, up to the first that is not as expected where that is enough.
+
+    What does not apply has no check; `skipped` is told why.
+    """
     try:
         _ = checker.training
     except GradcheckError as error:
         raise located(error, loaded) from error
-    for index, method in enumerate(loaded.config.methods):
+    methods = [(i, method) for i, written in enumerate(loaded.config.methods) for method in written.at_points]
+    for index, method in methods:
         stage(method.label)
         try:
             check = checker.check(method)
         except GradcheckError as error:  # one method's failure leaves the others their results
+            if isinstance(error, NotApplicable) or (method.method in options.optional and isinstance(error, RunError)):
+                skipped.append(f"{method.label} does not apply: {error}")
+                continue
             options.on_error(loaded.path, error)
             if isinstance(error, ConfigError) and error.location is None:
                 error.location = loaded.locate("methods", index)
@@ -142,9 +163,24 @@ def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, Ex
         worst = most_serious(codes)
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
     controls = any(check.expect == "mismatch" and check.outcome == "mismatch" for check in checks)
-    if trainable and (controls or any(proves(check.tensors) for check in checks)):
+    open_ = undecided(checks)
+    if trainable and (controls or any(proves(_beside(check, open_)) for check in checks)):
         return "pass", ExitCode.OK
     return "vacuous", ExitCode.VACUOUS
+
+
+#: Methods that differentiate by the gradients that are on trial: they prove nothing that differences leave open.
+REGISTERED = frozenset({"forward", "hvp"})
+
+
+def undecided(checks: Sequence[CheckReport]) -> frozenset[str]:
+    """The tensors that finite differences of the batch as it is were asked about, and did not decide."""
+    return frozenset(t.path for c in checks if c.method == "numeric" for t in c.tensors if t.status == "inconclusive")
+
+
+def _beside(check: CheckReport, open_: frozenset[str]) -> Sequence[TensorReport]:
+    """What of a check may count as proven beside what finite differences left `open_`."""
+    return [t for t in check.tensors if check.method not in REGISTERED or t.path not in open_]
 
 
 def segment_reports(problem: Problem) -> tuple[SegmentReport, ...]:

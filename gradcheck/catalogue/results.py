@@ -59,7 +59,7 @@ VACUITY = (
             "overflow of `exp`, or of float16 beyond 65504; a loss scale that is too high",
             "`tf.where` over a branch that is not finite: its gradient is 0 times infinity, which is NaN",
         ),
-        fix="Make the argument safe before the function, not its result after it.",
+        fix=("Guard the argument before the root, the norm, the logarithm or the division, not the result after it."),
         example=code("""
             safe = tf.where(x > 0, x, tf.ones_like(x))
             root = tf.where(x > 0, tf.sqrt(safe), tf.zeros_like(x))
@@ -126,6 +126,48 @@ DIFFERENCES = (
         fix=(
             "Move off the kink: random inputs instead of constant ones, another `seed`, a bias initialiser that is not "
             "zero."
+        ),
+    ),
+    Entry(
+        code="GC803",
+        title="gradient wrong at one point alone",
+        explanation=(
+            "The function is smooth here: the slopes on both sides agree, and the gradients nearby are what they say. "
+            "The tape gives something else at this very point: zero, a tie of two inputs, equal elements. Random data "
+            "never meets such a point; padding, one-hot inputs, masks and zero initialisers do."
+        ),
+        causes=(
+            "a branch that is right for the value and wrong for its derivative: `where(x == 0, 0, ...)`",
+            "a maximum taken out for stability (logaddexp): at a tie it loses one of two equal terms",
+            "`abs` or `sign` on the way to a smooth result: their derivative at zero is zero",
+        ),
+        fix="Write the function without the branch, or give it a `tf.custom_gradient` that is right at the point too.",
+    ),
+    Entry(
+        code="GC804",
+        title="gradient outside of both slopes of a kink",
+        explanation=(
+            "The slopes on the two sides differ, so that either of them, or anything between, could be given here. The "
+            "tape's value is none of these. The gradients nearby are right."
+        ),
+        causes=(
+            "a custom gradient with `x > 0` and `x < 0`, in which zero itself falls through",
+            "two operations with a kink in the same place, each with a convention of its own: relu(x) - relu(-x)/4",
+        ),
+        fix="Let one of the two branches include the point: `x >= 0`.",
+    ),
+    Entry(
+        code="GC805",
+        title="infinite slope, or a jump",
+        explanation=(
+            "The function has no finite slope here: it is infinite, as that of a square root at zero, or the value "
+            "itself jumps, as that of rounding does. Infinity, or a value between the two slopes, is no mistake; a "
+            "finite number where both slopes are infinite is."
+        ),
+        causes=("a root, a norm or a logarithm at zero", "rounding, `sign`, a threshold, exactly at its edge"),
+        fix=(
+            "Keep the argument away from the point: add a small number before the root, not after it. Where another "
+            "gradient is meant (straight-through), declare it as a `surrogate`."
         ),
     ),
 )

@@ -57,6 +57,30 @@ _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<d
     section="Layer",
     help="2 checks second derivatives too.",
 )
+@option(
+    "--points",
+    "points",
+    multiple=True,
+    metavar="NAME",
+    section="Layer",
+    help="Where to take finite differences: given, zeros, equal, same, ones, saturated or negative; repeat for "
+    "several. Default: all of them, or the values of --input alone.",
+)
+@option(
+    "--method",
+    "methods",
+    multiple=True,
+    type=click.Choice(["numeric", "forward", "hvp"]),
+    section="Layer",
+    help="Check by this method alone; repeat for several. Default: numeric and forward, and hvp with --order 2.",
+)
+@option(
+    "--training/--no-training",
+    default=None,
+    section="Layer",
+    help="The flag the layer is called with. Default: both, where it takes one.",
+)
+@option("--surrogate", metavar="TARGET", section="Layer", help="What the backward pass should compute instead.")
 @option("--seed", type=int, default=0, show_default=True, section="Layer", help="Seed of weights and inputs.")
 @option("--precision", default="float32", show_default=True, section="Layer", help="As in a config.")
 @report_options
@@ -68,6 +92,10 @@ def layer(
     values: Sequence[str],
     kwargs: str | None,
     order: int,
+    points: tuple[str, ...],
+    methods: tuple[str, ...],
+    training: bool | None,
+    surrogate: str | None,
     seed: int,
     precision: str,
     format_: str,
@@ -95,6 +123,10 @@ def layer(
         values=[_yaml("--input", value) for value in values],
         kwargs=_arguments(kwargs),
         order=order,
+        points=points,
+        methods=methods,
+        training=training,
+        surrogate=surrogate,
         seed=seed,
         precision=precision,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -24,6 +24,11 @@ class MethodOptions(Section):
     )
 
 
+#: A point at which gradients go wrong: what the floating inputs are set to.
+PointName = Literal["given", "zeros", "equal", "same", "ones", "saturated", "negative"]
+Points = Annotated[tuple[PointName, ...], Field(min_length=1)]
+
+
 class NumericOptions(MethodOptions):
     """Finite differences."""
 
@@ -31,6 +36,12 @@ class NumericOptions(MethodOptions):
         default="directional", description="A few random directions per tensor, or every element."
     )
     directions: Count = Field(default=3, description="Random directions per tensor.")
+    points: Points | None = Field(
+        default=None, description="What floating inputs are set to, one check a point. Default: the batch as it is."
+    )
+    surrogate: Reference | None = Field(
+        default=None, description="A function that says what the backward pass should compute instead."
+    )
 
 
 class ForwardOptions(MethodOptions):
@@ -43,6 +54,9 @@ class HvpOptions(MethodOptions):
     """Second order: Hessian-vector products."""
 
     directions: Count = Field(default=3, description="Random directions per tensor.")
+    points: Points | None = Field(
+        default=None, description="What floating inputs are set to, one check a point. Default: the batch as it is."
+    )
 
 
 class ScanOptions(MethodOptions):
@@ -145,8 +159,17 @@ class MethodConfig(Section):
 
     @property
     def label(self) -> str:
-        """The method's name in reports: a candidate's own name where it has one."""
-        return getattr(self.options, "name", None) or self.method
+        """The method's name in reports: a candidate's own name where it has one, and the point where it is one's."""
+        name = getattr(self.options, "name", None) or self.method
+        points = getattr(self.options, "points", None)
+        return f"{name}[{points[0]}]" if points and points != ("given",) and len(points) == 1 else name
+
+    @property
+    def at_points(self) -> tuple[MethodConfig, ...]:
+        """The method once for each of the points that it is asked for, as a check of its own."""
+        points = getattr(self.options, "points", None) or ()
+        apart = (self.options.model_copy(update={"points": (point,)}) for point in points)
+        return tuple(self.model_copy(update={"options": options}) for options in apart) or (self,)
 
     @property
     def expect(self) -> Literal["match", "mismatch"]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gradcheck.diagnose.custom_gradients import wrong_derivatives
+from gradcheck.diagnose.derivatives import diagnose_derivatives
 from gradcheck.diagnose.gradients import diagnose_gradients as diagnose
 from gradcheck.diagnose.observed import Observed
 from gradcheck.diagnose.replays import Replayed
 from gradcheck.diagnose.training import diagnose_training
 
-__all__ = ["Observed", "Replayed", "diagnose", "diagnose_training", "wrong_derivatives"]
+__all__ = ["Observed", "Replayed", "diagnose", "diagnose_derivatives", "diagnose_training"]

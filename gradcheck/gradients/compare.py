@@ -198,7 +198,7 @@ def record(
         atol=c.atol,
         required=Required(rtol=c.required_rtol, atol=c.required_atol),
         segments=where.segments if len(where.segments) > 1 else None,
-        note=c.note or note,
+        note="; ".join(filter(None, (c.note, note))) if c.status == "missing" else c.note or note,
         step=step,
         quantity=quantity,
     )

@@ -4,11 +4,16 @@ For a direction v over all weights and inputs at once, H·v is the gradient of t
 (Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994): a tape over the hand-off of the
 split model, against a tape over the reference's tape. Without a split the second way is forward over reverse: the JVP
 of the gradient along v.
+
+Both ways share the registered gradients: so the second order of the whole is held against finite differences of its
+first-order gradients as well (`gradcheck.gradients.curvature`), and where those deny it, they are what is reported.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.errors import RunError
+from gradcheck.gradients.curvature import Curvature
 from gradcheck.gradients.directions import (
     described,
     inner_product,
@@ -29,6 +35,9 @@ from gradcheck.gradients.directions import (
 from gradcheck.gradients.execute import batch_tensors
 from gradcheck.gradients.interface import Gradients
 from gradcheck.gradients.named import as_array
+from gradcheck.gradients.numeric import in_double, restless, surface_at
+from gradcheck.gradients.points import GIVEN
+from gradcheck.gradients.slopes import compared
 from gradcheck.gradients.split import split
 from gradcheck.gradients.tape import monolithic
 from gradcheck.gradients.tensors import dense, gradients_of, watch
@@ -40,6 +49,8 @@ if TYPE_CHECKING:
     from gradcheck.config.methods import HvpOptions
     from gradcheck.gradients.directions import Array, Measured
     from gradcheck.gradients.interface import Computed, Tensors
+    from gradcheck.gradients.numeric import Found
+    from gradcheck.gradients.slopes import Slopes
     from gradcheck.models.problem import Problem, TensorKey
 
     #: From a batch and v by tensor to H·v by tensor; None where the tape sees no second order.
@@ -63,11 +74,72 @@ def hvp(problem: Problem, options: HvpOptions) -> Gradients:
         RunError: GC055 if an operation's gradient has no gradient of its own.
     """
     start = time.perf_counter()
-    count = options.directions
-    lines = {
-        key: Line(*(random_directions(key, t.shape, count=count, seed=problem.seed + i) for i in range(2)))
-        for key, t in points(problem).items()
+    measured = in_double(problem, partial(_curvature, options))
+    _, found, warnings = measured
+    say = partial(_say, options.directions)
+    by_differences = compared(found, say, seconds=0.0, warnings=warnings)
+    if options.points in (None, (GIVEN,)):
+        by_differences = _beside_two_ways(_two_ways(problem, options), by_differences, found)
+    return replace(by_differences, seconds=time.perf_counter() - start)
+
+
+def _say(count: int, slopes: Slopes) -> str:
+    del slopes
+    return f"Hessian times {described(count)}, each projected on another"
+
+
+def _curvature(options: HvpOptions, problem: Problem) -> Found:
+    """The second order of the whole model at a point, beside differences of its gradients."""
+    surface = surface_at(problem, options.points)
+    lines = _lines(problem, options)
+    keys = lines.keys()
+    base = {key: surface.value(key) for key in keys}
+    with standing_still(problem, batch_tensors(problem)) as rewind:
+        curvature = Curvature(
+            problem=problem,
+            base=base,
+            directions={key: line.directions for key, line in lines.items()},
+            readings={key: line.readings for key, line in lines.items()},
+            product=lambda tensors: _measured(problem, _whole, lines, tensors, keys),
+            rewind=rewind,
+        )
+        return surface, curvature.measured(), restless(surface)
+
+
+def _lines(problem: Problem, options: HvpOptions) -> dict[TensorKey, Line]:
+    """Random directions and readings for every tensor; the one number of a scalar function is moved as it is."""
+    tensors = points(problem)
+    if sum(math.prod(t.shape) for t in tensors.values()) == 1:
+        return {key: Line(*(np.ones((options.directions, *t.shape)),) * 2) for key, t in tensors.items()}
+    return {
+        key: Line(*(random_directions(key, t.shape, count=options.directions, seed=problem.seed + i) for i in range(2)))
+        for key, t in tensors.items()
     }
+
+
+def _beside_two_ways(ways: Gradients, differences: Gradients, found: Mapping[TensorKey, Slopes]) -> Gradients:
+    """The two ways of differentiating twice; where differences deny the second order, those in their place."""
+    wrong = differences.wrong.keys()
+    undecided = {key for key in found.keys() - wrong if "GC8" in differences.notes[key]}
+
+    def chosen(of_ways: Mapping[TensorKey, Any], of_differences: Mapping[TensorKey, Any]) -> dict[TensorKey, Any]:
+        return {**of_ways, **{key: value for key, value in of_differences.items() if key in wrong}}
+
+    return replace(
+        ways,
+        tensors=chosen(ways.tensors, differences.tensors),
+        against=chosen(ways.against, differences.against),
+        error_bars=chosen({}, differences.error_bars),
+        notes={**ways.notes, **{key: differences.notes[key] for key in wrong | undecided}},
+        wrong=differences.wrong,
+        warnings=differences.warnings,
+        tolerance_dtype=ways.tolerance_dtype if not wrong else differences.tolerance_dtype,
+    )
+
+
+def _two_ways(problem: Problem, options: HvpOptions) -> Gradients:
+    """The second order of the whole, and through the split or by forward over reverse."""
+    lines = _lines(problem, options)
     products = (_whole, _split if problem.segments else _forward_over_reverse)
     measures = [partial(_measured, problem, product, lines) for product in products]
     with problem.state.preserved():
@@ -78,10 +150,10 @@ def hvp(problem: Problem, options: HvpOptions) -> Gradients:
         outputs=(),
         tensors={**integer_inputs(problem), **found},
         against={**integer_inputs(problem), **against},
-        notes=dict.fromkeys(lines, f"Hessian times {described(count)}, each projected on another"),
+        notes=dict.fromkeys(lines, f"Hessian times {described(options.directions)}, each projected on another"),
         noise=partial(noise_floors, problem, [against, found], measures),
         state={},
-        seconds=time.perf_counter() - start,
+        seconds=0.0,
     )
 
 

@@ -39,6 +39,13 @@ class Computed(NamedTuple):
     gradients: dict[TensorKey, Any]
 
 
+class Wrong(NamedTuple):
+    """How a tensor is wrong: the code of the catalogue, and the figures in words."""
+
+    code: str
+    says: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gradients:
     """What a method found: `Computed`, the state afterwards by path, and how long it took in seconds.
@@ -49,6 +56,7 @@ class Gradients:
         error_bars: how far off a tensor's elements may be by the method's own estimate, in the tensor's shape.
         places: where a tensor belongs that only this method has; it is in `against` too.
         notes: what a reader should know of a tensor.
+        wrong: the tensors that the method itself knows to be wrong, and how.
         noise: measures how far these tensors, and what they are compared with, move by rounding alone: their noise
             floors, where `against` makes the reference's own say nothing, or where that is too low for a method that
             adds up more roundings. None: nothing but the reference's own noise floor excuses anything.
@@ -66,6 +74,7 @@ class Gradients:
     error_bars: Mapping[TensorKey, Any] = field(default_factory=dict)
     places: Mapping[TensorKey, Any] = field(default_factory=dict)
     notes: Mapping[TensorKey, str] = field(default_factory=dict)
+    wrong: Mapping[TensorKey, Wrong] = field(default_factory=dict)
     noise: Callable[[Collection[TensorKey]], Mapping[TensorKey, float]] | None = None
     tolerance_dtype: str | None = None
     schedule: ScheduleReport | None = None

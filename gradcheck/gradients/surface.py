@@ -54,20 +54,13 @@ class Surface:
         self._variables = {weight.key: weight.variable for weight in problem.weights}
         self._inputs = {problem.input_key(i): i for i in range(len(problem.batch.x))}
         problem.state.restore()
-        for key, variable in self._variables.items():
-            if key in self._moved:
-                variable.assign(self._moved[key])
-        self._batch = batch_tensors(problem)
-        for key in self._inputs:
-            if key in self._moved:
-                self._batch = self._with_input(key, self._moved[key])
+        self._batch = moved_to(problem, self._moved)
         self._snapshot = Snapshot(movable_variables([problem.model, *problem.segments]))
-        found = Execution(problem, monolithic, execution="eager").run_as_it_is(self._batch)
-        self.loss = float(found.loss)
-        self.gradients: dict[TensorKey, Any] = {key: as_float64(tensor) for key, tensor in found.tensors.items()}
+        self.loss, self.gradients = tape_at(problem, self._batch)
         changed = {id(variable) for variable in self._snapshot.changed(list(self._variables.values()))}
         self.assigned = frozenset(key for key, variable in self._variables.items() if id(variable) in changed)
-        self._run: Callable[[Tensors], Computed] = compiled(partial(whole_loss, problem), "graph")
+        self._losses: CompiledLosses = problem.made.setdefault("losses", CompiledLosses(problem))
+        self._run: Callable[[Tensors], Computed] = self._losses.whole
         self._rewind: Callable[[], None] = self._snapshot.put_back
         self.repeats = self._settled()
 
@@ -79,7 +72,15 @@ class Surface:
 
     def beside(self, rng: np.random.Generator, distance: float) -> Surface:
         """The surface at a point nearby, where whatever was equal or zero by construction no longer is."""
-        return Surface(self._problem, {key: _beside(self.value(key), rng, distance) for key in self.shapes})
+        return Surface(self._problem, self._points_beside(rng, distance))
+
+    def gradients_nearby(self, rng: np.random.Generator, distance: float) -> Mapping[TensorKey, Any]:
+        """The tape's gradients at such a point, without a surface around it."""
+        at = self._points_beside(rng, distance)
+        self._rewind()
+        _, gradients = tape_at(self._problem, moved_to(self._problem, at))
+        self._rewind()
+        return gradients
 
     def along(self, key: TensorKey, *, stack: bool = False) -> Callable[[Array, Array], Array]:
         """The losses at `value(key) + step · direction`, as a function of a direction and a vector of steps.
@@ -93,12 +94,13 @@ class Surface:
 
         if not (stack and key in self._inputs and 0 < value.size <= SMALL_BATCH):
             return one_by_one
-        stacked = tf.function(partial(_stacked_losses, self._problem, self._batch, self._inputs[key]), autograph=False)
+        index = self._inputs[key]
 
         def all_at_once(direction: Array, steps: Array) -> Array:
             self._rewind()
             copies = value + np.multiply.outer(steps, direction)
-            return np.asarray(stacked(tf.constant(copies.reshape(-1, *value.shape[1:]))))
+            stacked = self._losses.stacked(index, len(steps))
+            return np.asarray(stacked(self._batch, tf.constant(copies.reshape(-1, *value.shape[1:]))))
 
         return all_at_once if _same(all_at_once, one_by_one, value) else one_by_one
 
@@ -137,18 +139,62 @@ class Surface:
         return float(self._run(batch).loss)
 
     def _with_input(self, key: TensorKey, value: Array) -> Tensors:
-        x, index = list(self._batch.x), self._inputs[key]
-        x[index] = tf.constant(value, x[index].dtype)
-        return self._batch._replace(x=x)
+        return _replaced(self._batch, self._inputs[key], value)
+
+    def _points_beside(self, rng: np.random.Generator, distance: float) -> Mapping[TensorKey, Array]:
+        return {key: beside(self.value(key), rng, distance) for key in self.shapes}
 
 
-def _beside(value: Array, rng: np.random.Generator, distance: float) -> Array:
+class CompiledLosses:
+    """The functions from a batch to the loss of a problem, each compiled at its first call and kept."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Compiles nothing yet."""
+        self._problem = problem
+        self.whole = compiled(partial(whole_loss, problem), "graph")
+        self._stacked: dict[tuple[int, int], Callable[[Tensors, Any], Any]] = {}
+
+    def stacked(self, index: int, copies: int) -> Callable[[Tensors, Any], Any]:
+        """The losses of so many copies of a batch that differ in input `index`, run as one."""
+        if (index, copies) not in self._stacked:
+            run = partial(_stacked_losses, self._problem, index)
+            self._stacked[index, copies] = tf.function(run, autograph=False)
+        return self._stacked[index, copies]
+
+
+def _replaced(batch: Tensors, index: int, value: Array) -> Tensors:
+    """`batch` with `value` as input `index`."""
+    x = list(batch.x)
+    x[index] = tf.constant(value, x[index].dtype)
+    return batch._replace(x=x)
+
+
+def moved_to(problem: Problem, at: Mapping[TensorKey, Array]) -> Tensors:
+    """Assigns the weights among `at`, and gives the problem's batch with the inputs among them."""
+    batch = batch_tensors(problem)
+    inputs = {problem.input_key(i): i for i in range(len(problem.batch.x))}
+    variables = {weight.key: weight.variable for weight in problem.weights}
+    for key, value in at.items():
+        if key in inputs:
+            batch = _replaced(batch, inputs[key], value)
+        else:
+            variables[key].assign(value)
+    return batch
+
+
+def tape_at(problem: Problem, batch: Tensors) -> tuple[float, dict[TensorKey, Any]]:
+    """The loss, and the tape's gradients in float64, at the weights and state of the time; state moves on."""
+    found = Execution(problem, monolithic, execution="eager").run_as_it_is(batch)
+    return float(found.loss), {key: as_float64(tensor) for key, tensor in found.tensors.items()}
+
+
+def beside(value: Array, rng: np.random.Generator, distance: float) -> Array:
     """Every element moved by a random share of itself, up to `distance`; zeros by as much of one."""
     moved: Array = value + np.where(value == 0, 1.0, value) * rng.uniform(-distance, distance, value.shape)
     return moved
 
 
-def _stacked_losses(problem: Problem, batch: Tensors, index: int, joined: Any) -> Any:
+def _stacked_losses(problem: Problem, index: int, batch: Tensors, joined: Any) -> Any:
     """The losses of the copies of the batch whose input `index` is `joined` along the first axis."""
     copies = joined.shape[0] // batch.x[index].shape[0]
     x = [tf.tile(tensor, [copies, *([1] * (tensor.shape.rank - 1))]) for tensor in batch.x]

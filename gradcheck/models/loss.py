@@ -201,18 +201,26 @@ def _label(spec: LossSpec) -> str:
 
 
 def random_cotangent(y: Any, output: Any, sample_weight: Any = None) -> tf.Tensor:
-    """sum(y * output): its gradient with respect to `output` is `y`, a fixed random cotangent.
+    """The sum of y * output: its gradient with respect to `output` is `y`, a fixed random cotangent.
 
     A mean or a cross-entropy can have zero gradient behind a normalising layer; a random cotangent has none. Computed
     in float32, or in float64 if the output is.
+
+    Of a complex output the real and the imaginary parts count, each with a cotangent of its own: those of a complex y,
+    or y and sin(5 y + 1), so that no mistake in one part hides in the other.
 
     Args:
         y: of the output's shape.
         output: of any shape with the batch axis first.
         sample_weight: None, or factors of shape (batch,) or of more leading axes of the output.
     """
-    dtype = tf.float64 if output.dtype == tf.float64 else tf.float32
-    product = tf.cast(y, dtype) * tf.cast(output, dtype)
+    dtype = tf.float64 if output.dtype in (tf.float64, tf.complex128) else tf.float32
+    if output.dtype.is_complex:
+        real, imaginary = (tf.math.real(y), tf.math.imag(y)) if y.dtype.is_complex else (y, tf.sin(5 * y + 1))
+        product = tf.cast(real, dtype) * tf.cast(tf.math.real(output), dtype)
+        product += tf.cast(imaginary, dtype) * tf.cast(tf.math.imag(output), dtype)
+    else:
+        product = tf.cast(y, dtype) * tf.cast(output, dtype)
     if sample_weight is not None:
         weight = tf.cast(sample_weight, dtype)
         product *= tf.reshape(weight, [*weight.shape, *[1] * (product.shape.rank - weight.shape.rank)])

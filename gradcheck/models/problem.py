@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,6 +93,7 @@ class Problem:
     slices: tuple[Slice, ...] = ()  # the micro-batches; none where the batch is not sliced
     schedule: str = "gpipe"
     loss_scale: Any = None  # in training, what the loss is multiplied by before it is differentiated
+    made: dict[str, Any] = field(default_factory=dict)  # of its model, once for all who need it: twins, compiled losses
 
     @property
     def draws(self) -> bool:

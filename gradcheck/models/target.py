@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
 
 def model(
-    target: str, base: str, inputs: Mapping[str, Any], kwargs: Mapping[str, Any], values: Sequence[Any] = ()
+    target: str,
+    base: str,
+    inputs: Mapping[str, Any],
+    kwargs: Mapping[str, Any],
+    values: Sequence[Any] = (),
+    *,
+    masked: bool = False,
 ) -> keras.Model:
     """The model that is `target` alone. A factory for `model.factory`, so that it can be built again in float64.
 
@@ -43,6 +49,7 @@ def model(
         inputs: `{shape, dtype}` by name.
         kwargs: arguments of the class or the factory; of a function, keywords of every call.
         values: one example of the inputs, at which a function is tried; default ones.
+        masked: whether the inputs that have a time axis come with a mask.
 
     Raises:
         ConfigError: GC020, GC021 or GC028, where the target or its arguments are wrong.
@@ -53,8 +60,9 @@ def model(
     for name, written in inputs.items():
         spec = InputSpec.model_validate(written)
         tensors.append(keras.Input(spec.shape, dtype=spec.dtype and widened(spec.dtype), name=name))
+    handed = [_Masked()(tensor) if masked and _has_time(tensor.shape[1:]) else tensor for tensor in tensors]
     try:
-        outputs = keras.tree.flatten(layer(*positional(layer, tensors)))
+        outputs = keras.tree.flatten(layer(*positional(layer, handed)))
         return keras.Model(tensors, outputs if len(outputs) > 1 else outputs[0])
     except GradcheckError:
         raise
@@ -62,6 +70,40 @@ def model(
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         reference = target if ":" in target else f"keras.layers:{target}"
         raise layer_failure(error, f"{target} cannot be called", f"inputs of shape {shapes}", reference) from error
+
+
+def takes_training(layer: keras.Layer) -> bool:
+    """Whether it, or a layer inside it, is called with `training`."""
+    return any("training" in inner.call_signature_parameters for inner in layer._flatten_layers())  # noqa: SLF001
+
+
+def takes_mask(layer: keras.Layer, shapes: Sequence[Sequence[int]]) -> bool:
+    """Whether it takes the mask that Keras hands on with one of its inputs, of these shapes without the batch."""
+    names = layer.call_signature_parameters
+    return any(map(_has_time, shapes)) and any(name == "mask" or f"{name}_mask" in names for name in names)
+
+
+def _has_time(shape: Sequence[int]) -> bool:
+    """Whether an input without its batch axis has a time axis, along which it can be masked."""
+    return len(shape) > 1
+
+
+class _Masked(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Hands its input on with a mask: the first example is masked wholly, of the others the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        """The input as it is."""
+        return inputs
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002 - Keras's signature
+        """Of shape (batch, time)."""
+        ones = keras.ops.ones_like(inputs[(slice(None), slice(None), *[0] * (len(inputs.shape) - 2))], dtype="int32")
+        example, step = keras.ops.cumsum(ones, axis=0), keras.ops.cumsum(ones, axis=1)
+        return keras.ops.logical_and(example > 1, step < inputs.shape[1])
 
 
 def as_layer(target: str, base: Path, kwargs: dict[str, Any], values: Sequence[Any] = ()) -> keras.Layer:
@@ -113,6 +155,8 @@ def _needs_nothing_but(function: Any, kwargs: Mapping[str, Any]) -> bool:
     return True
 
 
+#: The most examples that a graph has a function for each of: a loop is traced faster, and runs slower.
+_UNROLLED = 8
 _FLOAT64_HELP = "finite differences run in float64: write constants as Python numbers, or in the dtype of the input"
 
 
@@ -125,6 +169,7 @@ class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self._target = target
         self._base = base
         self._values = tuple(values)  # a list would be tracked
+        self._signature: Any = None  # of its outputs for one example, known once it was tried
 
     def compute_output_spec(self, *inputs: Any) -> Any:
         """Called eagerly: a trace would refuse Python's own `if` and `while` on tensors."""
@@ -139,10 +184,13 @@ class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
             if self.compute_dtype == "float64" and error.help is None:
                 error.help = _FLOAT64_HELP
             raise
+        self._signature = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), outputs)
         return tf.nest.map_structure(lambda t: keras.KerasTensor((None, *t.shape[1:]), t.dtype.name), outputs)
 
     def call(self, *inputs: Any) -> Any:
-        """The function's outputs for each example, stacked."""
+        """The function's outputs for each example, stacked; in a graph it is traced once for many examples."""
+        if not tf.executing_eagerly() and int(inputs[0].shape[0]) > _UNROLLED:
+            return tf.map_fn(lambda example: self._function(*example), inputs, fn_output_signature=self._signature)
         batch_size = int(inputs[0].shape[0])
         examples = [self._function(*(tensor[i] for tensor in inputs)) for i in range(batch_size)]
         if any(part is None for example in examples for part in tf.nest.flatten(example)):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras.src.backend.common import global_state  # where Keras holds names, seeds and policies of a session
 
 from gradcheck.errors import RunError
+from gradcheck.models.precision import precision_scope
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.state import State
 
@@ -23,10 +24,11 @@ _SAME_EACH_TIME = "let the factory build the same model each time, with layers o
 
 @contextmanager
 def twin(problem: Problem, precision: str) -> Iterator[Problem]:
-    """The problem prepared once more in `precision`, in a Keras session of its own; one that is in it already as it is.
+    """The problem in `precision`, in a Keras session of its own; one that is in it already as it is.
 
-    Boundaries have no part in it: it has no split, but for a model that is given as segments. Use it inside only:
-    afterwards Keras's precision and session are the original's again.
+    It is prepared once, and has the weights, state and batch of `problem` each time. Boundaries have no part in it: it
+    has no split, but for a model that is given as segments. Use it inside only: afterwards Keras's precision and
+    session are the original's again.
 
     Raises:
         RunError: GC051 if the model, built once more, has other weights; or what `prepare` raises.
@@ -34,9 +36,12 @@ def twin(problem: Problem, precision: str) -> Iterator[Problem]:
     if problem.precision == precision:
         yield problem
         return
-    config = problem.config.model_copy(update={"precision": precision, "split": None})
-    with _session_set_aside(), session(config):
-        yield _with_values_of(problem, prepare(config, problem.base))
+    if precision not in problem.made:
+        config = problem.config.model_copy(update={"precision": precision, "split": None})
+        with _session_set_aside(), session(config):
+            problem.made[precision] = Replica(problem=prepare(config, problem.base), trackers=_trackers())
+    with problem.made[precision].entered() as other, precision_scope(precision):
+        yield _with_values_of(problem, other)
 
 
 def float64_twin(problem: Problem) -> AbstractContextManager[Problem]:

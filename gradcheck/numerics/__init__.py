@@ -3,7 +3,7 @@
 Nothing here knows of models or of TensorFlow: gradients come in as arrays, as `SparseRows`, or as None.
 """
 
-from gradcheck.numerics.comparison import Comparison, Status, Tensor, compare
+from gradcheck.numerics.comparison import IN_REFERENCE, Comparison, Status, Tensor, compare
 from gradcheck.numerics.differences import Derivative, derivative, noise_level, noise_points
 from gradcheck.numerics.elements import ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
@@ -11,6 +11,7 @@ from gradcheck.numerics.figures import Figures, Worst
 from gradcheck.numerics.noise import NOISE_FACTOR, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, is_zero, largest
 from gradcheck.numerics.sparse import SparseRows, to_array
+from gradcheck.numerics.standing import Standing, convicts, nearest_slope, standing
 from gradcheck.numerics.tolerance import (
     EXACT,
     PRECISIONS,
@@ -23,6 +24,7 @@ from gradcheck.numerics.tolerance import (
 
 __all__ = [
     "EXACT",
+    "IN_REFERENCE",
     "NOISE_FACTOR",
     "PRECISIONS",
     "Comparison",
@@ -30,6 +32,7 @@ __all__ = [
     "Figures",
     "Precision",
     "SparseRows",
+    "Standing",
     "Status",
     "Tensor",
     "Tolerance",
@@ -37,6 +40,7 @@ __all__ = [
     "TolerancePolicy",
     "Worst",
     "compare",
+    "convicts",
     "decide",
     "derivative",
     "euclidean_norm",
@@ -46,8 +50,10 @@ __all__ = [
     "lower_precision",
     "median_relative_floor",
     "movement",
+    "nearest_slope",
     "noise_level",
     "noise_points",
+    "standing",
     "to_array",
     "too_coarse",
     "ulp_distance",

@@ -46,6 +46,10 @@ class Comparison(Figures):
     dtype: str
 
 
+#: What is said of a tensor that the candidate alone has.
+IN_REFERENCE = "None in the reference"
+
+
 def compare(
     reference: Tensor | None,
     candidate: Tensor | None,
@@ -129,8 +133,9 @@ def _one_sided(reference: Tensor | None, candidate: Tensor | None, tolerance: To
     """None on both sides, or on one."""
     if reference is None and candidate is None:
         return _incomparable("absent", None, tolerance, None)
-    without = "reference" if reference is None else "candidate"
-    return _incomparable("missing", candidate if reference is None else reference, tolerance, f"None in the {without}")
+    if reference is None:
+        return _incomparable("missing", candidate, tolerance, IN_REFERENCE)
+    return _incomparable("missing", reference, tolerance, "None in the candidate")
 
 
 def _unlike(reference: Tensor, candidate: Tensor) -> str | None:

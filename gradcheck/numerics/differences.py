@@ -8,13 +8,15 @@ Wild, "Estimating computational noise", SIAM J. Sci. Comput. 33, 2011): a sum th
 through float32 somewhere, is noisier than its value tells.
 
 Quotients to the right and to the left are extrapolated on their own as well. Where they stay apart the function has a
-kink at 0; one that lies a little beside 0 drops out of the smaller steps.
+kink at 0; one that lies a little beside 0 drops out of the smaller steps. Where the changes of f shrink more slowly
+than the steps, however small, the slope is infinite, or f jumps.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -31,13 +33,21 @@ EPS = 2.0**-52
 #: Steps, relative to the scale of the argument: what a smooth function needs, and the rest. Powers of two are exact.
 FIRST_STEPS = np.exp2([-9.0, -12.0, -15.0])
 MORE_STEPS = np.exp2([-3.0, -6.0, -18.0, -21.0, -24.0])
+#: Where the slope seems to be infinite: a guard such as sqrt(x + 1e-12) makes it finite at these.
+TINY_STEPS = np.exp2(-np.arange(27.0, 61.0, 3.0))
+#: Changes like h^a, with an exponent a below this at every one of the smallest steps, mean an infinite slope …
+INFINITE_EXPONENT = 0.985
+#: … and a jump below this. So many of the smallest steps are looked at, where the change is so many times the noise.
+JUMP_EXPONENT, SMALLEST, ABOVE_NOISE = 0.05, 5, 100
 #: Columns of the extrapolation table. More only amplify noise.
 ORDERS = 4
 #: Rounding in a quotient is bounded by this many standard deviations of the function's noise over the step.
 DEVIATIONS = 4
 #: The spacing of the points for `noise_level`, relative to the scale, and how many there are.
 NOISE_SPACING = 2.0**-22
-NOISE_POINTS = 11
+NOISE_POINTS = 16
+#: Where the first of them is, relative to the scale: away from 0, where a slope may be infinite.
+NOISE_OFFSET = 2.0**-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,35 +55,49 @@ class Derivative:
     """An estimate of f'(0).
 
     Attributes:
-        value: the estimate; at a kink the middle of the two slopes.
+        value: the estimate; at a kink the middle of the two slopes; the one slope where f is finite on one side only.
         error: how far the truth may be from it; at a kink this covers both slopes. Infinity: nothing is known.
-        left, right: the slopes on the two sides; NaN where f is not finite on that side.
+        left, right: the slopes on the two sides; NaN where f is not finite on that side, or nothing is known of it.
+        left_error, right_error: how far the truth may be from each.
         kink: whether the slopes stay apart however small the step.
+        steepest: the largest of all difference quotients; 0 where f does not change at all.
+        jump: whether f itself does not approach f(0), on either side: then the slopes there are infinite.
     """
 
     value: float
     error: float
     left: float
     right: float
+    left_error: float = 0.0
+    right_error: float = 0.0
+    steepest: float = 0.0
     kink: bool = False
+    jump: bool = False
+
+    @property
+    def infinite(self) -> bool:
+        """Whether a slope is infinite on some side."""
+        return math.isinf(self.left) or math.isinf(self.right)
 
 
 def noise_level(values: Array, eps: float = EPS) -> float:
     """The standard deviation of the noise in equally spaced `values` of a function, by their third differences.
 
-    Those of independent normal noise with deviation s have the deviation s·√20, and so a median size of 0.6745·√20·s;
-    those of the smooth part are of the order of the spacing cubed. The median, for a kink among the points moves three
-    of the differences only. No less than the rounding of the values themselves, by `eps`.
+    Those of independent normal noise with deviation s have the deviation s·√20, and three quarters of them a size below
+    1.1503·√20·s; those of the smooth part are of the order of the spacing cubed. Three quarters, for a kink among the
+    points moves three of the differences only, and rounding to few digits leaves most of them zero. No less than the
+    rounding of the values themselves, by `eps`.
     """
     finite = values[np.isfinite(values)]
     rounding = eps * float(np.max(np.abs(finite), initial=0.0))
     sizes = np.abs(np.diff(finite, 3))
-    return max(rounding, float(np.median(sizes)) / (0.6745 * math.sqrt(20))) if len(sizes) else rounding
+    return max(rounding, float(np.quantile(sizes, 0.75)) / (1.1503 * math.sqrt(20))) if len(sizes) else rounding
 
 
 def noise_points(scale: float) -> Array:
     """Where to evaluate a function whose argument has the size `scale`, for `noise_level`; all on one side of 0."""
-    return np.arange(NOISE_POINTS, dtype=np.float64) * np.float64(NOISE_SPACING * scale)
+    points: Array = (NOISE_OFFSET + np.arange(NOISE_POINTS) * NOISE_SPACING) * np.float64(scale)
+    return points
 
 
 def derivative(
@@ -94,6 +118,9 @@ def derivative(
     if found.kink or not found.error <= goal:
         ladder.climb(MORE_STEPS * scale)
         found = ladder.estimate()
+        if found.infinite:
+            ladder.climb(TINY_STEPS * scale)
+            found = ladder.estimate()
     return found
 
 
@@ -121,16 +148,47 @@ class _Ladder:
         if math.isfinite(self._at_zero) and np.all(values == self._at_zero):  # no slope that the noise would not hide
             return Derivative(value=0.0, error=DEVIATIONS * self._noise / float(h[0]), left=0.0, right=0.0)
         with np.errstate(over="ignore", invalid="ignore"):
-            right, right_error = self._extrapolated((self._right - self._at_zero) / h, power=1)
-            left, left_error = self._extrapolated((self._at_zero - self._left) / h, power=1)
+            right, right_error = self._slope(self._right - self._at_zero, sign=1)
+            left, left_error = self._slope(self._left - self._at_zero, sign=-1)
             central, error = self._extrapolated((self._right - self._left) / (2 * h), power=2)
+            steepest = np.abs(np.concatenate([self._right - self._at_zero, self._left - self._at_zero])) / np.tile(h, 2)
+        steepest = float(np.max(steepest, initial=0.0, where=np.isfinite(steepest)))
+        told = partial(
+            Derivative, steepest=steepest, left=left, right=right, left_error=left_error, right_error=right_error
+        )
         if not (math.isfinite(right) and math.isfinite(left) and math.isfinite(central)):
-            known = [slope for slope in (right, left) if math.isfinite(slope)]
-            return Derivative(value=known[0] if known else math.nan, error=math.inf, left=left, right=right)
+            known = [(slope, e) for slope, e in ((right, right_error), (left, left_error)) if math.isfinite(slope)]
+            value, error = known[0] if len(known) == 1 and self._one_sided() else (math.nan, math.inf)
+            return told(value=value, error=error, jump=self._jumps())
         apart, unsure = abs(right - left), right_error + left_error
         if apart > 2 * unsure:
-            return Derivative(value=(right + left) / 2, error=apart / 2 + unsure, left=left, right=right, kink=True)
-        return Derivative(value=central, error=error, left=left, right=right)
+            return told(value=(right + left) / 2, error=apart / 2 + unsure, kink=True)
+        return told(value=central, error=error)
+
+    def _slope(self, changes: Array, *, sign: int) -> tuple[float, float]:
+        """The slope on one side and its error, by how f changes there: infinite where that shrinks too slowly."""
+        exponents = self._exponents(changes)
+        if len(exponents) and np.all(exponents < INFINITE_EXPONENT):
+            return math.copysign(math.inf, sign * changes[-1]), math.inf
+        return self._extrapolated(sign * changes / self._steps + 0.0, power=1)
+
+    def _exponents(self, changes: Array) -> Array:
+        """The exponents a in |change| ~ h^a, between the smallest steps; empty where noise may make them."""
+        sizes, steps = np.abs(changes[-SMALLEST:]), self._steps[-SMALLEST:]
+        if not np.all(np.isfinite(sizes)) or np.any(sizes <= ABOVE_NOISE * self._noise):
+            return np.empty(0)
+        exponents: Array = np.diff(np.log(sizes)) / np.diff(np.log(steps))
+        return exponents
+
+    def _jumps(self) -> bool:
+        """Whether f stays away from f(0) on some side."""
+        with np.errstate(invalid="ignore"):
+            sides = [self._exponents(values - self._at_zero) for values in (self._right, self._left)]
+        return any(len(side) and bool(np.all(side < JUMP_EXPONENT)) for side in sides)
+
+    def _one_sided(self) -> bool:
+        """Whether f is finite on one side alone, however small the step: 0 is the end of where it is defined."""
+        return bool(np.isfinite(self._right[-1]) != np.isfinite(self._left[-1]))
 
     def _extrapolated(self, quotients: Array, *, power: int) -> tuple[float, float]:
         """The limit of `quotients` for h to 0, whose error is a series in h^`power`, and its error; NaN for none."""

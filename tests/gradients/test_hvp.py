@@ -22,7 +22,7 @@ CHAIN = [
 ]
 CONVOLUTIONS = [
     {"Conv2D": {"filters": 3, "kernel_size": 2, "name": "first"}},
-    {"BatchNormalization": {"name": "norm"}},
+    {"Activation": {"activation": "tanh", "name": "norm"}},
     {"Activation": {"activation": "softplus", "name": "second"}},
     {"Dropout": {"rate": 0.3, "name": "dropped"}},
     "Flatten",
@@ -54,6 +54,24 @@ def test_both_ways_agree(run: Run, layers: list[Any], shape: list[int], split: A
     report = run(config(layers, shape, split=split))
     assert set(statuses(report).values()) <= PROVEN, [(t.path, t.max_rel_error) for t in report.checks[0].failures]
     assert report.verdict == "pass"
+
+
+@pytest.mark.parametrize("norm", ["BatchNormalization", "LayerNormalization"])
+def test_what_both_ways_share_is_held_against_differences(run: Run, norm: str) -> None:
+    """`tf.nn.moments` stops the gradient at the mean: the first order is right without it, the second is not.
+
+    A bias before batch norm changes nothing, so that its part of the Hessian is zero.
+    """
+    layers = [{"Dense": {"units": 3, "name": "first"}}, {norm: {"name": "norm"}}, {"Activation": "softplus"}]
+    report = run({"model": {"input": {"shape": [3]}, "layers": layers}, "methods": ["numeric", "hvp"]})
+    numeric, hvp = report.checks
+    assert numeric.outcome == "match"
+    assert {t.path for t in hvp.failures} == {"input", "first/kernel", "first/bias"}
+    assert hvp.diagnoses[0].code == "GC601"
+    if norm == "BatchNormalization":
+        (bias,) = [t for t in hvp.tensors if t.path == "first/bias"]
+        assert bias.worst is not None
+        assert abs(bias.worst.candidate) < 1e-9 < 0.1 < abs(bias.worst.reference)
 
 
 def test_the_numbers_are_those_of_the_hessian(run: Run) -> None:

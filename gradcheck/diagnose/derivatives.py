@@ -1,0 +1,55 @@
+"""What to think of a tape that finite differences disagree with: what they know of each tensor, then custom code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.diagnose.custom_gradients import wrong_derivatives
+from gradcheck.diagnose.wording import named, some
+from gradcheck.gradients.compare import first_wrong
+from gradcheck.models.problem import TensorKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from gradcheck.gradients.custom import Watch
+    from gradcheck.gradients.interface import Wrong
+    from gradcheck.models.problem import Problem
+    from gradcheck.report import Diagnosis, TensorReport
+
+_SAYS = {
+    "GC703": "the tape is not finite, and finite differences are",
+    "GC803": "the tape is wrong at this point, and right beside it",
+    "GC804": "the tape is outside of the slopes on both sides of a kink, and right beside it",
+    "GC805": "the slope is infinite, and the tape says a number",
+    "GC403": "the tape says None, and what is differentiated changes",
+}
+
+
+def diagnose_derivatives(
+    problem: Problem, rows: Sequence[TensorReport], wrong: Mapping[TensorKey, Wrong], watch: Watch
+) -> tuple[Diagnosis, ...]:
+    """What explains the wrong rows of a comparison with finite differences.
+
+    Args:
+        problem: whose tape it is.
+        rows: every tensor as it was compared.
+        wrong: what the differences know of wrong tensors.
+        watch: what saw the model's code decorate its functions.
+    """
+    of_code: dict[str, list[TensorReport]] = {}
+    for row in (row for row in rows if row.failed):
+        known = wrong.get(TensorKey(row.kind, row.path))
+        of_code.setdefault(known.code if known and known.code in _SAYS else "", []).append(row)
+    around = of_code.pop("", [])
+    return (*_by_code(of_code, wrong), *(wrong_derivatives(problem, around, watch) if around else ()))
+
+
+def _by_code(of_code: Mapping[str, Sequence[TensorReport]], wrong: Mapping[TensorKey, Wrong]) -> Iterator[Diagnosis]:
+    for code, says in _SAYS.items():
+        rows = of_code.get(code, [])
+        first = first_wrong(rows)
+        if first is not None:
+            figures = wrong[TensorKey(first.kind, first.path)].says
+            evidence = f"{says}, with {some([row.path for row in rows])}; for {first.path} {figures}"
+            yield named(code, evidence, segment=first.segment, layer=first.layer)
