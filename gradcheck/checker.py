@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.config.methods import EAGER_METHODS
+from gradcheck.config.methods import EAGER_METHODS, MethodConfig, MethodOptions
 from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_derivatives, diagnose_training
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.custom import custom_gradients_of
+from gradcheck.gradients.interface import Gradients
 from gradcheck.gradients.parity import train_with
 from gradcheck.gradients.reference import GRADIENT_KINDS, Reference
 from gradcheck.gradients.second_opinion import second_opinion
 from gradcheck.gradients.time_contributions import contributions_of
 from gradcheck.gradients.training import ReferenceTraining
+from gradcheck.gradients.verification import Verified, is_due, state_of_forward, verify
 from gradcheck.models.messages import described, gist, user_location
 from gradcheck.numerics import ToleranceOverride, TolerancePolicy
 from gradcheck.report import PROVEN, CheckReport, ErrorReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from gradcheck.config.methods import MethodConfig
     from gradcheck.config.schema import Config, ToleranceConfig
     from gradcheck.gradients.custom import Watch
     from gradcheck.gradients.custom.watch import Call
-    from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.parity import Trained
     from gradcheck.models.problem import Problem
     from gradcheck.report import Outcome, TensorReport
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 PATIENCE_FACTOR = 8
 PATIENCE = 10.0
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
+#: The check of the reference itself, as it is called in reports.
+REFERENCE = "reference"
 #: How many times longer for a training run, of which each replay is another.
 TRAINING_PATIENCE = 6
 
@@ -110,6 +112,36 @@ class Checker:
         check = _compared(method, gradients, tensors)
         with computing(self.problem, f"the diagnosis of {method.label}"):
             return self._explained(check, gradients, calls if method.method == "candidate" else ())
+
+    def verified(self, mode: str) -> tuple[Verified, tuple[CheckReport, ...]]:
+        """The reference held against finite differences where that is due, and the check of it where it is wrong.
+
+        Where something is recomputed in the backward pass the state afterwards is that of a forward pass alone.
+
+        Args:
+            mode: auto, always or never.
+        """
+        if not is_due(self.problem, self.reference, self.watch, mode=mode):
+            return Verified(), ()
+        verified = verify(self.problem)
+        found, state = verified.against, self._state_of_forward()
+        if found is None and not state:
+            return verified, ()
+        found = replace(found or Gradients(loss=None, outputs=(), tensors={}, state={}, seconds=0.0), state=state)
+        policy, noise = tolerance_policy(self.config.tolerance), self.config.tolerance.noise == "auto"
+        tensors = compare_all(self.problem, self.reference, found, policy, noise=noise)
+        check = _compared(MethodConfig(method=REFERENCE, options=MethodOptions()), found, tensors)
+        if check.as_expected:
+            return verified, ()
+        diagnoses = diagnose_derivatives(self.problem, check.tensors, found.wrong, self.watch)
+        return replace(verified, share=None), (replace(check, diagnoses=diagnoses),)
+
+    def _state_of_forward(self) -> Mapping[str, Any]:
+        """The state after a forward pass, where a backward pass may run one more; nothing where it cannot be compared."""
+        compiled_draws = self.problem.execution == "xla" and self.problem.draws
+        if not self.watch.used or compiled_draws or self.problem.slices:
+            return {}
+        return state_of_forward(self.problem)
 
     def _trained(self, method: MethodConfig, training: ReferenceTraining, trained: Trained) -> CheckReport:
         """The check of a training run: judged by every step, shown by the first that fails and the last."""

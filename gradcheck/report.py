@@ -142,12 +142,18 @@ class SegmentReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceReport:
-    """The monolithic model under one tape. `gradient_norm` is the global 2-norm over all weights."""
+    """The monolithic model under one tape.
+
+    `gradient_norm` is the global 2-norm over all weights. `verified`: how far, as a share, its gradient may be from a
+    finite difference of the loss along a random direction over all weights and inputs; None where that was not tried,
+    or did not decide.
+    """
 
     method: str
     loss: float
     seconds: float
     gradient_norm: float
+    verified: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ class RunOptions:
     """
 
     fail_fast: bool = False
-    verify_reference: bool = False
+    verify_reference: bool = False  # always, whatever the config says
     optional: frozenset[str] = frozenset()
     on_error: Callable[[Path, BaseException], None] = field(default=lambda *_: None)
 
@@ -59,10 +59,14 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
             reference = Reference(problem)
         checker = Checker(config=loaded.config, problem=problem, reference=reference, watch=watch)
         skipped: list[str] = []
-        checks = _explained(problem, tuple(_checks(loaded, checker, options, stage, skipped)))
-        report = _report(loaded, problem, reference, checks)
+        mode = "always" if options.verify_reference else loaded.config.verify_reference
+        with computing(problem, "verifying the reference"):
+            verified, trial = checker.verified(mode)
+        skipped += [verified.note] if verified.note else []
+        checks = _explained(problem, (*trial, *_checks(loaded, checker, options, stage, skipped)))
+        report = _report(loaded, problem, reference, checks, verified.share)
         policy = tolerance_policy(loaded.config.tolerance)
-        verify = options.verify_reference
+        verify = mode == "always"
         with computing(problem, "the reference"):
             warnings = warnings_of(problem, reference, checks, policy, verify_reference=verify)
             return replace(report, warnings=warnings, notes=(*notes_of(problem, reference), *skipped))
@@ -130,6 +134,7 @@ def _report(
     problem: Problem,
     reference: Reference,
     checks: tuple[CheckReport, ...],
+    verified: float | None,
 ) -> RunReport:
     verdict, exit_code = judge(checks, trainable=0 if reference.only_rounding else len(problem.weights))
     return RunReport(
@@ -143,7 +148,7 @@ def _report(
         errors=tuple(check.error for check in checks if check.error),
         exit_code=exit_code,
         segments=segment_reports(problem),
-        reference=_reference_report(problem, reference),
+        reference=_reference_report(problem, reference, verified),
         coverage=_coverage(problem, checks),
         checks=checks,
     )
@@ -198,13 +203,14 @@ def segment_reports(problem: Problem) -> tuple[SegmentReport, ...]:
     )
 
 
-def _reference_report(problem: Problem, reference: Reference) -> ReferenceReport:
+def _reference_report(problem: Problem, reference: Reference, verified: float | None) -> ReferenceReport:
     gradients = [as_array(reference.tensors[weight.key]) for weight in problem.weights]
     return ReferenceReport(
         method="tape",
         loss=float(reference.gradients.loss),
         seconds=reference.gradients.seconds,
         gradient_norm=euclidean_norm(gradients),
+        verified=verified,
     )
 
 

@@ -213,5 +213,8 @@ class Config(Section):
     report: ReportConfig = Field(
         default=ReportConfig(), description="Extras of the report.", json_schema_extra={"default": {}}
     )
+    verify_reference: Literal["auto", "always", "never"] = Field(
+        default="auto", description="When the reference is held against finite differences of the loss."
+    )
     memory_budget: ByteSize = Field(default="auto", description="Bytes, a size such as 2GiB, or auto.")
     placement: Placement | None = Field(default=None, description="Which device each segment runs on.")

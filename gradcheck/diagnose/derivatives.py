@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from gradcheck.diagnose.custom_gradients import wrong_derivatives
 from gradcheck.diagnose.wording import named, some
 from gradcheck.gradients.compare import first_wrong
+from gradcheck.gradients.custom import custom_gradients_of
+from gradcheck.gradients.custom.watch import place_of
 from gradcheck.models.problem import TensorKey
 
 if TYPE_CHECKING:
@@ -42,7 +44,26 @@ def diagnose_derivatives(
         known = wrong.get(TensorKey(row.kind, row.path))
         of_code.setdefault(known.code if known and known.code in _SAYS else "", []).append(row)
     around = of_code.pop("", [])
-    return (*_by_code(of_code, wrong), *(wrong_derivatives(problem, around, watch) if around else ()))
+    certain = tuple(_by_code(of_code, wrong))
+    if not around:
+        return certain
+    return (*certain, *(_redrawn(problem, around, watch) or wrong_derivatives(problem, around, watch)))
+
+
+def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:
+    """The functions that are recomputed in the backward pass, and give something else there."""
+    custom_gradients_of(problem, watch)  # records them too
+    first, found = first_wrong(rows), {}
+    for recomputed in watch.recomputed:
+        if first is not None and not recomputed.repeats:
+            place = place_of(recomputed.function)
+            evidence = f"{place} is recomputed in the backward pass, and gives other values when it is run again"
+            if problem.draws:
+                evidence += ": it draws other random numbers"
+            layer = recomputed.layer or first.layer
+            code = "GC303" if problem.draws else "GC605"
+            found[layer, place] = named(code, evidence, where=layer, segment=first.segment, layer=layer)
+    return tuple(found.values())
 
 
 def _by_code(of_code: Mapping[str, Sequence[TensorReport]], wrong: Mapping[TensorKey, Wrong]) -> Iterator[Diagnosis]:

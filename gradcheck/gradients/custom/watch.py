@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 if TYPE_CHECKING:
@@ -42,10 +44,8 @@ class Call:
 
     @property
     def place(self) -> str:
-        """`name (file.py:12)`: what messages call the function."""
-        code = getattr(inspect.unwrap(self.function), "__code__", None)
-        name = getattr(self.function, "__qualname__", repr(self.function)).replace("<locals>.", "")
-        return name if code is None else f"{name} ({Path(code.co_filename).name}:{code.co_firstlineno})"
+        """What messages call the function."""
+        return place_of(self.function)
 
     def argument_names(self, count: int) -> list[str]:
         """Names for the last `count` positional arguments, as the function declares them."""
@@ -57,10 +57,45 @@ class Call:
         return names[-count:] if len(names) >= count else [f"argument {i}" for i in range(count)]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Recomputation:
+    """One eager call of a function that `tf.recompute_grad` runs again in the backward pass.
+
+    Attributes:
+        function: the user's function.
+        layer: the name of the layer that called it; None outside of any.
+        results: what it returns at first, and run again with the same arguments.
+    """
+
+    function: Callable[..., Any]
+    layer: str | None
+    results: tuple[Any, Any]
+
+    @property
+    def repeats(self) -> bool:
+        """Whether both results are the same."""
+        first, again = (tf.nest.flatten(result) for result in self.results)
+        return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """`name (file.py:12)`: what messages call a function of the user's."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    name = getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
+    return name if code is None else f"{name} ({Path(code.co_filename).name}:{code.co_firstlineno})"
+
+
 class Watch:
-    """What links the decorated functions to whoever wants to record their calls."""
+    """What links the decorated functions to whoever wants to record their calls.
+
+    Attributes:
+        used: whether any of them was called, or a function that is recomputed.
+        recomputed: the functions that were recomputed while calls were last recorded.
+    """
 
     def __init__(self) -> None:
+        self.used = False
+        self.recomputed: list[Recomputation] = []
         self._calls: list[Call] | None = None
 
     @contextmanager
@@ -68,7 +103,7 @@ class Watch:
         """Collects the calls made inside; `tf.function`s run eagerly meanwhile, so that there are values to look at."""
         eager = tf.config.functions_run_eagerly()
         calls: list[Call] = []
-        self._calls = calls
+        self._calls, self.recomputed = calls, []
         tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's signature
         try:
             yield calls
@@ -91,6 +126,7 @@ class Watch:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            self.used = True
             if self._calls is None or not tf.executing_eagerly():
                 return function(*args, **kwargs)
             with tf.GradientTape() as tape:
@@ -106,17 +142,45 @@ class Watch:
 
         return call
 
+    def twice(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, which `tf.recompute_grad` will run twice; while recording its two results are noted."""
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.used = True
+            result = function(*args, **kwargs)
+            if self._calls is not None and tf.executing_eagerly():
+                again = function(*args, **kwargs)
+                self.recomputed.append(
+                    Recomputation(function=function, layer=_calling_layer(), results=(result, again))
+                )
+            return result
+
+        return call
+
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Replaces `tf.custom_gradient` by one whose functions can be recorded, also after this has ended."""
-    watch, original = Watch(), tf.custom_gradient
+    """Replaces `tf.custom_gradient` and `tf.recompute_grad`, so that their functions can be recorded, also afterwards."""
+    watch, original, recompute_grad = Watch(), tf.custom_gradient, tf.recompute_grad
 
     def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
         return custom_gradient if f is None else original(watch.recorded(f))
 
     tf.custom_gradient = custom_gradient
+    tf.recompute_grad = lambda f: recompute_grad(watch.twice(f))
     try:
         yield watch
     finally:
-        tf.custom_gradient = original
+        tf.custom_gradient, tf.recompute_grad = original, recompute_grad
+
+
+def _calling_layer() -> str | None:
+    """The name of the innermost Keras layer whose `call` is running."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, keras.Layer) and frame.f_code.co_name == "call":
+            return str(owner.name)
+        frame = frame.f_back
+    return None

@@ -1,0 +1,147 @@
+"""The reference on trial: the tape's gradient beside one finite difference of the loss, in the float64 twin.
+
+All weights and floating inputs are moved at once along a random direction v, each in proportion to its size; the loss
+then changes by g·v, whatever the registered gradients say. Two to four forward passes tell. What they do not confirm is
+measured tensor by tensor by `numeric`, which decides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.config.methods import NumericOptions
+from gradcheck.errors import RunError
+from gradcheck.gradients.directions import points, random_directions, standing_still, whole_loss
+from gradcheck.gradients.execute import batch_tensors
+from gradcheck.gradients.interface import Gradients
+from gradcheck.gradients.numeric import numeric
+from gradcheck.gradients.surface import moved_to, tape_at
+from gradcheck.models.messages import gist
+from gradcheck.models.twin import float64_twin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gradcheck.gradients.custom import Watch
+    from gradcheck.gradients.directions import Array
+    from gradcheck.gradients.reference import Reference
+    from gradcheck.models.problem import Problem, TensorKey
+
+#: Under this many seconds for its gradient a reference is always verified: it costs next to nothing.
+QUICK = 0.5
+#: The share of their size that tensors are moved by: first, and where that does not confirm the tape.
+STEP, WIDER_STEP = 2.0**-18, 2.0**-15
+#: A difference of this share of the sum of what all tensors contribute is none …
+AGREE = 1e-6
+#: … and a finite difference that may be off by more decides nothing.
+DECISIVE = 1e-3
+#: The rounding of a loss in float64: a few hundred operations' worth.
+ROUNDING = 1e-13
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What a trial came to.
+
+    Attributes:
+        share: how far the tape is from the finite difference at most, as a share; None unless they agree.
+        against: the tape beside differences, tensor by tensor, where it is wrong.
+        note: why nothing could be decided.
+    """
+
+    share: float | None = None
+    against: Gradients | None = None
+    note: str | None = None
+
+
+def is_due(problem: Problem, reference: Reference, watch: Watch, *, mode: str) -> bool:
+    """Whether the reference is to be verified: always, never, or (`auto`) where it is quick or code of the user's runs.
+
+    Where the config asks for `numeric`, that is the trial, with what is expected of it.
+    """
+    if mode != "auto":
+        return mode == "always"
+    if any(method.method == "numeric" for method in problem.config.methods):
+        return False
+    return reference.gradients.seconds < QUICK or watch.used or any(map(_is_users, problem.model._flatten_layers()))  # noqa: SLF001
+
+
+def _is_users(layer: keras.Layer) -> bool:
+    """Whether a layer is not Keras's own, or holds a function of the user's."""
+    return not type(layer).__module__.startswith("keras.") or isinstance(layer, keras.layers.Lambda)
+
+
+def verify(problem: Problem) -> Verified:
+    """Holds the tape of `problem` against finite differences."""
+    try:
+        with float64_twin(problem) as twin, twin.state.preserved():
+            share = _share(replace(twin, slices=()))
+        if share is not None:
+            return Verified(share=share)
+        found = numeric(replace(problem, slices=()), NumericOptions())
+    except (RunError, tf.errors.OpError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        return Verified(note=f"the reference was not verified: it cannot be run in float64 ({gist(error)})")
+    if found.wrong:
+        return Verified(against=found)
+    return Verified(note=f"the reference was not verified: finite differences do not decide ({_why(found)})")
+
+
+def _why(found: Gradients) -> str:
+    said = (note.partition("; ")[2] for note in found.notes.values())
+    return next((why for why in said if why), "they agree tensor by tensor, and not along a direction of all")
+
+
+def _share(twin: Problem) -> float | None:
+    """How far the tape may be from the slope of the loss, as a share; None where they differ or nothing is known."""
+    tensors = {key: np.asarray(tensor, np.float64) for key, tensor in points(twin).items()}
+    along = {key: _direction(key, value, twin.seed) for key, value in tensors.items()}
+    with standing_still(twin, batch_tensors(twin)) as rewind:
+        rewind()
+        loss, gradients = tape_at(twin, batch_tensors(twin))
+        terms = [float(np.sum(g * v)) for key, v in along.items() if (g := gradients[key]) is not None]
+
+        def slope(step: float) -> float:
+            right, left = (_loss(twin, rewind, tensors, along, side * step) for side in (1, -1))
+            return (right - left) / (2 * step)
+
+        size, error = sum(map(abs, terms)), ROUNDING * abs(loss) / STEP
+        found = slope(STEP)
+        if not abs(found - sum(terms)) <= AGREE * size + error:
+            error += abs(found - slope(WIDER_STEP))
+        off = abs(found - sum(terms)) + error
+        return (
+            off / size
+            if size and math.isfinite(off) and off <= max(AGREE * size, 2 * error) <= DECISIVE * size
+            else None
+        )
+
+
+def _direction(key: TensorKey, value: Array, seed: int) -> Array:
+    """A random direction, in proportion to the size of the tensor; of its own size for one that is zero."""
+    direction: Array = random_directions(key, value.shape, count=1, seed=seed)[0]
+    return direction * (float(np.sqrt(np.mean(value**2))) if value.size else 0.0 or 1.0)
+
+
+def _loss(
+    problem: Problem,
+    rewind: Callable[[], None],
+    tensors: Mapping[TensorKey, Array],
+    along: Mapping[TensorKey, Array],
+    step: float,
+) -> float:
+    rewind()
+    moved = moved_to(problem, {key: value + step * along[key] for key, value in tensors.items()})
+    return float(whole_loss(problem, moved).loss)
+
+
+def state_of_forward(problem: Problem) -> Mapping[str, Any]:
+    """The state after one forward pass without a backward pass."""
+    with problem.state.preserved():
+        whole_loss(problem, batch_tensors(problem))
+        return problem.state.read(split=False)
