@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 #: seconds, however short that was.
 PATIENCE_FACTOR = 8
 PATIENCE = 10.0
+#: Methods that differ from the reference in the hand-off alone.
+HANDS_ON = frozenset({"vjp", "naive"})
+_REPEATS = "the split hands no gradient on, so that this is the reference's own computation, done once more"
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 #: How many times longer for a training run, of which each replay is another.
 TRAINING_PATIENCE = 6
@@ -94,7 +97,7 @@ class Checker:
         """
         if self.problem.execution == "xla" and method.method in EAGER_METHODS and self.problem.draws:
             check = self._eagerly.check(method)
-            return replace(check, warnings=(*check.warnings, _DRAWS))
+            return replace(check, notes=(*check.notes, _DRAWS))
         if method.method not in METHODS:
             raise ConfigError(
                 f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
@@ -107,19 +110,24 @@ class Checker:
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)
             tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
-        check = _compared(method, gradients, tensors)
+        check = _compared(method, gradients, tensors, repeats=self._repeats(method))
         with computing(self.problem, f"the diagnosis of {method.label}"):
             return self._explained(check, gradients, calls if method.method == "candidate" else ())
 
+    def _repeats(self, method: MethodConfig) -> bool:
+        """Whether the method would compute the reference once more: without a hand-off it is the same tape."""
+        return method.method in HANDS_ON and not self.problem.is_cut
+
     def _trained(self, method: MethodConfig, training: ReferenceTraining, trained: Trained) -> CheckReport:
         """The check of a training run: judged by every step, shown by the first that fails and the last."""
-        check = _compared(method, trained.gradients, trained.tensors)
+        check = _compared(method, trained.gradients, trained.tensors, repeats=self._repeats(method))
         check = replace(
             check,
             seconds=trained.seconds,
             first_divergence=trained.first_divergence,
             tensors=trained.listed,
             warnings=trained.warnings,
+            notes=tuple(dict.fromkeys((*check.notes, *trained.remarks))),
             steps=trained.steps,
             first_failing_step=trained.first_failing_step,
         )
@@ -169,9 +177,13 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
     )
 
 
-def _compared(method: MethodConfig, gradients: Gradients, tensors: tuple[TensorReport, ...]) -> CheckReport:
-    """The check of one method by what was compared."""
-    outcome = _outcome(tensors)
+def _compared(
+    method: MethodConfig, gradients: Gradients, tensors: tuple[TensorReport, ...], *, repeats: bool
+) -> CheckReport:
+    """The check of one method by what was compared; a match with what `repeats` the reference decides nothing."""
+    outcome, notes = _outcome(tensors), gradients.remarks
+    if repeats and outcome == "match":
+        outcome, notes = "inconclusive", (*notes, _REPEATS)
     return CheckReport(
         method=method.label,
         expect=method.expect,
@@ -185,6 +197,7 @@ def _compared(method: MethodConfig, gradients: Gradients, tensors: tuple[TensorR
         first_divergence=first_divergence(tensors),
         tensors=tensors,
         warnings=gradients.warnings,
+        notes=notes,
         contributions=contributions_of(gradients),
         schedule=gradients.schedule,
     )

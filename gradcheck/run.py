@@ -142,7 +142,7 @@ def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, Ex
         worst = most_serious(codes)
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
     controls = any(check.expect == "mismatch" and check.outcome == "mismatch" for check in checks)
-    if trainable and (controls or any(proves(check.tensors) for check in checks)):
+    if trainable and (controls or any(check.outcome == "match" and proves(check.tensors) for check in checks)):
         return "pass", ExitCode.OK
     return "vacuous", ExitCode.VACUOUS
 

@@ -95,6 +95,11 @@ class Problem:
     loss_scale: Any = None  # in training, what the loss is multiplied by before it is differentiated
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the split's gradients are more than the reference's own, computed once more."""
+        return not self.shares_graph or (self.plan is not None and separates(self.graph, self.plan, self.segments))
+
+    @property
     def draws(self) -> bool:
         """Whether a forward pass draws random numbers."""
         return self.training and any("seed" in state.path for state in self.state.variables)
@@ -159,6 +164,12 @@ def make_segments(graph: Graph, plan: Plan, *, dtype: Any) -> tuple[Segment, ...
         owned |= {id(v) for v in segment.trainable_variables}
         segments.append(segment)
     return tuple(segments)
+
+
+def separates(graph: Graph, plan: Plan, segments: Sequence[Segment]) -> bool:
+    """Whether `plan` cuts anything: a gradient crosses between segments, or several of them use one variable."""
+    used = [id(variable) for segment in segments for variable in segment.trainable_variables]
+    return len(set(used)) < len(used) or any("float" in str(graph.spec(ref).dtype) for ref in plan.boundaries)
 
 
 def name_weights(model: keras.Model, uses: Mapping[int, tuple[int, ...]]) -> tuple[Weight, ...]:
