@@ -43,7 +43,7 @@ PATIENCE_FACTOR = 8
 PATIENCE = 10.0
 #: Methods that differ from the reference in the hand-off alone.
 HANDS_ON = frozenset({"vjp", "naive"})
-_REPEATS = "the split hands no gradient on, so that this is the reference's own computation, done once more"
+_REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 #: How many times longer for a training run, of which each replay is another.
 TRAINING_PATIENCE = 6

@@ -158,7 +158,7 @@ def outlined(config: Config, base: Path) -> Outline:
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
     segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
     shares_graph = built.composition is None
-    if plan is not None and shares_graph and not separates(graph, plan, segments):
+    if plan is not None and shares_graph and not separates(plan, segments):
         plan = replace(plan, warnings=(*plan.warnings, _uncut(graph, plan)))
     return Outline(model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=shares_graph, time=time)
 
@@ -166,7 +166,7 @@ def outlined(config: Config, base: Path) -> Outline:
 def _uncut(graph: Graph, plan: Plan) -> str:
     """The warning of a split that hands nothing on."""
     calls = [graph.calls[call].name for segment in plan.segments for call in segment.calls]
-    what = f"comes out as one segment ({calls[0]})" if len(calls) == 1 else "hands no gradient from segment to segment"
+    what = f"comes out as one segment ({calls[0]})" if len(calls) == 1 else "hands nothing from segment to segment"
     return (
         f"the split {what}: no method can show here that a split is right; `vjp` is the reference's own computation. "
         "Cut a model of several calls, or give the parts as model.segments; `numeric` checks gradients without a split"

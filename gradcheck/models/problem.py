@@ -97,7 +97,7 @@ class Problem:
     @property
     def is_cut(self) -> bool:
         """Whether the split's gradients are more than the reference's own, computed once more."""
-        return not self.shares_graph or (self.plan is not None and separates(self.graph, self.plan, self.segments))
+        return not self.shares_graph or (self.plan is not None and separates(self.plan, self.segments))
 
     @property
     def draws(self) -> bool:
@@ -166,10 +166,10 @@ def make_segments(graph: Graph, plan: Plan, *, dtype: Any) -> tuple[Segment, ...
     return tuple(segments)
 
 
-def separates(graph: Graph, plan: Plan, segments: Sequence[Segment]) -> bool:
-    """Whether `plan` cuts anything: a gradient crosses between segments, or several of them use one variable."""
+def separates(plan: Plan, segments: Sequence[Segment]) -> bool:
+    """Whether `plan` cuts anything: a tensor crosses between segments, or several of them use one variable."""
     used = [id(variable) for segment in segments for variable in segment.trainable_variables]
-    return len(set(used)) < len(used) or any("float" in str(graph.spec(ref).dtype) for ref in plan.boundaries)
+    return bool(plan.boundaries) or len(set(used)) < len(used)
 
 
 def name_weights(model: keras.Model, uses: Mapping[int, tuple[int, ...]]) -> tuple[Weight, ...]:
