@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck import patience
 from gradcheck.config.methods import EAGER_METHODS
 from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_training, wrong_derivatives
 from gradcheck.errors import ConfigError, GradcheckError, RunError
@@ -37,16 +38,10 @@ if TYPE_CHECKING:
     from gradcheck.models.problem import Problem
     from gradcheck.report import Outcome, TensorReport
 
-#: How long a diagnosis may replay mistakes, as a multiple of the time that reference and candidate took; and, in
-#: seconds, however short that was.
-PATIENCE_FACTOR = 8
-PATIENCE = 10.0
 #: Methods that differ from the reference in the hand-off alone.
 HANDS_ON = frozenset({"vjp", "naive"})
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
-#: How many times longer for a training run, of which each replay is another.
-TRAINING_PATIENCE = 6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,7 +130,7 @@ class Checker:
             return check
         return replace(
             check,
-            diagnoses=diagnose_training(training, trained, seconds=TRAINING_PATIENCE * self._patience(trained.seconds)),
+            diagnoses=diagnose_training(training, trained, seconds=patience.TRAINING * self._patience(trained.seconds)),
         )
 
     def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[Call]) -> CheckReport:
@@ -158,7 +153,7 @@ class Checker:
 
     def _patience(self, seconds: float) -> float:
         """How long a diagnosis may take, in seconds, where the candidate took so many."""
-        return max(PATIENCE, PATIENCE_FACTOR * (self.reference.gradients.seconds + seconds))
+        return max(patience.SECONDS, patience.FACTOR * (self.reference.gradients.seconds + seconds))
 
 
 def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:

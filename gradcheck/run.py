@@ -46,10 +46,8 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
     """
     with session(loaded.config), watching() as watch:
         stage("building")
-        try:
+        with located(loaded):
             problem = prepare(loaded.config, loaded.base)
-        except GradcheckError as error:
-            raise located(error, loaded) from error
         stage("reference")
         with computing(problem, "the reference"):
             reference = Reference(problem)
@@ -86,10 +84,8 @@ def _checks(
     loaded: LoadedConfig, checker: Checker, options: RunOptions, stage: Callable[[str], None]
 ) -> Iterator[CheckReport]:
     """One report a method, up to the first that is not as expected where that is enough."""
-    try:
+    with located(loaded):
         _ = checker.training
-    except GradcheckError as error:
-        raise located(error, loaded) from error
     for index, method in enumerate(loaded.config.methods):
         stage(method.label)
         try:
