@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck import patience
 from gradcheck.config.methods import EAGER_METHODS, MethodConfig, MethodOptions
 from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_derivatives, diagnose_training
 from gradcheck.errors import ConfigError, GradcheckError, RunError
@@ -37,15 +38,12 @@ if TYPE_CHECKING:
     from gradcheck.models.problem import Problem
     from gradcheck.report import Outcome, TensorReport
 
-#: How long a diagnosis may replay mistakes, as a multiple of the time that reference and candidate took; and, in
-#: seconds, however short that was.
-PATIENCE_FACTOR = 8
-PATIENCE = 10.0
+#: Methods that differ from the reference in the hand-off alone.
+HANDS_ON = frozenset({"vjp", "naive"})
+_REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 #: The check of the reference itself, as it is called in reports.
 REFERENCE = "reference"
-#: How many times longer for a training run, of which each replay is another.
-TRAINING_PATIENCE = 6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,7 +94,7 @@ class Checker:
         """
         if self.problem.execution == "xla" and method.method in EAGER_METHODS and self.problem.draws:
             check = self._eagerly.check(method)
-            return replace(check, warnings=(*check.warnings, _DRAWS))
+            return replace(check, notes=(*check.notes, _DRAWS))
         if method.method not in METHODS:
             raise ConfigError(
                 f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
@@ -109,7 +107,7 @@ class Checker:
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)
             tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
-        check = _compared(method, gradients, tensors)
+        check = _compared(method, gradients, tensors, repeats=self._repeats(method))
         with computing(self.problem, f"the diagnosis of {method.label}"):
             return self._explained(check, gradients, calls if method.method == "candidate" else ())
 
@@ -143,15 +141,20 @@ class Checker:
             return {}
         return state_of_forward(self.problem)
 
+    def _repeats(self, method: MethodConfig) -> bool:
+        """Whether the method would compute the reference once more: without a hand-off it is the same tape."""
+        return method.method in HANDS_ON and not self.problem.is_cut
+
     def _trained(self, method: MethodConfig, training: ReferenceTraining, trained: Trained) -> CheckReport:
         """The check of a training run: judged by every step, shown by the first that fails and the last."""
-        check = _compared(method, trained.gradients, trained.tensors)
+        check = _compared(method, trained.gradients, trained.tensors, repeats=self._repeats(method))
         check = replace(
             check,
             seconds=trained.seconds,
             first_divergence=trained.first_divergence,
             tensors=trained.listed,
             warnings=trained.warnings,
+            notes=tuple(dict.fromkeys((*check.notes, *trained.remarks))),
             steps=trained.steps,
             first_failing_step=trained.first_failing_step,
         )
@@ -159,7 +162,7 @@ class Checker:
             return check
         return replace(
             check,
-            diagnoses=diagnose_training(training, trained, seconds=TRAINING_PATIENCE * self._patience(trained.seconds)),
+            diagnoses=diagnose_training(training, trained, seconds=patience.TRAINING * self._patience(trained.seconds)),
         )
 
     def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[Call]) -> CheckReport:
@@ -183,7 +186,7 @@ class Checker:
 
     def _patience(self, seconds: float) -> float:
         """How long a diagnosis may take, in seconds, where the candidate took so many."""
-        return max(PATIENCE, PATIENCE_FACTOR * (self.reference.gradients.seconds + seconds))
+        return max(patience.SECONDS, patience.FACTOR * (self.reference.gradients.seconds + seconds))
 
 
 def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
@@ -202,9 +205,13 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
     )
 
 
-def _compared(method: MethodConfig, gradients: Gradients, tensors: tuple[TensorReport, ...]) -> CheckReport:
-    """The check of one method by what was compared."""
-    outcome = _outcome(tensors)
+def _compared(
+    method: MethodConfig, gradients: Gradients, tensors: tuple[TensorReport, ...], *, repeats: bool
+) -> CheckReport:
+    """The check of one method by what was compared; a match with what `repeats` the reference decides nothing."""
+    outcome, notes = _outcome(tensors), gradients.remarks
+    if repeats and outcome == "match":
+        outcome, notes = "inconclusive", (*notes, _REPEATS)
     return CheckReport(
         method=method.label,
         expect=method.expect,
@@ -218,6 +225,7 @@ def _compared(method: MethodConfig, gradients: Gradients, tensors: tuple[TensorR
         first_divergence=first_divergence(tensors),
         tensors=tensors,
         warnings=gradients.warnings,
+        notes=notes,
         contributions=contributions_of(gradients),
         schedule=gradients.schedule,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import RunError
 
@@ -13,29 +15,101 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+#: Seconds until the time is called again, to code that caught the first call and went on.
+AGAIN = 0.5
+#: How many calls wait for what is being cleaned up.
+CLEANING_UP = 20
+_OURS = str(Path(__file__).parent)
+
+
+class TimeIsUp(BaseException):
+    """Raised in whatever runs when the time is over; `deadline` makes a RunError of it."""
+
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """Raises RunError GC057 in the body once `seconds` have passed; None is no limit.
+    """Raises RunError GC057 if the body takes longer than `seconds`; None is no limit.
 
-    Works in the main thread of systems with `SIGALRM`, between two operations of TensorFlow; elsewhere nothing ends.
+    The body is left by `TimeIsUp`, raised again and again should code of the user's catch it. Works in the main thread
+    of systems with `SIGALRM`, between two operations of TensorFlow; elsewhere nothing ends.
     """
     usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
     if seconds is None or not usable:
         yield
         return
-
-    def expire(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
-        raise RunError(
-            f"timed out after {seconds:g} seconds",
-            code="GC057",
-            help="give more with --timeout, or a smaller model or batch",
-        )
-
-    previous = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    alarm, cause = _Alarm(), None
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        with alarm.set(seconds):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if not alarm.calls:
+            raise
+        cause = error  # TimeIsUp, or what became of it in a callback or a handler that raises something else
+    if alarm.calls:
+        message, advice = (
+            f"timed out after {seconds:g} seconds",
+            "give more with --timeout, or a smaller model or batch",
+        )
+        raise RunError(message, code="GC057", help=advice) from cause
+
+
+class _Alarm:
+    """Raises `TimeIsUp` from a signal handler until it is off, but not into what cleans up after an earlier one."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._on = False
+        self._traced: list[FrameType] = []
+
+    @contextmanager
+    def set(self, seconds: float) -> Iterator[None]:
+        """Calls the time after `seconds`, and every `AGAIN` seconds from then on."""
+        tracer, handler = sys.gettrace(), signal.signal(signal.SIGALRM, self._ring)
+        self._on = True
+        signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+        try:
+            yield
+        finally:
+            self._on = False  # a signal that is on its way finds nobody
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+            if self._traced:
+                sys.settrace(tracer)
+                for frame in self._traced:
+                    frame.f_trace = None
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's arguments
+        if not self._on:
+            return
+        self.calls += 1
+        if self._wanted():
+            if self.calls > 1:
+                self._trace(frame)
+            raise TimeIsUp
+
+    def _wanted(self) -> bool:
+        return self._on and (self.calls > CLEANING_UP or not _being_handled())
+
+    def _trace(self, frame: FrameType | None) -> None:
+        """Raises at the next line too: a loop around `try: ... except: pass` catches all that is raised inside `try`."""
+        while frame is not None:
+            if not frame.f_code.co_filename.startswith(_OURS):
+                frame.f_trace = self._at_line
+                self._traced.append(frame)
+            frame = frame.f_back
+        sys.settrace(lambda *_: None)  # functions that are called from now on are left alone
+
+    def _at_line(self, frame: FrameType, event: str, arg: Any) -> Any:  # noqa: ARG002 - a trace function's arguments
+        if event == "line" and self._wanted():
+            raise TimeIsUp
+        return self._at_line
+
+
+def _being_handled() -> bool:
+    """Whether the caller runs in an `except`, a `finally` or a `with` that `TimeIsUp` is passing through."""
+    error: BaseException | None = sys.exc_info()[1]
+    while error is not None and not isinstance(error, TimeIsUp):
+        error = error.__context__
+    return error is not None

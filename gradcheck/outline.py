@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.errors import GradcheckError
 from gradcheck.models.budget import resolve_budget
 from gradcheck.models.cost import flops, tensor_bytes
 from gradcheck.models.cut import accepted_names
@@ -29,10 +28,8 @@ def outline(loaded: LoadedConfig) -> PlanReport:
         RunError: if the model cannot be built.
     """
     with session(loaded.config):
-        try:
+        with located(loaded):
             found = outlined(loaded.config, loaded.base)
-        except GradcheckError as error:
-            raise located(error, loaded) from error
         return _report(loaded, found)
 
 

@@ -50,10 +50,8 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
     """
     with session(loaded.config), watching() as watch:
         stage("building")
-        try:
+        with located(loaded):
             problem = prepare(loaded.config, loaded.base)
-        except GradcheckError as error:
-            raise located(error, loaded) from error
         stage("reference")
         with computing(problem, "the reference"):
             reference = Reference(problem)
@@ -107,10 +105,8 @@ def _checks(
 
     What does not apply has no check; `skipped` is told why.
     """
-    try:
+    with located(loaded):
         _ = checker.training
-    except GradcheckError as error:
-        raise located(error, loaded) from error
     methods = [(i, method) for i, written in enumerate(loaded.config.methods) for method in written.at_points]
     for index, method in methods:
         stage(method.label)
@@ -169,7 +165,8 @@ def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, Ex
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
     controls = any(check.expect == "mismatch" and check.outcome == "mismatch" for check in checks)
     open_ = undecided(checks)
-    if trainable and (controls or any(proves(_beside(check, open_)) for check in checks)):
+    proven = any(check.outcome == "match" and proves(_beside(check, open_)) for check in checks)
+    if trainable and (controls or proven):
         return "pass", ExitCode.OK
     return "vacuous", ExitCode.VACUOUS
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+from gradcheck import patience
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -49,7 +50,6 @@ def run(tmp_path: Path) -> Callable[..., RunReport]:
 @pytest.fixture(autouse=True)
 def _short_diagnoses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaying mistakes would take most of the time of a test that plants one: it is tested in tests/diagnose."""
-    checker = sys.modules.get("gradcheck.checker")
-    if checker is not None and "diagnose" not in request.node.nodeid:
-        monkeypatch.setattr(checker, "PATIENCE", 0.3)
-        monkeypatch.setattr(checker, "PATIENCE_FACTOR", 0.0)
+    if "diagnose" not in request.node.nodeid:
+        monkeypatch.setattr(patience, "SECONDS", 0.3)
+        monkeypatch.setattr(patience, "FACTOR", 0.0)

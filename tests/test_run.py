@@ -417,3 +417,72 @@ def test_a_training_step_that_returns_no_number_is_refused(run: Run) -> None:
     assert report.exit_code == 3
     assert report.error is not None
     assert report.error.code == "GC055"
+
+
+ONE_SEGMENT = {
+    "one layer": "{layers: [{Dense: 3}], input: {shape: [4]}}",
+    "one call of the user's own": "{factory: './models.py:own'}",
+    "parts that hand nothing on": "{factory: './models.py:towers'}",
+}
+MODELS = """
+    import keras
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.dense(x)
+
+    def own():
+        x = keras.Input((4,))
+        return keras.Model(x, Own()(x))
+
+    def towers(shared=False):
+        a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+        p, q = keras.layers.Dense(2, name="p"), keras.layers.Dense(2, name="q")
+        return keras.Model([a, b], [p(a), (p if shared else q)(b)])
+"""
+
+
+def one_segment(model: str, methods: str, more: str = "") -> str:
+    return f"model: {model}\nsplit: {{every: layer}}\nmethods: {methods}\n{more}"
+
+
+@pytest.mark.parametrize("model", ONE_SEGMENT.values(), ids=ONE_SEGMENT)
+@pytest.mark.parametrize("more", ["", "microbatches: 2\ntrain: {steps: 2}", "execution: graph"])
+def test_the_tape_compared_with_itself_proves_nothing(run: Run, model: str, more: str) -> None:
+    report = run(one_segment(model, "[vjp]", more), {"models.py": MODELS})
+    assert (report.verdict, report.exit_code) == ("vacuous", 4), report.error
+    (check,) = report.checks
+    assert (check.outcome, check.as_expected) == ("inconclusive", True)
+    assert "the reference's own computation" in check.notes[0]
+    assert sum("no method can show here that a split is right" in warning for warning in report.warnings) == 1
+
+
+def test_a_control_over_one_segment_is_no_proof_either(run: Run) -> None:
+    report = run(one_segment(ONE_SEGMENT["one layer"], "[vjp, naive: {expect: mismatch}]"))
+    assert (report.verdict, [check.outcome for check in report.checks]) == ("vacuous", ["inconclusive"] * 2)
+
+
+@pytest.mark.parametrize("method", ["numeric", "jacobian"])
+def test_one_segment_with_a_method_that_proves_something_by_itself(run: Run, method: str) -> None:
+    report = run(one_segment(ONE_SEGMENT["one layer"], f"[vjp, {method}]"))
+    assert (report.verdict, report.exit_code) == ("pass", 0)
+    assert [check.outcome for check in report.checks] == ["inconclusive", "match"]
+    assert "one segment (dense)" in report.warnings[0]
+
+
+def test_one_segment_that_differs_from_the_reference_still_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradcheck.gradients.split import HandOff
+
+    right = HandOff.pull_back
+    monkeypatch.setattr(HandOff, "pull_back", lambda *given: [None if g is None else 2 * g for g in right(*given)])
+    report = run(one_segment(ONE_SEGMENT["one layer"], "[vjp]"))
+    assert (report.verdict, report.exit_code) == ("fail", 1)
+
+
+def test_segments_that_share_weights_and_hand_nothing_on_are_a_split(run: Run) -> None:
+    report = run(one_segment("{factory: './models.py:towers', kwargs: {shared: true}}", "[vjp]"), {"models.py": MODELS})
+    assert (report.verdict, report.warnings) == ("pass", ())

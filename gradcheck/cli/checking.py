@@ -34,6 +34,8 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
     options = CheckOptions(
         fail_fast=arguments.fail_fast, verify_reference=arguments.verify_reference, timeout=arguments.timeout
     )
+    if settings().verbose:
+        options = dataclasses.replace(options, on_error=print_traceback)
     if all(isinstance(entry, RunReport) for entry in entries):  # nothing to run: TensorFlow is not needed
         return check_all(entries, options)
     if arguments.jobs > 1:
@@ -45,25 +47,18 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
 
 
 def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions:
-    """`options` that show each stage, and with -v the traceback of each error."""
+    """`options` that show each stage."""
 
     def on_progress(event: Progress) -> None:
         show(f"[{event.index + 1}/{event.total}] {event.config}: {event.stage}")
 
-    on_error = print_traceback if settings().verbose else options.on_error
-    return CheckOptions(
-        fail_fast=options.fail_fast,
-        verify_reference=options.verify_reference,
-        timeout=options.timeout,
-        on_progress=on_progress,
-        on_error=on_error,
-    )
+    return dataclasses.replace(options, on_progress=on_progress)
 
 
 def print_traceback(path: Path, error: BaseException) -> None:
     """What the config at `path` raised, in full, to standard error."""
-    sys.stderr.write(f"{path}:\n")
-    traceback.print_exception(error)
+    lines = traceback.format_exception(error)
+    sys.stderr.write("".join([f"{path}:\n", *lines]))  # at once: another process may write too
 
 
 @contextlib.contextmanager

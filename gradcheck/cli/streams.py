@@ -58,9 +58,15 @@ def user_output_to_stderr() -> Iterator[None]:
             yield
         finally:
             # What was buffered under the redirection belongs to it: by C code, and by who kept the first sys.stdout.
-            ctypes.CDLL(None).fflush(None)
+            _flush_c()
             if original is not None:
                 original.flush()
+
+
+def _flush_c() -> None:
+    """Writes what C code has buffered, where its library can be had: Windows has no name for the process itself."""
+    with contextlib.suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL("ucrtbase" if os.name == "nt" else None).fflush(None)
 
 
 @contextlib.contextmanager

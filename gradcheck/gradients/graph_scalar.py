@@ -44,7 +44,7 @@ def graph_scalar(problem: Problem, options: MethodOptions) -> Gradients:  # noqa
             _require_dense(problem, f"{plan.name} takes", plan.inputs)
         _require_dense(problem, f"{plan.name} hands on", plan.outputs)
     _require_memory(problem)
-    return replace(in_graph(problem, ByScalars()), warnings=_why_scalars(problem))
+    return replace(in_graph(problem, ByScalars()), remarks=_why_scalars(problem))
 
 
 class ByScalars(ByGraph):

@@ -55,6 +55,7 @@ class Gradients:
             projections on a few directions, or the gradient of a twin in another precision.
         error_bars: how far off a tensor's elements may be by the method's own estimate, in the tensor's shape.
         places: where a tensor belongs that only this method has; it is in `against` too.
+        warnings: what should be mended; remarks: what is worth knowing of the method as a whole, and nothing to mend.
         notes: what a reader should know of a tensor.
         wrong: the tensors that the method itself knows to be wrong, and how.
         noise: measures how far these tensors, and what they are compared with, move by rounding alone: their noise
@@ -70,6 +71,7 @@ class Gradients:
     state: Mapping[str, Any]
     seconds: float
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     against: Mapping[TensorKey, Any] = field(default_factory=dict)
     error_bars: Mapping[TensorKey, Any] = field(default_factory=dict)
     places: Mapping[TensorKey, Any] = field(default_factory=dict)

@@ -110,7 +110,7 @@ class _Collector:
 
 
 def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) -> Gradients:
-    """`gradients` with every Jacobian that the monolithic tape can give too, and a warning for the rest.
+    """`gradients` with every Jacobian that the monolithic tape can give too, and a remark on the rest.
 
     The whole model's tape gives total derivatives. They are the segment's own where the source reaches the target
     through this segment alone.
@@ -126,7 +126,7 @@ def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) 
         found[key], against[key] = values.full(array.shape).astype(array.dtype), array
         where[key] = Place((pair.segment.plan.index,), problem.graph.layer(pair.target), "jacobian")
     left_out = len(kept.pairs) - len(comparable)
-    warning = f"{left_out} Jacobians are not shown: their source also reaches the target through other segments"
+    remark = f"{left_out} Jacobians are not shown: their source also reaches the target through other segments"
     return replace(
         gradients,
         tensors={**gradients.tensors, **found},
@@ -135,7 +135,7 @@ def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) 
         noise=lambda keys: _noise_floors(
             problem, against, dict(zip(against, [p for p, _ in comparable], strict=True)), keys
         ),
-        warnings=(*gradients.warnings, *([warning] if left_out else [])),
+        remarks=(*gradients.remarks, *([remark] if left_out else [])),
     )
 
 

@@ -52,6 +52,7 @@ class Trained:
         steps: how many it took; fewer than asked for where a gradient did not fit its weight.
         seconds: of all steps, without the optimizer's part.
         warnings: of any step.
+        remarks: of any step.
         observed: what each step left behind, as NumPy sees it.
     """
 
@@ -61,6 +62,7 @@ class Trained:
     steps: int
     seconds: float
     warnings: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def first_failing_step(self) -> int | None:
@@ -126,6 +128,7 @@ def train_by(
         steps=len(steps),
         seconds=sum(step.gradients.seconds for step in steps),
         warnings=tuple(dict.fromkeys(_warnings(steps, idle=idle))),
+        remarks=tuple(dict.fromkeys(remark for step in steps for remark in step.gradients.remarks)),
     )
 
 

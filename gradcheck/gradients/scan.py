@@ -49,7 +49,7 @@ def scan(problem: Problem, options: ScanOptions) -> Gradients:
     looped = replace(problem, graph=graph, plan=plan, segments=segments, time=None)
     found = Execution(looped, split, execution="graph")()
     if options.over == "layer" and _equal(problem, found, stateful(problem, options)):
-        return replace(found, warnings=(*found.warnings, SAME))
+        return replace(found, remarks=(*found.remarks, SAME))
     return found
 
 

@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import math
-import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from gradcheck.errors import RunError
+from gradcheck.models.free_memory import free_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: `memory_budget: auto` is this share of the memory that is free.
+#: `memory_budget: auto` is this share of the memory that this process can still have.
 FREE_SHARE = 0.8
 #: Bytes of activations that one block of a Jacobian may hold; larger ones are no faster, for they leave the cache.
 JACOBIAN_BLOCK = 48 * 2**20
-#: Assumed free where the system does not say.
-UNKNOWN_FREE = 8 * 2**30
 
 
 def resolve_budget(budget: int | str) -> int:
-    """The budget in bytes; `auto` is `FREE_SHARE` of what is free now."""
-    return int(FREE_SHARE * _free_bytes()) if budget == "auto" else int(budget)
-
-
-def _free_bytes() -> int:
-    """Memory that programs can still have: what Linux calls available, else free pages."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return UNKNOWN_FREE
+    """The budget in bytes; `auto` is `FREE_SHARE` of what this process can still have."""
+    return int(FREE_SHARE * free_bytes()) if budget == "auto" else int(budget)
 
 
 def jacobian_block(budget: int) -> int:

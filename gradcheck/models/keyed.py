@@ -41,12 +41,16 @@ def at(*keys: str | int) -> Iterator[None]:
         raise
 
 
-def located(error: GradcheckError, loaded: LoadedConfig) -> GradcheckError:
-    """`error` with the place in the config that caused it, where it knows the keys and has no place of its own."""
-    keys = getattr(error, "keys", ())
-    if error.location is None and keys:
-        error.location = loaded.locate(*keys)
-    return error
+@contextmanager
+def located(loaded: LoadedConfig) -> Iterator[None]:
+    """Gives an error raised inside its place in the config, where it knows the keys and has no place of its own."""
+    try:
+        yield
+    except GradcheckError as error:
+        keys = getattr(error, "keys", ())
+        if error.location is None and keys:
+            error.location = loaded.locate(*keys)
+        raise
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:

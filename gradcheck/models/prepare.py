@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import keras
@@ -20,7 +20,7 @@ from gradcheck.models.keyed import KeyedError, KeyedRunError, at
 from gradcheck.models.loss import build_loss
 from gradcheck.models.microbatches import Slice, make_slices
 from gradcheck.models.precision import precision_scope
-from gradcheck.models.problem import Problem, Weight, make_segments, name_weights
+from gradcheck.models.problem import Problem, Weight, make_segments, name_weights, separates
 from gradcheck.models.sources import build_model, match_variables
 from gradcheck.models.state import State
 from gradcheck.models.time_graph import cut_time
@@ -158,7 +158,19 @@ def outlined(config: Config, base: Path) -> Outline:
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
     segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
     shares_graph = built.composition is None
+    if plan is not None and shares_graph and not separates(plan, segments):
+        plan = replace(plan, warnings=(*plan.warnings, _uncut(graph, plan)))
     return Outline(model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=shares_graph, time=time)
+
+
+def _uncut(graph: Graph, plan: Plan) -> str:
+    """The warning of a split that hands nothing on."""
+    calls = [graph.calls[call].name for segment in plan.segments for call in segment.calls]
+    what = f"comes out as one segment ({calls[0]})" if len(calls) == 1 else "hands nothing from segment to segment"
+    return (
+        f"the split {what}: no method can show here that a split is right; `vjp` is the reference's own computation. "
+        "Cut a model of several calls, or give the parts as model.segments; `numeric` checks gradients without a split"
+    )
 
 
 def plan_split(config: Config, graph: Graph, built: BuiltModel) -> Plan | None:

@@ -96,6 +96,11 @@ class Problem:
     made: dict[str, Any] = field(default_factory=dict)  # of its model, once for all who need it: twins, compiled losses
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the split's gradients are more than the reference's own, computed once more."""
+        return not self.shares_graph or (self.plan is not None and separates(self.plan, self.segments))
+
+    @property
     def draws(self) -> bool:
         """Whether a forward pass draws random numbers."""
         return self.training and any("seed" in state.path for state in self.state.variables)
@@ -160,6 +165,12 @@ def make_segments(graph: Graph, plan: Plan, *, dtype: Any) -> tuple[Segment, ...
         owned |= {id(v) for v in segment.trainable_variables}
         segments.append(segment)
     return tuple(segments)
+
+
+def separates(plan: Plan, segments: Sequence[Segment]) -> bool:
+    """Whether `plan` cuts anything: a tensor crosses between segments, or several of them use one variable."""
+    used = [id(variable) for segment in segments for variable in segment.trainable_variables]
+    return bool(plan.boundaries) or len(set(used)) < len(used)
 
 
 def name_weights(model: keras.Model, uses: Mapping[int, tuple[int, ...]]) -> tuple[Weight, ...]:

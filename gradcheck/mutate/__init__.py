@@ -18,7 +18,7 @@ from gradcheck.config.findings import Finding
 from gradcheck.config.model import SegmentsSource
 from gradcheck.diagnose import Observed, Replayed, diagnose
 from gradcheck.diagnose.wording import some
-from gradcheck.errors import ConfigError, ExitCode, GradcheckError
+from gradcheck.errors import ConfigError, ExitCode
 from gradcheck.faults import FAULTS
 from gradcheck.faults.training import TRAINING_FAULTS
 from gradcheck.gradients.compare import compare_all, compared_tensors, first_divergence
@@ -91,10 +91,8 @@ def mutate(loaded: LoadedConfig, stage: Callable[[str], None], *, seconds: float
     _needs_split(loaded)
     with session(loaded.config):
         stage("building")
-        try:
+        with located(loaded):
             problem = replace(prepare(loaded.config, loaded.base), execution="eager")
-        except GradcheckError as error:
-            raise located(error, loaded) from error
         bench = Bench(problem, loaded.config)
         stage("reference")
         with computing(problem, "the reference"):

@@ -49,6 +49,8 @@ def _check(check: CheckReport, trainable: int, *, tensors: bool) -> Iterator[str
         yield f"diagnosis {method} {inline(words.diagnosis_sentence(diagnosis))}"
     for warning in check.warnings:
         yield f"warning {method} {inline(warning)}"
+    for note in check.notes:
+        yield f"note {method} {inline(note)}"
 
 
 def _verdict(check: CheckReport, trainable: int) -> str:

@@ -38,14 +38,16 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
             yield _command("warning", conclusion, file=run.config, title=check_title)
         elif not check.as_expected:
             yield _command("error", _failure(check, run, tensors=tensors), file=run.config, title=check_title)
-        for warning in check.warnings:
-            yield _command("warning", warning, file=run.config, title=check_title)
-    for warning in run.warnings:
-        yield _command("warning", warning, file=run.config, title=title)
-    for note in run.notes:
-        yield _command("notice", note, file=run.config, title=title)
+        yield from _said(check, file=run.config, title=check_title)
+    yield from _said(run, file=run.config, title=title)
     if run.verdict == "vacuous":
         yield _command("warning", words.vacuous_advice(run), file=run.config, title=title)
+
+
+def _said(report: RunReport | CheckReport, **properties: str) -> Iterator[str]:
+    """What should be looked at, and what is only worth knowing: a notice colours nothing."""
+    for kind, texts in (("warning", report.warnings), ("notice", report.notes)):
+        yield from (_command(kind, text, **properties) for text in texts)
 
 
 def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:

@@ -69,7 +69,8 @@ def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: Rende
         _result(case, "failure", check.outcome, conclusion, "\n\n".join([conclusion, *words.explanations(check)]))
     schedule = check.schedule
     stages = [stage_line(stage, run.segments) for stage in schedule.stages] if schedule else []
-    _output(case, [*_labelled("warning", check.warnings), *([schedule_heading(schedule), *stages] if schedule else [])])
+    said = [*_labelled("warning", check.warnings), *_labelled("note", check.notes)]
+    _output(case, [*said, *([schedule_heading(schedule), *stages] if schedule else [])])
     uses = Counter(map(label, check.tensors))
     for tensor in shown(check, options.show):
         name = label(tensor) if uses[label(tensor)] == 1 else f"{tensor.kind} {label(tensor)}"

@@ -93,6 +93,8 @@ def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
         yield f"First wrong in backward order: {code(check.first_divergence)}"
     for warning in check.warnings:
         yield f"**warning:** {prose(warning)}"
+    for note in check.notes:
+        yield f"**note:** {prose(note)}"
     if check.schedule and show == "all":
         yield _schedule(run, check.schedule)
     if check.tensors and show == "all":

@@ -108,6 +108,7 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
     if check.first_divergence:
         page.paragraph(f"first wrong in backward order: {inline(check.first_divergence)}", indent=4)
     _warnings(page, check.warnings)
+    _notes(page, check.notes)
     page.paragraph((words.conclusion(check, run.coverage.trainable), _STYLES[tone]), indent=2)
     if check.second_opinion:
         page.paragraph(inline(check.second_opinion), indent=2)

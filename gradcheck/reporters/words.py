@@ -105,10 +105,19 @@ def conclusion(check: CheckReport, trainable: int) -> str:
         counts = f" {_counts(check)}." if check.tensors else ""
         return f"{method}: {where}{_failure(check, trainable)}{counts}"
     if check.outcome == "inconclusive":
-        open_ = tuple(t for t in check.tensors if t.status == "inconclusive")
-        return f"{method}: inconclusive: {_shares(check, open_, trainable)} undecided. {_counts(check)}."
+        undecided = _undecided(check)
+        why = (
+            f"{_shares(check, undecided, trainable)} undecided"
+            if undecided or not check.notes
+            else "nothing is decided"
+        )
+        return f"{method}: inconclusive: {why}. {_counts(check)}."
     prefix = "MATCHES, but the config expects a mismatch: " if check.expect == "mismatch" else ""
     return f"{method}: {prefix}{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
+
+
+def _undecided(check: CheckReport) -> tuple[TensorReport, ...]:
+    return tuple(tensor for tensor in check.tensors if tensor.status == "inconclusive")
 
 
 def vacuous_advice(run: RunReport) -> str:
@@ -116,6 +125,8 @@ def vacuous_advice(run: RunReport) -> str:
     coverage = run.coverage
     if any(warning.startswith("GC701") for warning in run.warnings):
         why = "every gradient is rounding, as the warning says (GC701)"
+    elif any(check.outcome == "inconclusive" and not _undecided(check) and check.notes for check in run.checks):
+        why = "no check was conclusive, for the reasons noted"
     elif any(check.outcome == "inconclusive" for check in run.checks):
         why = "no check was conclusive. Take smoother activations, other data or another seed (GC801)"
     elif coverage.trainable == 0:

@@ -462,6 +462,15 @@ def test_jobs_give_what_one_process_gives(folder: Path, ran: Ran) -> None:
     assert "said by python" in done.stderr
 
 
+def test_verbose_shows_tracebacks_of_other_processes_too(folder: Path) -> None:
+    done = started("-m", "gradcheck", "run", "good.yaml", "raises.yaml", "--jobs", "2", "-v", cwd=folder)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("raises.yaml:\nTraceback") == 1
+    assert "\nValueError: [red]mine[/red]\n" in done.stderr
+    quiet = started("-m", "gradcheck", "run", "good.yaml", "raises.yaml", "--jobs", "2", cwd=folder)
+    assert "Traceback" not in quiet.stderr
+
+
 def test_a_process_that_is_killed_is_an_error_of_its_configs(folder: Path) -> None:
     files = ["broken.yaml", "dies.yaml"]
     done = started("-m", "gradcheck", "run", *files, "--jobs", "2", "--format", "json", cwd=folder)

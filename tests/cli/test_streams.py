@@ -19,6 +19,16 @@ with user_output_to_stderr():
     ctypes.CDLL(None).printf(b"c\\n")
 print("after")
 """
+NO_C_LIBRARY = """
+import ctypes, os
+def windows(name):
+    raise TypeError("argument of type 'NoneType' is not iterable")
+ctypes.CDLL = windows
+from gradcheck.cli.streams import user_output_to_stderr
+with user_output_to_stderr():
+    print("python")
+print("after")
+"""
 HELD_BACK = """
 import os, sys, types
 from gradcheck.cli import streams
@@ -55,6 +65,11 @@ def test_what_user_code_prints_goes_to_standard_error() -> None:
     done = run(USER_OUTPUT)
     assert done.stdout.splitlines() == ["before", "after"]
     assert sorted(done.stderr.splitlines()) == sorted(["python", "kept", "descriptor", "child", "c"])
+
+
+def test_where_there_is_no_c_library_by_that_name_as_on_windows() -> None:
+    done = run(NO_C_LIBRARY)
+    assert (done.stdout, done.stderr) == ("after\n", "python\n")
 
 
 def test_the_chatter_of_an_import_is_dropped() -> None:

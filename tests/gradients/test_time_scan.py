@@ -43,7 +43,7 @@ def config(*methods: Any, more: dict[str, Any] | None = None, **split: Any) -> d
 def test_over_cells(run: Callable[..., RunReport]) -> None:
     whole, one = run(config("scan", {"scan": {"layer": "second"}}, more=DROPOUT), {"tokens.py": TOKENS}).checks
     assert (whole.outcome, one.outcome) == ("match", "match"), [whole.failures, one.failures]
-    assert whole.warnings == ()
+    assert whole.warnings == whole.notes == ()
 
 
 @pytest.mark.parametrize("more", [{}, DROPOUT], ids=["plain", "dropout"])
@@ -52,7 +52,7 @@ def test_over_a_layer_the_forward_pass_alone_is_right(run: Callable[..., RunRepo
     for check in run(config(*methods, more=more), {"tokens.py": TOKENS}).checks:
         assert check.outcome == "mismatch", check.error
         assert {tensor.kind for tensor in check.failures} == {"weight"}
-        assert check.warnings == (), "the other layer is not stateful here, and `stateful` makes both so"
+        assert check.notes == (), "the other layer is not stateful here, and `stateful` makes both so"
 
 
 def test_over_the_only_layer_it_equals_stateful(run: Callable[..., RunReport]) -> None:
@@ -60,7 +60,7 @@ def test_over_the_only_layer_it_equals_stateful(run: Callable[..., RunReport]) -
     del given["model"]["layers"][1]
     stateful, scan = run(given, {"tokens.py": TOKENS}).checks
     assert (stateful.outcome, scan.outcome) == ("mismatch", "mismatch")
-    assert scan.warnings == (SAME,)
+    assert (scan.notes, scan.warnings) == ((SAME,), ())
     for left, right in zip(stateful.of_kind("weight"), scan.of_kind("weight"), strict=True):
         assert left.max_abs_error == pytest.approx(right.max_abs_error, rel=1e-4)
 

@@ -380,6 +380,7 @@ def hostile() -> Report:
         first_divergence=HOSTILE,
         diagnoses=(diagnosis(layer=HOSTILE, evidence=HOSTILE, fix=HOSTILE, title=HOSTILE),),
         warnings=(HOSTILE,),
+        notes=(HOSTILE,),
         second_opinion=HOSTILE,
         schedule=ScheduleReport(
             name=HOSTILE, microbatches=1, stages=(StageReport(segment=0, work=(HOSTILE,), peak_activations=1),)

@@ -98,3 +98,11 @@ def test_training_steps_and_notes(training: Report, scheduled: Report) -> None:
             "::notice title=gradcheck::1 config: 1 passed",
         ]
     )
+
+
+def test_a_note_of_a_check_that_passes_is_no_warning(passing: Report) -> None:
+    run = passing.runs[0]
+    checks = tuple(dataclasses.replace(check, notes=("one Jacobian row at a time",)) for check in run.checks)
+    text = render(dataclasses.replace(passing, runs=(dataclasses.replace(run, checks=checks),)), RenderOptions())
+    assert "::notice file=configs/cnn.yaml,title=gradcheck cnn vjp::one Jacobian row at a time" in text
+    assert "::warning" not in text

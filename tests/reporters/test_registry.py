@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -42,6 +43,16 @@ def test_off_a_terminal_nothing_is_left_out(name: str, large: Report) -> None:
     paths = [tensor.path for run in large.runs for check in run.checks for tensor in check.tensors]
     assert len(paths) == 600
     assert [path for path in paths if path not in text] == []
+
+
+@pytest.mark.parametrize("name", REPORTERS)
+def test_a_note_of_a_check_is_shown(name: str, passing: Report) -> None:
+    (run,) = passing.runs
+    checks = tuple(dataclasses.replace(check, notes=("one row at a time",)) for check in run.checks)
+    text = REPORTERS[name](
+        dataclasses.replace(passing, runs=(dataclasses.replace(run, checks=checks),)), RenderOptions()
+    )
+    assert text.count("one row at a time") == len(checks)
 
 
 @pytest.mark.parametrize("name", sorted(set(REPORTERS) - {"table"}))

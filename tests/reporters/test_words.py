@@ -129,6 +129,8 @@ def test_advice_where_everything_is_inconclusive(vacuous: Report) -> None:
     run = vacuous.runs[0]
     checks = tuple(dataclasses.replace(check, outcome="inconclusive") for check in run.checks)
     assert "Take smoother activations" in words.vacuous_advice(dataclasses.replace(run, checks=checks))
+    checks = tuple(dataclasses.replace(check, notes=("the split is one segment",)) for check in checks)
+    assert "for the reasons noted" in words.vacuous_advice(dataclasses.replace(run, checks=checks))
 
 
 def failing_tensors(report: Report) -> dict[str, TensorReport]:
