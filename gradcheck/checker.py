@@ -128,14 +128,14 @@ class Checker:
         found = replace(found or Gradients(loss=None, outputs=(), tensors={}, state={}, seconds=0.0), state=state)
         policy, noise = tolerance_policy(self.config.tolerance), self.config.tolerance.noise == "auto"
         tensors = compare_all(self.problem, self.reference, found, policy, noise=noise)
-        check = _compared(MethodConfig(method=REFERENCE, options=MethodOptions()), found, tensors)
+        check = _compared(MethodConfig(method=REFERENCE, options=MethodOptions()), found, tensors, repeats=False)
         if check.as_expected:
             return verified, ()
         diagnoses = diagnose_derivatives(self.problem, check.tensors, found.wrong, self.watch)
         return replace(verified, share=None), (replace(check, diagnoses=diagnoses),)
 
     def _state_of_forward(self) -> Mapping[str, Any]:
-        """The state after a forward pass, where a backward pass may run one more; nothing where it cannot be compared."""
+        """The state after a forward pass, where a backward pass may run one more; nothing where that is not alike."""
         compiled_draws = self.problem.execution == "xla" and self.problem.draws
         if not self.watch.used or compiled_draws or self.problem.slices:
             return {}

@@ -19,7 +19,6 @@ from gradcheck.config.methods import NumericOptions
 from gradcheck.errors import RunError
 from gradcheck.gradients.directions import points, random_directions, standing_still, whole_loss
 from gradcheck.gradients.execute import batch_tensors
-from gradcheck.gradients.interface import Gradients
 from gradcheck.gradients.numeric import numeric
 from gradcheck.gradients.surface import moved_to, tape_at
 from gradcheck.models.messages import gist
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from gradcheck.gradients.custom import Watch
     from gradcheck.gradients.directions import Array
+    from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.reference import Reference
     from gradcheck.models.problem import Problem, TensorKey
 
@@ -125,7 +125,7 @@ def _share(twin: Problem) -> float | None:
 def _direction(key: TensorKey, value: Array, seed: int) -> Array:
     """A random direction, in proportion to the size of the tensor; of its own size for one that is zero."""
     direction: Array = random_directions(key, value.shape, count=1, seed=seed)[0]
-    return direction * (float(np.sqrt(np.mean(value**2))) if value.size else 0.0 or 1.0)
+    return direction * (float(np.sqrt(np.mean(value**2))) or 1.0)
 
 
 def _loss(

@@ -161,7 +161,7 @@ class Watch:
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Replaces `tf.custom_gradient` and `tf.recompute_grad`, so that their functions can be recorded, also afterwards."""
+    """Replaces `tf.custom_gradient` and `tf.recompute_grad`: their functions can be recorded, also after this."""
     watch, original, recompute_grad = Watch(), tf.custom_gradient, tf.recompute_grad
 
     def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
