@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from gradcheck.config.methods import EAGER_METHODS
-from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_training, wrong_derivatives
+from gradcheck.diagnose import (
+    Effort,
+    Observed,
+    Replayed,
+    diagnose,
+    diagnose_training,
+    not_finite_derivatives,
+    wrong_derivatives,
+)
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
@@ -35,7 +43,7 @@ if TYPE_CHECKING:
     from gradcheck.gradients.interface import Gradients
     from gradcheck.gradients.parity import Trained
     from gradcheck.models.problem import Problem
-    from gradcheck.report import Outcome, TensorReport
+    from gradcheck.report import Diagnosis, Outcome, TensorReport
 
 #: How long a diagnosis may replay mistakes, as a multiple of the time that reference and candidate took; and, in
 #: seconds, however short that was.
@@ -108,8 +116,7 @@ class Checker:
                 gradients = METHODS[method.method](self.problem, method.options)
             tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
         check = _compared(method, gradients, tensors)
-        with computing(self.problem, f"the diagnosis of {method.label}"):
-            return self._explained(check, gradients, calls if method.method == "candidate" else ())
+        return self._explained(check, gradients, calls if method.method == "candidate" else ())
 
     def _trained(self, method: MethodConfig, training: ReferenceTraining, trained: Trained) -> CheckReport:
         """The check of a training run: judged by every step, shown by the first that fails and the last."""
@@ -125,28 +132,38 @@ class Checker:
         )
         if check.as_expected or check.outcome != "mismatch":
             return check
-        return replace(
-            check,
-            diagnoses=diagnose_training(training, trained, seconds=TRAINING_PATIENCE * self._patience(trained.seconds)),
+        effort, seconds = Effort(), TRAINING_PATIENCE * self._patience(trained.seconds)
+        found = effort.attempt(
+            "the training", lambda: diagnose_training(training, trained, seconds=seconds, effort=effort)
         )
+        return replace(check, diagnoses=found or (), warnings=(*check.warnings, *effort.warnings))
 
     def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[Call]) -> CheckReport:
         """The check with what explains its mismatch. One that is as expected never pays for it."""
         if check.outcome != "mismatch" or check.as_expected:
             return check
-        if gradients.against:
-            if check.method != "numeric":  # the others compare two ways of differentiating the same functions
-                return check
-            return replace(check, diagnoses=wrong_derivatives(self.problem, check.tensors, self.watch))
-        meant = tuple(custom_gradients_of(self.problem, self.watch)) if calls else ()
-        observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=check.tensors)
-        return replace(
-            check,
-            diagnoses=diagnose(
-                observed, seconds=self._patience(gradients.seconds), replayed=self.replayed, calls=calls, meant=meant
-            ),
-            second_opinion=second_opinion(self.problem, self.reference, observed.arrays, observed.wrong_gradients),
+        effort = Effort()
+        diagnoses, opinion = self._diagnosed(check, gradients, calls, effort)
+        warnings = (*check.warnings, *effort.warnings)
+        return replace(check, diagnoses=diagnoses, second_opinion=opinion, warnings=warnings)
+
+    def _diagnosed(
+        self, check: CheckReport, gradients: Gradients, calls: Sequence[Call], effort: Effort
+    ) -> tuple[tuple[Diagnosis, ...], str | None]:
+        """What explains a mismatch, and which side float64 takes: as far as that can be found out."""
+        problem, rows = self.problem, check.tensors
+        if check.method == "numeric":
+            return wrong_derivatives(problem, rows, self.watch, effort), None
+        if gradients.against:  # two ways of differentiating the same functions: there is nothing to replay
+            return not_finite_derivatives(problem, rows, effort), None
+        meant = (
+            effort.attempt("the custom gradients", lambda: custom_gradients_of(problem, self.watch)) if calls else ()
         )
+        observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
+        seconds, replayed = self._patience(gradients.seconds), self.replayed
+        found = diagnose(observed, seconds=seconds, replayed=replayed, calls=calls, meant=meant or (), effort=effort)
+        opinion = partial(second_opinion, problem, self.reference, observed.arrays, observed.wrong_gradients)
+        return found, effort.attempt("the second opinion", opinion)
 
     def _patience(self, seconds: float) -> float:
         """How long a diagnosis may take, in seconds, where the candidate took so many."""

@@ -58,11 +58,17 @@ VACUITY = (
             "`log(0)`, `sqrt` or a norm at zero, whose derivative is infinite, division by a zero count",
             "overflow of `exp`, or of float16 beyond 65504; a loss scale that is too high",
             "`tf.where` over a branch that is not finite: its gradient is 0 times infinity, which is NaN",
+            "`tf.maximum(norm, epsilon)`, which guards the division by the norm and not the root in it",
         ),
-        fix="Make the argument safe before the function, not its result after it.",
+        fix=(
+            "Guard before the root, the logarithm or the division, not after it: give the function a safe argument "
+            "where it has no finite slope, and choose the result afterwards (a double `tf.where`), or add a small "
+            "number under the root."
+        ),
         example=code("""
-            safe = tf.where(x > 0, x, tf.ones_like(x))
-            root = tf.where(x > 0, tf.sqrt(safe), tf.zeros_like(x))
+            squared = tf.reduce_sum(tf.square(x), -1, keepdims=True)
+            safe = tf.where(squared > 0, squared, tf.ones_like(squared))
+            norm = tf.where(squared > 0, tf.sqrt(safe), tf.zeros_like(squared))
         """),
     ),
     Entry(
