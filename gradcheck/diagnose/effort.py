@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 #: The code of the deadline, which ends everything.
 TIMED_OUT = "GC057"
+#: The step in which faults are injected one after another; the first that raises is shown.
+REPLAYS = "replays of mistakes"
 
 
 @dataclass(frozen=True)

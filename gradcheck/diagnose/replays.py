@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.diagnose.effort import Effort
+from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.faults import FAULTS
 from gradcheck.faults.replay import Replays
 from gradcheck.faults.slicing import SlicingFault
@@ -222,7 +222,7 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
         later = injection.slices is not None and precedence[injection.code] > first  # dear, and never first
         if later or not replayed.may_equal(injection, seen):
             continue
-        agreement = effort.attempt("replays of mistakes", partial(_agreement, observed, replayed, injection))
+        agreement = effort.attempt(REPLAYS, partial(_agreement, observed, replayed, injection))
         if agreement is not None:
             matches.append(Match(injection, agreement))
             first = min(first, precedence[injection.code])

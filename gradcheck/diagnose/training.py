@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck.diagnose.effort import Effort
+from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.movement import movement_of
 from gradcheck.diagnose.not_finite import not_finite, origin
@@ -85,7 +85,7 @@ def _searched(training: ReferenceTraining, trained: Trained, effort: Effort, *, 
             break  # what explains every step needs no explanation of the first
         tried += 1
         explains = partial(_explains, training, trained, suspect)
-        if suspect.diagnosis.code not in found and effort.attempt("replays of mistakes", explains):
+        if suspect.diagnosis.code not in found and effort.attempt(REPLAYS, explains):
             sure = effort.attempt("replays of later steps", partial(_as_sure, training, trained, suspect))
             found[suspect.diagnosis.code] = sure or replace(suspect.diagnosis, confidence="likely")
     return tuple(found.values()) or (_unexplained(training, trained, tried, left=left),)
