@@ -152,18 +152,19 @@ class Checker:
     ) -> tuple[tuple[Diagnosis, ...], str | None]:
         """What explains a mismatch, and which side float64 takes: as far as that can be found out."""
         problem, rows = self.problem, check.tensors
-        if check.method == "numeric":
-            return wrong_derivatives(problem, rows, self.watch, effort), None
-        if gradients.against:  # two ways of differentiating the same functions: there is nothing to replay
-            return not_finite_derivatives(problem, rows, effort), None
-        meant = (
-            effort.attempt("the custom gradients", lambda: custom_gradients_of(problem, self.watch)) if calls else ()
-        )
+        if gradients.against:  # all but numeric: two ways of differentiating the same functions, with nothing to replay
+            wrong = partial(wrong_derivatives, problem, rows, self.watch, effort)
+            step = wrong if check.method == "numeric" else partial(not_finite_derivatives, problem, rows, effort)
+            return effort.attempt("the derivatives", step) or (), None
+        own = partial(custom_gradients_of, problem, self.watch)
+        meant = effort.attempt("the custom gradients", own) if calls else ()
         observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
         seconds, replayed = self._patience(gradients.seconds), self.replayed
-        found = diagnose(observed, seconds=seconds, replayed=replayed, calls=calls, meant=meant or (), effort=effort)
+        explained = partial(
+            diagnose, observed, seconds=seconds, replayed=replayed, calls=calls, meant=meant or (), effort=effort
+        )
         opinion = partial(second_opinion, problem, self.reference, observed.arrays, observed.wrong_gradients)
-        return found, effort.attempt("the second opinion", opinion)
+        return effort.attempt("its mistakes", explained) or (), effort.attempt("the second opinion", opinion)
 
     def _patience(self, seconds: float) -> float:
         """How long a diagnosis may take, in seconds, where the candidate took so many."""

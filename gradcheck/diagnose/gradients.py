@@ -72,19 +72,18 @@ def diagnose_gradients(
     effort, problem = effort or Effort(), observed.problem
     if effort.attempt("the second run of the reference", lambda: observed.reference.unrepeatable):
         return (_unrepeatable(observed),)
-    compiled = effort.attempt("the eager reference", partial(compiled_differently, observed))
-    if compiled:
-        return tuple(compiled)
     broken = _not_finite_either(observed, effort)
     if not observed.failing:
         return broken
+    compiled = effort.attempt("the eager reference", partial(compiled_differently, observed))
+    if compiled:
+        return (*broken, *compiled)
     replayed = replayed or Replayed(problem)
     here = Diagnosing(replayed=replayed, end=time.monotonic() + seconds, calls=calls, meant=meant, effort=effort)
-    if not problem.segments:  # nothing that could be handed on wrongly
-        return (*broken, *(_by_itself(observed, here) or _unexplained(observed, None)))
-    right = effort.attempt("the correct split", lambda: replayed.replays.right)
-    if right is None:  # nothing confirms that the parts are the whole
-        return (*broken, *map(_unsure, _explained(observed, here)))
+    right = effort.attempt("the correct split", lambda: replayed.replays.right) if problem.segments else None
+    if right is None:  # nothing to replay a mistake on
+        alone = _by_itself(observed, here) or _unexplained(observed, None)
+        return (*broken, *(map(_unsure, alone) if problem.segments else alone))
     departed = effort.attempt("the comparison of the correct split", lambda: observed.departures(right))
     return (*broken, *(_departed(observed, right, here) if departed else _explained(observed, here)))
 

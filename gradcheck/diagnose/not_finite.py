@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.gradients.tensors import is_differentiable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gradcheck.diagnose.walk import Seen, Walk
     from gradcheck.models.problem import Problem
@@ -109,8 +108,7 @@ def _backward(problem: Problem, seen: Walk, operation: _Operation | None) -> Ori
     by = "" if operation is None else f": {operation.words}"
     if not _finite(seen.cotangents(seen.outputs)):
         return Origin(how=f"the loss is finite, and its gradient for the outputs is not{by}")
-    uses = Counter(id(v) for call in seen.calls for v in _own(call))
-    making = [call for call in seen.calls if _makes(seen, call, uses)]
+    making = [call for call in seen.calls if _makes(seen, call)]
     inner = [call for call in making if not any(call.is_around(other) for other in making)]
     if inner:
         layer = seen.path(inner[-1])
@@ -124,20 +122,15 @@ def _backward(problem: Problem, seen: Walk, operation: _Operation | None) -> Ori
     return None
 
 
-def _makes(seen: Walk, call: Seen, uses: Mapping[int, int]) -> bool:
+def _makes(seen: Walk, call: Seen) -> bool:
     """Whether finite gradients come back to `call`, and it hands back what is not finite, also to a weight of its own.
 
-    What a weight gets from several calls is blamed on none of them.
+    What a weight gets from several calls, or from its penalty, is blamed on no call.
     """
     if not _finite([*call.made, *seen.cotangents(call.made)]):
         return False
-    alone = [v.value for v in _own(call) if uses[id(v)] == 1]
+    alone = [v.value for v in seen.own_variables(call) if v.regularizer is None]
     return not _finite(seen.cotangents([*call.given, *alone]))
-
-
-def _own(call: Seen) -> list[Any]:
-    """The variables of the layer itself, without those of layers inside; penalised ones get more than it hands back."""
-    return [v for v in getattr(call.operation, "_trainable_variables", ()) if v.regularizer is None]
 
 
 def _finite(tensors: Iterable[Any]) -> bool:

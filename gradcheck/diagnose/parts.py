@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -142,10 +141,9 @@ class _Sides:
         """Whether equal gradients come back to both calls, and they hand back others, also to a weight of their own."""
         if not self._alike(ours.made, theirs.made):
             return False
-        alone = [v for v in _own(ours) if self._uses[id(v)] == 1 and id(v.value) in self.problem.counterparts]
-        weights = [(v, self._counterpart(v)) for v in alone]
-        own, of_whole = ([v.value for v in side] for side in zip(*weights, strict=True)) if weights else ([], [])
-        return not self._alike([*ours.given, *own], [*theirs.given, *of_whole])
+        own = [v for v in self.parts.own_variables(ours) if id(v.value) in self.problem.counterparts]
+        of_whole = [self._counterpart(v).value for v in own]
+        return not self._alike([*ours.given, *(v.value for v in own)], [*theirs.given, *of_whole])
 
     def _alike(self, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
         """Whether the same gradients come back to tensors of the two sides."""
@@ -164,11 +162,6 @@ class _Sides:
 
     def _counterpart(self, variable: Any) -> Any:
         return self.problem.counterparts[id(variable.value)].variable
-
-    @cached_property
-    def _uses(self) -> Counter[int]:
-        """How many calls use a variable of the parts."""
-        return Counter(id(v) for call in self.parts.calls for v in _own(call))
 
     @cached_property
     def pairs(self) -> list[tuple[Seen, Seen]]:
@@ -235,11 +228,6 @@ def _layers(walked: Walk) -> Iterator[Seen]:
     functionals = () if walked.graph is None else walked.graph.functionals
     held |= {id(functional) for functional in functionals}
     return (call for call in walked.calls if id(call.operation) not in held)
-
-
-def _own(call: Seen) -> list[Any]:
-    """The variables of the layer itself, without those of layers inside."""
-    return list(getattr(call.operation, "_trainable_variables", ()))
 
 
 def _by_own_weights(call: Seen) -> tuple[int, ...] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -87,6 +88,19 @@ class Walk:
         """dLoss/dTensor for tensors of the walk and the `value` of variables; None where no gradient flows."""
         return [self._found.get(id(tensor)) for tensor in tensors]
 
+    def own_variables(self, call: Seen) -> list[Any]:
+        """The variables of the layer itself that no other call uses: this call alone gives them a gradient."""
+        return [v for v in _held(call) if self._users[id(v)] == [call]]
+
+    @cached_property
+    def _users(self) -> Mapping[int, list[Seen]]:
+        """The calls that use a variable, by its id; of calls inside each other the innermost."""
+        users: dict[int, list[Seen]] = {}
+        for call in self.calls:
+            for variable in _held(call):
+                users.setdefault(id(variable), []).append(call)
+        return {v: [c for c in calls if not any(map(c.is_around, calls))] for v, calls in users.items()}
+
     def path(self, call: Seen) -> str:
         """What reports call the layer: its path in the graph, and below that the names of the layers inside."""
         paths = {} if self.graph is None else {id(c.operation): c.path for c in self.graph.calls}
@@ -94,6 +108,11 @@ class Walk:
             if id(operation) in paths:
                 return "/".join([paths[id(operation)], *(inner.name for inner in call.stack[depth + 1 :])])
         return "/".join(inner.name for inner in call.stack[1:]) or str(call.operation.name)
+
+
+def _held(call: Seen) -> list[Any]:
+    """The trainable variables that the layer holds itself."""
+    return list(getattr(call.operation, "_trainable_variables", ()))
 
 
 def whole(problem: Problem, part: MicroBatch) -> Walk:
