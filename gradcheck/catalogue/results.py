@@ -142,10 +142,13 @@ UNEXPLAINED = (
         explanation=(
             "The gradients differ, and none of the faults that could be replayed on this model gives the observed "
             "ones. The report says what was ruled out, and which tensor is the first wrong one in the order of the "
-            "backward pass: everything behind it is a consequence."
+            "backward pass: everything behind it is a consequence. Where a correct split of the user's own parts "
+            "differs from `model.reference` as well, the parts are another model: then the layer is named in which "
+            "they differ, forward or backward, and a candidate is held against that split."
         ),
         causes=(
             "two mistakes at once",
+            "parts whose layers are not those of the whole: another argument, a stopped gradient, a missing penalty",
             "a mistake inside your own arithmetic, not in how segments are joined",
             "a fault that needs M, chunks or steps which the config does not have",
         ),

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gradcheck.diagnose.not_finite import not_finite
-from gradcheck.diagnose.patterns import constant_factor, groups, permutation, transposed
+from gradcheck.diagnose.patterns import FITS, constant_factor, groups, permutation, transposed
 from gradcheck.diagnose.wording import are, named, some
 from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.report import PROVEN
@@ -47,7 +47,7 @@ def _by_factor(observed: Observed, factor: float) -> Iterator[Diagnosis]:
         return
     evidence, counted = f"every gradient is {factor:.6g} times the reference's", _counted(observed, factor)
     power, batch = _power_of_two(factor), int(observed.problem.batch.x[0].shape[0])
-    if abs(factor + 1) < CLOSE:
+    if abs(factor + 1) < FITS:
         yield named("GC504", evidence)
     elif counted:
         more, code = f"{evidence}{counted}: a sum where the loss takes a mean, or the other way round", "GC201"
@@ -60,7 +60,7 @@ def _by_factor(observed: Observed, factor: float) -> Iterator[Diagnosis]:
         yield named("GC202", f"{evidence}, one over {round(1 / factor)}", confidence="likely")
 
 
-#: How near to a whole number a factor is, as a share of it.
+#: How near to a whole number a factor is, as a share of it, to be likely one.
 CLOSE = 1e-3
 
 
@@ -79,7 +79,7 @@ def _power_of_two(factor: float) -> int | None:
     exponent = 0
     while factor > 1.5:  # noqa: PLR2004 - halfway to the next power
         factor, exponent = factor / 2, exponent + 1
-    return exponent if exponent and abs(factor - 1) < 1e-3 else None  # noqa: PLR2004 - but for rounding
+    return exponent if exponent and abs(factor - 1) < FITS else None
 
 
 def what_they_are(observed: Observed) -> Iterator[str]:

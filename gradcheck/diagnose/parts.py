@@ -131,6 +131,11 @@ class _Sides:
             part = self.problem.segments[self._segment(ours)].name
             how = f"{agree}, and {part}'s own gradient differs, at {self._layer(ours, theirs)}: what comes back to it "
             return self._at(ours, theirs, f"{how}agrees, and what it makes of that does not")
+        shared = self._shared()
+        if shared is not None:
+            ours, theirs = shared
+            how = f"{agree}, and the gradient of a weight differs that the calls of {self._layer(ours, theirs)} share: "
+            return self._at(ours, theirs, f"{how}what comes back to each of them agrees")
         for ours, theirs in reversed(self.pairs):
             if not self._alike(ours.made, theirs.made):
                 how = f"{agree}, and another gradient comes back to {self._layer(ours, theirs)}"
@@ -144,6 +149,19 @@ class _Sides:
         own = [v for v in self.parts.own_variables(ours) if id(v.value) in self.problem.counterparts]
         of_whole = [self._counterpart(v).value for v in own]
         return not self._alike([*ours.given, *(v.value for v in own)], [*theirs.given, *of_whole])
+
+    def _shared(self) -> tuple[Seen, Seen] | None:
+        """The last call of a layer of which a weight gets another gradient, while the same comes back to all calls."""
+        of_whole = {id(ours): theirs for ours, theirs in self.pairs}
+        for variable, calls in reversed(self.parts.users):
+            paired = [(call, of_whole[id(call)]) for call in calls if id(call) in of_whole]
+            same_layer = len({id(call.operation) for call in calls}) == 1
+            known = same_layer and len(paired) == len(calls) and id(variable.value) in self.problem.counterparts
+            if not known or self._alike([variable.value], [self._counterpart(variable).value]):
+                continue
+            if all(self._alike(ours.made, theirs.made) for ours, theirs in paired):
+                return paired[-1]
+        return None
 
     def _alike(self, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
         """Whether the same gradients come back to tensors of the two sides."""

@@ -38,6 +38,7 @@ class Seen:
         stack: the operations that called it, outermost first, and itself.
         given: the tensors that it took, those that can have a gradient, in order.
         made: those that it returned.
+        hidden: the logits that Keras hides on some of those, which the loss differentiates in their place.
         began: how many calls had begun before it.
         ended: how many had ended.
     """
@@ -45,6 +46,7 @@ class Seen:
     stack: tuple[Any, ...]
     given: list[Any]
     made: list[Any]
+    hidden: list[Any]
     began: int
     ended: int
 
@@ -90,16 +92,16 @@ class Walk:
 
     def own_variables(self, call: Seen) -> list[Any]:
         """The variables of the layer itself that no other call uses: this call alone gives them a gradient."""
-        return [v for v in _held(call) if self._users[id(v)] == [call]]
+        return [variable for variable, calls in self.users if calls == [call]]
 
     @cached_property
-    def _users(self) -> Mapping[int, list[Seen]]:
-        """The calls that use a variable, by its id; of calls inside each other the innermost."""
-        users: dict[int, list[Seen]] = {}
+    def users(self) -> list[tuple[Any, list[Seen]]]:
+        """The trainable variables that layers hold, each with the calls that use it; the innermost of nested calls."""
+        found: dict[int, tuple[Any, list[Seen]]] = {}
         for call in self.calls:
-            for variable in _held(call):
-                users.setdefault(id(variable), []).append(call)
-        return {v: [c for c in calls if not any(map(c.is_around, calls))] for v, calls in users.items()}
+            for variable in getattr(call.operation, "_trainable_variables", ()):
+                found.setdefault(id(variable), (variable, []))[1].append(call)
+        return [(v, [c for c in calls if not any(map(c.is_around, calls))]) for v, calls in found.values()]
 
     def path(self, call: Seen) -> str:
         """What reports call the layer: its path in the graph, and below that the names of the layers inside."""
@@ -110,9 +112,9 @@ class Walk:
         return "/".join(inner.name for inner in call.stack[1:]) or str(call.operation.name)
 
 
-def _held(call: Seen) -> list[Any]:
-    """The trainable variables that the layer holds itself."""
-    return list(getattr(call.operation, "_trainable_variables", ()))
+def logits_of(tensors: Iterable[Any]) -> list[Any]:
+    """What Keras hides on the outputs of a softmax or a sigmoid, for a loss to take instead."""
+    return [getattr(tensor, _LOGITS) for tensor in tensors if hasattr(tensor, _LOGITS)]
 
 
 def whole(problem: Problem, part: MicroBatch) -> Walk:
@@ -180,7 +182,7 @@ def _walk(
             loss = data_loss if added is None else data_loss + tf.cast(added, data_loss.dtype)
             target = scaled(loss, tensors.loss_scale)
         values = {id(v.value): v.value for v in variables}
-        sources = [*x, *watcher.tensors, *outputs, *values.values()]
+        sources = [*x, *watcher.tensors, *outputs, *logits_of(outputs), *values.values()]
         found = dict(zip(map(id, sources), gradients_of(tape, [target], sources), strict=True))
     return Walk(
         calls=watcher.calls,
@@ -236,7 +238,14 @@ class _Watcher:
             try:
                 outputs = call(*args, **kwargs)
                 outputs = keras.tree.map_structure(lambda t: self._copy(t, made, tape), outputs)
-                seen = Seen(stack=tuple(self._stack), given=given, made=made, began=began, ended=len(self.calls))
+                seen = Seen(
+                    stack=tuple(self._stack),
+                    given=given,
+                    made=made,
+                    hidden=logits_of(made),
+                    began=began,
+                    ended=len(self.calls),
+                )
             finally:
                 self._stack.pop()
             self.calls.append(seen)
@@ -248,8 +257,8 @@ class _Watcher:
         if not isinstance(tensor, tf.Tensor) or not is_differentiable(tensor):
             return tensor
         copy = copied(tensor)
-        if hasattr(copy, _LOGITS):  # what the loss differentiates in its place
-            setattr(copy, _LOGITS, self._copy(getattr(copy, _LOGITS), into, tape))
+        for logits in logits_of([copy]):
+            setattr(copy, _LOGITS, self._copy(logits, [], tape))
         tape.watch(copy)
         self.tensors.append(copy)
         into.append(copy)
