@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck import patience
-from gradcheck.config.methods import EAGER_METHODS, MethodConfig, MethodOptions
-from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_derivatives, diagnose_training
+from gradcheck.config.methods import EAGER_METHODS
+from gradcheck.diagnose import (
+    Effort,
+    Observed,
+    Replayed,
+    diagnose,
+    diagnose_training,
+    not_finite_derivatives,
+    wrong_derivatives,
+)
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
     from gradcheck.gradients.custom.watch import Call
     from gradcheck.gradients.parity import Trained
     from gradcheck.models.problem import Problem
-    from gradcheck.report import Outcome, TensorReport
+    from gradcheck.report import Diagnosis, Outcome, TensorReport
 
 #: Methods that differ from the reference in the hand-off alone.
 HANDS_ON = frozenset({"vjp", "naive"})
@@ -107,9 +114,8 @@ class Checker:
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)
             tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
-        check = _compared(method, gradients, tensors, repeats=self._repeats(method))
-        with computing(self.problem, f"the diagnosis of {method.label}"):
-            return self._explained(check, gradients, calls if method.method == "candidate" else ())
+        check = _compared(method, gradients, tensors)
+        return self._explained(check, gradients, calls if method.method == "candidate" else ())
 
     def verified(self, mode: str) -> tuple[Verified, tuple[CheckReport, ...]]:
         """The reference held against finite differences where that is due, and the check of it where it is wrong.
@@ -160,29 +166,39 @@ class Checker:
         )
         if check.as_expected or check.outcome != "mismatch":
             return check
-        return replace(
-            check,
-            diagnoses=diagnose_training(training, trained, seconds=patience.TRAINING * self._patience(trained.seconds)),
+        effort, seconds = Effort(), TRAINING_PATIENCE * self._patience(trained.seconds)
+        found = effort.attempt(
+            "the training", lambda: diagnose_training(training, trained, seconds=seconds, effort=effort)
         )
+        return replace(check, diagnoses=found or (), warnings=(*check.warnings, *effort.warnings))
 
     def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[Call]) -> CheckReport:
         """The check with what explains its mismatch. One that is as expected never pays for it."""
         if check.outcome != "mismatch" or check.as_expected:
             return check
-        if gradients.against:
-            if not gradients.error_bars and not gradients.wrong:
-                return check  # two ways of differentiating the same functions: neither is to blame
-            found = diagnose_derivatives(self.problem, check.tensors, gradients.wrong, self.watch)
-            return replace(check, diagnoses=found)
-        meant = tuple(custom_gradients_of(self.problem, self.watch)) if calls else ()
-        observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=check.tensors)
-        return replace(
-            check,
-            diagnoses=diagnose(
-                observed, seconds=self._patience(gradients.seconds), replayed=self.replayed, calls=calls, meant=meant
-            ),
-            second_opinion=second_opinion(self.problem, self.reference, observed.arrays, observed.wrong_gradients),
+        effort = Effort()
+        diagnoses, opinion = self._diagnosed(check, gradients, calls, effort)
+        warnings = (*check.warnings, *effort.warnings)
+        return replace(check, diagnoses=diagnoses, second_opinion=opinion, warnings=warnings)
+
+    def _diagnosed(
+        self, check: CheckReport, gradients: Gradients, calls: Sequence[Call], effort: Effort
+    ) -> tuple[tuple[Diagnosis, ...], str | None]:
+        """What explains a mismatch, and which side float64 takes: as far as that can be found out."""
+        problem, rows = self.problem, check.tensors
+        if gradients.against:  # all but numeric: two ways of differentiating the same functions, with nothing to replay
+            wrong = partial(wrong_derivatives, problem, rows, self.watch, effort)
+            step = wrong if check.method == "numeric" else partial(not_finite_derivatives, problem, rows, effort)
+            return effort.attempt("the derivatives", step) or (), None
+        own = partial(custom_gradients_of, problem, self.watch)
+        meant = effort.attempt("the custom gradients", own) if calls else ()
+        observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
+        seconds, replayed = self._patience(gradients.seconds), self.replayed
+        explained = partial(
+            diagnose, observed, seconds=seconds, replayed=replayed, calls=calls, meant=meant or (), effort=effort
         )
+        opinion = partial(second_opinion, problem, self.reference, observed.arrays, observed.wrong_gradients)
+        return effort.attempt("its mistakes", explained) or (), effort.attempt("the second opinion", opinion)
 
     def _patience(self, seconds: float) -> float:
         """How long a diagnosis may take, in seconds, where the candidate took so many."""

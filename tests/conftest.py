@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.zoo.table"]  # hooks of the whole session, so that a parallel run prints the table too
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_ = "how many wrong candidates, and how many parts, tests/diagnose/test_generated.py draws"
+    parser.addoption("--generated", metavar="COUNT", type=int, default=12, help=help_)
+
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -58,11 +58,17 @@ VACUITY = (
             "`log(0)`, `sqrt` or a norm at zero, whose derivative is infinite, division by a zero count",
             "overflow of `exp`, or of float16 beyond 65504; a loss scale that is too high",
             "`tf.where` over a branch that is not finite: its gradient is 0 times infinity, which is NaN",
+            "`tf.maximum(norm, epsilon)`, which guards the division by the norm and not the root in it",
         ),
-        fix=("Guard the argument before the root, the norm, the logarithm or the division, not the result after it."),
+        fix=(
+            "Guard before the root, the logarithm or the division, not after it: give the function a safe argument "
+            "where it has no finite slope, and choose the result afterwards (a double `tf.where`), or add a small "
+            "number under the root."
+        ),
         example=code("""
-            safe = tf.where(x > 0, x, tf.ones_like(x))
-            root = tf.where(x > 0, tf.sqrt(safe), tf.zeros_like(x))
+            squared = tf.reduce_sum(tf.square(x), -1, keepdims=True)
+            safe = tf.where(squared > 0, squared, tf.ones_like(squared))
+            norm = tf.where(squared > 0, tf.sqrt(safe), tf.zeros_like(squared))
         """),
     ),
     Entry(
@@ -178,10 +184,13 @@ UNEXPLAINED = (
         explanation=(
             "The gradients differ, and none of the faults that could be replayed on this model gives the observed "
             "ones. The report says what was ruled out, and which tensor is the first wrong one in the order of the "
-            "backward pass: everything behind it is a consequence."
+            "backward pass: everything behind it is a consequence. Where a correct split of the user's own parts "
+            "differs from `model.reference` as well, the parts are another model: then the layer is named in which "
+            "they differ, forward or backward, and a candidate is held against that split."
         ),
         causes=(
             "two mistakes at once",
+            "parts whose layers are not those of the whole: another argument, a stopped gradient, a missing penalty",
             "a mistake inside your own arithmetic, not in how segments are joined",
             "a fault that needs M, chunks or steps which the config does not have",
         ),

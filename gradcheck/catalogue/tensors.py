@@ -13,7 +13,7 @@ ENTRIES = (
             "gradient from each, and its gradient is their sum. Here one of them won."
         ),
         causes=(
-            "a mapping filled segment by segment, `of[v.path] = g`, in which the later overwrites the earlier",
+            "a mapping filled segment by segment, `of[id(v)] = g`, in which the later overwrites the earlier",
             "a concatenated list in which the variable stands twice, and the optimizer was given one entry",
             "the shared layer cloned into both parts: two copies, which then drift apart",
         ),
@@ -23,8 +23,8 @@ ENTRIES = (
             for segment, found in ((front, of_front), (back, of_back)):
                 for variable, gradient in zip(segment.trainable_variables, found, strict=True):
                     gradient = tf.convert_to_tensor(gradient)  # an embedding's gradient is sparse
-                    total[variable.path] = total.get(variable.path, 0) + gradient
-            gradients = [total[variable.path] for variable in model.trainable_variables]
+                    total[id(variable)] = total.get(id(variable), 0) + gradient
+            gradients = [total[id(variable)] for variable in model.trainable_variables]
         """),
     ),
     Entry(
@@ -41,17 +41,17 @@ ENTRIES = (
             ),
             "`zip` of two lists of which one was filtered or sorted",
             "weights of a bidirectional or nested layer listed by hand",
+            "a mapping by `variable.path`, where two models name their layers alike",
         ),
         fix=(
-            "Pair gradients with variables where they are made, and match by `variable.path`. `zip(..., strict=True)` "
-            "finds a missing entry, but not another order."
+            "Pair gradients with variables where they are made, and match by the variable itself: `id(variable)`, for "
+            "two models may share a path. `zip(..., strict=True)` finds a missing entry, but not another order."
         ),
         example=code("""
-            by_path = {}
+            of = {}
             for segment, found in ((front, of_front), (back, of_back)):
-                paths = [variable.path for variable in segment.trainable_variables]
-                by_path.update(zip(paths, found, strict=True))
-            gradients = [by_path[variable.path] for variable in model.trainable_variables]
+                of.update(zip(map(id, segment.trainable_variables), found, strict=True))
+            gradients = [of[id(variable)] for variable in model.trainable_variables]
         """),
     ),
     Entry(

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from gradcheck.diagnose.derivatives import diagnose_derivatives
+from gradcheck.diagnose.custom_gradients import not_finite_derivatives, wrong_derivatives
+from gradcheck.diagnose.effort import Effort
 from gradcheck.diagnose.gradients import diagnose_gradients as diagnose
 from gradcheck.diagnose.observed import Observed
 from gradcheck.diagnose.replays import Replayed
 from gradcheck.diagnose.training import diagnose_training
 
-__all__ = ["Observed", "Replayed", "diagnose", "diagnose_derivatives", "diagnose_training"]
+__all__ = [
+    "Effort",
+    "Observed",
+    "Replayed",
+    "diagnose",
+    "diagnose_training",
+    "not_finite_derivatives",
+    "wrong_derivatives",
+]

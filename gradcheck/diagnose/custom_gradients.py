@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gradcheck.diagnose.not_finite import not_finite, origin
 from gradcheck.diagnose.wording import named, some
 from gradcheck.gradients.compare import first_wrong
 from gradcheck.gradients.custom import check_custom_gradients, custom_gradients_of
 from gradcheck.gradients.custom.checks import findings_in, not_its_own
+from gradcheck.models.twin import float64_twin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradcheck.diagnose.effort import Effort
+    from gradcheck.diagnose.not_finite import Origin
     from gradcheck.gradients.custom import Watch
     from gradcheck.gradients.custom.watch import Call
     from gradcheck.models.problem import Problem
@@ -50,19 +55,27 @@ def blamed(
     return tuple(found.values())
 
 
-def wrong_derivatives(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:
-    """The custom gradients that may be to blame: what their own calls show first, then what figures alone say.
+def wrong_derivatives(
+    problem: Problem, rows: Sequence[TensorReport], watch: Watch, effort: Effort
+) -> tuple[Diagnosis, ...]:
+    """What makes the tape's gradient another than that of finite differences.
+
+    Where it is not finite that is said, and where it is made; of what else is wrong, the custom gradients that may be
+    to blame: what their own calls show first, then what figures alone say.
 
     Args:
         problem: whose tape and finite differences disagree.
         rows: every tensor as it was compared.
         watch: what saw the model's code decorate its functions.
+        effort: gets what could not be completed.
     """
-    wrong = [row.path for row in rows if row.failed]
-    nearest = first_wrong(rows)
+    broken = not_finite_derivatives(problem, rows, effort, beside=" by the tape, and is by finite differences")
+    wrong = [row for row in rows if row.failed and row.status != "nonfinite"]
+    nearest = first_wrong(wrong)
     if nearest is None:
-        return ()
-    places = list(dict.fromkeys(call.place for call in custom_gradients_of(problem, watch)))
+        return broken
+    calls = effort.attempt("the custom gradients", partial(custom_gradients_of, problem, watch)) or ()
+    places = list(dict.fromkeys(call.place for call in calls))
     seen = f"custom gradients here: {some(places)}"
     if not places:
         seen = "no custom gradient was seen: look for a stopped gradient, a rounding or a cast"
@@ -71,9 +84,27 @@ def wrong_derivatives(problem: Problem, rows: Sequence[TensorReport], watch: Wat
         where = f" nearest to the loss is {nearest.path}: the mistake is in {nearest.layer} or right after it;"
     blamed = named(
         "GC601",
-        f"finite differences disagree with the tape about {some(wrong)};{where} {seen}",
+        f"finite differences disagree with the tape about {some([row.path for row in wrong])};{where} {seen}",
         segment=nearest.segment,
         layer=nearest.layer,
         confidence="likely" if len(places) == 1 else "possible",
     )
-    return (*check_custom_gradients(problem, watch), blamed)
+    checked = effort.attempt("the checks of the custom gradients", partial(check_custom_gradients, problem, watch))
+    return (*broken, *(checked or ()), blamed)
+
+
+def not_finite_derivatives(
+    problem: Problem, rows: Sequence[TensorReport], effort: Effort, *, beside: str = " by the tape"
+) -> tuple[Diagnosis, ...]:
+    """GC703 where the tape's own gradient is not finite, and where that is made: in float64, else as it is."""
+    if all(row.status != "nonfinite" for row in rows):
+        return ()
+    step = "the search for what is not finite"
+    made = effort.attempt(step, partial(_origin_in_float64, problem)) or effort.attempt(step, partial(origin, problem))
+    found = not_finite(problem, rows, made, beside=beside)
+    return () if found is None else (found,)
+
+
+def _origin_in_float64(problem: Problem) -> Origin | None:
+    with float64_twin(problem) as twin:
+        return origin(twin)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcheck.gradients.compare import compare_all
 from gradcheck.gradients.named import as_array, named_tensors
 from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.problem import TensorKey
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, is_zero, largest, movement, to_array
+from gradcheck.report import PROVEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,10 +39,12 @@ class Agreement:
     Attributes:
         wrong: how many of the wrong tensors it explains: all of them.
         furthest: their largest distance, as a share of the tensor's largest element.
+        close: whether all of them are within tolerance, or what rounding may do.
     """
 
     wrong: int
     furthest: float
+    close: bool
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,12 +69,40 @@ class Observed:
     @cached_property
     def expected(self) -> Mapping[TensorKey, Tensor | None]:
         """What the reference has in its place."""
-        return {key: as_array(self.reference.tensors.get(key)) for key in self.arrays}
+        against = {**self.reference.tensors, **self.gradients.against}
+        return {key: as_array(against.get(key)) for key in self.arrays}
 
     @cached_property
     def failing(self) -> Mapping[TensorKey, TensorReport]:
-        """The rows that fail, in report order."""
-        return {TensorKey(row.kind, row.path): row for row in self.rows if row.failed}
+        """The rows that fail and in which the two sides differ, in report order: what a mistake can explain.
+
+        Where they agree but for elements in which the reference is not finite, there is nothing that a mistake did.
+        """
+        failing = {TensorKey(row.kind, row.path): row for row in self.rows if row.failed}
+        return {key: row for key, row in failing.items() if key not in self.not_finite or not self._alike(key)}
+
+    @cached_property
+    def not_finite(self) -> frozenset[TensorKey]:
+        """What holds NaN or infinity on either side."""
+        return frozenset(TensorKey(row.kind, row.path) for row in self.rows if row.status == "nonfinite")
+
+    @cached_property
+    def broken_reference(self) -> frozenset[TensorKey]:
+        """What holds NaN or infinity in the reference."""
+        return frozenset(key for key in self.not_finite if not _is_finite(self.expected.get(key)))
+
+    def is_broken(self, key: TensorKey) -> bool:
+        """Whether what was observed there holds NaN or infinity."""
+        return not _is_finite(self.arrays.get(key))
+
+    def _alike(self, key: TensorKey) -> bool:
+        here, expected = self.arrays[key], self.expected[key]
+        if here is None or expected is None or tuple(here.shape) != tuple(expected.shape):
+            return False
+        one, other = to_array(here), to_array(expected)
+        known = np.isfinite(other)
+        found = compare(other[known], one[known], self._tolerance(key, expected), gradient=False)
+        return found.status in PROVEN
 
     @cached_property
     def wrong_gradients(self) -> tuple[TensorKey, ...]:
@@ -98,7 +131,11 @@ class Observed:
         if not all(key in found and self._same(key, found[key]) for key in judged):
             return None
         wrong = [key for key in judged if key in self.failing]
-        return Agreement(wrong=len(wrong), furthest=max((self._share(key, found[key]) for key in wrong), default=0.0))
+        return Agreement(
+            wrong=len(wrong),
+            furthest=max((self._share(key, found[key]) for key in wrong), default=0.0),
+            close=all(self._is_close(key, found[key]) for key in wrong),
+        )
 
     def partly_explained_by(self, replay: Gradients) -> frozenset[TensorKey]:
         """The wrong tensors that `replay` has too; none where it makes a gradient wrong that is right."""
@@ -108,6 +145,45 @@ class Observed:
             return frozenset()
         return frozenset(key for key in self.failing if key in found and self._same(key, found[key]))
 
+    def departures(self, right: Gradients) -> tuple[TensorKey, ...]:
+        """The wrong tensors in which a correct split differs from the reference too, by more than rounding.
+
+        Where the split has the whole model's own layers, what is little beside the observed difference is rounding.
+        """
+        found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, right).items()}
+        return tuple(key for key in self.failing if key in found and not self._rounds_to(key, found[key]))
+
+    def _rounds_to(self, key: TensorKey, there: Tensor | None) -> bool:
+        """Whether `there` is the reference's tensor but for rounding."""
+        there, expected = _without_same_nonfinite(there, self.expected[key])
+        if there is None or expected is None:
+            return is_zero(there) and is_zero(expected)
+        found, row = compare(expected, there, self._tolerance(key, expected), gradient=False), self.failing[key]
+        if found.note or found.status == "nonfinite":
+            return False
+        allowed = 0.0 if math.isnan(row.atol) else row.atol + row.rtol * largest(expected)
+        if self.problem.shares_graph:
+            here = self.arrays[key]
+            allowed = max(allowed, EXPLAINED * (largest(expected) if here is None else _apart(here, expected)))
+        if found.allclose or found.max_abs_error <= allowed:
+            return True
+        return found.max_abs_error <= NOISE_FACTOR * self.reference.noise_floors.get(key, 0.0)
+
+    def of(self, gradients: Gradients) -> Observed:
+        """What other gradients are beside the same reference."""
+        rows = compare_all(self.problem, self.reference, gradients, TolerancePolicy(), noise=True)
+        return replace(self, gradients=gradients, rows=rows)
+
+    def beside(self, right: Gradients) -> Observed:
+        """The same held against a correct split, where that is not the reference's."""
+        expected, floors = named_tensors(self.problem, right), self.reference.noise_floors
+        gradients = replace(
+            self.gradients,
+            against={key: expected.get(key) for key in self.arrays},
+            noise=lambda keys: {key: floors.get(key, 0.0) for key in keys},
+        )
+        return self.of(gradients)
+
     def _is(self, key: TensorKey, replay: Gradients) -> bool:
         """Whether a replay gives the very tensor: one that the fault leaves as it is in the correct split."""
         here = self.gradients.tensors.get(key)
@@ -115,11 +191,21 @@ class Observed:
 
     def _same(self, key: TensorKey, there: Tensor | None) -> bool:
         """Whether `there` is what was observed, but for rounding."""
-        tolerance = TolerancePolicy().for_tensor(key.path, _dtype(there), compute_dtype(self.problem.precision))
-        here, expected, row = self.arrays[key], self.expected[key], self.failing.get(key)
-        if row is not None and row.status == "nonfinite":
+        return self._judged(key, there, wrong=key in self.failing)
+
+    def _is_close(self, key: TensorKey, there: Tensor | None) -> bool:
+        """Whether what explains a wrong tensor is within tolerance of it, not only much nearer than the reference."""
+        return self._judged(key, there, wrong=False)
+
+    def _judged(self, key: TensorKey, there: Tensor | None, *, wrong: bool) -> bool:
+        here, tolerance = self.arrays[key], self._tolerance(key, there)
+        if key in self.not_finite:
             here, there = _without_same_nonfinite(here, there)
-        return same(here, there, expected, tolerance, wrong=row is not None, floor=self._floor(key))
+        return same(here, there, self.expected[key], tolerance, wrong=wrong, floor=self._floor(key))
+
+    def _tolerance(self, key: TensorKey, tensor: Tensor | None) -> Tolerance:
+        dtype = "" if tensor is None else str(tensor.dtype.name)
+        return TolerancePolicy().for_tensor(key.path, dtype, compute_dtype(self.problem.precision))
 
     def _floor(self, key: TensorKey) -> float:
         """What rounding alone may do to a gradient that is right."""
@@ -161,6 +247,10 @@ def same(
     return found.max_abs_error <= (EXPLAINED if found.allclose else ROUNDING) * _apart(here, expected)
 
 
+def _is_finite(tensor: Tensor | None) -> bool:
+    return tensor is None or bool(np.isfinite(to_array(tensor)).all())
+
+
 def _without_same_nonfinite(here: Tensor | None, there: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """Both with zeros where both have the same NaN or infinity; as they are where only one has it."""
     if here is None or there is None or tuple(here.shape) != tuple(there.shape):
@@ -176,7 +266,3 @@ def _apart(here: Tensor, expected: Tensor | None) -> float:
     if expected is None or here.shape != expected.shape:
         return max(largest(here), largest(expected))
     return movement(expected, here)
-
-
-def _dtype(tensor: Tensor | None) -> str:
-    return "" if tensor is None else str(tensor.dtype.name)

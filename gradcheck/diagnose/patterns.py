@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: What is left over of a tensor, as a share of it, where a pattern fits.
 FITS = 1e-4
+#: A tensor is another's if it is nearer to that than this share of its distance from what it should be.
+NEARER = 0.05
 
 
 def constant_factor(observed: Observed) -> float | None:
@@ -77,7 +80,9 @@ def permutation(observed: Observed) -> dict[TensorKey, TensorKey] | None:
     found: dict[TensorKey, TensorKey] = {}
     for key in observed.wrong_gradients:
         here = observed.arrays[key]
-        source = next((k for k in weights if k != key and _is(here, observed.expected.get(k))), None)
+        own = observed.expected[key]
+        others = [k for k in weights if k != key and _is(here, observed.expected.get(k))]
+        source = next((k for k in others if _apart(here, observed.expected[k]) < NEARER * _apart(here, own)), None)
         if key.kind != "weight" or source is None:
             return None
         found[key] = source
@@ -97,10 +102,17 @@ def transposed(observed: Observed) -> Iterator[TensorKey]:
         here, expected = observed.arrays[key], observed.expected[key]
         if here is None or expected is None or len(expected.shape) < 2:  # noqa: PLR2004 - two axes to exchange
             continue
-        turned = np.swapaxes(to_array(expected), -1, -2).astype(np.float64)
-        given = to_array(here).astype(np.float64)
-        if given.size == turned.size and np.abs(given.ravel() - turned.ravel()).max() <= FITS * largest(expected):
+        turned = np.swapaxes(to_array(expected), -1, -2)
+        apart = _apart(here, turned)
+        if apart <= FITS * largest(expected) and apart < NEARER * _apart(here, expected):
             yield key
+
+
+def _apart(one: Tensor | None, other: Tensor | None) -> float:
+    """The largest difference of two tensors in the order of their elements; infinite where there is none."""
+    if one is None or other is None or np.prod(one.shape) != np.prod(other.shape):
+        return math.inf
+    return float(np.abs(_flat(one) - _flat(other)).max(initial=0.0))
 
 
 def _flat(tensor: Tensor) -> NDArray[Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.faults import FAULTS
 from gradcheck.faults.replay import Replays
 from gradcheck.faults.slicing import SlicingFault
@@ -18,7 +19,7 @@ from gradcheck.models.precision import compute_dtype
 from gradcheck.numerics import PRECISIONS, to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -115,10 +116,10 @@ class Replayed:
         tensors = (self.replays.right.tensors[weight.key] for weight in self.problem.weights)
         return {id(tensor): imprint(tensor) for tensor in tensors if tensor is not None}
 
-    def suspects(self, *, own_slices: bool) -> list[Injection]:
+    def suspects(self, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
         """`suspected_in` the problem, once: some faults look for their places by running the model."""
         if own_slices not in self._suspects:
-            found = suspected_in(self.problem, own_slices=own_slices)
+            found = suspected_in(self.problem, own_slices=own_slices, effort=effort)
             self._suspects[own_slices] = [injection for injection in found if injection.code not in self.without]
         return self._suspects[own_slices]
 
@@ -151,19 +152,13 @@ def imprint(tensor: Any) -> tuple[float, float]:
     return float(np.linalg.norm(flat)), float(half.sum() / max(half.size, 1) ** 0.5)
 
 
-def all_injections(problem: Problem) -> Iterator[Injection]:
-    """Every fault at every place, the more specific faults first."""
-    for fault in FAULTS:
-        yield from fault.injections(problem)
-
-
-def suspected(observed: Observed, replayed: Replayed) -> list[Injection]:
+def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[Injection]:
     """The injections that may explain what was observed, the cheapest and likeliest first.
 
     A fault of the backward pass whose place is before the last wrong segment cannot have made that segment wrong.
     """
     last = observed.last_wrong_segment
-    found = replayed.suspects(own_slices=not observed.gradients.outputs)
+    found = replayed.suspects(own_slices=not observed.gradients.outputs, effort=effort)
 
     def possible(injection: Injection) -> bool:
         segment = injection.place.segment
@@ -172,18 +167,25 @@ def suspected(observed: Observed, replayed: Replayed) -> list[Injection]:
     return sorted(filter(possible, found), key=lambda injection: _effort(injection, last))
 
 
-def suspected_in(problem: Problem, *, own_slices: bool) -> list[Injection]:
-    """Every fault that can be replayed on `problem`.
+def suspected_in(problem: Problem, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
+    """Every fault that can be replayed on `problem`, at every place, the more specific faults first.
 
     A candidate may have taken the batch apart in a way of its own (`own_slices`): then all numbers of micro-batches
-    are tried.
+    are tried. With `effort`, a fault whose places cannot be looked for is left out.
     """
-    found = list(all_injections(problem))
+    searches = [(fault.code, partial(fault.injections, problem)) for fault in FAULTS]
     if own_slices and not problem.slices and sliceable(problem.model, problem.batch):
         most = min(int(problem.batch.x[0].shape[0]), MOST_SLICES)
         slicing = [fault for fault in FAULTS if isinstance(fault, SlicingFault)]
-        found.extend(i for n in range(2, most + 1) for fault in slicing for i in fault.injections_over(problem, n))
+        searches += [(f.code, partial(f.injections_over, problem, n)) for n in range(2, most + 1) for f in slicing]
+    found: list[Injection] = []
+    for code, places in searches:
+        found += places() if effort is None else effort.attempt(f"the places of {code}", partial(_all, places)) or ()
     return found
+
+
+def _all(places: Callable[[], Iterator[Injection]]) -> list[Injection]:
+    return list(places())
 
 
 def _changes_forward(injection: Injection) -> bool:
@@ -202,10 +204,13 @@ def _effort(injection: Injection, last: int | None) -> tuple[int, int]:
     return work, 0 if injection.place.segment == last else 1
 
 
-def search(observed: Observed, replayed: Replayed, *, seconds: float) -> Search:
-    """Replays what is suspected until it is done or the time is over, and keeps what equals the observed gradients."""
-    end = time.monotonic() + seconds
-    candidates = suspected(observed, replayed)
+def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort | None = None) -> Search:
+    """Replays what is suspected until it is done or the time is over, and keeps what equals the observed gradients.
+
+    Where some equal them but for rounding, what is only near to them is dropped. A replay that raises is none.
+    """
+    effort, end = effort or Effort(), time.monotonic() + seconds
+    candidates = suspected(observed, replayed, effort)
     seen = replayed.fingerprint(observed.gradients)
     precedence = {fault.code: i for i, fault in enumerate(FAULTS)}
     matches: list[Match] = []
@@ -217,11 +222,16 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float) -> Search:
         later = injection.slices is not None and precedence[injection.code] > first  # dear, and never first
         if later or not replayed.may_equal(injection, seen):
             continue
-        agreement = observed.explained_by(replayed.gradients(injection))
+        agreement = effort.attempt(REPLAYS, partial(_agreement, observed, replayed, injection))
         if agreement is not None:
             matches.append(Match(injection, agreement))
             first = min(first, precedence[injection.code])
-    return Search(matches=_first_of_each_code(matches), tried=tried, left=len(candidates) - tried)
+    closest = [match for match in matches if match.agreement.close] or matches
+    return Search(matches=_first_of_each_code(closest), tried=tried, left=len(candidates) - tried)
+
+
+def _agreement(observed: Observed, replayed: Replayed, injection: Injection) -> Agreement | None:
+    return observed.explained_by(replayed.gradients(injection))
 
 
 def _first_of_each_code(matches: list[Match]) -> tuple[Match, ...]:

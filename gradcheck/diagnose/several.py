@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gradcheck.diagnose.effort import REPLAYS
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from gradcheck.diagnose.effort import Effort
     from gradcheck.diagnose.observed import Observed
     from gradcheck.diagnose.replays import Replayed
     from gradcheck.faults.interface import Injection
@@ -30,7 +34,7 @@ class Part(NamedTuple):
     beyond: int
 
 
-def together(observed: Observed, replayed: Replayed, *, seconds: float) -> tuple[Part, ...]:
+def together(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort) -> tuple[Part, ...]:
     """The faults that explain all wrong tensors between them, the one that explains most first; () if there are none.
 
     Each explains some tensors alone: where one mistake changes what another one has made, neither is made out.
@@ -39,9 +43,10 @@ def together(observed: Observed, replayed: Replayed, *, seconds: float) -> tuple
         observed: a mismatch that no single fault explains.
         replayed: what was replayed already; the rest is replayed here.
         seconds: about how long that may take.
+        effort: gets the replays that raise.
     """
     remaining, chosen = set(observed.failing), list[Part]()
-    likely = list(_likely(observed, replayed, seconds=seconds))
+    likely = list(_likely(observed, replayed, seconds=seconds, effort=effort))
     while remaining and len(chosen) < MOST:
         part = _most_of(remaining, likely, observed, replayed)
         if part is None:
@@ -51,16 +56,18 @@ def together(observed: Observed, replayed: Replayed, *, seconds: float) -> tuple
     return () if remaining else tuple(chosen)
 
 
-def _likely(observed: Observed, replayed: Replayed, *, seconds: float) -> Iterator[Part]:
+def _likely(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort) -> Iterator[Part]:
     """The faults that may explain some wrong weights and leave the right ones right, by their fingerprints."""
     end = time.monotonic() + seconds
     weights = [weight.key for weight in observed.problem.weights]
     wrong = np.array([key in observed.failing for key in weights])
     seen, right = replayed.fingerprint(observed.gradients), replayed.fingerprint(replayed.replays.right)
-    for injection in replayed.suspects(own_slices=False):
+    for injection in replayed.suspects(own_slices=False, effort=effort):
         if time.monotonic() > end:
             return
-        found = replayed.print_of(injection)
+        found = effort.attempt(REPLAYS, partial(replayed.print_of, injection))
+        if found is None:
+            continue
         alike = replayed.alike(found, seen)
         if alike[~wrong].all() and alike[wrong].any():
             explains = frozenset(key for key, same in zip(weights, alike & wrong, strict=True) if same)

@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.movement import movement_of
-from gradcheck.diagnose.observed import Observed, same
+from gradcheck.diagnose.not_finite import not_finite, origin
+from gradcheck.diagnose.observed import EXPLAINED, Observed, same
+from gradcheck.diagnose.parts import parts_differ
 from gradcheck.diagnose.replays import suspected_in
 from gradcheck.diagnose.wording import named, named_at, some
 from gradcheck.faults.replay import Replays
 from gradcheck.faults.training import applicable, committed
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.problem import TensorKey
-from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
+from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from gradcheck.report import Diagnosis, TensorReport
 
 
+#: How many roundings of a weight an update may take, of one implementation and another.
+ROUNDINGS = 4
 #: Faults that leave weights without a gradient: an update that leaves them out does the same.
 LEFT_OUT = frozenset({"GC102", "GC403"})
 
@@ -44,28 +51,74 @@ class _Suspect:
     again: _Suspect | None = None
 
 
-def diagnose_training(training: ReferenceTraining, trained: Trained, *, seconds: float) -> tuple[Diagnosis, ...]:
+def diagnose_training(
+    training: ReferenceTraining, trained: Trained, *, seconds: float, effort: Effort | None = None
+) -> tuple[Diagnosis, ...]:
     """The mistakes that explain the observed run; GC900 where none does.
 
     Where the first step's own gradients are known and wrong, they are what is explained.
     """
+    effort = effort or Effort()
     wrong = [row for row in trained.tensors if row.step == 1 and not _is_update(row)]
     if any(row.failed for row in wrong) and trained.gradients.tensors:
         gradients = Observed(
             problem=training.problem, reference=training.reference, gradients=trained.gradients, rows=wrong
         )
-        return diagnose_gradients(gradients, seconds=seconds)
-    end = time.monotonic() + seconds
+        return diagnose_gradients(gradients, seconds=seconds, effort=effort)
+    broken = _not_finite(training, trained, effort)
+    if broken and all(row.status == "nonfinite" for row in trained.tensors if row.failed):
+        return broken
+    differ = _parts_differ(training, effort)
+    found = _searched(training, trained, effort, end=time.monotonic() + seconds)
+    if differ:
+        found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
+    return (*broken, *differ, *found)
+
+
+def _searched(training: ReferenceTraining, trained: Trained, effort: Effort, *, end: float) -> tuple[Diagnosis, ...]:
+    """The mistakes whose training runs are the observed one; GC900 where none's is. A replay that raises is none."""
     found: dict[str, Diagnosis] = {}
     tried, left = 0, False
-    for suspect in _suspects(training, trained):
+    for suspect in _suspects(training, trained, effort):
         left = time.monotonic() > end
         if left or (found and suspect.steps < trained.steps):
             break  # what explains every step needs no explanation of the first
         tried += 1
-        if suspect.diagnosis.code not in found and _explains(training, trained, suspect):
-            found[suspect.diagnosis.code] = _as_sure(training, trained, suspect)
+        explains = partial(_explains, training, trained, suspect)
+        if suspect.diagnosis.code not in found and effort.attempt(REPLAYS, explains):
+            sure = effort.attempt("replays of later steps", partial(_as_sure, training, trained, suspect))
+            found[suspect.diagnosis.code] = sure or replace(suspect.diagnosis, confidence="likely")
     return tuple(found.values()) or (_unexplained(training, trained, tried, left=left),)
+
+
+def _not_finite(training: ReferenceTraining, trained: Trained, effort: Effort) -> tuple[Diagnosis, ...]:
+    """GC703 where the reference's own weights or slots are not finite after the first step that fails."""
+    index = (trained.first_failing_step or 1) - 1
+    expected = training.steps[index]
+    rows = [
+        row
+        for key, row in _rows_by_step(trained)[index].items()
+        if row.status == "nonfinite" and not np.isfinite(np.asarray(expected[key])).all()
+    ]
+    if not rows:
+        return ()
+    made = effort.attempt("the search for what is not finite", partial(origin, training.problem))
+    found = not_finite(training.problem, rows, made, beside=", in the reference too")
+    return () if found is None else (found,)
+
+
+def _parts_differ(training: ReferenceTraining, effort: Effort) -> tuple[Diagnosis, ...]:
+    """GC900 for parts that are another model than the whole, whose gradients are others from the first step on."""
+    problem, reference = training.problem, training.reference
+    if problem.shares_graph or not problem.segments:
+        return ()
+
+    def split() -> Observed:
+        right = Replays(problem).right
+        return Observed(problem=problem, reference=reference, gradients=right, rows=()).of(right)
+
+    seen = effort.attempt("the correct split", split)
+    return () if seen is None or not seen.failing else (parts_differ(seen, effort),)
 
 
 def _as_sure(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> Diagnosis:
@@ -81,7 +134,7 @@ def _is_update(row: TensorReport) -> bool:
     return row.kind == "optimizer" or (row.kind == "weight" and row.quantity == "value")
 
 
-def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspect]:
+def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort) -> Iterator[_Suspect]:
     """Mistakes of the loop over all steps; those of the gradients where the first step is wrong already."""
     count = trained.steps
     for fault in applicable(training, count):
@@ -93,9 +146,9 @@ def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspec
         )
     if trained.first_failing_step != 1:
         return
+    kept: list[Replays] = []  # of the first step, whose problem has the loss scale
     with training.replica.entered() as problem:
-        replays = Replays(problem)
-        injections = suspected_in(problem, own_slices=not trained.gradients.outputs)
+        injections = suspected_in(problem, own_slices=not trained.gradients.outputs, effort=effort)
     for injection in injections:
         evidence = f"{injection.effect}. Weights and slots after the first step equal those that this mistake gives"
         if injection.code in LEFT_OUT:
@@ -103,8 +156,9 @@ def _suspects(training: ReferenceTraining, trained: Trained) -> Iterator[_Suspec
 
         found = named_at(injection, evidence)
 
-        def wrong(_: Problem, injection: Injection = injection) -> Gradients:
-            return replays.gradients(injection)
+        def wrong(problem: Problem, injection: Injection = injection) -> Gradients:
+            kept[:] = kept or [Replays(problem)]
+            return kept[0].gradients(injection)
 
         def wrong_again(problem: Problem, injection: Injection = injection) -> Gradients:
             return Replays(problem).gradients(injection)  # from the weights of that step
@@ -148,7 +202,17 @@ def _same(
         floor = NOISE_FACTOR * training.noise_floors[index].get(key, 0.0)
         if not same(here[key], there[key], expected[key], tolerance, wrong=row.failed, floor=floor):
             return False
+        if row.failed and not _as_far(training.start[key], there[key], here[key], steps=index + 1):
+            return False
     return True
+
+
+def _as_far(start: Any, there: Any, here: Any, *, steps: int) -> bool:
+    """Whether two runs moved a tensor alike: what hardly moves is near to what stands still, and not the same."""
+    if here.dtype.name not in PRECISIONS:
+        return True
+    rounding = steps * ROUNDINGS * PRECISIONS[here.dtype.name].eps * largest(here)
+    return movement(there, here) <= EXPLAINED * movement(start, here) + rounding
 
 
 def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]]:

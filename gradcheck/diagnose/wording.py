@@ -25,8 +25,9 @@ def named(
     segment: int | None = None,
     layer: str | None = None,
     confidence: Confidence = "exact",
+    fix: str | None = None,
 ) -> Diagnosis:
-    """The diagnosis of `code`, at `where`."""
+    """The diagnosis of `code`, at `where`; with the catalogue's fix where no other is given."""
     entry = CATALOGUE[code]
     return Diagnosis(
         code=code,
@@ -35,7 +36,7 @@ def named(
         layer=layer,
         confidence=confidence,
         evidence=evidence,
-        fix=entry.fix,
+        fix=fix or entry.fix,
         place=where,
     )
 

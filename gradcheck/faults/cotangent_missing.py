@@ -9,6 +9,7 @@ import tensorflow as tf
 from gradcheck.faults.interface import Injection, Place
 from gradcheck.faults.places import at_boundaries
 from gradcheck.gradients.split import HandOff
+from gradcheck.gradients.tensors import is_differentiable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -46,7 +47,7 @@ class SeededWithOnes(HandOff):
 
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
         """Ones, whatever came back."""
-        if segment.plan.index not in self._at or not output.dtype.is_floating:
+        if segment.plan.index not in self._at or not is_differentiable(output):
             return super().cotangent(segment, ref, output, cotangent)
         return tf.ones_like(output)
 
@@ -56,7 +57,7 @@ class LossLeftOut(HandOff):
 
     def turned(self, ending: Ending) -> Ending:
         """Ones for every output, and nothing for what the loss reads behind one."""
-        seeds = [tf.ones_like(output) if output.dtype.is_floating else None for output in ending.outputs]
+        seeds = [tf.ones_like(output) if is_differentiable(output) else None for output in ending.outputs]
         return ending._replace(seeds=seeds, hidden={})
 
     def share_of_extra(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as the right step

@@ -79,4 +79,5 @@ class Apart(HandOff):
     def _by_row(self, gradient: Any, factor: Any) -> Any:
         if gradient is None or factor is None or gradient.shape[0] != self._rows:
             return gradient
+        factor = tf.cast(factor, gradient.dtype)  # a complex tensor may depend on a real one, and the other way round
         return gradient * tf.reshape(factor, (self._rows, *[1] * (gradient.shape.rank - 1)))

@@ -71,7 +71,7 @@ def boundary(problem: Problem, index: int) -> Place:
     handed = problem.segments[index].plan.outputs
     takers = [s.plan.index for s in problem.segments if set(s.plan.inputs) & set(handed)]
     taken = [ref for ref in handed if any(ref in problem.segments[taker].plan.inputs for taker in takers)]
-    floating = [ref for ref in taken if "float" in str(problem.graph.spec(ref).dtype)]
+    floating = [ref for ref in taken if str(problem.graph.spec(ref).dtype).startswith(("float", "bfloat", "complex"))]
     to = ", ".join(map(str, takers)) or str(index + 1)
     layer = problem.graph.name((floating or taken or list(handed))[-1])
     return Place(text=f"boundary {index} → {to}", segment=index, layer=layer)

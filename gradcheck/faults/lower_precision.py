@@ -45,7 +45,7 @@ class LowerPrecision:
         dtypes = [
             tf.as_dtype(problem.graph.spec(r).dtype) for r in handed_on(problem, index) if has_cotangent(problem, r)
         ]
-        return any(dtype.size < of_tensor.size for of_tensor in dtypes)
+        return any(of_tensor.is_floating and dtype.size < of_tensor.size for of_tensor in dtypes)
 
 
 class Cast(AtBoundaries):

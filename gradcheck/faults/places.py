@@ -36,7 +36,8 @@ def handed_on(problem: Problem, index: int) -> tuple[TensorRef, ...]:
 
 def has_cotangent(problem: Problem, ref: TensorRef) -> bool:
     """Whether `ref` crosses from one segment to another and is of a dtype that a gradient can have."""
-    return not ref.is_input and bool(tf.as_dtype(problem.graph.spec(ref).dtype).is_floating)
+    dtype = tf.as_dtype(problem.graph.spec(ref).dtype)
+    return not ref.is_input and bool(dtype.is_floating or dtype.is_complex)
 
 
 def at_boundaries(

@@ -80,6 +80,7 @@ class _Flown:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         tensors, steps = batch_tensors(problem), _Kept()
+        self._loss_scale = tensors.loss_scale
         unused: dict[Any, Any] = {}
         with problem.state.preserved():
             self._flights = [Flight(problem, part, steps, unused) for part in micro_batches(problem, tensors)]
@@ -96,7 +97,7 @@ class _Flown:
         for flight in flights:
             for segment in reversed(self._problem.segments):
                 flight.backward(segment)
-        found = joined([flight.landed for flight in flights], weights)
+        found = joined([flight.landed for flight in flights], weights, self._loss_scale)
         return Gradients(
             loss=found.loss, outputs=found.outputs, tensors=found.gradients, state=self._state, seconds=0.0
         )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from gradcheck.errors import RunError
 from gradcheck.gradients.interface import Gradients
+from gradcheck.gradients.returned import scalar, understood
 from gradcheck.models import user_code
 from gradcheck.models.precision import kept_precision
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from gradcheck.config.methods import CandidateOptions
-    from gradcheck.models.problem import Problem, Weight
+    from gradcheck.models.problem import Problem
     from gradcheck.models.segment import Segment
 
 
@@ -93,7 +91,7 @@ class UserFunction:
         """
         with problem.state.preserved(), kept_precision():
             returned, seconds, warnings = self._called(problem, None)
-            loss, tensors = _understood(returned, problem, self._reference)
+            loss, tensors = understood(returned, problem, self._reference)
             owned = zip(problem.weights, problem.owned_variables, strict=True)
             warnings += _weights_put_back(problem, [v for weight, v in owned if weight.path not in moving])
             state = problem.state.read()
@@ -107,7 +105,7 @@ class UserFunction:
         """
         with kept_precision():
             returned, seconds, warnings = self._called(problem, optimizer)
-        loss = _scalar(returned, self._reference)
+        loss = scalar(returned, self._reference)
         state = problem.state.read()
         return Gradients(loss=loss, outputs=(), tensors={}, state=state, seconds=seconds, warnings=warnings)
 
@@ -175,78 +173,3 @@ def _weights_put_back(problem: Problem, variables: Sequence[Any]) -> tuple[str, 
         return ()
     names = ", ".join(v.path for v in changed[:3]) + (" …" if len(changed) > 3 else "")  # noqa: PLR2004 - a line's worth
     return (f"the candidate changed {len(changed)} weights ({names}); they were put back",)
-
-
-def _understood(returned: Any, problem: Problem, reference: str) -> tuple[Any, dict[Any, Any]]:
-    """The loss (or None) and the gradients by key, out of what the function returned."""
-    loss = None
-    is_pair = isinstance(returned, tuple) and len(returned) == 2  # noqa: PLR2004 - (loss, gradients)
-    if is_pair and isinstance(returned[1], (list, tuple, Mapping)):
-        loss, returned = returned
-        loss = _scalar(loss, reference)
-    gradients = _by_weight(returned, problem, reference)
-    return loss, {w.key: _gradient(gradients[w.path], w, reference) for w in problem.weights}
-
-
-def _by_weight(returned: Any, problem: Problem, reference: str) -> Mapping[str, Any]:
-    """The returned gradients by path of their variable; the parts' own paths stand for the reference's."""
-    weights = problem.weights
-    owned = {v.path: weight.path for v, weight in zip(problem.owned_variables, weights, strict=True)}
-    owned = {} if len(owned) < len(weights) else owned  # paths that repeat are told apart by the reference's alone
-    if isinstance(returned, Mapping):
-        paths = [weight.path for weight in weights]
-        returned = {owned.get(key, key): gradient for key, gradient in returned.items()}
-        unknown = [key for key in returned if key not in paths]
-        if unknown:
-            raise _unusable(
-                reference, f"a mapping with the unknown path {unknown[0]!r}", f"the paths are: {', '.join(paths)}"
-            )
-        return {path: returned.get(path) for path in paths}
-    if not isinstance(returned, (list, tuple)):
-        raise _unusable(reference, f"{type(returned).__name__}: {returned!r:.200}", _EXPECTED)
-    if len(returned) != len(weights):
-        raise _unusable(reference, f"{len(returned)} gradients for {len(weights)} variables", _EXPECTED)
-    return {weight.path: gradient for weight, gradient in zip(weights, returned, strict=True)}
-
-
-_EXPECTED = (
-    "return a list in the order of `variables`, a mapping by variable path, or a pair (loss, gradients); "
-    "None where a variable has no gradient"
-)
-
-
-def _gradient(value: Any, weight: Weight, reference: str) -> Any:
-    """A TensorFlow gradient as it is; anything NumPy understands in the variable's dtype."""
-    if isinstance(value, tf.IndexedSlices):
-        return tf.IndexedSlices(value.values, value.indices, dense_shape=tf.constant(tuple(weight.variable.shape)))
-    if value is None or isinstance(value, tf.Tensor):
-        return value
-    if isinstance(value, (tf.Variable, keras.Variable)):
-        return tf.convert_to_tensor(value)
-    if np.iscomplexobj(value):
-        raise _unusable(reference, f"complex numbers for the real variable {weight.path}", _EXPECTED)
-    try:
-        return tf.convert_to_tensor(np.asarray(value).astype(tf.as_dtype(weight.variable.dtype).as_numpy_dtype))
-    except (TypeError, ValueError) as error:
-        raise _unusable(reference, f"{type(value).__name__} for {weight.path}: {error}", _EXPECTED) from error
-
-
-def _scalar(value: Any, reference: str) -> Any:
-    """The returned loss as a scalar tensor, None where none was returned."""
-    if value is None:
-        return None
-    try:
-        loss = tf.convert_to_tensor(value)
-    except (TypeError, ValueError) as error:
-        raise _unusable(reference, f"a loss that is no number: {value!r:.200}", _EXPECTED) from error
-    if not (loss.dtype.is_floating or loss.dtype.is_integer):
-        raise _unusable(reference, f"a loss that is no number: {value!r:.200}", _EXPECTED)
-    if loss.shape.rank != 0:
-        raise _unusable(reference, f"a loss of shape {tuple(loss.shape)}", "return the loss as a scalar")
-    return loss
-
-
-def _unusable(reference: str, received: str, expected: str) -> RunError:
-    return RunError(
-        f"candidate {reference} returned something unusable. Received: {received}", code="GC055", help=expected
-    )

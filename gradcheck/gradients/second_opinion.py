@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import tensorflow as tf
 
 from gradcheck.errors import GradcheckError
 from gradcheck.gradients.execute import Execution
@@ -46,8 +47,12 @@ def second_opinion(
     try:
         with float64_twin(problem) as twin:
             exact = named_tensors(twin, Execution(twin, monolithic, execution="eager", split=False)())
-    except (GradcheckError, TypeError, ValueError, RuntimeError) as error:
-        return f"no second opinion: the model cannot be run in float64 ({gist(error)})"
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:  # the user's code, in a precision that it was not written for
+        if isinstance(error, GradcheckError) and error.code == "GC057":  # the deadline
+            raise
+        return f"no second opinion: the model or its loss cannot be run in float64 ({gist(error)})"
     of = {key: _Sides.of(as_array(reference.tensors[key]), found[key], as_array(exact.get(key))) for key in judged}
     key = max(judged, key=lambda k: of[k].candidate)
     return of[key].verdict(key.path)

@@ -110,8 +110,8 @@ class Problem:
         """The variables of the segments in the reference's order: the reference's own, but for separate parts."""
         if self.shares_graph:
             return tuple(weight.variable for weight in self.weights)
-        of_parts = {v.path: v for segment in self.segments for v in segment.trainable_variables}
-        by_weight = {self.counterparts[id(v.value)].path: v for v in of_parts.values()}
+        of_parts = (v for segment in self.segments for v in segment.trainable_variables)
+        by_weight = {self.counterparts[id(v.value)].path: v for v in of_parts}
         return tuple(by_weight[weight.path] for weight in self.weights)
 
     @property

@@ -106,6 +106,8 @@ MISTAKES = {
     ),
     "cnn:scaled_loss": expect("GC503", "out/bias", words="2 to the 10"),
     "scaled:loss_not_scaled": expect("GC503", "out/bias", words="divides the gradients by its loss scale"),
+    "scaled:front_alone": expect("GC101", "first/bias", 0, "first", "boundary 0 → 1"),
+    "scaled:ascent": expect("GC504", "out/bias", words="every gradient was negated"),
     "cnn:gradient_ascent": expect("GC504", "out/bias"),
     "ragged:wrong_tanh": expect("GC601", "second/bias", 1, "second", "squash (ragged.py"),
     "reversal:by_keyword": expect("GC602", "features/bias", 0, "features", "turned_around (reversal.py"),

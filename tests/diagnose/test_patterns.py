@@ -84,3 +84,17 @@ def test_a_transposed_gradient_of_another_shape_is_found(mismatch: Any) -> None:
 
 def test_vectors_and_missing_gradients_are_not_transposed(mismatch: Any) -> None:
     assert list(transposed(mismatch(RIGHT, {"a/kernel": None, "b/bias": BIAS[::-1]}))) == []
+
+
+def test_gradients_that_are_alike_are_not_exchanged(mismatch: Any) -> None:
+    """Two that hardly differ: what is wrong by as much is as near to the one as to the other."""
+    noise = 5e-5 * RNG.normal(size=3)
+    right = {"a/bias": BIAS, "b/bias": BIAS * (1 + 1e-5)}
+    assert permutation(mismatch(right, {"a/bias": BIAS + noise})) is None
+    assert permutation(mismatch({"a/bias": BIAS, "b/bias": 2 * BIAS}, {"a/bias": 2 * BIAS})) is not None
+
+
+def test_a_symmetric_gradient_is_not_called_transposed(mismatch: Any) -> None:
+    symmetric = KERNEL + KERNEL.T
+    assert list(transposed(mismatch({"a/kernel": symmetric}, {"a/kernel": symmetric + 5e-5 * OTHER}))) == []
+    assert list(transposed(mismatch({"a/kernel": KERNEL}, {"a/kernel": KERNEL.T}))) == [key("a/kernel")]

@@ -36,3 +36,23 @@ def faster(given):
     loss, gradients = gradients_of(given, lambda loss: 1.5 * given.optimizer.scale_loss(loss))
     given.optimizer.apply_gradients(zip(gradients, given.variables, strict=True))
     return loss
+
+
+def front_alone(given):
+    """The cotangent is not handed to the first model, which is differentiated with ones."""
+    front, back = given.segments
+    with tf.GradientTape() as tape_0:
+        a = front(given.x, training=True)
+    with tf.GradientTape() as tape_1:
+        loss = given.loss(given.y, back(a, training=True))
+        of = given.optimizer.scale_loss(loss)
+    gradients = [*tape_0.gradient(a, front.trainable_variables), *tape_1.gradient(of, back.trainable_variables)]
+    given.optimizer.apply_gradients(zip(gradients, given.variables, strict=True))
+    return loss
+
+
+def ascent(given):
+    """Every gradient is negated, in every step."""
+    loss, gradients = gradients_of(given, given.optimizer.scale_loss)
+    given.optimizer.apply_gradients(zip([-g for g in gradients], given.variables, strict=True))
+    return loss
