@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.config.methods import EAGER_METHODS
+from gradcheck import patience
+from gradcheck.config.methods import EAGER_METHODS, MethodConfig, MethodOptions
 from gradcheck.diagnose import (
     Effort,
     Observed,
     Replayed,
     diagnose,
+    diagnose_derivatives,
     diagnose_training,
     not_finite_derivatives,
-    wrong_derivatives,
 )
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
@@ -137,8 +138,10 @@ class Checker:
         check = _compared(MethodConfig(method=REFERENCE, options=MethodOptions()), found, tensors, repeats=False)
         if check.as_expected:
             return verified, ()
-        diagnoses = diagnose_derivatives(self.problem, check.tensors, found.wrong, self.watch)
-        return replace(verified, share=None), (replace(check, diagnoses=diagnoses),)
+        effort = Effort()
+        explained = partial(diagnose_derivatives, self.problem, check.tensors, found.wrong, self.watch, effort)
+        diagnoses = effort.attempt("the derivatives", explained) or ()
+        return replace(verified, share=None), (replace(check, diagnoses=diagnoses, warnings=tuple(effort.warnings)),)
 
     def _state_of_forward(self) -> Mapping[str, Any]:
         """The state after a forward pass, where a backward pass may run one more; nothing where that is not alike."""
@@ -166,7 +169,7 @@ class Checker:
         )
         if check.as_expected or check.outcome != "mismatch":
             return check
-        effort, seconds = Effort(), TRAINING_PATIENCE * self._patience(trained.seconds)
+        effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
         found = effort.attempt(
             "the training", lambda: diagnose_training(training, trained, seconds=seconds, effort=effort)
         )
@@ -186,9 +189,10 @@ class Checker:
     ) -> tuple[tuple[Diagnosis, ...], str | None]:
         """What explains a mismatch, and which side float64 takes: as far as that can be found out."""
         problem, rows = self.problem, check.tensors
-        if gradients.against:  # all but numeric: two ways of differentiating the same functions, with nothing to replay
-            wrong = partial(wrong_derivatives, problem, rows, self.watch, effort)
-            step = wrong if check.method == "numeric" else partial(not_finite_derivatives, problem, rows, effort)
+        if gradients.against:  # without error bars: two ways of differentiating the same functions
+            wrong = partial(diagnose_derivatives, problem, rows, gradients.wrong, self.watch, effort)
+            measured = bool(gradients.error_bars or gradients.wrong)
+            step = wrong if measured else partial(not_finite_derivatives, problem, rows, effort)
             return effort.attempt("the derivatives", step) or (), None
         own = partial(custom_gradients_of, problem, self.watch)
         meant = effort.attempt("the custom gradients", own) if calls else ()

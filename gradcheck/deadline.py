@@ -93,7 +93,7 @@ class _Alarm:
         return self._on and (self.calls > CLEANING_UP or not _being_handled())
 
     def _trace(self, frame: FrameType | None) -> None:
-        """Raises at the next line too: a loop around `try: ... except: pass` catches all that is raised inside `try`."""
+        """Raises at the next line too: a loop around `try: ... except: pass` catches what is raised inside `try`."""
         while frame is not None:
             if not frame.f_code.co_filename.startswith(_OURS):
                 frame.f_trace = self._at_line

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gradcheck.diagnose.custom_gradients import not_finite_derivatives, wrong_derivatives
+from gradcheck.diagnose.custom_gradients import not_finite_derivatives
+from gradcheck.diagnose.derivatives import diagnose_derivatives
 from gradcheck.diagnose.effort import Effort
 from gradcheck.diagnose.gradients import diagnose_gradients as diagnose
 from gradcheck.diagnose.observed import Observed
@@ -14,7 +15,7 @@ __all__ = [
     "Observed",
     "Replayed",
     "diagnose",
+    "diagnose_derivatives",
     "diagnose_training",
     "not_finite_derivatives",
-    "wrong_derivatives",
 ]

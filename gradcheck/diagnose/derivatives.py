@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gradcheck.diagnose.custom_gradients import wrong_derivatives
@@ -14,13 +15,13 @@ from gradcheck.models.problem import TensorKey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gradcheck.diagnose.effort import Effort
     from gradcheck.gradients.custom import Watch
     from gradcheck.gradients.interface import Wrong
     from gradcheck.models.problem import Problem
     from gradcheck.report import Diagnosis, TensorReport
 
 _SAYS = {
-    "GC703": "the tape is not finite, and finite differences are",
     "GC803": "the tape is wrong at this point, and right beside it",
     "GC804": "the tape is outside of the slopes on both sides of a kink, and right beside it",
     "GC805": "the slope is infinite, and the tape says a number",
@@ -29,7 +30,11 @@ _SAYS = {
 
 
 def diagnose_derivatives(
-    problem: Problem, rows: Sequence[TensorReport], wrong: Mapping[TensorKey, Wrong], watch: Watch
+    problem: Problem,
+    rows: Sequence[TensorReport],
+    wrong: Mapping[TensorKey, Wrong],
+    watch: Watch,
+    effort: Effort,
 ) -> tuple[Diagnosis, ...]:
     """What explains the wrong rows of a comparison with finite differences.
 
@@ -38,6 +43,7 @@ def diagnose_derivatives(
         rows: every tensor as it was compared.
         wrong: what the differences know of wrong tensors.
         watch: what saw the model's code decorate its functions.
+        effort: gets what could not be completed.
     """
     of_code: dict[str, list[TensorReport]] = {}
     for row in (row for row in rows if row.failed):
@@ -47,7 +53,8 @@ def diagnose_derivatives(
     certain = tuple(_by_code(of_code, wrong))
     if not around:
         return certain
-    return (*certain, *(_redrawn(problem, around, watch) or wrong_derivatives(problem, around, watch)))
+    redrawn = effort.attempt("the recomputations", partial(_redrawn, problem, around, watch))
+    return (*certain, *(redrawn or wrong_derivatives(problem, around, watch, effort)))
 
 
 def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:
