@@ -115,7 +115,7 @@ class Checker:
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)
             tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
-        check = _compared(method, gradients, tensors)
+        check = _compared(method, gradients, tensors, repeats=self._repeats(method))
         return self._explained(check, gradients, calls if method.method == "candidate" else ())
 
     def verified(self, mode: str) -> tuple[Verified, tuple[CheckReport, ...]]:
