@@ -97,19 +97,20 @@ class Watch:
         self.used = False
         self.recomputed: list[Recomputation] = []
         self._calls: list[Call] | None = None
+        self._again = False  # whether what is recomputed is run a second time, to be compared
 
     @contextmanager
     def recording(self) -> Iterator[list[Call]]:
         """Collects the calls made inside; `tf.function`s run eagerly meanwhile, so that there are values to look at."""
         eager = tf.config.functions_run_eagerly()
         calls: list[Call] = []
-        self._calls, self.recomputed = calls, []
+        self._calls, self.recomputed, self._again = calls, [], True
         tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's signature
         try:
             yield calls
         finally:
             tf.config.run_functions_eagerly(eager)
-            self._calls = None
+            self._calls, self._again = None, False
 
     @contextmanager
     def listening(self) -> Iterator[list[Call]]:
@@ -149,7 +150,7 @@ class Watch:
         def call(*args: Any, **kwargs: Any) -> Any:
             self.used = True
             result = function(*args, **kwargs)
-            if self._calls is not None and tf.executing_eagerly():
+            if self._again and tf.executing_eagerly():
                 again = function(*args, **kwargs)
                 self.recomputed.append(
                     Recomputation(function=function, layer=_calling_layer(), results=(result, again))
