@@ -26,22 +26,18 @@ OWN_TRAINING = ("train_step", "compute_loss")
 
 
 def warnings_of(
-    problem: Problem,
-    reference: Reference,
-    checks: Sequence[CheckReport],
-    policy: TolerancePolicy,
-    *,
-    verify_reference: bool,
+    problem: Problem, reference: Reference, checks: Sequence[CheckReport], policy: TolerancePolicy
 ) -> tuple[str, ...]:
     """What in the config, the model or the figures should be looked at."""
     paths = [tensor.path for check in checks for tensor in check.tensors]
+    twice = problem.config.verify_reference == "always"
     unmatched = policy.unmatched(paths) if paths else ()
     return (
         *_without_effect(problem.config),
         *(problem.plan.warnings if problem.plan else ()),
         *(f"tolerance.overrides: {pattern!r} matches no tensor" for pattern in unmatched),
         *(_rounding_warning(problem, reference) if reference.only_rounding else _noise_warning(reference)),
-        *(_repeat_warning(reference) if verify_reference or reference.noise_measured else ()),
+        *(_repeat_warning(reference) if twice or reference.noise_measured else ()),
     )
 
 

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run does beside the config: stop at the first failing check, run the reference twice, tell of errors."""
+    """What a run does beside the config: stop at the first failing check, tell of errors."""
 
     fail_fast: bool = False
-    verify_reference: bool = False
     on_error: Callable[[Path, BaseException], None] = field(default=lambda *_: None)
 
 
@@ -57,9 +56,8 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         checks = _explained(problem, tuple(_checks(loaded, checker, options, stage)))
         report = _report(loaded, problem, reference, checks)
         policy = tolerance_policy(loaded.config.tolerance)
-        verify = options.verify_reference
         with computing(problem, "the reference"):
-            warnings = warnings_of(problem, reference, checks, policy, verify_reference=verify)
+            warnings = warnings_of(problem, reference, checks, policy)
             return replace(report, warnings=warnings, notes=notes_of(problem, reference))
 
 

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments) -> Report:
     """The report over all `entries`."""
-    options = CheckOptions(
-        fail_fast=arguments.fail_fast, verify_reference=arguments.verify_reference, timeout=arguments.timeout
-    )
+    options = CheckOptions(fail_fast=arguments.fail_fast, timeout=arguments.timeout)
     if all(isinstance(entry, RunReport) for entry in entries):  # nothing to run: TensorFlow is not needed
         return check_all(entries, options)
     if arguments.jobs > 1:
@@ -53,7 +51,6 @@ def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions
     on_error = print_traceback if settings().verbose else options.on_error
     return CheckOptions(
         fail_fast=options.fail_fast,
-        verify_reference=options.verify_reference,
         timeout=options.timeout,
         on_progress=on_progress,
         on_error=on_error,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -24,6 +24,10 @@ class MethodOptions(Section):
     )
 
 
+#: Where `numeric` looks: at the config's own weights and data, and at places where gradients go wrong.
+PointName: TypeAlias = Literal["given", "zeros", "equal", "same", "ones", "saturated", "negative", "masked"]
+
+
 class NumericOptions(MethodOptions):
     """Finite differences."""
 
@@ -31,6 +35,14 @@ class NumericOptions(MethodOptions):
         default="directional", description="A few random directions per tensor, or every element."
     )
     directions: Count = Field(default=3, description="Random directions per tensor.")
+    points: Annotated[tuple[PointName, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Where to look: the config's own values, all zeros, all elements equal, inputs that are the same, "
+        "ones, saturated, negative, a wholly masked row. Default: the config's own values.",
+    )
+    surrogate: Reference | None = Field(
+        default=None, description="A function of yours with the rule that the backward pass is meant to follow."
+    )
 
 
 class ForwardOptions(MethodOptions):

@@ -210,6 +210,11 @@ class Config(Section):
     tolerance: ToleranceConfig = Field(
         default=ToleranceConfig(), description="How much a gradient may differ.", json_schema_extra={"default": {}}
     )
+    verify_reference: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether a finite difference of the loss checks the reference: auto does it where it is cheap or "
+        "the model has gradients of its own; always also runs the reference twice.",
+    )
     report: ReportConfig = Field(
         default=ReportConfig(), description="Extras of the report.", json_schema_extra={"default": {}}
     )

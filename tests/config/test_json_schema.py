@@ -78,6 +78,9 @@ FITTING = """
   split: {time: {lengths: [1, 3]}}
   train: {optimizer: {SGD: {learning_rate: 0.1}}}
   data: {images: {directory: d, image_size: [3, 4]}}
+- model: {file: x}
+  methods: [numeric: {points: [given, masked], surrogate: "./f.py:rule"}]
+  verify_reference: always
 """
 REFUSED = """
 - {model: {file: x, truss: true}}
@@ -95,6 +98,10 @@ REFUSED = """
 - {model: {file: x}, tolerance: {rtol: x}}
 - {model: {file: x}, loss: {factory: 3}}
 - {model: {file: x}, sed: 3}
+- {model: {file: x}, verify_reference: on}
+- {model: {file: x}, methods: [numeric: {points: [zeroes]}]}
+- {model: {file: x}, methods: [numeric: {points: []}]}
+- {model: {file: x}, methods: [numeric: {surrogate: rule}]}
 - {model: {file: x}, train: {optimizer: {SGD: 3}}}
 - {}
 """
