@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.config.methods import EAGER_METHODS
+from gradcheck.config.methods import EAGER_METHODS, RESTS_ON
 from gradcheck.diagnose import Observed, Replayed, diagnose, diagnose_training, wrong_derivatives
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
@@ -165,6 +165,7 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
         max_abs_error=math.nan,
         max_rel_error=math.nan,
         seconds=math.nan,
+        rests_on=RESTS_ON[method.method],
         error=ErrorReport.of(error)[0],
     )
 
@@ -182,6 +183,7 @@ def _compared(method: MethodConfig, gradients: Gradients, tensors: tuple[TensorR
         max_abs_error=_largest(t.max_abs_error for t in tensors if t.kind in GRADIENT_KINDS),
         max_rel_error=_largest(t.max_rel_error for t in tensors if t.kind in GRADIENT_KINDS),
         seconds=gradients.seconds,
+        rests_on=RESTS_ON[method.method],
         first_divergence=first_divergence(tensors),
         tensors=tensors,
         warnings=gradients.warnings,

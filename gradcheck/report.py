@@ -213,6 +213,7 @@ class CheckReport:
     schedule: ScheduleReport | None = None
     steps: int = 0  # of training; the tensors are those of the first failing step and of the last
     first_failing_step: int | None = None
+    rests_on: str = ""  # what the method shares with the reference, and so cannot find wrong
     second_opinion: str | None = None  # of a mismatch: which side float64 takes, or why it cannot say
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:

@@ -80,6 +80,8 @@ def _reference(run: RunReport) -> str:
 
 def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
     yield prose(words.conclusion(check, run.coverage.trainable))
+    if words.rests_on(check):
+        yield prose(words.rests_on(check))
     if check.second_opinion:
         yield prose(check.second_opinion)
     for diagnosis in check.diagnoses:

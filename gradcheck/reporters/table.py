@@ -109,6 +109,8 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
         page.paragraph(f"first wrong in backward order: {inline(check.first_divergence)}", indent=4)
     _warnings(page, check.warnings)
     page.paragraph((words.conclusion(check, run.coverage.trainable), _STYLES[tone]), indent=2)
+    if words.rests_on(check):
+        page.paragraph((words.rests_on(check), "dim"), indent=2)
     if check.second_opinion:
         page.paragraph(inline(check.second_opinion), indent=2)
     _diagnoses(page, check.diagnoses, tone)

@@ -111,6 +111,11 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     return f"{method}: {prefix}{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
 
 
+def rests_on(check: CheckReport) -> str:
+    """What the check shares with the reference, such as `rests on: ...`; nothing for one that failed to run."""
+    return f"rests on: {inline(check.rests_on)}" if check.rests_on and check.outcome != "error" else ""
+
+
 def vacuous_advice(run: RunReport) -> str:
     """Why a run proved nothing, and what to change."""
     coverage = run.coverage

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from gradcheck.config.methods import NumericOptions, PointName
+from gradcheck.config.methods import METHOD_OPTIONS, RESTS_ON, NumericOptions, PointName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,3 +50,9 @@ def test_a_surrogate_is_a_name_in_a_file(
     assert mistake.message == "expected `package.module:Name` or `./file.py:Name`. Received: `rule`"
     (mistake,) = mistakes(f"{model}methods: [numeric: {{surrogate: './none.py:rule'}}]")
     assert (mistake.code, mistake.location and mistake.location.line) == ("GC028", 2)
+
+
+def test_it_is_said_of_every_method_what_it_rests_on() -> None:
+    assert set(RESTS_ON) == set(METHOD_OPTIONS)
+    assert [name for name, text in RESTS_ON.items() if "shared with the reference" not in text] == []
+    assert [name for name, text in RESTS_ON.items() if "no gradient code is shared" in text] == ["numeric"]
