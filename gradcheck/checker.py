@@ -16,6 +16,7 @@ from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.custom import custom_gradients_of
+from gradcheck.gradients.exempt import exempted, judged, unmatched, unneeded
 from gradcheck.gradients.parity import train_with
 from gradcheck.gradients.reference import GRADIENT_KINDS, Reference
 from gradcheck.gradients.second_opinion import second_opinion
@@ -103,11 +104,14 @@ class Checker:
         training = self.training
         with computing(self.problem, method.label):
             if training is not None:
-                return self._trained(method, training, train_with(training, method, policy, noise=noise))
+                trained = train_with(training, method, policy, noise=noise)
+                return self._trained(
+                    method, training, replace(trained, tensors=exempted(trained.tensors, method.exempt))
+                )
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)
             tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
-        check = _compared(method, gradients, tensors)
+        check = _compared(method, gradients, exempted(tensors, method.exempt))
         with computing(self.problem, f"the diagnosis of {method.label}"):
             return self._explained(check, gradients, calls if method.method == "candidate" else ())
 
@@ -119,16 +123,16 @@ class Checker:
             seconds=trained.seconds,
             first_divergence=trained.first_divergence,
             tensors=trained.listed,
-            warnings=trained.warnings,
+            warnings=(*trained.warnings, *_misspelt(method, trained.tensors)),
             steps=trained.steps,
             first_failing_step=trained.first_failing_step,
         )
         if check.as_expected or check.outcome != "mismatch":
             return check
-        return replace(
-            check,
-            diagnoses=diagnose_training(training, trained, seconds=TRAINING_PATIENCE * self._patience(trained.seconds)),
-        )
+        rows, gradients = judged(trained.tensors, trained.gradients)
+        evidence = replace(trained, tensors=rows, gradients=gradients)
+        seconds = TRAINING_PATIENCE * self._patience(trained.seconds)
+        return replace(check, diagnoses=diagnose_training(training, evidence, seconds=seconds))
 
     def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[Call]) -> CheckReport:
         """The check with what explains its mismatch. One that is as expected never pays for it."""
@@ -139,7 +143,8 @@ class Checker:
                 return check
             return replace(check, diagnoses=wrong_derivatives(self.problem, check.tensors, self.watch))
         meant = tuple(custom_gradients_of(self.problem, self.watch)) if calls else ()
-        observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=check.tensors)
+        rows, gradients = judged(check.tensors, gradients)
+        observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=rows)
         return replace(
             check,
             diagnoses=diagnose(
@@ -158,6 +163,7 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
     return CheckReport(
         method=method.label,
         expect=method.expect,
+        exempt=method.exempt,
         outcome="error",
         as_expected=False,
         loss=math.nan,
@@ -173,23 +179,32 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
 def _compared(method: MethodConfig, gradients: Gradients, tensors: tuple[TensorReport, ...]) -> CheckReport:
     """The check of one method by what was compared."""
     outcome = _outcome(tensors)
+    needless = unneeded(tensors, method.exempt) if outcome != "inconclusive" else ()
+    bound = [tensor for tensor in tensors if not tensor.exempt]
     return CheckReport(
         method=method.label,
         expect=method.expect,
+        exempt=method.exempt,
+        unneeded=needless,
         outcome=outcome,
-        as_expected=outcome in (method.expect, "inconclusive"),
+        as_expected=outcome in (method.expect, "inconclusive") and not needless,
         loss=math.nan if gradients.loss is None else float(gradients.loss),
-        loss_abs_error=_largest(t.max_abs_error for t in tensors if t.kind == "loss"),
-        max_abs_error=_largest(t.max_abs_error for t in tensors if t.kind in GRADIENT_KINDS),
-        max_rel_error=_largest(t.max_rel_error for t in tensors if t.kind in GRADIENT_KINDS),
+        loss_abs_error=_largest(t.max_abs_error for t in bound if t.kind == "loss"),
+        max_abs_error=_largest(t.max_abs_error for t in bound if t.kind in GRADIENT_KINDS),
+        max_rel_error=_largest(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
         seconds=gradients.seconds,
         rests_on=RESTS_ON[method.method],
         first_divergence=first_divergence(tensors),
         tensors=tensors,
-        warnings=gradients.warnings,
+        warnings=(*gradients.warnings, *_misspelt(method, tensors)),
         contributions=contributions_of(gradients),
         schedule=gradients.schedule,
     )
+
+
+def _misspelt(method: MethodConfig, tensors: Sequence[TensorReport]) -> tuple[str, ...]:
+    """Warnings of exemptions that exempt nothing."""
+    return tuple(f"expect.mismatch: {pattern!r} matches no tensor" for pattern in unmatched(tensors, method.exempt))
 
 
 def _outcome(tensors: Sequence[TensorReport]) -> Outcome:

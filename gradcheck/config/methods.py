@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic import ValidatorFunctionWrapHandler as Handler
 
 from gradcheck.config.base import Section, Written, misplaced_arguments, refusal, single_key
 from gradcheck.config.findings import Finding, received, suggestion
@@ -15,12 +23,32 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
+    from gradcheck.report import Expectation
+
+
+class Exemption(Section):
+    """Tensors that are expected to differ; every other one must match."""
+
+    mismatch: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
+        description="Patterns over tensor paths, such as quant/*."
+    )
+
+
+_PLAIN: TypeAdapter[Expectation] = TypeAdapter(Literal["match", "mismatch"])
+
+
+def _plain_or_exempting(raw: Any, _: Handler) -> Expectation | Exemption:
+    """Decides before validating, so that a mistake inside is reported once and at its own key."""
+    return Exemption.model_validate(raw) if isinstance(raw, (dict, Exemption)) else _PLAIN.validate_python(raw)
+
 
 class MethodOptions(Section):
     """What every method takes."""
 
-    expect: Literal["match", "mismatch"] = Field(
-        default="match", description="What this method should come out as; `mismatch` for a negative control."
+    expect: Annotated[Literal["match", "mismatch"] | Exemption, WrapValidator(_plain_or_exempting)] = Field(
+        default="match",
+        description="What this method should come out as: match, `mismatch` for a negative control, or "
+        "`{mismatch: [patterns]}` for tensors that are expected to differ where every other one must match.",
     )
 
 
@@ -171,9 +199,14 @@ class MethodConfig(Section):
         return getattr(self.options, "name", None) or self.method
 
     @property
-    def expect(self) -> Literal["match", "mismatch"]:
-        """What the config expects of this method."""
-        return self.options.expect
+    def expect(self) -> Expectation:
+        """What the config expects of this method, apart from the tensors that are exempt."""
+        return "match" if isinstance(self.options.expect, Exemption) else self.options.expect
+
+    @property
+    def exempt(self) -> tuple[str, ...]:
+        """Patterns over the paths of tensors that are expected to differ where all others match."""
+        return self.options.expect.mismatch if isinstance(self.options.expect, Exemption) else ()
 
 
 def _unknown(method: str, path: tuple[str, ...]) -> Finding:

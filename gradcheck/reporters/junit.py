@@ -63,10 +63,10 @@ def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: Rende
     conclusion = words.conclusion(check, run.coverage.trainable)
     if check.error:
         _error(case, check.error)
-    elif check.outcome == "inconclusive" or words.proves_nothing(check):
-        ET.SubElement(case, "skipped", message=conclusion)
     elif not check.as_expected:
         _result(case, "failure", check.outcome, conclusion, "\n\n".join([conclusion, *words.explanations(check)]))
+    elif check.outcome == "inconclusive" or words.proves_nothing(check):
+        ET.SubElement(case, "skipped", message=conclusion)
     schedule = check.schedule
     stages = [stage_line(stage, run.segments) for stage in schedule.stages] if schedule else []
     _output(case, [*_labelled("warning", check.warnings), *([schedule_heading(schedule), *stages] if schedule else [])])

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
+from gradcheck.reporters.exempt import status_label
 from gradcheck.reporters.selection import config_name, fails, grouped, run_errors
 from gradcheck.reporters.text import index, inline, lines, number, pair, plain_number, plural, shape
 from gradcheck.reporters.training import has_steps, schedule_heading, stage_line, step
@@ -146,7 +147,7 @@ def _every_row(run: RunReport, check: CheckReport) -> str:
         (
             prose(group.title),
             tensor.kind,
-            tensor.status,
+            status_label(tensor),
             code(shape(tensor.shape)),
             number(tensor.max_abs_error),
             number(tensor.max_rel_error),

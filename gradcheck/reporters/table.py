@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gradcheck.reporters import training, words
 from gradcheck.reporters.columns import Layout
+from gradcheck.reporters.exempt import expectation
 from gradcheck.reporters.page import Page
 from gradcheck.reporters.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
 from gradcheck.reporters.text import inline, named, plain_number, plural, seconds, shorten, size
@@ -93,7 +94,7 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
     peak = "" if check.peak_bytes is None else f", peak {size(check.peak_bytes)}"
     page.paragraph(
         (inline(check.method), "bold"),
-        f" (expect {check.expect}): ",
+        f" (expect {expectation(check)}): ",
         (word, _STYLES[tone]),
         f", {seconds(check.seconds)}{peak}",
         indent=2,

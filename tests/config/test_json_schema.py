@@ -81,6 +81,8 @@ FITTING = """
 - model: {file: x}
   methods: [numeric: {points: [given, masked], surrogate: "./f.py:rule"}]
   verify_reference: always
+- model: {file: x}
+  methods: [vjp: {expect: match}, numeric: {expect: {mismatch: ["quant/*", "gate/kernel"]}}]
 """
 REFUSED = """
 - {model: {file: x, truss: true}}
@@ -102,6 +104,10 @@ REFUSED = """
 - {model: {file: x}, methods: [numeric: {points: [zeroes]}]}
 - {model: {file: x}, methods: [numeric: {points: []}]}
 - {model: {file: x}, methods: [numeric: {surrogate: rule}]}
+- {model: {file: x}, methods: [numeric: {expect: {mismatch: []}}]}
+- {model: {file: x}, methods: [numeric: {expect: {match: ["a/*"]}}]}
+- {model: {file: x}, methods: [numeric: {expect: ["a/*"]}]}
+- {model: {file: x}, methods: [numeric: {expect: {mismatch: a}}]}
 - {model: {file: x}, train: {optimizer: {SGD: 3}}}
 - {}
 """

@@ -56,3 +56,42 @@ def test_it_is_said_of_every_method_what_it_rests_on() -> None:
     assert set(RESTS_ON) == set(METHOD_OPTIONS)
     assert [name for name, text in RESTS_ON.items() if "shared with the reference" not in text] == []
     assert [name for name, text in RESTS_ON.items() if "no gradient code is shared" in text] == ["numeric"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expect", "exempt"),
+    [
+        ("match", "match", ()),
+        ("mismatch", "mismatch", ()),
+        ("{mismatch: ['quant/*', b]}", "match", ("quant/*", "b")),
+    ],
+)
+def test_what_a_method_is_expected_to_do(
+    load: Callable[..., LoadedConfig], model: str, written: str, expect: str, exempt: tuple[str, ...]
+) -> None:
+    (method,) = load(f"{model}methods: [vjp: {{expect: {written}}}]").config.methods
+    assert (method.expect, method.exempt) == (expect, exempt)
+
+
+@pytest.mark.parametrize(
+    ("expect", "place", "message"),
+    [
+        ("{mismatch: []}", "GC004:2:36", "expected at least 1 of them. Received: an empty list"),
+        ("{mismatch: quant/*}", "GC004:2:36", "expected a list. Received: `quant/*`"),
+        ("{mismatch: [3]}", "GC004:2:37", "expected a text. Received: 3"),
+        ("{mismatch: ['']}", "GC004:2:37", "expected"),
+        ("{}", "GC005:2:17", "missing key `mismatch`"),
+        ("{mismach: ['quant/*']}", "GC003:2:26", "unknown key `mismach`"),
+        ("{mismatch: [a], match: [b]}", "GC003:2:41", "unknown key `match`"),
+        ("[quant/*]", "GC004:2:25", "expected one of match, mismatch"),
+        ("mismach", "GC004:2:25", "expected one of match, mismatch. Received: `mismach`"),
+        ("3", "GC004:2:25", "expected one of match, mismatch. Received: 3"),
+    ],
+)
+def test_expectations_that_are_none(
+    mistakes: Callable[..., list[Mistake]], model: str, expect: str, place: str, message: str
+) -> None:
+    (mistake,) = mistakes(f"{model}methods: [vjp: {{expect: {expect}}}]")
+    assert mistake.location is not None
+    assert f"{mistake.code}:{mistake.location.line}:{mistake.location.column}" == place
+    assert mistake.message.startswith(message)

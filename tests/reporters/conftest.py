@@ -357,6 +357,19 @@ def scheduled() -> Report:
 
 
 @pytest.fixture
+def exempting() -> Report:
+    """One exemption that is needed for one of two tensors, and beside it one that is not needed at all."""
+    rows = cnn_tensors(
+        conv_0__kernel=wrong("conv_0/kernel", shape=(2, 2, 1, 6), exempt=True),
+        conv_0__bias=tensor("conv_0/bias", shape=(6,), exempt=True),
+        dense__bias=tensor("dense/bias", shape=(1,), segment=2, exempt=True),
+    )
+    needed = check("numeric", tensors=rows, exempt=("conv_0/*",))
+    unneeded = check("forward", tensors=rows, as_expected=False, exempt=("conv_0/*", "*/b*s"), unneeded=("*/b*s",))
+    return report(run(verdict="fail", exit_code=1, checks=(needed, unneeded)))
+
+
+@pytest.fixture
 def several(passing: Report, failing: Report, broken: Report, vacuous: Report, control: Report) -> Report:
     control_run = dataclasses.replace(control.runs[0], name="control", config="configs/control.yaml")
     bad = dataclasses.replace(failing.runs[0], name="bad", config="configs/bad.yaml")
@@ -381,6 +394,9 @@ def hostile() -> Report:
         diagnoses=(diagnosis(layer=HOSTILE, evidence=HOSTILE, fix=HOSTILE, title=HOSTILE),),
         warnings=(HOSTILE,),
         second_opinion=HOSTILE,
+        rests_on=HOSTILE,
+        exempt=(HOSTILE,),
+        unneeded=(HOSTILE,),
         schedule=ScheduleReport(
             name=HOSTILE, microbatches=1, stages=(StageReport(segment=0, work=(HOSTILE,), peak_activations=1),)
         ),
@@ -400,6 +416,7 @@ def hostile() -> Report:
     params=[
         "passing", "failing", "control", "unexpected_match", "broken", "check_error", "vacuous", "nonfinite", "large",
         "several", "hostile", "invalid", "skip", "training", "trained", "scheduled",
+        "exempting",
     ]
 )  # fmt: skip
 def sample(request: pytest.FixtureRequest) -> Report:
