@@ -167,6 +167,15 @@ class Coverage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unproven:
+    """A trainable variable whose gradient proves nothing: `absent` (None) or `dead` (zero) in the reference."""
+
+    path: str
+    status: Status
+    note: str | None = None  # why, where that is known
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contribution:
     """What each chunk of a time split adds to a weight's gradient: the 2-norm of its part, by segment."""
 
@@ -250,6 +259,7 @@ class RunReport:
     segments: tuple[SegmentReport, ...] = ()
     reference: ReferenceReport | None = None
     coverage: Coverage = Coverage(trainable=0, compared=0, absent=0, dead=0)
+    unproven: tuple[Unproven, ...] = ()  # under `require: all`, which any of them fails
     checks: tuple[CheckReport, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what is worth knowing and nothing to mend

@@ -16,11 +16,11 @@ from gradcheck.models.keyed import located
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
 from gradcheck.notes import notes_of, warnings_of
-from gradcheck.numerics import PRECISIONS, euclidean_norm
-from gradcheck.report import CheckReport, Coverage, ReferenceReport, RunReport, SegmentReport
+from gradcheck.numerics import PRECISIONS, euclidean_norm, is_zero
+from gradcheck.report import CheckReport, Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gradcheck.config.load import LoadedConfig
@@ -53,31 +53,37 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         with computing(problem, "the reference"):
             reference = Reference(problem)
         checker = Checker(config=loaded.config, problem=problem, reference=reference, watch=watch)
-        checks = _explained(problem, tuple(_checks(loaded, checker, options, stage)))
-        report = _report(loaded, problem, reference, checks)
+        checks = tuple(_checks(loaded, checker, options, stage))
+        reasons = _reasons(problem, checks)
+        checks = tuple(_explained(check, reasons) for check in checks)
+        unproven = _unproven(checker, reasons) if loaded.config.require == "all" else ()
+        report = _report(loaded, problem, reference, checks, unproven)
         policy = tolerance_policy(loaded.config.tolerance)
         with computing(problem, "the reference"):
             warnings = warnings_of(problem, reference, checks, policy)
             return replace(report, warnings=warnings, notes=notes_of(problem, reference))
 
 
-def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[CheckReport, ...]:
-    """The checks with a note on why a weight or a floating input has no gradient, where the forward pass shows it."""
-    first_order = [check for check in checks if check.method != "hvp"]  # a loss may be linear in what it depends on
-    rows = [t for check in first_order for t in check.of_kind("weight", "input") if t.dtype in PRECISIONS]
-    rows = [tensor for tensor in rows if tensor.quantity != "value"]
+def _reasons(problem: Problem, checks: Sequence[CheckReport]) -> Mapping[TensorKey, str]:
+    """Why weights and floating inputs have no gradient in some check, where the forward pass shows it."""
+    rows = [t for check in checks for t in check.of_kind("weight", "input") if _may_be_explained(check, t)]
     absent, zero = ({TensorKey(t.kind, t.path) for t in rows if t.status == s} for s in ("absent", "dead"))
-    notes = why_none(problem, absent, zero) if absent or zero else {}
-    if not notes:
-        return checks
+    return why_none(problem, absent, zero) if absent or zero else {}
+
+
+def _explained(check: CheckReport, reasons: Mapping[TensorKey, str]) -> CheckReport:
+    """The check with `reasons` as the notes of its gradients."""
 
     def noted(tensor: TensorReport) -> TensorReport:
-        note = None if tensor.quantity == "value" else notes.get(TensorKey(tensor.kind, tensor.path))
-        return replace(tensor, note=note or tensor.note)
+        reason = reasons.get(TensorKey(tensor.kind, tensor.path)) if _may_be_explained(check, tensor) else None
+        return replace(tensor, note=reason or tensor.note)
 
-    return tuple(
-        check if check.method == "hvp" else replace(check, tensors=tuple(map(noted, check.tensors))) for check in checks
-    )
+    return replace(check, tensors=tuple(map(noted, check.tensors))) if reasons else check
+
+
+def _may_be_explained(check: CheckReport, tensor: TensorReport) -> bool:
+    """Whether it is a first-order gradient: of the second order none is missing where a loss is linear."""
+    return check.method != "hvp" and tensor.dtype in PRECISIONS and tensor.quantity != "value"
 
 
 def _checks(
@@ -107,8 +113,10 @@ def _report(
     problem: Problem,
     reference: Reference,
     checks: tuple[CheckReport, ...],
+    unproven: tuple[Unproven, ...],
 ) -> RunReport:
-    verdict, exit_code = judge(checks, trainable=0 if reference.only_rounding else len(problem.weights))
+    trainable = 0 if reference.only_rounding else len(problem.weights)
+    verdict, exit_code = judge(checks, trainable=trainable, unproven=unproven)
     return RunReport(
         name=loaded.name,
         config=str(loaded.path),
@@ -122,20 +130,24 @@ def _report(
         segments=segment_reports(problem),
         reference=_reference_report(problem, reference),
         coverage=_coverage(problem, checks),
+        unproven=unproven,
         checks=checks,
     )
 
 
-def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, ExitCode]:
+def judge(
+    checks: Sequence[CheckReport], *, trainable: int, unproven: Sequence[Unproven] = ()
+) -> tuple[Verdict, ExitCode]:
     """The verdict over all checks of a run, and the exit code that says the same.
 
-    A control that mismatches as expected is proof too: the check has been seen to fail.
+    A control that mismatches as expected is proof too: the check has been seen to fail. Any of `unproven` fails.
     """
     codes = [
         ExitCode(check.error.exit_code) if check.error else ExitCode.MISMATCH
         for check in checks
         if not check.as_expected
     ]
+    codes += [ExitCode.MISMATCH] if unproven else []
     if codes:
         worst = most_serious(codes)
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
@@ -143,6 +155,21 @@ def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, Ex
     if trainable and (controls or any(proves(check.tensors) for check in checks)):
         return "pass", ExitCode.OK
     return "vacuous", ExitCode.VACUOUS
+
+
+def _unproven(checker: Checker, reasons: Mapping[TensorKey, str]) -> tuple[Unproven, ...]:
+    """The trainable variables whose gradient in the reference is absent or dead, in training in every step."""
+    training = checker.training
+    steps = [checker.reference.tensors, *(training.steps if training else ())]
+    return tuple(
+        Unproven(
+            path=weight.path,
+            status="absent" if steps[0][weight.key] is None else "dead",
+            note=reasons.get(weight.key),
+        )
+        for weight in checker.problem.weights
+        if all(is_zero(as_array(step[weight.key])) for step in steps)
+    )
 
 
 def segment_reports(problem: Problem) -> tuple[SegmentReport, ...]:

@@ -210,6 +210,11 @@ class Config(Section):
     tolerance: ToleranceConfig = Field(
         default=ToleranceConfig(), description="How much a gradient may differ.", json_schema_extra={"default": {}}
     )
+    require: Literal["any", "all"] = Field(
+        default="any",
+        description="Whether any trainable variable with a gradient is proof enough, or all must have one: under all "
+        "one that is absent or dead fails.",
+    )
     verify_reference: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Whether a finite difference of the loss checks the reference: auto does it where it is cheap or "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
 from gradcheck.reporters.exempt import excused, unneeded
+from gradcheck.reporters.required import shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, is_control, run_errors
 from gradcheck.reporters.text import index, inline, number, pair, plural
 from gradcheck.reporters.training import first_wrong, label
@@ -30,6 +31,8 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
         yield words.error_line(error) + (f" at {place}" if place else "")
     for check in run.checks:
         yield from _check(check, run.coverage.trainable, tensors=tensors)
+    for line in shortfall_lines(run):
+        yield f"FAIL require: all: {line}"
     for warning in run.warnings:
         yield f"warning {inline(warning)}"
     for note in run.notes:

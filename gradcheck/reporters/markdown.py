@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
 from gradcheck.reporters.exempt import status_label
+from gradcheck.reporters.required import shortfall, shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, grouped, run_errors
 from gradcheck.reporters.text import index, inline, lines, number, pair, plain_number, plural, shape
 from gradcheck.reporters.training import has_steps, schedule_heading, stage_line, step
@@ -53,6 +54,7 @@ def _overview(runs: Sequence[RunReport]) -> str:
     rows = []
     for run in runs:
         checks = [(code(check.method), words.outcome(check)[0]) for check in run.checks] or [("", "")]
+        checks += [("", prose(shortfall(run)))] if run.unproven else []
         rows += [(code(config_name(run)), f"**{words.verdict(run)[0]}**", *check) for check in checks]
     return table(("config", "verdict", "check", "outcome"), rows)
 
@@ -64,6 +66,8 @@ def _run(run: RunReport, show: Show) -> Iterator[str]:
         yield error_block(error)
     for check in run.checks:
         yield from _check(run, check, show)
+    if run.unproven:
+        yield "\n".join([f"**{prose(shortfall(run))}**\n", *(f"- {prose(line)}" for line in shortfall_lines(run))])
     for warning in run.warnings:
         yield f"**warning:** {prose(warning)}"
     for note in run.notes:

@@ -8,6 +8,7 @@ from gradcheck.reporters import training, words
 from gradcheck.reporters.columns import Layout
 from gradcheck.reporters.exempt import expectation
 from gradcheck.reporters.page import Page
+from gradcheck.reporters.required import shortfall, shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
 from gradcheck.reporters.text import inline, named, plain_number, plural, seconds, shorten, size
 
@@ -60,6 +61,11 @@ def _run(page: Page, run: RunReport, options: RenderOptions) -> None:
     for check in run.checks:
         page.line()
         _check(page, check, run, options)
+    if run.unproven:
+        page.line()
+        page.paragraph((shortfall(run), _STYLES["bad"]), indent=2)
+    for line in shortfall_lines(run):
+        page.paragraph(line, indent=4)
     _warnings(page, run.warnings)
     _notes(page, run.notes)
     if run.verdict == "vacuous":
@@ -197,6 +203,7 @@ def _summary(page: Page, report: Report) -> None:
         names = [shorten(name, page.width // 2) for name in names]
     for name, run in zip(names, report.runs, strict=True):
         word, tone = words.verdict(run)
-        checks = ", ".join(f"{inline(check.method)}: {words.outcome(check)[0]}" for check in run.checks)
+        outcomes = [f"{inline(check.method)}: {words.outcome(check)[0]}" for check in run.checks]
+        checks = ", ".join(filter(None, [*outcomes, shortfall(run)]))
         page.paragraph((f"{word:<7}", _STYLES[tone]), f"  {name:<{max(map(len, names))}}  {checks}", hanging=9)
     page.paragraph(words.summary_line(report))

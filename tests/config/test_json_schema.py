@@ -81,6 +81,7 @@ FITTING = """
 - model: {file: x}
   methods: [numeric: {points: [given, masked], surrogate: "./f.py:rule"}]
   verify_reference: always
+  require: all
 - model: {file: x}
   methods: [vjp: {expect: match}, numeric: {expect: {mismatch: ["quant/*", "gate/kernel"]}}]
 """
@@ -101,6 +102,7 @@ REFUSED = """
 - {model: {file: x}, loss: {factory: 3}}
 - {model: {file: x}, sed: 3}
 - {model: {file: x}, verify_reference: on}
+- {model: {file: x}, require: every}
 - {model: {file: x}, methods: [numeric: {points: [zeroes]}]}
 - {model: {file: x}, methods: [numeric: {points: []}]}
 - {model: {file: x}, methods: [numeric: {surrogate: rule}]}

@@ -24,6 +24,7 @@ from gradcheck.report import (
     Summary,
     TensorReport,
     Tool,
+    Unproven,
     Worst,
 )
 
@@ -370,6 +371,21 @@ def exempting() -> Report:
 
 
 @pytest.fixture
+def required() -> Report:
+    """Every check is as expected, and `require: all` is not met."""
+    rows = cnn_tensors(
+        conv_0__kernel=unproven("conv_0/kernel", "absent", shape=(2, 2, 1, 6)),
+        conv_0__bias=unproven("conv_0/bias", "dead", shape=(6,)),
+    )
+    found = (
+        Unproven(path="conv_0/kernel", status="absent", note="the forward pass never reads it"),
+        Unproven(path="conv_0/bias", status="dead"),
+    )
+    coverage = Coverage(trainable=6, compared=5, absent=1, dead=1)
+    return report(run(verdict="fail", exit_code=1, coverage=coverage, checks=(check(tensors=rows),), unproven=found))
+
+
+@pytest.fixture
 def several(passing: Report, failing: Report, broken: Report, vacuous: Report, control: Report) -> Report:
     control_run = dataclasses.replace(control.runs[0], name="control", config="configs/control.yaml")
     bad = dataclasses.replace(failing.runs[0], name="bad", config="configs/bad.yaml")
@@ -405,7 +421,7 @@ def hostile() -> Report:
     part = SegmentReport(index=0, name=HOSTILE, layers=(HOSTILE,), parameters=1, inputs=(HOSTILE,), outputs=(HOSTILE,))
     coverage = Coverage(trainable=2, compared=1, absent=0, dead=1)
     fields: dict[str, Any] = {"config": HOSTILE, "error": error, "errors": (error, error), "warnings": (HOSTILE,)}
-    fields["notes"] = (HOSTILE,)
+    fields |= {"notes": (HOSTILE,), "unproven": (Unproven(path=HOSTILE, status="absent", note=HOSTILE),)}
     other = dataclasses.replace(part, index=1, inputs=(HOSTILE,))
     return report(
         run(HOSTILE, verdict="error", segments=(part, other), coverage=coverage, checks=(bad, raised), **fields)
@@ -416,7 +432,7 @@ def hostile() -> Report:
     params=[
         "passing", "failing", "control", "unexpected_match", "broken", "check_error", "vacuous", "nonfinite", "large",
         "several", "hostile", "invalid", "skip", "training", "trained", "scheduled",
-        "exempting",
+        "exempting", "required",
     ]
 )  # fmt: skip
 def sample(request: pytest.FixtureRequest) -> Report:

@@ -66,7 +66,7 @@ def test_each_finding_is_one_line_whatever_the_names(hostile: Report) -> None:
     config = inline(hostile.runs[0].config)
     assert all(line.startswith(f"{config}: ") for line in lines)
     # Two errors, a check, its tensor, diagnosis and second opinion, two warnings, a note, and a check that raised.
-    assert len(lines) == 10
+    assert len(lines) == 11
 
 
 def test_training_steps_and_notes(training: Report, scheduled: Report) -> None:
