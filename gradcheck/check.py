@@ -45,7 +45,6 @@ class CheckOptions:
 
     Attributes:
         fail_fast: stop at the first check that is not as expected, within a config and after it.
-        verify_reference: run the reference twice.
         optional: methods that may not apply; the others decide then.
         timeout: seconds that one config may take; None is no limit.
         on_progress: told of each stage.
@@ -53,7 +52,6 @@ class CheckOptions:
     """
 
     fail_fast: bool = False
-    verify_reference: bool = False
     optional: frozenset[str] = frozenset()
     timeout: float | None = None
     on_progress: Callable[[Progress], None] = field(default=_ignore)
@@ -129,12 +127,7 @@ def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total
             stage("loading TensorFlow")
             from gradcheck.run import RunOptions, run_config  # noqa: PLC0415 - TensorFlow starts here
 
-            chosen = RunOptions(
-                fail_fast=options.fail_fast,
-                verify_reference=options.verify_reference,
-                optional=options.optional,
-                on_error=options.on_error,
-            )
+            chosen = RunOptions(fail_fast=options.fail_fast, optional=options.optional, on_error=options.on_error)
             return run_config(loaded, chosen, stage)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
         options.on_error(loaded.path, error)

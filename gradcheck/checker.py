@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck import patience
-from gradcheck.config.methods import EAGER_METHODS, MethodConfig, MethodOptions
+from gradcheck.config.methods import EAGER_METHODS, RESTS_ON, MethodConfig, MethodOptions
 from gradcheck.diagnose import (
     Effort,
     Observed,
@@ -25,6 +25,7 @@ from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
 from gradcheck.gradients.compare import compare_all, first_divergence
 from gradcheck.gradients.custom import custom_gradients_of
+from gradcheck.gradients.exempt import exempted, judged, unmatched, unneeded
 from gradcheck.gradients.interface import Gradients
 from gradcheck.gradients.parity import train_with
 from gradcheck.gradients.reference import GRADIENT_KINDS, Reference
@@ -111,11 +112,14 @@ class Checker:
         training = self.training
         with computing(self.problem, method.label):
             if training is not None:
-                return self._trained(method, training, train_with(training, method, policy, noise=noise))
+                trained = train_with(training, method, policy, noise=noise)
+                return self._trained(
+                    method, training, replace(trained, tensors=exempted(trained.tensors, method.exempt))
+                )
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)
             tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
-        check = _compared(method, gradients, tensors, repeats=self._repeats(method))
+        check = _compared(method, gradients, exempted(tensors, method.exempt), repeats=self._repeats(method))
         return self._explained(check, gradients, calls if method.method == "candidate" else ())
 
     def verified(self, mode: str) -> tuple[Verified, tuple[CheckReport, ...]]:
@@ -162,7 +166,7 @@ class Checker:
             seconds=trained.seconds,
             first_divergence=trained.first_divergence,
             tensors=trained.listed,
-            warnings=trained.warnings,
+            warnings=(*trained.warnings, *_misspelt(method, trained.tensors)),
             notes=tuple(dict.fromkeys((*check.notes, *trained.remarks))),
             steps=trained.steps,
             first_failing_step=trained.first_failing_step,
@@ -170,8 +174,10 @@ class Checker:
         if check.as_expected or check.outcome != "mismatch":
             return check
         effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
+        rows, gradients = judged(trained.tensors, trained.gradients)
+        evidence = replace(trained, tensors=rows, gradients=gradients)
         found = effort.attempt(
-            "the training", lambda: diagnose_training(training, trained, seconds=seconds, effort=effort)
+            "the training", lambda: diagnose_training(training, evidence, seconds=seconds, effort=effort)
         )
         return replace(check, diagnoses=found or (), warnings=(*check.warnings, *effort.warnings))
 
@@ -188,7 +194,8 @@ class Checker:
         self, check: CheckReport, gradients: Gradients, calls: Sequence[Call], effort: Effort
     ) -> tuple[tuple[Diagnosis, ...], str | None]:
         """What explains a mismatch, and which side float64 takes: as far as that can be found out."""
-        problem, rows = self.problem, check.tensors
+        problem = self.problem
+        rows, gradients = judged(check.tensors, gradients)
         if gradients.against:  # without error bars: two ways of differentiating the same functions
             wrong = partial(diagnose_derivatives, problem, rows, gradients.wrong, self.watch, effort)
             measured = bool(gradients.error_bars or gradients.wrong)
@@ -214,6 +221,7 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
     return CheckReport(
         method=method.label,
         expect=method.expect,
+        exempt=method.exempt,
         outcome="error",
         as_expected=False,
         loss=math.nan,
@@ -221,6 +229,7 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
         max_abs_error=math.nan,
         max_rel_error=math.nan,
         seconds=math.nan,
+        rests_on=RESTS_ON[method.method],
         error=ErrorReport.of(error)[0],
     )
 
@@ -232,23 +241,33 @@ def _compared(
     outcome, notes = _outcome(tensors), gradients.remarks
     if repeats and outcome == "match":
         outcome, notes = "inconclusive", (*notes, _REPEATS)
+    needless = unneeded(tensors, method.exempt) if outcome != "inconclusive" else ()
+    bound = [tensor for tensor in tensors if not tensor.exempt]
     return CheckReport(
         method=method.label,
         expect=method.expect,
+        exempt=method.exempt,
+        unneeded=needless,
         outcome=outcome,
-        as_expected=outcome in (method.expect, "inconclusive"),
+        as_expected=outcome in (method.expect, "inconclusive") and not needless,
         loss=math.nan if gradients.loss is None else float(gradients.loss),
-        loss_abs_error=_largest(t.max_abs_error for t in tensors if t.kind == "loss"),
-        max_abs_error=_largest(t.max_abs_error for t in tensors if t.kind in GRADIENT_KINDS),
-        max_rel_error=_largest(t.max_rel_error for t in tensors if t.kind in GRADIENT_KINDS),
+        loss_abs_error=_largest(t.max_abs_error for t in bound if t.kind == "loss"),
+        max_abs_error=_largest(t.max_abs_error for t in bound if t.kind in GRADIENT_KINDS),
+        max_rel_error=_largest(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
         seconds=gradients.seconds,
+        rests_on=RESTS_ON[method.method],
         first_divergence=first_divergence(tensors),
         tensors=tensors,
-        warnings=gradients.warnings,
+        warnings=(*gradients.warnings, *_misspelt(method, tensors)),
         notes=notes,
         contributions=contributions_of(gradients),
         schedule=gradients.schedule,
     )
+
+
+def _misspelt(method: MethodConfig, tensors: Sequence[TensorReport]) -> tuple[str, ...]:
+    """Warnings of exemptions that exempt nothing."""
+    return tuple(f"expect.mismatch: {pattern!r} matches no tensor" for pattern in unmatched(tensors, method.exempt))
 
 
 def _outcome(tensors: Sequence[TensorReport]) -> Outcome:

@@ -8,6 +8,7 @@ import keras
 
 from gradcheck.gradients.coupling import full_batch_note
 from gradcheck.gradients.named import as_array
+from gradcheck.models.keyed import listed
 from gradcheck.numerics import NOISE_FACTOR, largest
 
 if TYPE_CHECKING:
@@ -21,27 +22,26 @@ if TYPE_CHECKING:
 
 #: Above this share of the tensors' size, the noise floor hides faults that a reader would expect to be seen.
 NOISY = 0.01
+#: How many places one warning names.
+_MOST_PLACES = 5
 #: What a model may do in training of its own, that gradcheck does not run.
 OWN_TRAINING = ("train_step", "compute_loss")
 
 
 def warnings_of(
-    problem: Problem,
-    reference: Reference,
-    checks: Sequence[CheckReport],
-    policy: TolerancePolicy,
-    *,
-    verify_reference: bool,
+    problem: Problem, reference: Reference, checks: Sequence[CheckReport], policy: TolerancePolicy
 ) -> tuple[str, ...]:
     """What in the config, the model or the figures should be looked at."""
     paths = [tensor.path for check in checks for tensor in check.tensors]
+    twice = problem.config.verify_reference == "always"
     unmatched = policy.unmatched(paths) if paths else ()
     return (
         *_without_effect(problem.config),
         *(problem.plan.warnings if problem.plan else ()),
+        *_constants(problem),
         *(f"tolerance.overrides: {pattern!r} matches no tensor" for pattern in unmatched),
         *(_rounding_warning(problem, reference) if reference.only_rounding else _noise_warning(reference)),
-        *(_repeat_warning(reference) if verify_reference or reference.noise_measured else ()),
+        *(_repeat_warning(reference) if twice or reference.noise_measured else ()),
     )
 
 
@@ -56,6 +56,20 @@ def _without_effect(config: Config) -> Iterator[str]:
         yield f"schedule: {config.schedule} has no effect: there is one micro-batch (`microbatches` says how many)"
     if "optimizer" in config.train.model_fields_set and not config.train.steps:
         yield "train.optimizer has no effect: there are no training steps (`train.steps` says how many)"
+
+
+def _constants(problem: Problem) -> Iterator[str]:
+    """Weights of which a constant was made while the model was built."""
+    places: dict[tuple[str, ...], list[str]] = {}
+    for path, holders in problem.captured_in.items():
+        places.setdefault(holders, []).append(path)
+    said = [f"{listed(paths)} ({listed(holders)})" for holders, paths in places.items()]
+    more = f"; and {len(said) - _MOST_PLACES} more" if len(said) > _MOST_PLACES else ""
+    if said:
+        yield (
+            f"captured as a constant while the model was built: {'; '.join(said[:_MOST_PLACES])}{more}. No gradient "
+            "passes through it, and training does not change it; compute it in `call`"
+        )
 
 
 def _own_training(problem: Problem) -> Iterator[str]:

@@ -79,11 +79,17 @@ class TensorReport:
     note: str | None = None  # why a tensor cannot be compared, or what else a reader should know of it
     step: int | None = None  # of training, from 1
     quantity: Quantity | None = None  # in training: its gradient in that step, or its value after it
+    exempt: bool = False  # the config expects it to differ where all others match
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two sides are not the same."""
+        return self.status in FAILING
 
     @property
     def failed(self) -> bool:
-        """Whether this tensor fails its check."""
-        return self.status in FAILING
+        """Whether this tensor fails its check. What is not finite does so even where it is exempt."""
+        return self.differs and not (self.exempt and self.status != "nonfinite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +173,15 @@ class Coverage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unproven:
+    """A trainable variable whose gradient proves nothing: `absent` (None) or `dead` (zero) in the reference."""
+
+    path: str
+    status: Status
+    note: str | None = None  # why, where that is known
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contribution:
     """What each chunk of a time split adds to a weight's gradient: the 2-norm of its part, by segment."""
 
@@ -220,6 +235,9 @@ class CheckReport:
     steps: int = 0  # of training; the tensors are those of the first failing step and of the last
     first_failing_step: int | None = None
     notes: tuple[str, ...] = ()  # what is worth knowing and nothing to mend
+    exempt: tuple[str, ...] = ()  # patterns over the paths of tensors that are expected to differ
+    unneeded: tuple[str, ...] = ()  # those of `exempt` whose tensors all match: then the check is not as expected
+    rests_on: str = ""  # what the method shares with the reference, and so cannot find wrong
     second_opinion: str | None = None  # of a mismatch: which side float64 takes, or why it cannot say
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
@@ -248,6 +266,7 @@ class RunReport:
     segments: tuple[SegmentReport, ...] = ()
     reference: ReferenceReport | None = None
     coverage: Coverage = Coverage(trainable=0, compared=0, absent=0, dead=0)
+    unproven: tuple[Unproven, ...] = ()  # under `require: all`, which any of them fails
     checks: tuple[CheckReport, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what is worth knowing and nothing to mend

@@ -16,11 +16,11 @@ from gradcheck.models.keyed import located
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
 from gradcheck.notes import notes_of, warnings_of
-from gradcheck.numerics import IN_REFERENCE, PRECISIONS, euclidean_norm
-from gradcheck.report import CheckReport, Coverage, ReferenceReport, RunReport, SegmentReport
+from gradcheck.numerics import IN_REFERENCE, PRECISIONS, euclidean_norm, is_zero
+from gradcheck.report import CheckReport, Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gradcheck.config.load import LoadedConfig
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run does beside the config: stop at the first failing check, run the reference twice, tell of errors.
+    """What a run does beside the config: stop at the first failing check, tell of errors.
 
     What `optional` names, methods, may fail to apply: the others decide.
     """
 
     fail_fast: bool = False
-    verify_reference: bool = False  # always, whatever the config says
     optional: frozenset[str] = frozenset()
     on_error: Callable[[Path, BaseException], None] = field(default=lambda *_: None)
 
@@ -57,45 +56,48 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
             reference = Reference(problem)
         checker = Checker(config=loaded.config, problem=problem, reference=reference, watch=watch)
         skipped: list[str] = []
-        mode = "always" if options.verify_reference else loaded.config.verify_reference
         with computing(problem, "verifying the reference"):
-            verified, trial = checker.verified(mode)
+            verified, trial = checker.verified(loaded.config.verify_reference)
         skipped += [verified.note] if verified.note else []
-        checks = _explained(problem, (*trial, *_checks(loaded, checker, options, stage, skipped)))
-        report = _report(loaded, problem, reference, checks, verified.share)
+        checks = (*trial, *_checks(loaded, checker, options, stage, skipped))
+        reasons = _reasons(problem, checks)
+        checks = tuple(_explained(check, reasons) for check in checks)
+        unproven = _unproven(checker, reasons) if loaded.config.require == "all" else ()
+        report = _report(loaded, problem, reference, checks, verified.share, unproven)
         policy = tolerance_policy(loaded.config.tolerance)
-        verify = mode == "always"
         with computing(problem, "the reference"):
-            warnings = warnings_of(problem, reference, checks, policy, verify_reference=verify)
+            warnings = warnings_of(problem, reference, checks, policy)
             return replace(report, warnings=warnings, notes=(*notes_of(problem, reference), *skipped))
 
 
-#: What a note on why there is no gradient belongs to.
-_UNEXPLAINED = frozenset({"absent", "dead", "missing"})
+def _reasons(problem: Problem, checks: Sequence[CheckReport]) -> Mapping[TensorKey, str]:
+    """Why weights and floating inputs have no gradient in some check, where the forward pass shows it."""
+    rows = [t for check in checks for t in check.of_kind("weight", "input") if _may_be_explained(check, t)]
+    zero = {TensorKey(t.kind, t.path) for t in rows if t.status == "dead"}
+    absent = {TensorKey(t.kind, t.path) for t in rows if t.status != "dead"}
+    return why_none(problem, absent, zero) if absent or zero else {}
 
 
-def _explained(problem: Problem, checks: tuple[CheckReport, ...]) -> tuple[CheckReport, ...]:
-    """The checks with a note on why a weight or a floating input has no gradient, where the forward pass shows it."""
-    first_order = [check for check in checks if check.method != "hvp"]  # a loss may be linear in what it depends on
-    rows = [t for check in first_order for t in check.of_kind("weight", "input") if t.dtype in PRECISIONS]
-    lost = {TensorKey(t.kind, t.path) for t in rows if t.status == "missing" and t.note and IN_REFERENCE in t.note}
-    rows = [tensor for tensor in rows if tensor.quantity != "value"]
-    absent, zero = ({TensorKey(t.kind, t.path) for t in rows if t.status == s} for s in ("absent", "dead"))
-    notes = why_none(problem, absent | lost, zero) if absent or zero or lost else {}
-    if not notes:
-        return checks
+def _explained(check: CheckReport, reasons: Mapping[TensorKey, str]) -> CheckReport:
+    """The check with `reasons` as the notes of its gradients."""
 
     def noted(tensor: TensorReport) -> TensorReport:
-        note = notes.get(TensorKey(tensor.kind, tensor.path))
-        if tensor.quantity == "value" or tensor.status not in _UNEXPLAINED:
-            note = None
-        if note and tensor.status == "missing":
-            note = f"{tensor.note}: {note}"
-        return replace(tensor, note=note or tensor.note)
+        reason = reasons.get(TensorKey(tensor.kind, tensor.path)) if _may_be_explained(check, tensor) else None
+        if reason and tensor.status == "missing":
+            reason = f"{tensor.note}: {reason}"
+        return replace(tensor, note=reason or tensor.note)
 
-    return tuple(
-        check if check.method == "hvp" else replace(check, tensors=tuple(map(noted, check.tensors))) for check in checks
-    )
+    return replace(check, tensors=tuple(map(noted, check.tensors))) if reasons else check
+
+
+def _may_be_explained(check: CheckReport, tensor: TensorReport) -> bool:
+    """Whether it is a first-order gradient that the reference lacks, or that is zero.
+
+    Of the second order none is missing where a loss is linear.
+    """
+    lacking = tensor.status in ("absent", "dead") or IN_REFERENCE in (tensor.note or "")
+    first_order = not check.method.startswith("hvp") and tensor.quantity != "value"
+    return first_order and lacking and tensor.dtype in PRECISIONS
 
 
 def _checks(
@@ -131,8 +133,10 @@ def _report(
     reference: Reference,
     checks: tuple[CheckReport, ...],
     verified: float | None,
+    unproven: tuple[Unproven, ...],
 ) -> RunReport:
-    verdict, exit_code = judge(checks, trainable=0 if reference.only_rounding else len(problem.weights))
+    trainable = 0 if reference.only_rounding else len(problem.weights)
+    verdict, exit_code = judge(checks, trainable=trainable, unproven=unproven)
     return RunReport(
         name=loaded.name,
         config=str(loaded.path),
@@ -146,20 +150,24 @@ def _report(
         segments=segment_reports(problem),
         reference=_reference_report(problem, reference, verified),
         coverage=_coverage(problem, checks),
+        unproven=unproven,
         checks=checks,
     )
 
 
-def judge(checks: Sequence[CheckReport], *, trainable: int) -> tuple[Verdict, ExitCode]:
+def judge(
+    checks: Sequence[CheckReport], *, trainable: int, unproven: Sequence[Unproven] = ()
+) -> tuple[Verdict, ExitCode]:
     """The verdict over all checks of a run, and the exit code that says the same.
 
-    A control that mismatches as expected is proof too: the check has been seen to fail.
+    A control that mismatches as expected is proof too: the check has been seen to fail. Any of `unproven` fails.
     """
     codes = [
         ExitCode(check.error.exit_code) if check.error else ExitCode.MISMATCH
         for check in checks
         if not check.as_expected
     ]
+    codes += [ExitCode.MISMATCH] if unproven else []
     if codes:
         worst = most_serious(codes)
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
@@ -183,6 +191,21 @@ def undecided(checks: Sequence[CheckReport]) -> frozenset[str]:
 def _beside(check: CheckReport, open_: frozenset[str]) -> Sequence[TensorReport]:
     """What of a check may count as proven beside what finite differences left `open_`."""
     return [t for t in check.tensors if check.method not in REGISTERED or t.path not in open_]
+
+
+def _unproven(checker: Checker, reasons: Mapping[TensorKey, str]) -> tuple[Unproven, ...]:
+    """The trainable variables whose gradient in the reference is absent or dead, in training in every step."""
+    training = checker.training
+    steps = [checker.reference.tensors, *(training.steps if training else ())]
+    return tuple(
+        Unproven(
+            path=weight.path,
+            status="absent" if steps[0][weight.key] is None else "dead",
+            note=reasons.get(weight.key),
+        )
+        for weight in checker.problem.weights
+        if all(is_zero(as_array(step[weight.key])) for step in steps)
+    )
 
 
 def segment_reports(problem: Problem) -> tuple[SegmentReport, ...]:

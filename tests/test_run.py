@@ -57,6 +57,15 @@ def test_a_control_that_mismatches_is_as_expected(run: Run) -> None:
     assert run(chain(more="    methods: [naive: {expect: mismatch}]\n")).exit_code == 0
 
 
+def test_every_check_says_what_it_rests_on(run: Run) -> None:
+    from gradcheck.config.methods import RESTS_ON
+
+    report = run(chain(more="    methods: [vjp, numeric, graph_scalar, stateful]\n"))
+    assert [c.rests_on for c in report.checks] == [RESTS_ON[c.method] for c in report.checks]
+    assert report.checks[-1].outcome == "error"  # nothing to run along the time axis
+    assert len(report.checks) == 4
+
+
 def test_nan_on_both_sides_is_not_a_match(run: Run) -> None:
     report = run(chain(more="    loss: {factory: './loss.py:make'}\n"), {"loss.py": NAN_LOSS})
     assert (report.verdict, report.exit_code) == ("fail", 1)
@@ -227,14 +236,8 @@ def test_two_runs_give_the_same_figures(run: Run) -> None:
 
 
 def test_the_reference_that_does_not_repeat_itself_is_found(run: Run) -> None:
-    from gradcheck.check import CheckOptions, check_one
-    from gradcheck.config import load_given
-
-    report = run(chain())
-    assert report.warnings == ()
-    options = CheckOptions(verify_reference=True)
-    loaded = load_given(report.config, {})
-    assert check_one(loaded, options).warnings == ()
+    assert run(chain()).warnings == ()
+    assert run(chain(more="    verify_reference: always\n")).warnings == ()
 
 
 @pytest.mark.parametrize("key", ["placement: ['cpu:0', 'cpu:0', 'cpu:0']"])

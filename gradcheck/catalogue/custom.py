@@ -21,7 +21,9 @@ ENTRIES = (
         ),
         fix=(
             "Return `upstream` times the derivative at the forward pass's input, and nothing else. Where another "
-            "gradient is meant (straight-through, reversal), say so in the config with `expect: mismatch`."
+            "gradient is meant (straight-through, reversal, clipping), say which: `numeric: {surrogate: "
+            '"./f.py:rule"}` is compared with that rule. Or exempt the tensors that it reaches, as in `expect: '
+            '{mismatch: ["quant/*"]}`; a bare `expect: mismatch` would hide every other mistake too.'
         ),
         example=code("""
             @tf.custom_gradient

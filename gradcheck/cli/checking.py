@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments) -> Report:
     """The report over all `entries`."""
-    options = CheckOptions(
-        fail_fast=arguments.fail_fast, verify_reference=arguments.verify_reference, timeout=arguments.timeout
-    )
+    options = CheckOptions(fail_fast=arguments.fail_fast, timeout=arguments.timeout)
     if settings().verbose:
         options = dataclasses.replace(options, on_error=print_traceback)
     if all(isinstance(entry, RunReport) for entry in entries):  # nothing to run: TensorFlow is not needed

@@ -36,6 +36,7 @@ def _load(path: Path, arguments: RunArguments) -> LoadedConfig | RunReport:
         atol=arguments.atol,
         precision=arguments.precision,
         execution=arguments.execution,
+        verify_reference="always" if arguments.verify_reference else None,
     )
     try:
         loaded = load_config(

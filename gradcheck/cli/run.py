@@ -54,7 +54,7 @@ _EXAMPLES = (
     "--verify-reference",
     is_flag=True,
     section="Run",
-    help="Run the reference twice, and warn if it does not repeat itself.",
+    help="Check the reference itself, whatever it costs: by finite differences, and by a second run.",
 )
 @option(
     "--timeout",

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic import ValidatorFunctionWrapHandler as Handler
 
 from gradcheck.config.base import Section, Written, misplaced_arguments, refusal, single_key
 from gradcheck.config.findings import Finding, received, suggestion
@@ -15,18 +23,38 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
+    from gradcheck.report import Expectation
+
+
+class Exemption(Section):
+    """Tensors that are expected to differ; every other one must match."""
+
+    mismatch: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
+        description="Patterns over tensor paths, such as quant/*."
+    )
+
+
+_PLAIN: TypeAdapter[Expectation] = TypeAdapter(Literal["match", "mismatch"])
+
+
+def _plain_or_exempting(raw: Any, _: Handler) -> Expectation | Exemption:
+    """Decides before validating, so that a mistake inside is reported once and at its own key."""
+    return Exemption.model_validate(raw) if isinstance(raw, (dict, Exemption)) else _PLAIN.validate_python(raw)
+
 
 class MethodOptions(Section):
     """What every method takes."""
 
-    expect: Literal["match", "mismatch"] = Field(
-        default="match", description="What this method should come out as; `mismatch` for a negative control."
+    expect: Annotated[Literal["match", "mismatch"] | Exemption, WrapValidator(_plain_or_exempting)] = Field(
+        default="match",
+        description="What this method should come out as: match, `mismatch` for a negative control, or "
+        "`{mismatch: [patterns]}` for tensors that are expected to differ where every other one must match.",
     )
 
 
 #: A point at which gradients go wrong: what the floating inputs are set to.
-PointName = Literal["given", "zeros", "equal", "same", "ones", "saturated", "negative"]
-Points = Annotated[tuple[PointName, ...], Field(min_length=1)]
+PointName: TypeAlias = Literal["given", "zeros", "equal", "same", "ones", "saturated", "negative"]
+Points: TypeAlias = Annotated[tuple[PointName, ...], Field(min_length=1)]
 
 
 class NumericOptions(MethodOptions):
@@ -112,6 +140,16 @@ TRAINING_METHODS = frozenset({"vjp", "recompute", "naive", "jacobian", "graph", 
 #: Methods that run eagerly whatever the config says, and are held against the reference.
 EAGER_METHODS = frozenset({"jacobian", "stateful", "candidate"})
 
+_SPLIT = "the model's forward code and its registered and custom gradients, all shared with the reference"
+#: What a check of each method rests on: what it shares with the reference, and so cannot find wrong.
+RESTS_ON: dict[str, str] = {
+    **dict.fromkeys(("vjp", "jacobian", "naive", "recompute", "graph", "graph_scalar", "stateful", "scan"), _SPLIT),
+    "forward": "the registered and custom gradients, shared with the reference: a JVP is made by transposing them",
+    "numeric": "the forward pass alone: no gradient code is shared with the reference",
+    "hvp": "the registered and custom gradients, shared with the reference, and the gradients of these",
+    "candidate": "its own code, and the registered and custom gradients of what it calls, shared with the reference",
+}
+
 
 class MethodConfig(Section):
     """A method, `name` or `name: {options}`, that is compared with the reference."""
@@ -172,9 +210,14 @@ class MethodConfig(Section):
         return tuple(self.model_copy(update={"options": options}) for options in apart) or (self,)
 
     @property
-    def expect(self) -> Literal["match", "mismatch"]:
-        """What the config expects of this method."""
-        return self.options.expect
+    def expect(self) -> Expectation:
+        """What the config expects of this method, apart from the tensors that are exempt."""
+        return "match" if isinstance(self.options.expect, Exemption) else self.options.expect
+
+    @property
+    def exempt(self) -> tuple[str, ...]:
+        """Patterns over the paths of tensors that are expected to differ where all others match."""
+        return self.options.expect.mismatch if isinstance(self.options.expect, Exemption) else ()
 
 
 def _unknown(method: str, path: tuple[str, ...]) -> Finding:

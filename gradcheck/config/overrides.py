@@ -52,6 +52,7 @@ def option_overrides(
     atol: str | None = None,
     precision: str | None = None,
     execution: str | None = None,
+    verify_reference: str | None = None,
 ) -> tuple[Override, ...]:
     """The options of `gradcheck run` that stand for one key; None for those that were not given."""
     given = {
@@ -60,6 +61,7 @@ def option_overrides(
         "--atol": (atol, "tolerance.atol"),
         "--precision": (precision, "precision"),
         "--execution": (execution, "execution"),
+        "--verify-reference": (verify_reference, "verify_reference"),
     }
     return tuple(Override(value, option, key) for option, (value, key) in given.items() if value is not None)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: `./file.py:Name` or `package.module:Name`, wherever it stands.
 _REFERENCE = re.compile(r"^[\w./\\-]+:[A-Za-z_][\w.]*$")
 #: Keys whose value is code of the user's own, or makes Keras import a module that the config names.
-_CODE_KEYS = frozenset({"factory", "train_step", "numpy_layer", "module", "registered_name"})
+_CODE_KEYS = frozenset({"factory", "train_step", "surrogate", "numpy_layer", "module", "registered_name"})
 #: Parts of the config that may hold them; elsewhere a colon is only a colon (devices, names of calls).
 _SECTIONS = ("model", "data", "loss", "methods", "train")
 

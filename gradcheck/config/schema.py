@@ -210,11 +210,18 @@ class Config(Section):
     tolerance: ToleranceConfig = Field(
         default=ToleranceConfig(), description="How much a gradient may differ.", json_schema_extra={"default": {}}
     )
-    report: ReportConfig = Field(
-        default=ReportConfig(), description="Extras of the report.", json_schema_extra={"default": {}}
+    require: Literal["any", "all"] = Field(
+        default="any",
+        description="Whether any trainable variable with a gradient is proof enough, or all must have one: under all "
+        "one that is absent or dead fails.",
     )
     verify_reference: Literal["auto", "always", "never"] = Field(
-        default="auto", description="When the reference is held against finite differences of the loss."
+        default="auto",
+        description="Whether a finite difference of the loss checks the reference: auto does it where it is cheap or "
+        "the model has gradients of its own; always also runs the reference twice.",
+    )
+    report: ReportConfig = Field(
+        default=ReportConfig(), description="Extras of the report.", json_schema_extra={"default": {}}
     )
     memory_budget: ByteSize = Field(default="auto", description="Bytes, a size such as 2GiB, or auto.")
     placement: Placement | None = Field(default=None, description="Which device each segment runs on.")

@@ -72,6 +72,9 @@ def untracked_variables(problem: Problem) -> tuple[str, ...]:
 
 def _never_read(problem: Problem, key: TensorKey) -> str:
     """A variable that the forward pass does not use; perhaps what was computed from it earlier."""
+    if key.path in problem.captured_in:
+        holders = listed(problem.captured_in[key.path])
+        return f"the forward pass never reads it: it was captured as a constant while the model was built ({holders})"
     variable = next(weight.variable for weight in problem.weights if weight.key == key)
     layers = problem.model._flatten_layers()  # noqa: SLF001 - Keras has no public way to every layer inside
     owner = next((layer for layer in layers if any(v is variable for v in layer._trainable_variables)), None)  # noqa: SLF001

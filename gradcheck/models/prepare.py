@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from gradcheck.config.model import SegmentsSource
 from gradcheck.models.budget import bounded_variables, check_fits, resolve_budget
+from gradcheck.models.captured import captured, reads_recorded
 from gradcheck.models.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.models.data import make_batch
 from gradcheck.models.estimate import estimate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gradcheck.config.schema import Config, SplitConfig
+    from gradcheck.models.captured import Captured
     from gradcheck.models.data import Batch
     from gradcheck.models.graph import Graph
     from gradcheck.models.segment import Segment
@@ -109,6 +111,7 @@ def prepare(config: Config, base: Path) -> Problem:
         seed=config.seed,
         memory_budget=budget,
         base=base,
+        captured=outline.captured,
         time=outline.time,
         slices=slices,
         schedule=config.schedule,
@@ -146,21 +149,32 @@ class Outline:
     plan: Plan | None
     segments: tuple[Segment, ...]
     shares_graph: bool
+    captured: tuple[Captured, ...]
     time: TimeCut | None = None
 
 
 def outlined(config: Config, base: Path) -> Outline:
     """Builds the model and cuts it. Call it inside the config's `session`."""
-    with bounded_variables(resolve_budget(config.memory_budget)):
+    with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
         built = build_model(config.model, base)
-        graph = flatten(built.model if built.composition is None else built.composition)
+    whole = built.model if built.composition is None else built.composition
+    graph = flatten(whole)
+    constants = captured(tape, [whole, built.model], graph)
     time = cut_time(graph, config.split.time) if config.split and config.split.time else None
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
     segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
     shares_graph = built.composition is None
     if plan is not None and shares_graph and not separates(plan, segments):
         plan = replace(plan, warnings=(*plan.warnings, _uncut(graph, plan)))
-    return Outline(model=built.model, graph=graph, plan=plan, segments=segments, shares_graph=shares_graph, time=time)
+    return Outline(
+        model=built.model,
+        graph=graph,
+        plan=plan,
+        segments=segments,
+        shares_graph=shares_graph,
+        captured=constants,
+        time=time,
+    )
 
 
 def _uncut(graph: Graph, plan: Plan) -> str:

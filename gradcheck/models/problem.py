@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
     from gradcheck.config.schema import Config
+    from gradcheck.models.captured import Captured
     from gradcheck.models.cut import Plan
     from gradcheck.models.data import Batch
     from gradcheck.models.graph import Graph
@@ -89,6 +90,7 @@ class Problem:
     seed: int
     memory_budget: int  # bytes
     base: Path  # what paths in the config are relative to
+    captured: tuple[Captured, ...] = ()  # constants that were made of weights while the model was built
     time: TimeCut | None = None  # how it is cut along time
     slices: tuple[Slice, ...] = ()  # the micro-batches; none where the batch is not sliced
     schedule: str = "gpipe"
@@ -113,6 +115,16 @@ class Problem:
         of_parts = (v for segment in self.segments for v in segment.trainable_variables)
         by_weight = {self.counterparts[id(v.value)].path: v for v in of_parts}
         return tuple(by_weight[weight.path] for weight in self.weights)
+
+    @cached_property
+    def captured_in(self) -> Mapping[str, tuple[str, ...]]:
+        """By the path of a weight, who holds a constant that was made of it while the model was built."""
+        weights = {**self.counterparts, **{id(weight.variable.value): weight for weight in self.weights}}
+        found: dict[str, dict[str, None]] = {}
+        for variable, holder in ((v, constant.holder) for constant in self.captured for v in constant.variables):
+            if id(variable.value) in weights:
+                found.setdefault(weights[id(variable.value)].path, {})[holder] = None
+        return {path: tuple(holders) for path, holders in found.items()}
 
     @property
     def whole_graph(self) -> Graph:

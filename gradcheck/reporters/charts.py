@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradcheck.reporters.exempt import status_label
 from gradcheck.reporters.text import number, plural, shorten
 from gradcheck.reporters.training import label as named
 from gradcheck.reporters.words import status_tone, worst_tensor
@@ -93,10 +94,10 @@ def strip(check: CheckReport) -> Strip:
 
     bars, line = [], []
     for place, tensor in enumerate(check.tensors):
-        known = STRIP_HEIGHT if tensor.failed else 0.0  # no figure: as bad as can be, or nothing to show
+        known = STRIP_HEIGHT if tensor.differs else 0.0  # no figure: as bad as can be, or nothing to show
         error = tensor.max_rel_error
         tall = known if math.isnan(error) else STRIP_HEIGHT if math.isinf(error) else height(error)
-        title = f"{named(tensor)}: {tensor.status}, max rel {number(error)}"
+        title = f"{named(tensor)}: {status_label(tensor)}, max rel {number(error)}"
         bars.append(Bar(x=10 * place, height=max(tall, _LOWEST_BAR), tone=status_tone(tensor, check), title=title))
         limit = STRIP_HEIGHT - height(tensor.rtol)
         line.append(f"{10 * place},{limit} {10 * place + 10},{limit}")
@@ -171,7 +172,7 @@ def _arrow(start: int, end: int, top: int, tensors: list[TensorReport], check: C
         left, right = left - BOX_WIDTH // 2, right + BOX_WIDTH // 2
         middle, y = (left + right) / 2, top - _ARC_STEP * (end - start) + 14
         path = f"M{left} {top} C{left} {y - 8} {right} {y - 8} {right} {top - 6}"
-    title = "; ".join(f"{named(t)}: {t.status}, max rel {number(t.max_rel_error)}" for t in tensors)
+    title = "; ".join(f"{named(t)}: {status_label(t)}, max rel {number(t.max_rel_error)}" for t in tensors)
     return Arrow(path=path, x=middle, y=y - 6, tone=tone, status=status, title=title or "not compared")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from gradcheck.reporters.exempt import status_label
 from gradcheck.reporters.text import cosine, inline, number, shape, shorten, ulps
 from gradcheck.reporters.training import step
 
@@ -29,7 +30,7 @@ class Column:
 
 
 PATH = Column(title="tensor", cell=lambda t: inline(t.path), rank=0, right=False)
-STATUS = Column(title="status", cell=lambda t: t.status, rank=0, right=False)
+STATUS = Column(title="status", cell=status_label, rank=0, right=False)
 COLUMNS = (
     PATH,
     Column(title="step", cell=step, rank=0, right=False),

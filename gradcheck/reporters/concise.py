@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
+from gradcheck.reporters.exempt import excused, unneeded
+from gradcheck.reporters.required import shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, is_control, run_errors
-from gradcheck.reporters.text import index, inline, number, pair
+from gradcheck.reporters.text import index, inline, number, pair, plural
 from gradcheck.reporters.training import first_wrong, label
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
         yield words.error_line(error) + (f" at {place}" if place else "")
     for check in run.checks:
         yield from _check(check, run.coverage.trainable, tensors=tensors)
+    for line in shortfall_lines(run):
+        yield f"FAIL require: all: {line}"
     for warning in run.warnings:
         yield f"warning {inline(warning)}"
     for note in run.notes:
@@ -59,10 +63,13 @@ def _verdict(check: CheckReport, trainable: int) -> str:
         return f"{words.error_line(check.error)} ({inline(check.method)})"
     proven, total = words.weight_counts(check, trainable)
     word = "pass" if check.as_expected else "FAIL"
-    if check.outcome == "inconclusive" or words.proves_nothing(check):
+    if check.as_expected and (check.outcome == "inconclusive" or words.proves_nothing(check)):
         word = "inconclusive" if check.outcome == "inconclusive" else "vacuous"
     note = ", mismatch as expected" if is_control(check) else ", match not expected" if not check.failures else ""
     note = "" if check.expect == "match" else note
+    note += f", no mismatch of {unneeded(check)}" if check.unneeded else ""
+    exempt = sum(map(excused, check.tensors))
+    note += f", {plural(exempt, 'exempt tensor')} different as expected" if exempt else ""
     worst = None if word == "vacuous" else words.worst_tensor(check.tensors)
     figures = f", worst {label(worst)} {_figures(worst, ' ')}" if worst else ""
     step = f", {first_wrong(check)}" if first_wrong(check) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
+from gradcheck.reporters.required import shortfall, shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, run_errors
 from gradcheck.reporters.text import inline, multiline
 from gradcheck.reporters.training import label
@@ -30,15 +31,10 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
     for error in run_errors(run):
         yield _error(run, error, title)
     for check in run.checks:
-        check_title = f"{title} {check.method}"
-        if check.error:
-            yield _error(run, check.error, check_title)
-        elif check.outcome == "inconclusive":
-            conclusion = words.conclusion(check, run.coverage.trainable)
-            yield _command("warning", conclusion, file=run.config, title=check_title)
-        elif not check.as_expected:
-            yield _command("error", _failure(check, run, tensors=tensors), file=run.config, title=check_title)
-        yield from _said(check, file=run.config, title=check_title)
+        yield from _check(run, check, title=f"{title} {check.method}", tensors=tensors)
+    if run.unproven:
+        text = [shortfall(run), *_first(shortfall_lines(run))]
+        yield _command("error", "\n".join(text), file=run.config, title=title)
     yield from _said(run, file=run.config, title=title)
     if run.verdict == "vacuous":
         yield _command("warning", words.vacuous_advice(run), file=run.config, title=title)
@@ -50,14 +46,27 @@ def _said(report: RunReport | CheckReport, **properties: str) -> Iterator[str]:
         yield from (_command(kind, text, **properties) for text in texts)
 
 
+def _check(run: RunReport, check: CheckReport, *, title: str, tensors: bool) -> Iterator[str]:
+    if check.error:
+        yield _error(run, check.error, title)
+    elif check.outcome == "inconclusive":
+        yield _command("warning", words.conclusion(check, run.coverage.trainable), file=run.config, title=title)
+    elif not check.as_expected:
+        yield _command("error", _failure(check, run, tensors=tensors), file=run.config, title=title)
+    yield from _said(check, file=run.config, title=title)
+
+
 def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:
     """What does not match, why, and the figures of the first failing tensors."""
     text = [words.conclusion(check, run.coverage.trainable), *words.explanations(check)]
     failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
-    text += [f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t))}" for t in failing[:_MOST_TENSORS]]
-    if len(failing) > _MOST_TENSORS:
-        text.append(f"and {len(failing) - _MOST_TENSORS} more")
-    return "\n".join(text)
+    return "\n".join([*text, *_first([f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t))}" for t in failing])])
+
+
+def _first(tensors: list[str]) -> list[str]:
+    """As many as an annotation holds, and how many more there are."""
+    more = len(tensors) - _MOST_TENSORS
+    return [*tensors[:_MOST_TENSORS], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _error(run: RunReport, error: ErrorReport, title: str) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import RunError
 from gradcheck.reporters import charts, text, training, words
+from gradcheck.reporters.exempt import expectation, status_label
+from gradcheck.reporters.required import shortfall, shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, grouped, run_errors, shown
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def render(report: Report, options: RenderOptions) -> str:
     )
     environment.globals.update(
         words=words, text=text, charts=charts, training=training, config_name=config_name, fails=fails,
-        grouped=grouped, has_floor=_has_floor, run_errors=run_errors, shown=shown,
+        grouped=grouped, has_floor=_has_floor, run_errors=run_errors, shown=shown, status_label=status_label,
+        expectation=expectation, shortfall=shortfall, shortfall_lines=shortfall_lines,
     )  # fmt: skip
     source = files("gradcheck.reporters").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(report=report, options=options).rstrip("\n")

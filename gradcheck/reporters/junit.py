@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
+from gradcheck.reporters.required import shortfall, shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, run_errors, shown
 from gradcheck.reporters.text import inline, multiline
 from gradcheck.reporters.training import label, schedule_heading, stage_line
@@ -48,6 +49,9 @@ def _suite(run: RunReport, options: RenderOptions) -> ET.Element:
         )
     for check in run.checks:
         _check(suite, run, check, options)
+    if run.unproven:
+        case = _case(suite, run, inline(run.name), "require")
+        _result(case, "failure", "unproven", shortfall(run), "\n".join(shortfall_lines(run)))
     if run.verdict == "vacuous":
         advice = words.vacuous_advice(run)
         _result(_case(suite, run, inline(run.name), "coverage"), "failure", "vacuous", advice, advice)
@@ -63,10 +67,10 @@ def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: Rende
     conclusion = words.conclusion(check, run.coverage.trainable)
     if check.error:
         _error(case, check.error)
-    elif check.outcome == "inconclusive" or words.proves_nothing(check):
-        ET.SubElement(case, "skipped", message=conclusion)
     elif not check.as_expected:
         _result(case, "failure", check.outcome, conclusion, "\n\n".join([conclusion, *words.explanations(check)]))
+    elif check.outcome == "inconclusive" or words.proves_nothing(check):
+        ET.SubElement(case, "skipped", message=conclusion)
     schedule = check.schedule
     stages = [stage_line(stage, run.segments) for stage in schedule.stages] if schedule else []
     said = [*_labelled("warning", check.warnings), *_labelled("note", check.notes)]

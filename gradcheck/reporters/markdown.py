@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters import words
+from gradcheck.reporters.exempt import status_label
+from gradcheck.reporters.required import shortfall, shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, grouped, run_errors
 from gradcheck.reporters.text import index, inline, lines, number, pair, plain_number, plural, shape
 from gradcheck.reporters.training import has_steps, schedule_heading, stage_line, step
@@ -52,6 +54,7 @@ def _overview(runs: Sequence[RunReport]) -> str:
     rows = []
     for run in runs:
         checks = [(code(check.method), words.outcome(check)[0]) for check in run.checks] or [("", "")]
+        checks += [("", prose(shortfall(run)))] if run.unproven else []
         rows += [(code(config_name(run)), f"**{words.verdict(run)[0]}**", *check) for check in checks]
     return table(("config", "verdict", "check", "outcome"), rows)
 
@@ -63,6 +66,8 @@ def _run(run: RunReport, show: Show) -> Iterator[str]:
         yield error_block(error)
     for check in run.checks:
         yield from _check(run, check, show)
+    if run.unproven:
+        yield "\n".join([f"**{prose(shortfall(run))}**\n", *(f"- {prose(line)}" for line in shortfall_lines(run))])
     for warning in run.warnings:
         yield f"**warning:** {prose(warning)}"
     for note in run.notes:
@@ -80,6 +85,8 @@ def _reference(run: RunReport) -> str:
 
 def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
     yield prose(words.conclusion(check, run.coverage.trainable))
+    if words.rests_on(check):
+        yield prose(words.rests_on(check))
     if check.second_opinion:
         yield prose(check.second_opinion)
     for diagnosis in check.diagnoses:
@@ -146,7 +153,7 @@ def _every_row(run: RunReport, check: CheckReport) -> str:
         (
             prose(group.title),
             tensor.kind,
-            tensor.status,
+            status_label(tensor),
             code(shape(tensor.shape)),
             number(tensor.max_abs_error),
             number(tensor.max_rel_error),

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gradcheck.reporters import training, words
 from gradcheck.reporters.columns import Layout
+from gradcheck.reporters.exempt import expectation
 from gradcheck.reporters.page import Page
+from gradcheck.reporters.required import shortfall, shortfall_lines
 from gradcheck.reporters.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
 from gradcheck.reporters.text import inline, named, plain_number, plural, seconds, shorten, size
 
@@ -59,6 +61,11 @@ def _run(page: Page, run: RunReport, options: RenderOptions) -> None:
     for check in run.checks:
         page.line()
         _check(page, check, run, options)
+    if run.unproven:
+        page.line()
+        page.paragraph((shortfall(run), _STYLES["bad"]), indent=2)
+    for line in shortfall_lines(run):
+        page.paragraph(line, indent=4)
     _warnings(page, run.warnings)
     _notes(page, run.notes)
     if run.verdict == "vacuous":
@@ -93,7 +100,7 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
     peak = "" if check.peak_bytes is None else f", peak {size(check.peak_bytes)}"
     page.paragraph(
         (inline(check.method), "bold"),
-        f" (expect {check.expect}): ",
+        f" (expect {expectation(check)}): ",
         (word, _STYLES[tone]),
         f", {seconds(check.seconds)}{peak}",
         indent=2,
@@ -110,6 +117,8 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
     _warnings(page, check.warnings)
     _notes(page, check.notes)
     page.paragraph((words.conclusion(check, run.coverage.trainable), _STYLES[tone]), indent=2)
+    if words.rests_on(check):
+        page.paragraph((words.rests_on(check), "dim"), indent=2)
     if check.second_opinion:
         page.paragraph(inline(check.second_opinion), indent=2)
     _diagnoses(page, check.diagnoses, tone)
@@ -195,6 +204,7 @@ def _summary(page: Page, report: Report) -> None:
         names = [shorten(name, page.width // 2) for name in names]
     for name, run in zip(names, report.runs, strict=True):
         word, tone = words.verdict(run)
-        checks = ", ".join(f"{inline(check.method)}: {words.outcome(check)[0]}" for check in run.checks)
+        outcomes = [f"{inline(check.method)}: {words.outcome(check)[0]}" for check in run.checks]
+        checks = ", ".join(filter(None, [*outcomes, shortfall(run)]))
         page.paragraph((f"{word:<7}", _STYLES[tone]), f"  {name:<{max(map(len, names))}}  {checks}", hanging=9)
     page.paragraph(words.summary_line(report))

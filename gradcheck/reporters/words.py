@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from gradcheck.report import FAILING, PROVEN
+from gradcheck.reporters.exempt import excused, exemptions, unneeded
 from gradcheck.reporters.selection import is_control
 from gradcheck.reporters.text import carets, index, inline, lines, multiline, named, number, pair, plural
 from gradcheck.reporters.training import first_wrong
@@ -65,6 +66,8 @@ def outcome(check: CheckReport) -> tuple[str, Tone]:
         return "inconclusive", "warn"
     if check.expect == "mismatch":
         return ("mismatch, as expected", "neutral") if is_control(check) else ("MATCH, a mismatch was expected", "bad")
+    if check.outcome == "match" and check.unneeded:
+        return f"MATCH, a mismatch of {unneeded(check)} was expected", "bad"
     if proves_nothing(check):
         return "nothing proven", "warn"
     return ("match", "good") if check.outcome == "match" else ("MISMATCH", "bad")
@@ -82,8 +85,8 @@ def proves_nothing(check: CheckReport) -> bool:
 
 def status_tone(tensor: TensorReport, check: CheckReport) -> Tone:
     """The tone of one row; what differs in a control is no alarm."""
-    if tensor.failed:
-        return "neutral" if is_control(check) else "bad"
+    if tensor.differs:
+        return "neutral" if is_control(check) or excused(tensor) else "bad"
     return "good" if tensor.status in PROVEN else "warn"
 
 
@@ -103,7 +106,7 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     if check.outcome == "mismatch":
         where = f"{first_wrong(check)}. " if first_wrong(check) else ""
         counts = f" {_counts(check)}." if check.tensors else ""
-        return f"{method}: {where}{_failure(check, trainable)}{counts}"
+        return f"{method}: {where}{_failure(check, trainable)}{counts}{exemptions(check)}"
     if check.outcome == "inconclusive":
         undecided = _undecided(check)
         why = (
@@ -111,9 +114,18 @@ def conclusion(check: CheckReport, trainable: int) -> str:
             if undecided or not check.notes
             else "nothing is decided"
         )
-        return f"{method}: inconclusive: {why}. {_counts(check)}."
-    prefix = "MATCHES, but the config expects a mismatch: " if check.expect == "mismatch" else ""
-    return f"{method}: {prefix}{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
+        return f"{method}: inconclusive: {why}. {_counts(check)}.{exemptions(check)}"
+    expected = (
+        "a mismatch" if check.expect == "mismatch" else f"a mismatch of {unneeded(check)}" if check.unneeded else ""
+    )
+    prefix = f"MATCHES, but the config expects {expected}: " if expected else ""
+    proof = f"{_proof(check, trainable)} {_counts(check)}."
+    return f"{method}: {prefix}{proof}{_unproven(check)}{exemptions(check)}"
+
+
+def rests_on(check: CheckReport) -> str:
+    """What the check shares with the reference, such as `rests on: ...`; nothing for one that failed to run."""
+    return f"rests on: {inline(check.rests_on)}" if check.rests_on and check.outcome != "error" else ""
 
 
 def _undecided(check: CheckReport) -> tuple[TensorReport, ...]:
@@ -251,8 +263,8 @@ def summary_line(report: Report) -> str:
 
 
 def worst_tensor(tensors: Iterable[TensorReport]) -> TensorReport | None:
-    """The tensor with the largest relative error; None where no tensor has a figure."""
-    figures = [tensor for tensor in tensors if not math.isnan(tensor.max_rel_error)]
+    """The tensor with the largest relative error, of those that should match; None where none has a figure."""
+    figures = [tensor for tensor in tensors if not math.isnan(tensor.max_rel_error) and not excused(tensor)]
     return max(figures, key=lambda t: t.max_rel_error, default=None)
 
 

@@ -78,6 +78,12 @@ FITTING = """
   split: {time: {lengths: [1, 3]}}
   train: {optimizer: {SGD: {learning_rate: 0.1}}}
   data: {images: {directory: d, image_size: [3, 4]}}
+- model: {file: x}
+  methods: [numeric: {points: [given, masked], surrogate: "./f.py:rule"}]
+  verify_reference: always
+  require: all
+- model: {file: x}
+  methods: [vjp: {expect: match}, numeric: {expect: {mismatch: ["quant/*", "gate/kernel"]}}]
 """
 REFUSED = """
 - {model: {file: x, truss: true}}
@@ -95,6 +101,15 @@ REFUSED = """
 - {model: {file: x}, tolerance: {rtol: x}}
 - {model: {file: x}, loss: {factory: 3}}
 - {model: {file: x}, sed: 3}
+- {model: {file: x}, verify_reference: on}
+- {model: {file: x}, require: every}
+- {model: {file: x}, methods: [numeric: {points: [zeroes]}]}
+- {model: {file: x}, methods: [numeric: {points: []}]}
+- {model: {file: x}, methods: [numeric: {surrogate: rule}]}
+- {model: {file: x}, methods: [numeric: {expect: {mismatch: []}}]}
+- {model: {file: x}, methods: [numeric: {expect: {match: ["a/*"]}}]}
+- {model: {file: x}, methods: [numeric: {expect: ["a/*"]}]}
+- {model: {file: x}, methods: [numeric: {expect: {mismatch: a}}]}
 - {model: {file: x}, train: {optimizer: {SGD: 3}}}
 - {}
 """

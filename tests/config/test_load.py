@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def test_a_minimal_config_has_the_defaults_of_the_contract(load: Callable[..., LoadedConfig], model: str) -> None:
     config = load(model).config
     assert (config.seed, config.precision, config.execution, config.training) == (0, "float32", "eager", True)
+    assert (config.require, config.verify_reference) == ("any", "auto")
     assert [method.method for method in config.methods] == ["vjp"]
     assert config.loss.name == "random_cotangent"
     assert (config.data.batch_size, config.microbatches, config.schedule) == (2, 1, "gpipe")

@@ -92,10 +92,12 @@ def test_mistakes_of_the_file_come_first(mistakes: Callable[..., list[Mistake]],
 def test_options_that_stand_for_a_key(
     load: Callable[..., LoadedConfig], mistakes: Callable[..., list[Mistake]], model: str
 ) -> None:
-    given = option_overrides(seed="3", rtol="1e-3", atol="auto", precision="float64", execution="graph")
+    given = option_overrides(
+        seed="3", rtol="1e-3", atol="auto", precision="float64", execution="graph", verify_reference="always"
+    )
     config = load(f"{model}tolerance: {{rtol: 1, atol: 1}}", overrides=given).config
     assert (config.seed, config.tolerance.rtol, config.tolerance.atol) == (3, 1e-3, "auto")
-    assert (config.precision, config.execution) == ("float64", "graph")
+    assert (config.precision, config.execution, config.verify_reference) == ("float64", "graph", "always")
     (mistake,) = mistakes(model, overrides=option_overrides(seed="-1"))
     assert (str(mistake.location), mistake.location.excerpt) == ("--seed:1:1", "-1")
 

@@ -24,6 +24,7 @@ from gradcheck.report import (
     Summary,
     TensorReport,
     Tool,
+    Unproven,
     Worst,
 )
 
@@ -117,7 +118,7 @@ def check(method: str = "vjp", **changes: Any) -> CheckReport:
     fields: dict[str, Any] = {
         "method": method, "expect": "match", "outcome": "match", "as_expected": True, "loss": 0.253412,
         "loss_abs_error": 0.0, "max_abs_error": 1.2e-08, "max_rel_error": 3e-08, "seconds": 0.0312,
-        "tensors": cnn_tensors(),
+        "tensors": cnn_tensors(), "rests_on": "the model's forward code, shared with the reference",
     }  # fmt: skip
     return CheckReport(**fields | changes)
 
@@ -357,6 +358,34 @@ def scheduled() -> Report:
 
 
 @pytest.fixture
+def exempting() -> Report:
+    """One exemption that is needed for one of two tensors, and beside it one that is not needed at all."""
+    rows = cnn_tensors(
+        conv_0__kernel=wrong("conv_0/kernel", shape=(2, 2, 1, 6), exempt=True),
+        conv_0__bias=tensor("conv_0/bias", shape=(6,), exempt=True),
+        dense__bias=tensor("dense/bias", shape=(1,), segment=2, exempt=True),
+    )
+    needed = check("numeric", tensors=rows, exempt=("conv_0/*",))
+    unneeded = check("forward", tensors=rows, as_expected=False, exempt=("conv_0/*", "*/b*s"), unneeded=("*/b*s",))
+    return report(run(verdict="fail", exit_code=1, checks=(needed, unneeded)))
+
+
+@pytest.fixture
+def required() -> Report:
+    """Every check is as expected, and `require: all` is not met."""
+    rows = cnn_tensors(
+        conv_0__kernel=unproven("conv_0/kernel", "absent", shape=(2, 2, 1, 6)),
+        conv_0__bias=unproven("conv_0/bias", "dead", shape=(6,)),
+    )
+    found = (
+        Unproven(path="conv_0/kernel", status="absent", note="the forward pass never reads it"),
+        Unproven(path="conv_0/bias", status="dead"),
+    )
+    coverage = Coverage(trainable=6, compared=5, absent=1, dead=1)
+    return report(run(verdict="fail", exit_code=1, coverage=coverage, checks=(check(tensors=rows),), unproven=found))
+
+
+@pytest.fixture
 def several(passing: Report, failing: Report, broken: Report, vacuous: Report, control: Report) -> Report:
     control_run = dataclasses.replace(control.runs[0], name="control", config="configs/control.yaml")
     bad = dataclasses.replace(failing.runs[0], name="bad", config="configs/bad.yaml")
@@ -382,6 +411,9 @@ def hostile() -> Report:
         warnings=(HOSTILE,),
         notes=(HOSTILE,),
         second_opinion=HOSTILE,
+        rests_on=HOSTILE,
+        exempt=(HOSTILE,),
+        unneeded=(HOSTILE,),
         schedule=ScheduleReport(
             name=HOSTILE, microbatches=1, stages=(StageReport(segment=0, work=(HOSTILE,), peak_activations=1),)
         ),
@@ -390,7 +422,7 @@ def hostile() -> Report:
     part = SegmentReport(index=0, name=HOSTILE, layers=(HOSTILE,), parameters=1, inputs=(HOSTILE,), outputs=(HOSTILE,))
     coverage = Coverage(trainable=2, compared=1, absent=0, dead=1)
     fields: dict[str, Any] = {"config": HOSTILE, "error": error, "errors": (error, error), "warnings": (HOSTILE,)}
-    fields["notes"] = (HOSTILE,)
+    fields |= {"notes": (HOSTILE,), "unproven": (Unproven(path=HOSTILE, status="absent", note=HOSTILE),)}
     other = dataclasses.replace(part, index=1, inputs=(HOSTILE,))
     return report(
         run(HOSTILE, verdict="error", segments=(part, other), coverage=coverage, checks=(bad, raised), **fields)
@@ -401,6 +433,7 @@ def hostile() -> Report:
     params=[
         "passing", "failing", "control", "unexpected_match", "broken", "check_error", "vacuous", "nonfinite", "large",
         "several", "hostile", "invalid", "skip", "training", "trained", "scheduled",
+        "exempting", "required",
     ]
 )  # fmt: skip
 def sample(request: pytest.FixtureRequest) -> Report:

@@ -66,6 +66,11 @@ def test_hostile_text_makes_no_element(hostile: Report) -> None:
     assert any('<script>alert("1")</script> \\x1b[31mANSI' in words for words in page.text)
 
 
+def test_what_a_check_rests_on(passing: Report) -> None:
+    page = Page(render(passing, RenderOptions()))
+    assert page.text.count("rests on: the model's forward code, shared with the reference") == 1
+
+
 def test_every_row_with_its_status_in_words(failing: Report) -> None:
     page = Page(render(failing, RenderOptions()))
     assert page.count("tr", **{"class": "failing"}) == 2

@@ -35,7 +35,11 @@ def test_failure(failing: Report) -> None:
 
 vjp: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss match the reference (worst: conv\\_0/kernel, max rel 3e-08). 10 exact, 1 close, 0 dead, 0 absent.
 
+rests on: the model's forward code, shared with the reference
+
 candidate: 2 of 6 trainable variables do NOT match: conv\\_0/kernel, conv\\_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.
+
+rests on: the model's forward code, shared with the reference
 
 float64 sides with the reference: at conv\\_0/kernel it is off by 3.0e-08 of its size
 
@@ -145,6 +149,8 @@ def test_training_steps(training: Report) -> None:
 `configs/training.yaml`: float32, eager, seed 0; reference tape: loss 0.253412, gradient norm 1.25
 
 vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match: dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch.
+
+rests on: the model's forward code, shared with the reference
 
 **GC305 (likely):** with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output\\_gradients=cotangent to tape.gradient of segment 0.
 

@@ -46,6 +46,7 @@ FAIL cnn (configs/cnn.yaml)
     loss
       loss           loss      exact   ()           float32        0        0    0       1           0
   vjp: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss match the reference (worst: conv_0/kernel, max rel 3e-08). 10 exact, 1 close, 0 dead, 0 absent.
+  rests on: the model's forward code, shared with the reference
 
   candidate (expect match): MISMATCH, 0.0312s
       tensor         kind      status    shape        dtype     max abs  max rel       ULP  cosine  needs rtol
@@ -72,6 +73,7 @@ FAIL cnn (configs/cnn.yaml)
     first wrong in backward order: conv_0/kernel
     warning: the candidate changed weights; they were put back
   candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.
+  rests on: the model's forward code, shared with the reference
   float64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size
   GC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.
   more: gradcheck explain GC101\
@@ -110,6 +112,7 @@ PASS cnn (configs/cnn.yaml)
   vjp: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss
     match the reference (worst: conv_0/kernel, max rel 3e-08). 10 exact, 1
     close, 0 dead, 0 absent.
+  rests on: the model's forward code, shared with the reference
 
   naive (expect mismatch): mismatch, as expected, 0.0312s
       tensor         kind      status     max abs  max rel  needs rtol
@@ -131,7 +134,8 @@ PASS cnn (configs/cnn.yaml)
     loss
       loss           loss      exact            0        0           0
   naive: does not match, as expected (a control): 2 of 6 trainable variables
-    differ (worst: conv_0/kernel, max rel 1.5e+00).\
+    differ (worst: conv_0/kernel, max rel 1.5e+00).
+  rests on: the model's forward code, shared with the reference\
 """)
 
 
@@ -176,7 +180,8 @@ FAIL nan (configs/nan.yaml)
       c/kernel  weight  inconclusive  (2,3)    1e-01    2e-01    -       -            -           -
       d/kernel  weight  close         (2,3)  1.2e-08    3e-08    2       1        1e-09    3.25e-08
   vjp: 1 of 4 trainable variables does NOT match: a/kernel. 0 exact, 1 close, 0 dead, 1 absent, 1
-    inconclusive, 1 nonfinite.\
+    inconclusive, 1 nonfinite.
+  rests on: the model's forward code, shared with the reference\
 """)
 
 
@@ -194,6 +199,7 @@ FAIL cnn (configs/cnn.yaml)
     11 rows not shown (--show all)
   vjp: all 6 of 6 trainable variables, 2 boundaries, 1 input, 1 output, 1 loss match the reference
     (worst: conv_0/kernel, max rel 3e-08). 10 exact, 1 close, 0 dead, 0 absent.
+  rests on: the model's forward code, shared with the reference
 
   candidate (expect match): MISMATCH, 0.0312s
       tensor         kind    status    shape       max abs  max rel       ULP  cosine  needs rtol
@@ -208,6 +214,7 @@ FAIL cnn (configs/cnn.yaml)
     warning: the candidate changed weights; they were put back
   candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0
     close, 0 dead, 0 absent, 1 mismatch, 1 missing.
+  rests on: the model's forward code, shared with the reference
   float64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size
   GC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every
     gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of
@@ -375,6 +382,7 @@ FAIL training (configs/training.yaml)
     first wrong in backward order: dense/kernel
   vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match:
     dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch.
+  rests on: the model's forward code, shared with the reference
   GC305 (likely): with the cotangent of boundary 0 set to ones, every gradient
     equals the candidate's. Fix: pass output_gradients=cotangent to
     tape.gradient of segment 0.

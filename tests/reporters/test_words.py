@@ -19,6 +19,13 @@ def conclusions(report: Report) -> list[str]:
     return [words.conclusion(check, run.coverage.trainable) for run in report.runs for check in run.checks]
 
 
+def test_what_a_check_rests_on(passing: Report, check_error: Report) -> None:
+    (check,) = passing.runs[0].checks
+    assert words.rests_on(check) == "rests on: the model's forward code, shared with the reference"
+    assert words.rests_on(dataclasses.replace(check, rests_on="")) == ""
+    assert words.rests_on(check_error.runs[0].checks[1]) == ""  # it proves nothing
+
+
 def test_pass(passing: Report) -> None:
     assert conclusions(passing) == snapshot(
         [
