@@ -63,7 +63,7 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         reasons = _reasons(problem, checks)
         checks = tuple(_explained(check, reasons) for check in checks)
         unproven = _unproven(checker, reasons) if loaded.config.require == "all" else ()
-        report = _report(loaded, problem, reference, checks, verified.share, unproven)
+        report = _report(loaded, problem, reference, checks, verified=verified.share, unproven=unproven)
         policy = tolerance_policy(loaded.config.tolerance)
         with computing(problem, "the reference"):
             warnings = warnings_of(problem, reference, checks, policy)
@@ -132,6 +132,7 @@ def _report(
     problem: Problem,
     reference: Reference,
     checks: tuple[CheckReport, ...],
+    *,
     verified: float | None,
     unproven: tuple[Unproven, ...],
 ) -> RunReport:

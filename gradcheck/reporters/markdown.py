@@ -98,10 +98,8 @@ def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
         yield _failing_table(failing)
     if check.first_divergence:
         yield f"First wrong in backward order: {code(check.first_divergence)}"
-    for warning in check.warnings:
-        yield f"**warning:** {prose(warning)}"
-    for note in check.notes:
-        yield f"**note:** {prose(note)}"
+    yield from (f"**warning:** {prose(warning)}" for warning in check.warnings)
+    yield from (f"**note:** {prose(note)}" for note in check.notes)
     if check.schedule and show == "all":
         yield _schedule(run, check.schedule)
     if check.tensors and show == "all":
