@@ -123,6 +123,13 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     return f"{method}: {prefix}{proof}{_unproven(check)}{exemptions(check)}"
 
 
+def verified(run: RunReport) -> str:
+    """What is known of the reference itself, to go on a sentence about it; nothing where nothing is."""
+    if run.reference is None or run.reference.verified is None:
+        return ""
+    return f", verified to {run.reference.verified:.0e} by a finite difference of the loss"
+
+
 def rests_on(check: CheckReport) -> str:
     """What the check shares with the reference, such as `rests on: ...`; nothing for one that failed to run."""
     return f"rests on: {inline(check.rests_on)}" if check.rests_on and check.outcome != "error" else ""
