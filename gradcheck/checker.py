@@ -18,6 +18,7 @@ from gradcheck.diagnose import (
     diagnose,
     diagnose_training,
     not_finite_derivatives,
+    parts_apart,
     wrong_derivatives,
 )
 from gradcheck.errors import ConfigError, GradcheckError, RunError
@@ -155,7 +156,9 @@ class Checker:
         if gradients.against:  # all but numeric: two ways of differentiating the same functions, with nothing to replay
             wrong = partial(wrong_derivatives, problem, rows, self.watch, effort)
             step = wrong if check.method == "numeric" else partial(not_finite_derivatives, problem, rows, effort)
-            return effort.attempt("the derivatives", step) or (), None
+            found = effort.attempt("the derivatives", step) or ()
+            apart = parts_apart(problem, self.reference, effort) if check.method == "hvp" else ()
+            return (*found, *apart), None
         own = partial(custom_gradients_of, problem, self.watch)
         meant = effort.attempt("the custom gradients", own) if calls else ()
         observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)

@@ -6,6 +6,7 @@ from gradcheck.diagnose.custom_gradients import not_finite_derivatives, wrong_de
 from gradcheck.diagnose.effort import Effort
 from gradcheck.diagnose.gradients import diagnose_gradients as diagnose
 from gradcheck.diagnose.observed import Observed
+from gradcheck.diagnose.parts import parts_apart
 from gradcheck.diagnose.replays import Replayed
 from gradcheck.diagnose.training import diagnose_training
 
@@ -16,5 +17,6 @@ __all__ = [
     "diagnose",
     "diagnose_training",
     "not_finite_derivatives",
+    "parts_apart",
     "wrong_derivatives",
 ]
