@@ -141,7 +141,8 @@ TRAINING_METHODS = frozenset({"vjp", "recompute", "naive", "jacobian", "graph", 
 EAGER_METHODS = frozenset({"jacobian", "stateful", "candidate"})
 
 _SPLIT = "the model's forward code and its registered and custom gradients, all shared with the reference"
-#: What a check of each method, and of the reference itself, rests on: what it shares with the reference, and so cannot find wrong.
+#: What a check of each method, and of the reference itself, rests on: what it shares with the reference, and so cannot
+#: find wrong.
 RESTS_ON: dict[str, str] = {
     **dict.fromkeys(("vjp", "jacobian", "naive", "recompute", "graph", "graph_scalar", "stateful", "scan"), _SPLIT),
     "forward": "the registered and custom gradients, shared with the reference: a JVP is made by transposing them",
