@@ -75,7 +75,7 @@ class Curvature:
         """Which of those `left` are denied at a random point a little beside."""
         there = replace(self, base={key: beside(value, rng, BESIDE) for key, value in self.base.items()}, _known={})
         tape = there.tape(there.base)
-        denied = {key: there.slopes(key, tape[key]).which("denied", "nonfinite") for key in left}
+        denied = {key: there.slopes(key, tape[key]).which("denied") for key in left}
         return {key: frozenset(denied[key]) & frozenset(indices) for key, indices in left.items()}
 
     def tape(self, at: Mapping[TensorKey, Array]) -> Readings:

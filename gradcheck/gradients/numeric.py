@@ -184,7 +184,7 @@ class _AroundSurface:
         found = _differences(there, key, probe, indices, stack=slopes.elements)
         chosen = Probe(tape=tape[indices], direction=probe.direction, shape=(len(indices),))
         beside = Slopes(probe=chosen, found=found, elements=False)
-        return frozenset(indices[i] for i in beside.which("denied", "nonfinite"))
+        return frozenset(indices[i] for i in beside.which("denied"))
 
     def _projected(self, key: TensorKey, gradients: Mapping[TensorKey, Any]) -> Array:
         """Other gradients along the directions of the tensor's slopes."""

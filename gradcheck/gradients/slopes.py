@@ -35,7 +35,7 @@ SURE = 4
 #: How far the point beside is where a gradient is tried again, and how far the gradients nearby: shares of an element.
 BESIDE, NEARBY = 1e-2, 2.0**-20
 #: How many gradients nearby are asked for.
-NEIGHBOURS = 6
+NEIGHBOURS = 10
 #: The code of a gradient that is wrong around the point, at the point alone, outside both slopes, where a slope is
 #: infinite, and not finite where the slopes are.
 AROUND, AT_POINT, OUTSIDE, INFINITE, NOT_FINITE = "GC601", "GC803", "GC804", "GC805", "GC703"
