@@ -113,14 +113,14 @@ class _Sides:
     parts: Walk
 
     def forward(self) -> Difference | None:
-        """The first call of the parts whose outputs are not those of its counterpart."""
+        """The first call of the parts that is given, or makes, other values than its counterpart."""
         for ours, theirs in self.pairs:
-            if self._agree(ours.made, theirs.made):
-                continue
             how = f"The forward passes differ first at {self._layer(ours, theirs)}"
-            if self._agree(ours.given, theirs.given):
-                return self._at(ours, theirs, f"{how}: what goes in agrees, and what comes out does not")
-            return self._near(ours, theirs, f"{how}, which is given other values")
+            if not self._agree(ours.given, theirs.given):
+                return self._near(ours, theirs, f"{how}, which is given other values")
+            if not self._agree(ours.made, theirs.made):
+                how += ": what goes in agrees, and what comes out does not"
+                return self._at(ours, theirs, how + self._other_weights(ours))
         if self._agree(self.parts.outputs, self.whole.outputs):
             return None
         return Difference(how=f"The forward passes differ at the outputs{self._lone}")
@@ -158,7 +158,10 @@ class _Sides:
         return None
 
     def _makes(self, ours: Seen, theirs: Seen) -> bool:
-        """Whether equal gradients come back to both calls, and they hand back others, also to a weight of their own."""
+        """Whether equal gradients come back to both calls, and they hand back others, also to a weight of their own.
+
+        What they are given agrees, or the forward passes would differ.
+        """
         if not self._alike(ours.made, theirs.made):
             return False
         own = [v for v in self.parts.own_variables(ours) if id(v.value) in self.problem.counterparts]
@@ -200,16 +203,38 @@ class _Sides:
     def pairs(self) -> list[tuple[Seen, Seen]]:
         """The calls of the parts with their counterparts in the whole, in the order in which the former ended.
 
-        By their weights; the rest by names that are unique, then in order by the names that Keras has not numbered.
+        By their weights, then by name, then by the name without Keras's number; of several the one with the same
+        values, else in order: parts may make their calls in another order.
         """
         ours, theirs = list(_layers(self.parts)), list(_layers(self.whole))
         found: list[tuple[Seen, Seen]] = []
         for key, key_of_whole in ((self._by_weights, _by_own_weights), (_by_name, _by_name), (_by_family, _by_family)):
-            new = list(_paired([(key(c), c) for c in ours], [(key_of_whole(c), c) for c in theirs]))
+            new = list(self._paired([(key(c), c) for c in ours], [(key_of_whole(c), c) for c in theirs]))
             found += new
             ours = [call for call in ours if all(call is not one for one, _ in new)]
             theirs = [call for call in theirs if all(call is not other for _, other in new)]
         return sorted(found, key=lambda pair: pair[0].ended)
+
+    def _paired(
+        self, ours: Sequence[tuple[Any, Seen]], theirs: Sequence[tuple[Any, Seen]]
+    ) -> Iterator[tuple[Seen, Seen]]:
+        """Calls whose keys occur equally often on both sides, and that return tensors of the same shapes."""
+        for key in dict.fromkeys(key for key, _ in ours if key is not None):
+            left, right = ([call for k, call in side if k == key] for side in (ours, theirs))
+            if len(left) != len(right):
+                continue
+            rest = []
+            for call in left:
+                same = next((c for c in right if self._same(call, c)), None)
+                if same is None:
+                    rest.append(call)
+                else:
+                    right.remove(same)
+                    yield call, same
+            yield from (pair for pair in zip(rest, right, strict=True) if _shapes(pair[0]) == _shapes(pair[1]))
+
+    def _same(self, ours: Seen, theirs: Seen) -> bool:
+        return self._agree(ours.made, theirs.made) and self._agree(ours.given, theirs.given)
 
     def _by_weights(self, call: Seen) -> tuple[int, ...] | None:
         known = [v for v in call.variables if id(v.value) in self.problem.counterparts]
@@ -241,6 +266,12 @@ class _Sides:
         kinds = [type(call.operation).__name__ for call in (ours, theirs)]
         also = "" if kinds[0] == kinds[1] else f"; it is a {kinds[0]} in the part, a {kinds[1]} in the whole"
         return Difference(how=how + also, layer=self.whole.path(theirs), segment=self._segment(ours), alone=True)
+
+    def _other_weights(self, call: Seen) -> str:
+        """That its weights have other values, where they do: parts are lent those of the whole."""
+        weights = [v for v in call.variables if id(v.value) in self.problem.counterparts]
+        others = [v.path for v in weights if not self._equal(v.value, self._counterpart(v).value)]
+        return f"; {some(others)} in the parts has other values than in the whole" if others else ""
 
     def _near(self, ours: Seen, theirs: Seen, how: str) -> Difference:
         return Difference(how=how + self._lone, layer=self.whole.path(theirs), segment=self._segment(ours))
@@ -274,14 +305,6 @@ def _by_name(call: Seen) -> str:
 def _by_family(call: Seen) -> str:
     """The name without the number that Keras appends to make it unique."""
     return re.sub(r"_\d+$", "", str(call.operation.name))
-
-
-def _paired(ours: Sequence[tuple[Any, Seen]], theirs: Sequence[tuple[Any, Seen]]) -> Iterator[tuple[Seen, Seen]]:
-    """Calls whose keys occur equally often on both sides, in order, and that return tensors of the same shapes."""
-    for key in dict.fromkeys(key for key, _ in ours if key is not None):
-        left, right = ([call for k, call in side if k == key] for side in (ours, theirs))
-        if len(left) == len(right):
-            yield from (pair for pair in zip(left, right, strict=True) if _shapes(pair[0]) == _shapes(pair[1]))
 
 
 def _shapes(call: Seen) -> list[tuple[int, ...]]:

@@ -242,6 +242,66 @@ def test_a_candidate_that_leaves_the_parts_alone_is_not_blamed_for_them(run: Run
     assert [(d.code, d.confidence, d.layer) for d in check.diagnoses] == [("GC900", "possible", "a")]
 
 
+#: Two activations of one tensor, which parts may call in the other order; a last kernel of zeros hides its input.
+BRANCHES = """
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+
+    def behind(h, swapped, stopped, other):
+        activations = [layers.Activation("tanh"), layers.Activation("relu")]
+        order = [1, 0] if swapped else [0, 1]
+        made = {i: activations[i](h) for i in order}
+        joined = layers.Concatenate(name="joined")([made[0], made[1]])
+        if stopped:
+            joined = layers.Lambda(lambda t: 0.5 * t + tf.stop_gradient(0.5 * t), name="mixed")(joined)
+        if other:
+            joined = layers.Lambda(lambda t: 2.0 * t, name="mixed")(joined)
+        return layers.Dense(2, kernel_initializer="zeros" if other is not None else None, name="b")(joined)
+
+
+    def whole(zeros=False):
+        x = keras.Input([5], name="x")
+        h = layers.Dense(6, name="a")(x)
+        return keras.Model(x, behind(h, False, False, False if zeros else None))
+
+
+    def first():
+        x = keras.Input([5], name="x")
+        return keras.Model(x, layers.Dense(6, name="a")(x), name="front")
+
+
+    def second(**kwargs):
+        h = keras.Input([6], name="h")
+        return keras.Model(h, behind(h, **kwargs), name="back")
+"""
+
+
+def branches(run: Run, whole: dict[str, Any], **kwargs: Any) -> CheckReport:
+    parts = [{"factory": "./m.py:first"}, {"factory": "./m.py:second", "kwargs": kwargs}]
+    model = {"segments": parts, "reference": {"factory": "./m.py:whole", "kwargs": whole}}
+    config = {"model": model, "loss": "MeanSquaredError", "data": {"batch_size": 6}, "methods": ["vjp"]}
+    (check,) = run(config, {"m.py": BRANCHES}).checks
+    return check
+
+
+def test_calls_in_another_order_are_told_apart_by_their_values(run: Run) -> None:
+    assert branches(run, {}, swapped=True, stopped=False, other=None).outcome == "match"
+    (found,) = branches(run, {}, swapped=True, stopped=True, other=None).diagnoses
+    assert (found.confidence, found.layer) == ("likely", "joined")
+    assert "only the parts have back/mixed (Lambda)" in found.evidence
+
+
+def test_values_that_a_kernel_of_zeros_hides_are_no_gradient_of_its_own(run: Run) -> None:
+    (found,) = branches(run, {"zeros": True}, swapped=False, stopped=False, other=True).diagnoses
+    assert found.confidence == "likely"
+    assert (
+        "b (back/b of the parts), which is given other values; only the parts have back/mixed (Lambda)"
+        in found.evidence
+    )
+
+
 def test_training_says_it_first_too(run: Run) -> None:
     train = {"steps": 2, "optimizer": {"SGD": {"learning_rate": 0.1}}}
     (check,) = checked(run, "wave", train=train)
