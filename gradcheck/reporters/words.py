@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from gradcheck.report import FAILING, PROVEN
-from gradcheck.reporters.exempt import excused, exemptions, unneeded
+from gradcheck.reporters.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.selection import is_control
 from gradcheck.reporters.text import carets, index, inline, lines, multiline, named, number, pair, plural
 from gradcheck.reporters.training import first_wrong
@@ -109,18 +109,11 @@ def conclusion(check: CheckReport, trainable: int) -> str:
         return f"{method}: {where}{_failure(check, trainable)}{counts}{exemptions(check)}"
     if check.outcome == "inconclusive":
         undecided = _undecided(check)
-        why = (
-            f"{_shares(check, undecided, trainable)} undecided"
-            if undecided or not check.notes
-            else "nothing is decided"
-        )
+        some = undecided or not check.notes
+        why = f"{_shares(check, undecided, trainable)} undecided" if some else "nothing is decided"
         return f"{method}: inconclusive: {why}. {_counts(check)}.{exemptions(check)}"
-    expected = (
-        "a mismatch" if check.expect == "mismatch" else f"a mismatch of {unneeded(check)}" if check.unneeded else ""
-    )
-    prefix = f"MATCHES, but the config expects {expected}: " if expected else ""
-    proof = f"{_proof(check, trainable)} {_counts(check)}."
-    return f"{method}: {prefix}{proof}{_unproven(check)}{exemptions(check)}"
+    proof = f"{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
+    return f"{method}: {unexpected(check)}{proof}{exemptions(check)}"
 
 
 def rests_on(check: CheckReport) -> str:
