@@ -20,6 +20,7 @@ from gradcheck.diagnose import (
     diagnose_derivatives,
     diagnose_training,
     not_finite_derivatives,
+    parts_apart,
 )
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.gradients import METHODS
@@ -200,7 +201,9 @@ class Checker:
             wrong = partial(diagnose_derivatives, problem, rows, gradients.wrong, self.watch, effort)
             measured = bool(gradients.error_bars or gradients.wrong)
             step = wrong if measured else partial(not_finite_derivatives, problem, rows, effort)
-            return effort.attempt("the derivatives", step) or (), None
+            found = effort.attempt("the derivatives", step) or ()
+            apart = parts_apart(problem, self.reference, effort) if check.method == "hvp" else ()
+            return (*found, *apart), None
         own = partial(custom_gradients_of, problem, self.watch)
         meant = effort.attempt("the custom gradients", own) if calls else ()
         observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)

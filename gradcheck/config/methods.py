@@ -141,14 +141,14 @@ TRAINING_METHODS = frozenset({"vjp", "recompute", "naive", "jacobian", "graph", 
 EAGER_METHODS = frozenset({"jacobian", "stateful", "candidate"})
 
 _SPLIT = "the model's forward code and its registered and custom gradients, all shared with the reference"
-_FORWARD = "the forward pass alone: no gradient code is shared with the reference"
-#: What a check of each method rests on: what it shares with the reference, and so cannot find wrong.
+#: What a check of each method, and of the reference itself, rests on: what it shares with the reference, and so cannot
+#: find wrong.
 RESTS_ON: dict[str, str] = {
     **dict.fromkeys(("vjp", "jacobian", "naive", "recompute", "graph", "graph_scalar", "stateful", "scan"), _SPLIT),
     "forward": "the registered and custom gradients, shared with the reference: a JVP is made by transposing them",
-    "numeric": _FORWARD,
-    "reference": _FORWARD,  # the check of the reference itself
-    "hvp": "the first-order gradients, shared with the reference; finite differences of them are made beside it",
+    "numeric": "the forward pass alone: no gradient code is shared with the reference",
+    "hvp": "the registered and custom gradients, shared with the reference; the gradients of these on differences",
+    "reference": "the forward pass alone: no gradient code is shared with the reference",
     "candidate": "its own code, and the registered and custom gradients of what it calls, shared with the reference",
 }
 

@@ -7,6 +7,7 @@ from gradcheck.diagnose.derivatives import diagnose_derivatives
 from gradcheck.diagnose.effort import Effort
 from gradcheck.diagnose.gradients import diagnose_gradients as diagnose
 from gradcheck.diagnose.observed import Observed
+from gradcheck.diagnose.parts import parts_apart
 from gradcheck.diagnose.replays import Replayed
 from gradcheck.diagnose.training import diagnose_training
 
@@ -18,4 +19,5 @@ __all__ = [
     "diagnose_derivatives",
     "diagnose_training",
     "not_finite_derivatives",
+    "parts_apart",
 ]

@@ -50,6 +50,9 @@ def diagnose_derivatives(
         known = wrong.get(TensorKey(row.kind, row.path))
         of_code.setdefault(known.code if known and known.code in _SAYS else "", []).append(row)
     around = of_code.pop("", [])
+    states = [row for row in around if row.kind == "state"]
+    if states and len(states) == len(around):
+        return (_moved_twice(states),)
     certain = tuple(_by_code(of_code, wrong))
     if not around:
         return certain
@@ -71,6 +74,15 @@ def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tu
             code = "GC303" if problem.draws else "GC605"
             found[layer, place] = named(code, evidence, where=layer, segment=first.segment, layer=layer)
     return tuple(found.values())
+
+
+def _moved_twice(states: Sequence[TensorReport]) -> Diagnosis:
+    """State that the backward pass moves once more: what is recomputed there assigns it again."""
+    evidence = (
+        f"after the backward pass {some([row.path for row in states])} differ from what a forward pass alone leaves: "
+        "something that is recomputed in it assigns them again"
+    )
+    return named("GC302", evidence, segment=states[0].segment, layer=states[0].layer)
 
 
 def _by_code(of_code: Mapping[str, Sequence[TensorReport]], wrong: Mapping[TensorKey, Wrong]) -> Iterator[Diagnosis]:

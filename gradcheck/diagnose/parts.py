@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.diagnose import walk
 from gradcheck.diagnose.location import located
+from gradcheck.diagnose.observed import Observed
 from gradcheck.diagnose.wording import named, some
+from gradcheck.faults.replay import Replays
 from gradcheck.gradients.execute import batch_tensors
 from gradcheck.gradients.microbatches import micro_batches
 from gradcheck.gradients.named import as_array
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradcheck.diagnose.effort import Effort
-    from gradcheck.diagnose.observed import Observed
     from gradcheck.diagnose.walk import Seen, Walk
+    from gradcheck.gradients.reference import Reference
     from gradcheck.models.problem import Problem
     from gradcheck.report import Diagnosis
 
@@ -47,6 +49,19 @@ class Difference:
     layer: str | None = None
     segment: int | None = None
     alone: bool = False
+
+
+def parts_apart(problem: Problem, reference: Reference, effort: Effort) -> tuple[Diagnosis, ...]:
+    """GC900 where the parts are another model than the whole, whose gradients are others; else nothing."""
+    if problem.shares_graph or not problem.segments:
+        return ()
+
+    def split() -> Observed:
+        right = Replays(problem).right
+        return Observed(problem=problem, reference=reference, gradients=right, rows=()).of(right)
+
+    right = effort.attempt("the correct split", split)
+    return () if right is None or not right.failing else (parts_differ(right, effort),)
 
 
 def parts_differ(right: Observed, effort: Effort) -> Diagnosis:

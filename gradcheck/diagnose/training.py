@@ -14,7 +14,7 @@ from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.movement import movement_of
 from gradcheck.diagnose.not_finite import not_finite, origin
 from gradcheck.diagnose.observed import EXPLAINED, Observed, same
-from gradcheck.diagnose.parts import parts_differ
+from gradcheck.diagnose.parts import parts_apart
 from gradcheck.diagnose.replays import suspected_in
 from gradcheck.diagnose.wording import named, named_at, some
 from gradcheck.faults.replay import Replays
@@ -68,7 +68,7 @@ def diagnose_training(
     broken = _not_finite(training, trained, effort)
     if broken and all(row.status == "nonfinite" for row in trained.tensors if row.failed):
         return broken
-    differ = _parts_differ(training, effort)
+    differ = parts_apart(training.problem, training.reference, effort)
     found = _searched(training, trained, effort, end=time.monotonic() + seconds)
     if differ:
         found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
@@ -105,20 +105,6 @@ def _not_finite(training: ReferenceTraining, trained: Trained, effort: Effort) -
     made = effort.attempt("the search for what is not finite", partial(origin, training.problem))
     found = not_finite(training.problem, rows, made, beside=", in the reference too")
     return () if found is None else (found,)
-
-
-def _parts_differ(training: ReferenceTraining, effort: Effort) -> tuple[Diagnosis, ...]:
-    """GC900 for parts that are another model than the whole, whose gradients are others from the first step on."""
-    problem, reference = training.problem, training.reference
-    if problem.shares_graph or not problem.segments:
-        return ()
-
-    def split() -> Observed:
-        right = Replays(problem).right
-        return Observed(problem=problem, reference=reference, gradients=right, rows=()).of(right)
-
-    seen = effort.attempt("the correct split", split)
-    return () if seen is None or not seen.failing else (parts_differ(seen, effort),)
 
 
 def _as_sure(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> Diagnosis:

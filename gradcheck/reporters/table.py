@@ -55,7 +55,8 @@ def _run(page: Page, run: RunReport, options: RenderOptions) -> None:
     if run.reference:
         page.paragraph(
             f"reference: {inline(run.reference.method)}, loss {plain_number(run.reference.loss)}, "
-            f"gradient norm {plain_number(run.reference.gradient_norm)}, {seconds(run.reference.seconds)}",
+            f"gradient norm {plain_number(run.reference.gradient_norm)}, {seconds(run.reference.seconds)}"
+            f"{words.verified(run)}",
             indent=2,
         )
     for check in run.checks:

@@ -98,9 +98,8 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     method = inline(check.method)
     if check.outcome == "error":
         return f"{method}: {error_line(check.error)}" if check.error else f"{method}: error"
-    failing = check.failures
     if is_control(check):
-        differ = f"{_shares(check, failing, trainable)} differ{_worst(failing)}"
+        differ = f"{_shares(check, check.failures, trainable)} differ{_worst(check.failures)}"
         where = f", {first_wrong(check)}" if first_wrong(check) else ""
         return f"{method}: does not match, as expected (a control){where}: {differ}."
     if check.outcome == "mismatch":
@@ -114,6 +113,13 @@ def conclusion(check: CheckReport, trainable: int) -> str:
         return f"{method}: inconclusive: {why}. {_counts(check)}.{exemptions(check)}"
     proof = f"{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
     return f"{method}: {unexpected(check)}{proof}{exemptions(check)}"
+
+
+def verified(run: RunReport) -> str:
+    """What is known of the reference itself, to go on a sentence about it; nothing where nothing is."""
+    if run.reference is None or run.reference.verified is None:
+        return ""
+    return f", verified to {run.reference.verified:.0e} by a finite difference of the loss"
 
 
 def rests_on(check: CheckReport) -> str:
@@ -237,9 +243,7 @@ def error_lines(error: ErrorReport) -> list[str]:
 
 def error_excerpt(error: ErrorReport, room: int | None = None) -> list[str]:
     """The line that the mistake is in, and carets under it; nothing where it is not known."""
-    if error.excerpt is None:
-        return []
-    return carets(error.excerpt, error.column or 1, error.length, room)
+    return [] if error.excerpt is None else carets(error.excerpt, error.column or 1, error.length, room)
 
 
 def summary_line(report: Report) -> str:
@@ -327,12 +331,8 @@ def _counts(check: CheckReport) -> str:
 
 def _unproven(check: CheckReport) -> str:
     """Names what proves nothing, so that a pass does not hide it."""
-    sentences = []
-    for status, words in _UNPROVEN.items():
-        paths = [t.path for t in check.tensors if t.status == status]
-        if paths:
-            sentences.append(f" Proves nothing, {words}: {named(paths)}.")
-    return "".join(sentences)
+    paths = {words: [t.path for t in check.tensors if t.status == status] for status, words in _UNPROVEN.items()}
+    return "".join(f" Proves nothing, {words}: {named(found)}." for words, found in paths.items() if found)
 
 
 def _required(tensor: TensorReport) -> list[str]:

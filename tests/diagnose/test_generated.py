@@ -1,17 +1,19 @@
 """Shows that no exact diagnosis is false: random wrong candidates, and random parts that differ from their whole.
 
-A few of each by default; `--generated 100` draws a hundred of each (about a quarter of an hour).
+A few of each by default; `--generated 100` draws a hundred of each (about eight minutes).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count as count_up
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.diagnose.generated import MODELS, Bench, parts_of, problem_of
+from tests.diagnose.generated import MODELS, Bench, problem_of, weights
+from tests.diagnose.generated_parts import parts_of
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +44,12 @@ def test_what_is_said_of_a_wrong_candidate_is_true(count: int, record_property: 
                 assert found, mistake.kind
                 exact = sure(found)
                 false += [(model, mistake.kind, d) for d in exact if not bench.is_true(observed, d)]
-                import os
-
-                if os.environ.get("SHOW"):
-                    print(model, mistake.kind, "|", [(d.code, d.confidence, d.place) for d in found], flush=True)
                 figures[outcome(mistake.code, [d.code for d in exact], found[0])] += 1
     report("candidates", figures, false, record_property)
     assert false == []
-    assert figures["missed"] == 0
-    assert figures["exact, right"] >= count // 5
+    known = figures["exact, right"] + figures["known, not named"]
+    assert known >= count // 4
+    assert figures["exact, right"] >= 0.95 * known
 
 
 def outcome(code: str | None, exact: list[str], first: Any) -> str:
@@ -58,52 +57,46 @@ def outcome(code: str | None, exact: list[str], first: Any) -> str:
     if code in exact:
         return "exact, right"
     if exact:
-        return "exact, an equivalent one" if code else "exact, of what nobody has heard of"
-    if code is not None and first.code not in (code, "GC900"):
-        return f"not named: {code} as {first.code}"
-    return f"{first.code} ({first.confidence})"
+        return "exact, an equivalent one" if code else "unknown, exact what it amounts to"
+    return f"unknown, {first.code} ({first.confidence})" if code is None else "known, not named"
+
+
+def test_a_name_that_is_another_mistakes_is_seen_to_be_false() -> None:
+    """The judge of the other tests: what is true of one candidate is not of the next."""
+    with problem_of(MODELS[0]) as problem:
+        bench = Bench(problem)
+        suspects = {code: [i for i in bench.replayed.suspects(own_slices=True) if i.code == code] for code in SHIFTED}
+        made = {code: bench.observed(weights(bench.replayed.replays.gradients(i[0]))) for code, i in suspects.items()}
+        said = {code: next(d for d in sure(bench.diagnosed(o)) if d.code == code) for code, o in made.items()}
+        for code, observed in made.items():
+            assert [other for other, d in said.items() if bench.is_true(observed, d)] == [code]
+
+
+SHIFTED = ("GC101", "GC103", "GC201", "GC402", "GC504")
 
 
 def test_what_is_said_of_parts_that_differ_is_true(count: int, record_property: Any) -> None:
+    """An exact diagnosis gives the layer that was changed; no fault is named, for none was made."""
     figures: Counter[str] = Counter()
     false: list[Any] = []
-    done = 0
+    draws = count_up()
     for model, of_model in drawn(count, MODELS[:4] if count <= 12 else MODELS).items():
-        index = 0
-        while index < of_model:
-            rng = np.random.default_rng([done, *map(ord, model)])
-            done += 1
-            context, made = parts_of(model, rng)
+        done = 0
+        while done < of_model:
+            context, made = parts_of(model, np.random.default_rng([next(draws), *map(ord, model)]))
             with context as problem:
                 bench = Bench(problem)
                 observed = bench.observed(bench.right)
                 if not observed.failing:
                     continue  # the change makes no difference here
-                index += 1
-                found = bench.diagnosed(observed)
-                (pair,) = made
-                exact = sure(found)
-                false += [(model, pair.kind, d) for d in exact if not is_true(pair, d)]
-                assert found[0].code == "GC900", (model, pair.kind, found)
-                assert [d.code for d in found] == ["GC900"], (model, pair.kind, found)
-                right = found[0].layer in pair.layers
-                figures[f"{found[0].confidence}, {'right' if right else 'another'} layer"] += 1
-                import os
-
-                if os.environ.get("SHOW"):
-                    print(
-                        model, pair.kind, "|", found[0].confidence, found[0].layer, found[0].evidence[90:], flush=True
-                    )
+                (changed,), (first, *others) = made, bench.diagnosed(observed)
+                right = first.code == "GC900" and changed.is_named(first.layer)
+                false += [(model, changed, d) for d in sure([first, *others]) if d is not first or not right]
+                figures[f"{first.confidence}, {'right' if right else 'another'} layer"] += 1
+                done += 1
     report("parts", figures, false, record_property)
     assert false == []
-    assert figures["exact, right layer"] >= count // 2
-
-
-def is_true(pair: Any, diagnosis: Any) -> bool:
-    """Whether an exact diagnosis of parts names the layer that was changed, or one inside it."""
-    return diagnosis.code == "GC900" and any(
-        diagnosis.layer == path or diagnosis.layer.startswith(f"{path}/") for path in pair.layers
-    )
+    assert figures["exact, right layer"] >= 0.8 * count
 
 
 def report(what: str, figures: Counter[str], false: list[Any], record_property: Any) -> None:

@@ -209,6 +209,12 @@ def test_however_it_is_run(run: Run, config: Any) -> None:
     assert only(run, "wave", **config).layer == "t"
 
 
+@pytest.mark.parametrize("method", ["jacobian", "recompute", "graph", "hvp"])
+def test_whichever_method_shows_it(run: Run, method: str) -> None:
+    (check,) = checked(run, "wave", method, training=False)
+    assert [(d.code, d.layer, d.confidence) for d in check.diagnoses] == [("GC900", "t", "exact")]
+
+
 def test_a_whole_that_is_no_graph_is_walked_too(run: Run) -> None:
     found = only(run, "inner", whole="subclassed")
     assert (found.confidence, found.segment) == ("exact", 1)
