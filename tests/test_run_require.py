@@ -62,6 +62,7 @@ def model(layer: str, more: str = "", methods: str = "[vjp]") -> str:
         split: {{after: [front]}}
         data: {{batch_size: 4}}
         methods: {methods}
+        verify_reference: never
     """
 
 

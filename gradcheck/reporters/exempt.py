@@ -31,6 +31,12 @@ def unneeded(check: CheckReport) -> str:
     return inline(", ".join(check.unneeded))
 
 
+def unexpected(check: CheckReport) -> str:
+    """`MATCHES, but the config expects a mismatch: ` for a check that matches where it should not; else nothing."""
+    expected = "a mismatch" if check.expect == "mismatch" else f"a mismatch of {unneeded(check)}"
+    return f"MATCHES, but the config expects {expected}: " if check.expect == "mismatch" or check.unneeded else ""
+
+
 def exemptions(check: CheckReport) -> str:
     """Which exempt tensors differ, and which are equal all the same, a sentence each after a space."""
     exempt = [tensor for tensor in check.tensors if tensor.exempt]

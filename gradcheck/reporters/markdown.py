@@ -68,10 +68,7 @@ def _run(run: RunReport, show: Show) -> Iterator[str]:
         yield from _check(run, check, show)
     if run.unproven:
         yield "\n".join([f"**{prose(shortfall(run))}**\n", *(f"- {prose(line)}" for line in shortfall_lines(run))])
-    for warning in run.warnings:
-        yield f"**warning:** {prose(warning)}"
-    for note in run.notes:
-        yield f"**note:** {prose(note)}"
+    yield from _said(run)
     if run.verdict == "vacuous":
         yield f"**{prose(words.vacuous_advice(run))}**"
 
@@ -98,12 +95,16 @@ def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
         yield _failing_table(failing)
     if check.first_divergence:
         yield f"First wrong in backward order: {code(check.first_divergence)}"
-    yield from (f"**warning:** {prose(warning)}" for warning in check.warnings)
-    yield from (f"**note:** {prose(note)}" for note in check.notes)
+    yield from _said(check)
     if check.schedule and show == "all":
         yield _schedule(run, check.schedule)
     if check.tensors and show == "all":
         yield _every_row(run, check)
+
+
+def _said(report: RunReport | CheckReport) -> Iterator[str]:
+    for label, texts in (("warning", report.warnings), ("note", report.notes)):
+        yield from (f"**{label}:** {prose(text)}" for text in texts)
 
 
 def _schedule(run: RunReport, schedule: ScheduleReport) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from gradcheck.report import FAILING, PROVEN
-from gradcheck.reporters.exempt import excused, exemptions, unneeded
+from gradcheck.reporters.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.selection import is_control
 from gradcheck.reporters.text import carets, index, inline, lines, multiline, named, number, pair, plural
 from gradcheck.reporters.training import first_wrong
@@ -98,9 +98,8 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     method = inline(check.method)
     if check.outcome == "error":
         return f"{method}: {error_line(check.error)}" if check.error else f"{method}: error"
-    failing = check.failures
     if is_control(check):
-        differ = f"{_shares(check, failing, trainable)} differ{_worst(failing)}"
+        differ = f"{_shares(check, check.failures, trainable)} differ{_worst(check.failures)}"
         where = f", {first_wrong(check)}" if first_wrong(check) else ""
         return f"{method}: does not match, as expected (a control){where}: {differ}."
     if check.outcome == "mismatch":
@@ -109,18 +108,11 @@ def conclusion(check: CheckReport, trainable: int) -> str:
         return f"{method}: {where}{_failure(check, trainable)}{counts}{exemptions(check)}"
     if check.outcome == "inconclusive":
         undecided = _undecided(check)
-        why = (
-            f"{_shares(check, undecided, trainable)} undecided"
-            if undecided or not check.notes
-            else "nothing is decided"
-        )
+        some = undecided or not check.notes
+        why = f"{_shares(check, undecided, trainable)} undecided" if some else "nothing is decided"
         return f"{method}: inconclusive: {why}. {_counts(check)}.{exemptions(check)}"
-    expected = (
-        "a mismatch" if check.expect == "mismatch" else f"a mismatch of {unneeded(check)}" if check.unneeded else ""
-    )
-    prefix = f"MATCHES, but the config expects {expected}: " if expected else ""
-    proof = f"{_proof(check, trainable)} {_counts(check)}."
-    return f"{method}: {prefix}{proof}{_unproven(check)}{exemptions(check)}"
+    proof = f"{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
+    return f"{method}: {unexpected(check)}{proof}{exemptions(check)}"
 
 
 def verified(run: RunReport) -> str:
@@ -251,9 +243,7 @@ def error_lines(error: ErrorReport) -> list[str]:
 
 def error_excerpt(error: ErrorReport, room: int | None = None) -> list[str]:
     """The line that the mistake is in, and carets under it; nothing where it is not known."""
-    if error.excerpt is None:
-        return []
-    return carets(error.excerpt, error.column or 1, error.length, room)
+    return [] if error.excerpt is None else carets(error.excerpt, error.column or 1, error.length, room)
 
 
 def summary_line(report: Report) -> str:
@@ -341,12 +331,8 @@ def _counts(check: CheckReport) -> str:
 
 def _unproven(check: CheckReport) -> str:
     """Names what proves nothing, so that a pass does not hide it."""
-    sentences = []
-    for status, words in _UNPROVEN.items():
-        paths = [t.path for t in check.tensors if t.status == status]
-        if paths:
-            sentences.append(f" Proves nothing, {words}: {named(paths)}.")
-    return "".join(sentences)
+    paths = {words: [t.path for t in check.tensors if t.status == status] for status, words in _UNPROVEN.items()}
+    return "".join(f" Proves nothing, {words}: {named(found)}." for words, found in paths.items() if found)
 
 
 def _required(tensor: TensorReport) -> list[str]:

@@ -79,7 +79,7 @@ FITTING = """
   train: {optimizer: {SGD: {learning_rate: 0.1}}}
   data: {images: {directory: d, image_size: [3, 4]}}
 - model: {file: x}
-  methods: [numeric: {points: [given, masked], surrogate: "./f.py:rule"}]
+  methods: [numeric: {points: [given, ones], surrogate: "./f.py:rule"}]
   verify_reference: always
   require: all
 - model: {file: x}

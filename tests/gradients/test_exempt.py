@@ -137,7 +137,7 @@ TWO_TAPES = """
 """
 
 
-def test_the_mistake_beside_an_exemption_is_named(exempting: Run, tmp_path: Path) -> None:
+def test_the_mistake_beside_an_exemption_is_diagnosed(exempting: Run, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(dedent(TWO_TAPES), encoding="utf-8")
     report = exempting("{mismatch: [back/kernel]}, factory: './train.py:gradients'", model=SPLIT, method="candidate")
     (check,) = report.checks
@@ -156,7 +156,7 @@ def test_what_is_not_finite_fails_where_it_is_exempt_too(exempting: Run, tmp_pat
     assert report.exit_code == 1
 
 
-def test_in_training_every_step_is_exempt(exempting: Run, tmp_path: Path) -> None:
+def test_in_training_every_step_is_exempt_and_the_rest_is_diagnosed(exempting: Run, tmp_path: Path) -> None:
     right = dedent(TWO_TAPES).replace("first.trainable_variables)", "first.trainable_variables, output_gradients=c_a)")
     (tmp_path / "train.py").write_text(right, encoding="utf-8")
     expect = "{mismatch: [back/kernel]}, factory: './train.py:gradients'"

@@ -65,8 +65,9 @@ def test_each_finding_is_one_line_whatever_the_names(hostile: Report) -> None:
     lines = render(hostile, RenderOptions()).split("\n")
     config = inline(hostile.runs[0].config)
     assert all(line.startswith(f"{config}: ") for line in lines)
-    # Two errors, a check, its tensor, diagnosis and second opinion, two warnings, two notes, and a check that raised.
-    assert len(lines) == 11
+    # Two errors, a check, its tensor, diagnosis and second opinion, two warnings, two notes, a variable that
+    # is not proven, and a check that raised.
+    assert len(lines) == 12
 
 
 def test_training_steps_and_notes(training: Report, scheduled: Report) -> None:
