@@ -123,11 +123,11 @@ def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total
         options.on_progress(Progress(config=str(loaded.path), index=index, total=total, stage=name))
 
     try:
-        with deadline(options.timeout):
-            stage("loading TensorFlow")
-            from gradcheck.run import RunOptions, run_config  # noqa: PLC0415 - TensorFlow starts here
+        stage("loading TensorFlow")
+        from gradcheck.run import RunOptions, run_config  # noqa: PLC0415 - TensorFlow starts here
 
-            chosen = RunOptions(fail_fast=options.fail_fast, optional=options.optional, on_error=options.on_error)
+        chosen = RunOptions(fail_fast=options.fail_fast, optional=options.optional, on_error=options.on_error)
+        with deadline(options.timeout):  # an import that is cut short leaves half a module for the next config
             return run_config(loaded, chosen, stage)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
         options.on_error(loaded.path, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 import threading
@@ -23,7 +24,7 @@ _OURS = str(Path(__file__).parent)
 
 
 class TimeIsUp(BaseException):
-    """Raised in whatever runs when the time is over; `deadline` makes a RunError of it."""
+    """Raised in whatever runs when the time is over. No Exception, so that code which goes on after those ends too."""
 
 
 @contextmanager
@@ -62,12 +63,13 @@ class _Alarm:
         self.calls = 0
         self._on = False
         self._traced: list[FrameType] = []
+        self._entered: FrameType | None = None
 
     @contextmanager
     def set(self, seconds: float) -> Iterator[None]:
         """Calls the time after `seconds`, and every `AGAIN` seconds from then on."""
-        tracer, handler = sys.gettrace(), signal.signal(signal.SIGALRM, self._ring)
-        self._on = True
+        tracer, profiler, handler = sys.gettrace(), sys.getprofile(), signal.signal(signal.SIGALRM, self._ring)
+        self._on, self._entered = True, inspect.currentframe()
         signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
         try:
             yield
@@ -75,7 +77,9 @@ class _Alarm:
             self._on = False  # a signal that is on its way finds nobody
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, handler)
+            self._entered = None
             if self._traced:
+                sys.setprofile(profiler)
                 sys.settrace(tracer)
                 for frame in self._traced:
                     frame.f_trace = None
@@ -92,19 +96,41 @@ class _Alarm:
     def _wanted(self) -> bool:
         return self._on and (self.calls > CLEANING_UP or not _being_handled())
 
-    def _trace(self, frame: FrameType | None) -> None:
-        """Raises at the next line too: a loop around `try: ... except: pass` catches what is raised inside `try`."""
-        while frame is not None:
-            if not frame.f_code.co_filename.startswith(_OURS):
+    def _trace(self, inner: FrameType | None) -> None:
+        """Raises at the next line too, which is outside of `try` for a loop around `try: ... except: pass`."""
+        outside = set(_and_callers(self._entered))
+        for frame in _and_callers(inner):
+            if frame not in outside and not frame.f_code.co_filename.startswith(_OURS):
                 frame.f_trace = self._at_line
                 self._traced.append(frame)
-            frame = frame.f_back
-        sys.settrace(lambda *_: None)  # functions that are called from now on are left alone
+        sys.settrace(_leave_alone)
+        sys.setprofile(_trace_on)
 
     def _at_line(self, frame: FrameType, event: str, arg: Any) -> Any:  # noqa: ARG002 - a trace function's arguments
+        """Raises, but not where an exception has just come through: the next line is that of its handler."""
+        if event == "exception":
+            return self._at_handler
         if event == "line" and self._wanted():
             raise TimeIsUp
         return self._at_line
+
+    def _at_handler(self, *_: Any) -> Any:
+        return self._at_line
+
+
+def _and_callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _leave_alone(*_: Any) -> None:
+    """What `sys.settrace` does to functions that are called from now on."""
+
+
+def _trace_on(*_: Any) -> None:
+    """Sets the tracing up again, which Python ends when a trace function raises: the caller may catch that as well."""
+    sys.settrace(_leave_alone)
 
 
 def _being_handled() -> bool:
