@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,6 +23,7 @@ from gradcheck.gradients.directions import described, projections, random_direct
 from gradcheck.gradients.points import values_at
 from gradcheck.gradients.slopes import BESIDE, GOAL, NEARBY, Probe, Slopes, compared, judged
 from gradcheck.gradients.surface import Surface
+from gradcheck.gradients.surrogate import stood_in
 from gradcheck.models.twin import twin
 from gradcheck.numerics import derivative, noise_level, noise_points
 
@@ -84,9 +85,29 @@ def in_double(problem: Problem, measure: Callable[[Problem], Found]) -> Found:
 
 def _measured(options: NumericOptions, problem: Problem) -> Found:
     """Every tensor along a few directions or all of its elements; what is denied there is convicted or excused."""
+    if options.surrogate is not None:
+        return _by_rule(options, problem, options.surrogate)
     surface = surface_at(problem, options.points)
     found = {key: _examined(surface, key, options) for key in surface.shapes if _fits(surface, key)}
     return surface, judged(_AroundSurface(surface, found), found, seed=surface.seed), restless(surface)
+
+
+def _by_rule(options: NumericOptions, problem: Problem, rule: str) -> Found:
+    """The same beside the rule of one layer, whose own weights have no part in it."""
+    tape = surface_at(problem, options.points)
+    at = {key: tape.value(key) for key in tape.shapes}
+    problem = replace(problem, made={})  # what is compiled here is of the layer as it stands in
+    with stood_in(problem, rule, at) as layer:
+        surface = Surface(problem, at)
+        own = {id(variable) for variable in layer.trainable_variables}
+        held = {weight.key for weight in problem.weights if id(weight.variable) in own}
+        surface.gradients = {key: gradient for key, gradient in tape.gradients.items() if key not in held}
+        keys = [key for key in surface.shapes if key not in held and _fits(surface, key)]
+        found = {key: _examined(surface, key, options) for key in keys}
+        around = _AroundSurface(tape, found, ruled=True)
+        said = f"the weights of {layer.name} are not checked: its surrogate is a rule for its inputs"
+        warnings = (*restless(surface), *((said,) if held else ()))
+        return surface, judged(around, found, seed=surface.seed), warnings
 
 
 def surface_at(problem: Problem, points: tuple[str, ...] | None) -> Surface:
@@ -167,6 +188,7 @@ class _AroundSurface:
 
     surface: Surface
     found: Mapping[TensorKey, Slopes]
+    ruled: bool = False  # by a surrogate, whose rule holds at this one point
 
     def nearby(self, rng: np.random.Generator) -> Mapping[TensorKey, Array]:
         gradients = self.surface.gradients_nearby(rng, NEARBY)
@@ -175,6 +197,8 @@ class _AroundSurface:
     def denied_beside(
         self, rng: np.random.Generator, left: Mapping[TensorKey, list[int]]
     ) -> Mapping[TensorKey, frozenset[int]]:
+        if self.ruled:
+            return {key: frozenset(indices) for key, indices in left.items()}
         there = self.surface.beside(rng, BESIDE)
         return {key: self._denied(there, key, indices) for key, indices in left.items()}
 
