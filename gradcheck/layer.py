@@ -144,12 +144,16 @@ class Looked(NamedTuple):
 
 def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions) -> Looked:
     """Runs `loaded`, the config of `target`, in every mode that the layer has, and looks closer at what it ran."""
+    from gradcheck.gradients.custom import watching  # noqa: PLC0415 - TensorFlow starts here
+    from gradcheck.models.imports import imported_once  # noqa: PLC0415 - as above
+
     options = replace(options, optional=frozenset({"forward"}))
     modes = [Mode("", loaded)]
-    with suppress(GradcheckError):  # the run says what is wrong with the target
-        modes = _modes(target, loaded)
-    first, *others = [(mode, check_one(mode.loaded, options)) for mode in modes]
-    looked = _looked_closer(target, first[0].loaded, first[1])
+    with imported_once(), watching():
+        with suppress(GradcheckError):  # the run says what is wrong with the target
+            modes = _modes(target, loaded)
+        first, *others = [(mode, check_one(mode.loaded, options)) for mode in modes]
+        looked = _looked_closer(target, first[0].loaded, first[1])
     run = _together(looked.run, others)
     return looked._replace(run=run if looked.trainable is None else _judged(run, looked.trainable))
 

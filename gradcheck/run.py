@@ -12,6 +12,7 @@ from gradcheck.gradients.custom import watching
 from gradcheck.gradients.named import as_array
 from gradcheck.gradients.nones import why_none
 from gradcheck.gradients.reference import Reference
+from gradcheck.models.imports import imported_once
 from gradcheck.models.keyed import located
 from gradcheck.models.prepare import prepare, session
 from gradcheck.models.problem import TensorKey
@@ -47,7 +48,7 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         GradcheckError: if the model, the data or the reference cannot be had. What goes wrong in a method is part of
             the report.
     """
-    with session(loaded.config), watching() as watch:
+    with session(loaded.config), imported_once() as imports, watching() as watch:
         stage("building")
         with located(loaded):
             problem = prepare(loaded.config, loaded.base)
@@ -67,6 +68,7 @@ def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str],
         policy = tolerance_policy(loaded.config.tolerance)
         with computing(problem, "the reference"):
             warnings = warnings_of(problem, reference, checks, policy)
+            warnings = (*warnings, *imports.warnings)
             return replace(report, warnings=warnings, notes=(*notes_of(problem, reference), *skipped))
 
 

@@ -55,9 +55,9 @@ class Apart(HandOff):
         self._at, self._rows = at, rows
 
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-        """The weights' gradients as they are; those of the inputs by the Jacobians."""
+        """The weights' gradients as they are; those of the inputs by the Jacobians, where those are not the same."""
         found = super().pull_back(done, targets, seeds, sources)
-        if done.segment.plan.index != self._at:
+        if done.segment.plan.index != self._at or not self._couples(done, targets, seeds):
             return found
         handed_back: list[Any] = [None] * len(done.inputs)
         for target, seed in zip(targets, seeds, strict=True):
@@ -65,6 +65,25 @@ class Apart(HandOff):
                 alone = map(dense, super().pull_back(done, [target], [cotangent], done.inputs))
                 handed_back = [added(sum_, self._by_row(g, factor)) for sum_, g in zip(handed_back, alone, strict=True)]
         return [*handed_back, *found[len(handed_back) :]]
+
+    def _couples(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any]) -> bool:
+        """Whether the gradient of some example's input comes from another example's output, by so much as one bit.
+
+        Where it does not, the Jacobians would change rounding alone: much, of a gradient that is nothing else.
+        """
+        for half in (tf.range(self._rows) % 2 == 0, tf.range(self._rows) % 2 == 1):
+            seeded = [self._where(half, seed) for seed in seeds]
+            for gradient in map(dense, super().pull_back(done, targets, seeded, done.inputs)):
+                if gradient is not None and bool(tf.reduce_any(self._where(~half, gradient) != 0)):
+                    return True
+        return False
+
+    def _where(self, chosen: Any, tensor: Any) -> Any:
+        """The chosen examples of `tensor`, and zero for the others; another shape as it is."""
+        if not tensor.shape.rank or tensor.shape[0] != self._rows:
+            return tensor
+        chosen = tf.reshape(chosen, (self._rows, *[1] * (tensor.shape.rank - 1)))
+        return tf.where(chosen, tensor, tf.zeros_like(tensor))
 
     def _elements(self, seed: Any) -> Iterator[tuple[Any, Any]]:
         """Ones at one element of every example, and the seed there, of shape (rows,); another shape as it is."""

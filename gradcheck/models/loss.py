@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -249,10 +248,7 @@ def _keras_loss(spec: LossSpec) -> keras.losses.Loss:
 def _from_factory(spec: LossSpec, base: Path) -> Any:
     """What the user's factory makes: a Keras loss, or a function (y, output)."""
     reference = spec.factory or ""
-    with at("factory"):
-        factory = user_code.load(reference, base, code="GC053")
-    with user_code.calling("loss factory", reference, "GC053", base):
-        loss = factory(**copy.deepcopy(spec.kwargs))
+    loss = user_code.made_by("loss factory", reference, base, "GC053", spec.kwargs)
     if not callable(loss):
         message = f"loss factory {reference} must return a function (y, output). Received: a {type(loss).__name__}"
         raise KeyedRunError(message, code="GC053")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import GradcheckError, RunError
-from gradcheck.models.keyed import KeyedError, did_you_mean
+from gradcheck.models.imports import imported_once, imports_of, is_made_once, training_told
+from gradcheck.models.keyed import KeyedError, at, did_you_mean
 from gradcheck.models.messages import described, user_location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
+
+    from gradcheck.models.imports import Imports
 
 
 def load(reference: str, base: Path, *, code: str = "GC050") -> Any:
@@ -30,16 +34,54 @@ def load(reference: str, base: Path, *, code: str = "GC050") -> Any:
         base: the folder of the config. Modules beside the config, or beside the file, can be imported while loading.
         code: the code of the error if the module raises when it is imported.
 
-    A file is loaded afresh each time, as a module of its own, and what it imported from its folder is forgotten
-    afterwards: two configs with a `model.py` or a `helper.py` each never see the other's, and edits are seen.
+    A file is imported once in a run (`imports.imported_once`), as a module of its own, and what it imported from its
+    folder is set aside afterwards: two configs with a `model.py` or a `helper.py` each never see the other's, and the
+    next run sees edits. A layer or a loss at the top of a module is made anew each time it is asked for.
 
     Raises:
         KeyedError: GC028 if the file, the module or the name in it does not exist.
         RunError: `code` if importing it raises.
     """
+    with imported_once() as imports:
+        known = len(imports.files)
+        found = _attribute(reference, base, code, imports)
+        if is_made_once(found) and len(imports.files) == known:
+            imports.forget(_folder(reference, base))
+            found = _attribute(reference, base, code, imports)
+        return found
+
+
+def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[str, Any]) -> Any:
+    """What a factory of the user's returns, which no earlier call has returned.
+
+    One that gives an object of its module's is imported again, to have another.
+
+    Raises:
+        KeyedError: GC028 if there is no such function.
+        RunError: `code` if it raises, in the user's own file.
+    """
+    with imported_once() as imports:
+        for _ in range(2):
+            with at("factory"):
+                function = load(reference, base, code=code)
+            with calling(what, reference, code, base):
+                made = function(**copy.deepcopy(dict(kwargs)))
+            if not imports.seen(made):
+                break
+            imports.forget(_folder(reference, base))
+        return made
+
+
+def _attribute(reference: str, base: Path, code: str, imports: Imports) -> Any:
+    """The object that `reference` names in its module."""
     module_name, _, attribute = reference.rpartition(":")
-    module = _load_file(reference, base, code) if _is_file(module_name) else _import(reference, base, code)
-    found: Any = module
+    key = _folder(reference, base), module_name
+    if key not in imports.files:
+        load_module = _load_file if _is_file(module_name) else _import
+        with training_told(module_name, imports), imports.taking_names(key):
+            imports.files[key] = load_module(reference, base, code)
+    imports.take_names(key)
+    found: Any = imports.files[key]
     for part in attribute.split("."):
         if not hasattr(found, part):
             known = [name for name in dir(found) if not name.startswith("_")]
@@ -158,6 +200,8 @@ def _importable(folder: Path) -> Iterator[None]:
     for name in hidden:
         del sys.modules[name]
     before, path, bytecode = set(sys.modules), list(sys.path), sys.dont_write_bytecode
+    beside = imports_of(folder)
+    sys.modules.update(beside)
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
@@ -168,7 +212,7 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path[:] = path
         for name in set(sys.modules) - before:
             if _is_users(name, sys.modules[name]) and _lies_in(sys.modules[name], folder):
-                del sys.modules[name]
+                beside[name] = sys.modules.pop(name)
         sys.modules.update(hidden)
 
 

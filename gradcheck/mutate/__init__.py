@@ -222,8 +222,8 @@ def _injected(bench: Bench, injection: Injection) -> FaultReport:
     return _fault(injection, status="missed", reason=_hidden(by_key[key], beyond[key]))
 
 
-#: A gradient that rounding moves by this share of its size is zero but for rounding.
-ROUNDING = 0.5
+#: A gradient that rounding may move by this share of its size is zero but for rounding.
+ROUNDING = 1 / NOISE_FACTOR
 
 
 def _is_rounding(row: TensorReport) -> bool:

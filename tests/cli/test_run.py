@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -389,13 +390,14 @@ class TestPaths:
         assert "Missing argument" in capfd.readouterr().err
 
 
-def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    assert main(["run", str(ROOT / "configs" / "digits.yaml")]) == 3
-    err = capfd.readouterr().err
-    assert "error[GC052]" in err
-    assert "pip install scikit-learn" in err
+def test_shipped_configs_need_what_gradcheck_needs_and_no_more() -> None:
+    needed = {"tensorflow", "keras", "numpy", *sys.stdlib_module_names}
+    beside = {path.stem for path in (ROOT / "configs").glob("*.py")}
+    for path in (ROOT / "configs").glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert {name.partition(".")[0] for name in names} <= needed | beside, path
 
 
 def started(code: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

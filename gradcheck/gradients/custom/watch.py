@@ -164,10 +164,15 @@ class Watch:
 def watching() -> Iterator[Watch]:
     """Replaces `tf.custom_gradient` and `tf.recompute_grad`: their functions can be recorded, also after this."""
     watch, original, recompute_grad = Watch(), tf.custom_gradient, tf.recompute_grad
+    outer = getattr(original, "watch", None)
+    if outer is not None:  # what was decorated while it watched is known to that one alone
+        yield outer
+        return
 
     def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
         return custom_gradient if f is None else original(watch.recorded(f))
 
+    custom_gradient.watch = watch  # type: ignore[attr-defined]  # found by a block within this one
     tf.custom_gradient = custom_gradient
     tf.recompute_grad = lambda f: recompute_grad(watch.twice(f))
     try:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.models import user_code
-from gradcheck.models.keyed import at
 from gradcheck.models.precision import kept_precision
 
 if TYPE_CHECKING:
@@ -24,7 +22,5 @@ def build(source: FactorySource, base: Path) -> Any:
         KeyedError: GC028 if there is no such function.
         RunError: GC051 if it raises, in the user's own file.
     """
-    with at("factory"):
-        function = user_code.load(source.factory, base, code="GC051")
-    with user_code.calling("factory", source.factory, "GC051", base), kept_precision():
-        return function(**copy.deepcopy(source.kwargs))
+    with kept_precision():
+        return user_code.made_by("factory", source.factory, base, "GC051", source.kwargs)
