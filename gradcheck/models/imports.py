@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 from keras.src.backend.common import global_state  # where Keras counts the names of a session
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _CURRENT: ContextVar[Imports | None] = ContextVar("imports", default=None)
+
+
+class Names(NamedTuple):
+    """The names that were taken in a session of Keras's at some time, and by which files."""
+
+    taken: dict[str, int]
+    files: set[tuple[Path, str]]
+
+    @classmethod
+    def of_now(cls) -> Names:
+        """As it is."""
+        return cls(dict(_taken()), set(_in_session()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +68,11 @@ class Imports:
             for name, count in self.names[key].items():
                 _taken()[name] += count
 
-    def forget(self, folder: Path) -> None:
-        """Makes the next import of anything in `folder` a fresh one."""
+    def forget(self, folder: Path, names: Names) -> None:
+        """Makes the next import of anything in `folder` a fresh one, which takes the same names after `names`."""
+        _taken().clear()
+        _taken().update(names.taken)
+        _in_session().intersection_update(names.files)
         for key in [key for key in self.files if key[0] == folder]:
             del self.files[key]
         self.beside.pop(folder, None)

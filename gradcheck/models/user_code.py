@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import GradcheckError, RunError
-from gradcheck.models.imports import imported_once, imports_of, is_made_once, training_told
+from gradcheck.models.imports import Names, imported_once, imports_of, is_made_once, training_told
 from gradcheck.models.keyed import KeyedError, at, did_you_mean
 from gradcheck.models.messages import described, user_location
 
@@ -43,10 +43,10 @@ def load(reference: str, base: Path, *, code: str = "GC050") -> Any:
         RunError: `code` if importing it raises.
     """
     with imported_once() as imports:
-        known = len(imports.files)
+        known, names = len(imports.files), Names.of_now()
         found = _attribute(reference, base, code, imports)
         if is_made_once(found) and len(imports.files) == known:
-            imports.forget(_folder(reference, base))
+            imports.forget(_folder(reference, base), names)
             found = _attribute(reference, base, code, imports)
         return found
 
@@ -61,6 +61,7 @@ def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[st
         RunError: `code` if it raises, in the user's own file.
     """
     with imported_once() as imports:
+        names = Names.of_now()
         for _ in range(2):
             with at("factory"):
                 function = load(reference, base, code=code)
@@ -68,7 +69,7 @@ def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[st
                 made = function(**copy.deepcopy(dict(kwargs)))
             if not imports.seen(made):
                 break
-            imports.forget(_folder(reference, base))
+            imports.forget(_folder(reference, base), names)
         return made
 
 
