@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.errors import NotApplicable, RunError
+from gradcheck.errors import GradcheckError, NotApplicable, RunError
 from gradcheck.gradients.directions import described, projections, random_directions
-from gradcheck.gradients.points import values_at
+from gradcheck.gradients.points import GIVEN, values_at
 from gradcheck.gradients.slopes import BESIDE, GOAL, NEARBY, Probe, Slopes, compared, judged
 from gradcheck.gradients.surface import Surface
 from gradcheck.gradients.surrogate import stood_in
+from gradcheck.models.messages import gist
 from gradcheck.models.twin import twin
 from gradcheck.numerics import derivative, noise_level, noise_points
 
@@ -115,7 +116,12 @@ def surface_at(problem: Problem, points: tuple[str, ...] | None) -> Surface:
     if points is None:
         return Surface(problem)
     (point,) = points
-    surface = Surface(problem, values_at(problem, point))
+    try:
+        surface = Surface(problem, values_at(problem, point))
+    except Exception as error:
+        if point == GIVEN or isinstance(error, GradcheckError):
+            raise
+        raise NotApplicable(f"the model raises at the point `{point}`: {gist(error)}") from error
     if not math.isfinite(surface.loss):
         raise NotApplicable(f"the loss is not finite at the point `{point}`. Received: {surface.loss}")
     return surface

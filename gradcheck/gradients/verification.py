@@ -19,7 +19,9 @@ from gradcheck.config.methods import NumericOptions
 from gradcheck.errors import RunError
 from gradcheck.gradients.directions import points, random_directions, standing_still, whole_loss
 from gradcheck.gradients.execute import batch_tensors
+from gradcheck.gradients.named import as_float64
 from gradcheck.gradients.numeric import numeric
+from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.gradients.surface import moved_to, tape_at
 from gradcheck.models.messages import gist
 from gradcheck.models.twin import float64_twin
@@ -65,11 +67,19 @@ def is_due(problem: Problem, reference: Reference, watch: Watch, *, mode: str) -
 
     Where the config asks for `numeric`, that is the trial, with what is expected of it.
     """
-    if mode != "auto":
-        return mode == "always"
+    if mode == "never" or not _is_finite(reference):  # what is not finite fails every check by itself
+        return False
+    if mode == "always":
+        return True
     if any(method.method == "numeric" for method in problem.config.methods):
         return False
     return reference.gradients.seconds < QUICK or watch.used or any(map(_is_users, problem.model._flatten_layers()))  # noqa: SLF001
+
+
+def _is_finite(reference: Reference) -> bool:
+    """Whether the loss and all gradients are finite."""
+    arrays = [as_float64(tensor) for key, tensor in reference.tensors.items() if key.kind in GRADIENT_KINDS]
+    return math.isfinite(float(reference.gradients.loss)) and all(a is None or np.isfinite(a).all() for a in arrays)
 
 
 def _is_users(layer: keras.Layer) -> bool:
