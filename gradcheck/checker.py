@@ -35,6 +35,7 @@ from gradcheck.gradients.time_contributions import contributions_of
 from gradcheck.gradients.training import ReferenceTraining
 from gradcheck.gradients.verification import Verified, is_due, state_of_forward, verify
 from gradcheck.models.messages import described, gist, user_location
+from gradcheck.models.problem import TensorKey
 from gradcheck.numerics import ToleranceOverride, TolerancePolicy
 from gradcheck.report import PROVEN, CheckReport, ErrorReport
 
@@ -198,7 +199,8 @@ class Checker:
         problem = self.problem
         rows, gradients = judged(check.tensors, gradients)
         if gradients.against:  # without error bars: two ways of differentiating the same functions
-            wrong = partial(diagnose_derivatives, problem, rows, gradients.wrong, self.watch, effort)
+            compared = [row for row in rows if not gradients.wrong or _key(row) in gradients.wrong]
+            wrong = partial(diagnose_derivatives, problem, compared, gradients.wrong, self.watch, effort)
             measured = bool(gradients.error_bars or gradients.wrong)
             step = wrong if measured else partial(not_finite_derivatives, problem, rows, effort)
             found = effort.attempt("the derivatives", step) or ()
@@ -217,6 +219,10 @@ class Checker:
     def _patience(self, seconds: float) -> float:
         """How long a diagnosis may take, in seconds, where the candidate took so many."""
         return max(patience.SECONDS, patience.FACTOR * (self.reference.gradients.seconds + seconds))
+
+
+def _key(row: TensorReport) -> TensorKey:
+    return TensorKey(row.kind, row.path)
 
 
 def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:

@@ -116,7 +116,7 @@ def test_the_first_command_passes_and_prints_the_sample() -> None:
 
 def without_figures(text: str) -> Iterator[str]:
     """The lines with every figure that rounding or the clock moves replaced; names, shapes and counts stay."""
-    for line in text.splitlines():
+    for line in re.sub(r", verified to .*", "", text).splitlines():  # where the clock allows it
         yield " ".join(re.sub(r"(?<=[ ])-?\d+(\.\d+)?(e[+-]\d+)?s?(?=[ ,]|$)", "#", line).split())
 
 

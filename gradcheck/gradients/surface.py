@@ -13,6 +13,7 @@ import tensorflow as tf
 from gradcheck.gradients.directions import points, whole_loss
 from gradcheck.gradients.execute import Execution, batch_tensors, compiled
 from gradcheck.gradients.named import as_float64
+from gradcheck.gradients.nones_trace import traced
 from gradcheck.gradients.tape import monolithic
 from gradcheck.gradients.tensors import total_loss
 from gradcheck.models.precision import loss_dtype
@@ -48,7 +49,8 @@ class Surface:
 
     def __init__(self, problem: Problem, at: Mapping[TensorKey, Array] | None = None) -> None:
         """Goes to the snapshot of `problem`, with the values `at` in place of weights and inputs."""
-        self.eps = PRECISIONS[loss_dtype()].eps
+        self.eps: float = problem.made.get("eps") or coarsest(problem)
+        problem.made["eps"] = self.eps
         self.seed, self.shapes = problem.seed, {key: tuple(t.shape) for key, t in points(problem).items()}
         self._problem, self._moved = problem, at or {}
         self._variables = {weight.key: weight.variable for weight in problem.weights}
@@ -160,6 +162,23 @@ class CompiledLosses:
             run = partial(_stacked_losses, self._problem, index)
             self._stacked[index, copies] = tf.function(run, autograph=False)
         return self._stacked[index, copies]
+
+
+#: The dtypes of 16 bits: the loss moves in steps then, and looks flat or steep at a point for no reason of its own.
+HALVES = {tf.float16.as_datatype_enum: "float16", tf.bfloat16.as_datatype_enum: "bfloat16"}
+
+
+def coarsest(problem: Problem) -> float:
+    """The rounding of the losses: that of their dtype, or of 16 bits where the forward pass goes through those."""
+    trace = traced(problem)
+    if trace.loss is None:  # it cannot be traced: by what the layers say
+        layers = problem.model._flatten_layers()  # noqa: SLF001 - the nested ones too
+        found = {str(layer.compute_dtype) for layer in layers} & set(HALVES.values())
+    else:
+        graph = trace.loss.graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        found = {HALVES[attr.type] for node in nodes for attr in node.attr.values() if attr.type in HALVES}
+    return max(PRECISIONS[name].eps for name in (loss_dtype(), *found))
 
 
 def _replaced(batch: Tensors, index: int, value: Array) -> Tensors:

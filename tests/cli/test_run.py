@@ -448,10 +448,12 @@ class TestPipes:
         assert "\x1b" not in piped.stderr
         assert "said by" not in piped.stdout
         told = [line for line in piped.stderr.splitlines() if line]
-        assert sorted(told[:2]) == ["said by a child", "said by python"]
-        assert told[2].startswith("error[GC003]")
+        said = [line for line in told if line.startswith("said by")]
+        assert set(said) == {"said by a child", "said by python"}
+        told = [line for line in told if line not in said]
+        assert told[0].startswith("error[GC003]")
         assert told[-1].startswith("3 configs: 1 passed, 1 failed, 1 in error in ")
-        assert len(told) == 9  # nothing of TensorFlow's
+        assert len(told) == 7  # nothing of TensorFlow's
 
 
 def test_jobs_give_what_one_process_gives(folder: Path, ran: Ran) -> None:

@@ -75,7 +75,8 @@ MODELS = """
         a, b = Input((4,)), Input((4,))
         inner = Model([a, b], [b, layers.Dense(4)(a)])
         x = Input((4,))
-        return Model(x, inner([x, layers.Dense(4, dtype="mixed_bfloat16")(x)]))
+        y = layers.Dense(4)(x)
+        return Model(x, inner([y, layers.Dense(4, dtype="mixed_bfloat16")(y)]))
 
     def losses_of_two_dtypes():
         x = Input((4,))
@@ -144,13 +145,16 @@ MODELS = """
         return Model(x, layers.Dense(2)(layers.LSTM(4)(sequence, initial_state=[hidden, cell])))
 """
 
+#: Whose tape is None, on purpose, where the loss moves: the trial of the reference says so, and a split agrees with it.
+STOPPED = frozenset({"stopped_gradient"})
 NAMES = [line.split()[1].partition("(")[0] for line in MODELS.splitlines() if line.startswith("    def ")]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_correct_models_match(run: Run, name: str) -> None:
     config: dict[str, Any] = {"model": {"factory": f"./models.py:{name}"}, "split": {"every": "layer"}}
-    report = run({**config, "data": {"batch_size": 3}}, {"models.py": MODELS})
+    trial = {"verify_reference": "never"} if name in STOPPED else {}
+    report = run({**config, "data": {"batch_size": 3}, **trial}, {"models.py": MODELS})
     assert report.verdict == "pass", report.error or [(t.path, t.status) for t in report.checks[0].failures]
     assert report.warnings == ()
 

@@ -204,6 +204,7 @@ def test_without_any_gradient_there_is_no_step(run: Run) -> None:
         split: {after: [first]}
         loss: MeanSquaredError
         data: {batch_size: 4}
+        verify_reference: never
     """
     build = """
         import keras
