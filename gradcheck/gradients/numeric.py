@@ -66,7 +66,7 @@ def numeric(problem: Problem, options: NumericOptions) -> Gradients:
 
 #: The surface at the point itself, what was measured on it, and what a reader should know of all of it.
 Found: TypeAlias = "tuple[Surface, dict[TensorKey, Slopes], tuple[str, ...]]"
-_RESTLESS = "GC704: the loss does not repeat itself, so that finite differences see its noise"
+RESTLESS = "GC704: the loss does not repeat itself, so that finite differences see its noise"
 
 
 def in_double(problem: Problem, measure: Callable[[Problem], Found]) -> Found:
@@ -129,7 +129,7 @@ def surface_at(problem: Problem, points: tuple[str, ...] | None) -> Surface:
 
 def restless(surface: Surface) -> tuple[str, ...]:
     """The warning of a loss that does not repeat itself."""
-    return () if surface.repeats else (_RESTLESS,)
+    return () if surface.repeats else (RESTLESS,)
 
 
 def _fits(surface: Surface, key: TensorKey) -> bool:

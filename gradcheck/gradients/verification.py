@@ -20,7 +20,7 @@ from gradcheck.errors import RunError
 from gradcheck.gradients.directions import points, random_directions, standing_still, whole_loss
 from gradcheck.gradients.execute import batch_tensors
 from gradcheck.gradients.named import as_float64
-from gradcheck.gradients.numeric import numeric
+from gradcheck.gradients.numeric import RESTLESS, numeric
 from gradcheck.gradients.reference import GRADIENT_KINDS
 from gradcheck.gradients.surface import moved_to, tape_at
 from gradcheck.models.messages import gist
@@ -97,12 +97,14 @@ def verify(problem: Problem) -> Verified:
         found = numeric(replace(problem, slices=()), NumericOptions())
     except (RunError, tf.errors.OpError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         return Verified(note=f"the reference was not verified: it cannot be run in float64 ({gist(error)})")
-    if found.wrong:
+    if found.wrong and RESTLESS not in found.warnings:
         return Verified(against=found)
     return Verified(note=f"the reference was not verified: finite differences do not decide ({_why(found)})")
 
 
 def _why(found: Gradients) -> str:
+    if RESTLESS in found.warnings:
+        return RESTLESS
     said = (note.partition("; ")[2] for note in found.notes.values())
     return next((why for why in said if why), "they agree tensor by tensor, and not along a direction of all")
 

@@ -256,10 +256,8 @@ def test_a_point_without_a_derivative_is_no_proof_and_no_mistake(reported: Repor
 def test_a_numpy_class_is_checked_without_forward_mode(reported: Reported) -> None:
     found = outcomes(reported("Square", "--input-shape", "3")[1])
     assert set(found.values()) == {"match"}
-    assert found.keys() == {
-        "numeric",
-        *(f"numeric[{point}]" for point in ("zeros", "equal", "ones", "saturated", "negative")),
-    }
+    points = ("zeros", "equal", "ones", "saturated", "negative")
+    assert found.keys() == {"numeric", *(f"numeric[{point}]" for point in points)}
 
 
 def test_a_wrong_numpy_backward_is_caught(reported: Reported) -> None:

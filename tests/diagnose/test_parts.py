@@ -213,9 +213,7 @@ def test_however_it_is_run(run: Run, config: Any) -> None:
 def test_whichever_method_shows_it(run: Run, method: str) -> None:
     (check,) = checked(run, "wave", method, training=False)
     found = [(d.code, d.layer, d.confidence) for d in check.diagnoses]
-    shared = (
-        [("GC601", "a", "possible")] if method == "hvp" else []
-    )  # what layer normalisation has wrong in the whole too
+    shared = [("GC601", "a", "possible")] if method == "hvp" else []  # layer normalisation, in the whole too
     assert found == [*shared, ("GC900", "t", "exact")]
 
 

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from tests.zoo.layers import Case
 
 
+#: Whose gradient in TensorFlow is not the derivative: that of a projective transform interpolates where an adjoint would
+#: scatter, and those of hue and saturation are None. A split agrees with the whole; the trial of the reference says it.
+APPROXIMATE = frozenset(
+    ("Pipeline", "RandomPerspective", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom")
+    + ("RandomColorJitter", "RandomHue", "RandomSaturation")
+)
+
+
 @pytest.mark.zoo
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_layer_cut_on_both_sides_matches(run: Callable[..., RunReport], zoo: Callable[..., None], case: Case) -> None:
@@ -26,7 +34,9 @@ def test_a_layer_cut_on_both_sides_matches(run: Callable[..., RunReport], zoo: C
 
     if not hasattr(keras.layers, case.layer):
         pytest.skip(f"Keras {keras.__version__} has no {case.layer}")
-    report = run({"model": case.model, "split": {"after": list(case.after)}, "data": {"batch_size": 4, **case.data}})
+    trial = {"verify_reference": "never"} if case.layer in APPROXIMATE else {}
+    split = {"after": list(case.after)}
+    report = run({"model": case.model, "split": split, "data": {"batch_size": 4, **case.data}, **trial})
     zoo("layer", case.name, report)
     assert len(report.segments) == len(case.after) + 1
     gradients = [t for t in report.checks[0].of_kind("weight", "boundary") if "float" in t.dtype]
