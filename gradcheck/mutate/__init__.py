@@ -24,6 +24,7 @@ from gradcheck.faults.training import TRAINING_FAULTS
 from gradcheck.gradients.compare import compare_all, compared_tensors, first_divergence
 from gradcheck.gradients.named import named_tensors, places
 from gradcheck.gradients.reference import Reference
+from gradcheck.models.imports import imported_once
 from gradcheck.models.keyed import located
 from gradcheck.models.precision import compute_dtype
 from gradcheck.models.prepare import prepare, session
@@ -89,7 +90,7 @@ def mutate(loaded: LoadedConfig, stage: Callable[[str], None], *, seconds: float
     """
     start = time.monotonic()
     _needs_split(loaded)
-    with session(loaded.config):
+    with session(loaded.config), imported_once():
         stage("building")
         with located(loaded):
             problem = replace(prepare(loaded.config, loaded.base), execution="eager")
