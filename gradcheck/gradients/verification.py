@@ -1,8 +1,8 @@
 """The reference on trial: the tape's gradient beside one finite difference of the loss, in the float64 twin.
 
 All weights and floating inputs are moved at once along a random direction v, each in proportion to its size; the loss
-then changes by g·v, whatever the registered gradients say. Two to four forward passes tell. What they do not confirm is
-measured tensor by tensor by `numeric`, which decides.
+then changes by g·v, whatever the registered gradients say. Two forward passes tell, up to eight where there are kinks
+close by. What they do not confirm is measured tensor by tensor by `numeric`, which decides.
 """
 
 from __future__ import annotations
@@ -37,14 +37,18 @@ if TYPE_CHECKING:
 
 #: Under this many seconds for its gradient a reference is always verified: it costs next to nothing.
 QUICK = 0.5
-#: The share of their size that tensors are moved by: first, and where that does not confirm the tape.
-STEP, WIDER_STEP = 2.0**-18, 2.0**-15
+#: The shares of their size that tensors are moved by, up to the first that confirms the tape: a deep model has kinks
+#: close by, which smaller steps do not reach.
+STEPS = (2.0**-18, 2.0**-22, 2.0**-26, 2.0**-30)
 #: A difference of this share of the sum of what all tensors contribute is none …
 AGREE = 1e-6
-#: … and a finite difference that may be off by more decides nothing.
+#: … and a finite difference that rounding may move by more decides nothing.
 DECISIVE = 1e-3
 #: The rounding of a loss in float64: a few hundred operations' worth.
 ROUNDING = 1e-13
+
+
+_UNDECIDED = "the reference was not verified: finite differences do not decide"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,15 +95,15 @@ def verify(problem: Problem) -> Verified:
     """Holds the tape of `problem` against finite differences."""
     try:
         with float64_twin(problem) as twin, twin.state.preserved():
-            share = _share(replace(twin, slices=()))
-        if share is not None:
-            return Verified(share=share)
+            decided = _along_one_direction(replace(twin, slices=()))
+        if decided is not None:
+            return decided
         found = numeric(replace(problem, slices=()), NumericOptions())
     except (RunError, tf.errors.OpError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         return Verified(note=f"the reference was not verified: it cannot be run in float64 ({gist(error)})")
     if found.wrong and RESTLESS not in found.warnings:
         return Verified(against=found)
-    return Verified(note=f"the reference was not verified: finite differences do not decide ({_why(found)})")
+    return Verified(note=f"{_UNDECIDED} ({_why(found)})")
 
 
 def _why(found: Gradients) -> str:
@@ -109,8 +113,8 @@ def _why(found: Gradients) -> str:
     return next((why for why in said if why), "they agree tensor by tensor, and not along a direction of all")
 
 
-def _share(twin: Problem) -> float | None:
-    """How far the tape may be from the slope of the loss, as a share; None where they differ or nothing is known."""
+def _along_one_direction(twin: Problem) -> Verified | None:
+    """How far the tape may be from the slope of the loss; None where they differ or nothing is known."""
     tensors = {key: np.asarray(tensor, np.float64) for key, tensor in points(twin).items()}
     along = {key: _direction(key, value, twin.seed) for key, value in tensors.items()}
     with standing_still(twin, batch_tensors(twin)) as rewind:
@@ -118,20 +122,16 @@ def _share(twin: Problem) -> float | None:
         loss, gradients = tape_at(twin, batch_tensors(twin))
         terms = [float(np.sum(g * v)) for key, v in along.items() if (g := gradients[key]) is not None]
 
-        def slope(step: float) -> float:
+        size = sum(map(abs, terms))
+        for step in STEPS:
             right, left = (_loss(twin, rewind, tensors, along, side * step) for side in (1, -1))
-            return (right - left) / (2 * step)
-
-        size, error = sum(map(abs, terms)), ROUNDING * abs(loss) / STEP
-        found = slope(STEP)
-        if not abs(found - sum(terms)) <= AGREE * size + error:
-            error += abs(found - slope(WIDER_STEP))
-        off = abs(found - sum(terms)) + error
-        return (
-            off / size
-            if size and math.isfinite(off) and off <= max(AGREE * size, 2 * error) <= DECISIVE * size
-            else None
-        )
+            slopes = ((right - left) / (2 * step), (right - loss) / step, (loss - left) / step)  # a kink is on one side
+            off, rounding = min(abs(slope - sum(terms)) for slope in slopes), ROUNDING * abs(loss) / step
+            if size and off <= AGREE * size + rounding and rounding <= DECISIVE * size:
+                return Verified(share=(off + rounding) / size)
+        if _loss(twin, rewind, tensors, along, 0.0) != _loss(twin, rewind, tensors, along, 0.0):
+            return Verified(note=f"{_UNDECIDED} ({RESTLESS})")
+    return None
 
 
 def _direction(key: TensorKey, value: Array, seed: int) -> Array:
