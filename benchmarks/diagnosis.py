@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from gradcheck.comparing.reference import Reference
+from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config.load import load_given
-from gradcheck.config.methods import MethodOptions
+from gradcheck.config.sections.methods import MethodOptions
 from gradcheck.diagnose import Observed, diagnose
-from gradcheck.gradients import METHODS
-from gradcheck.gradients.compare import compare_all
-from gradcheck.gradients.reference import Reference
-from gradcheck.models.prepare import prepare, session
+from gradcheck.methods import METHODS
 from gradcheck.numerics import TolerancePolicy
+from gradcheck.problem.prepare import prepare, session
 
 CONFIG = Path(__file__).parent.parent / "configs" / "cnn_three_parts.yaml"
 

@@ -67,15 +67,15 @@ def plain(problem: Any) -> Callable[[], Any]:
 
 
 def ours(problem: Any) -> Callable[[], Any]:
-    from gradcheck.config.methods import MethodOptions
-    from gradcheck.gradients.jacobian import jacobian
+    from gradcheck.config.sections.methods import MethodOptions
+    from gradcheck.methods.by_segment.jacobian import jacobian
 
     return lambda: jacobian(problem, MethodOptions())
 
 
 def child(side: str, size: int) -> None:
     from gradcheck import load_config
-    from gradcheck.models.prepare import prepare, session
+    from gradcheck.problem.prepare import prepare, session
 
     loaded = load_config(CONFIG, overrides=[f"model.input={{shape: [{size}, {size}, 1]}}"])
     with session(loaded.config):

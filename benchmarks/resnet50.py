@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.comparing.reference import Reference
+from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config.load import load_given
-from gradcheck.config.methods import MethodOptions
-from gradcheck.gradients.compare import compare_all
-from gradcheck.gradients.reference import Reference
-from gradcheck.gradients.vjp import vjp
-from gradcheck.models.prepare import prepare, session
+from gradcheck.config.sections.methods import MethodOptions
+from gradcheck.methods.by_segment.vjp import vjp
 from gradcheck.numerics import TolerancePolicy
+from gradcheck.problem.prepare import prepare, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.models.problem import Problem
+    from gradcheck.problem.problem import Problem
 
 
 def plain(problem: Problem) -> list[Any]:

@@ -11,19 +11,19 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradcheck.check import assert_gradients_match, check
     from gradcheck.config import load_config
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
+    from gradcheck.session.configs import assert_gradients_match, check
 
     __version__: str
 
 __all__ = ["Report", "__version__", "assert_gradients_match", "check", "load_config"]
 
 _MODULES = {
-    "check": "gradcheck.check",
-    "assert_gradients_match": "gradcheck.check",
+    "check": "gradcheck.session.configs",
+    "assert_gradients_match": "gradcheck.session.configs",
     "load_config": "gradcheck.config",
-    "Report": "gradcheck.report",
+    "Report": "gradcheck.results.report",
 }
 
 
@@ -47,7 +47,7 @@ def _version() -> str:
 
 
 class _Package(types.ModuleType):
-    """`gradcheck.check` is the function, also once Python has imported the module of that name."""
+    """`gradcheck.session.configs` is the function, also once Python has imported the module of that name."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Importing a submodule sets it as an attribute of its package."""

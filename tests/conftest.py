@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from gradcheck import patience
+from gradcheck.session import patience
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
 
 pytest_plugins = ["tests.zoo.table"]  # hooks of the whole session, so that a parallel run prints the table too
 
@@ -25,7 +25,7 @@ pytest_plugins = ["tests.zoo.table"]  # hooks of the whole session, so that a pa
 def pytest_addoption(parser: pytest.Parser) -> None:
     help_ = "how many wrong candidates, and how many parts, tests/diagnose/test_generated.py draws"
     parser.addoption("--generated", metavar="COUNT", type=int, default=12, help=help_)
-    help_ = "whether tests/gradients/test_probes.py probes every layer of Keras, or a few"
+    help_ = "whether tests/methods/directional/test_probes.py probes every layer of Keras, or a few"
     parser.addoption("--probes", choices=["few", "all"], default="few", help=help_)
 
 
@@ -40,7 +40,7 @@ def root() -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., RunReport]:
-    """Writes a config, and the files of user code beside it, and runs it as `gradcheck.check` does."""
+    """Writes a config, and the files of user code beside it, and runs it as `gradcheck.session.configs` does."""
 
     def check_one(config: dict[str, Any] | str, files: dict[str, str] | None = None, **overrides: Any) -> RunReport:
         from gradcheck import check

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gradcheck.check import CheckOptions, check, check_all
 from gradcheck.config import discover, load_config
+from gradcheck.session.configs import CheckOptions, check, check_all
 
 if TYPE_CHECKING:
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))

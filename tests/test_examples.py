@@ -13,7 +13,7 @@ import pytest
 from gradcheck import check
 
 if TYPE_CHECKING:
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
 
 EXAMPLES = Path(__file__).parent / "examples"
 PASSING, FAILING = (sorted((EXAMPLES / folder).glob("*.yaml")) for folder in ("passing", "failing"))

@@ -18,7 +18,7 @@ import yaml
 from gradcheck import check, load_config
 from gradcheck.cli.main import COMMANDS, main
 from gradcheck.config import load_given
-from gradcheck.report import SCHEMA_VERSION, Diagnosis
+from gradcheck.results.report import SCHEMA_VERSION, Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def test_every_command_is_in_the_table() -> None:
 
 
 def test_every_method_is_in_the_table_and_no_other() -> None:
-    from gradcheck.gradients import METHODS
+    from gradcheck.methods import METHODS
 
     table = README.partition("### Methods")[2].partition("## ")[0]
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == {"tape", *METHODS}

@@ -13,11 +13,11 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gradcheck.check import CheckOptions, Progress, check_all, check_one, envelope, environment, unreadable
-from gradcheck.cli.options import settings
-from gradcheck.cli.streams import quiet_tensorflow, user_output_to_stderr
+from gradcheck.cli.terminal.options import settings
+from gradcheck.cli.terminal.streams import quiet_tensorflow, user_output_to_stderr
 from gradcheck.errors import RunError
-from gradcheck.report import RunReport
+from gradcheck.results.report import RunReport
+from gradcheck.session.configs import CheckOptions, Progress, check_all, check_one, envelope, environment, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gradcheck.cli.run import RunArguments
     from gradcheck.config.load import LoadedConfig
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
 
 
 def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments) -> Report:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradcheck.cli.options import Command, option, report_options, settings, terminal_options
+from gradcheck.cli.terminal.options import Command, option, report_options, settings, terminal_options
 from gradcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.config.load import LoadedConfig
-    from gradcheck.layer import Derivatives, Target
-    from gradcheck.report import Report
     from gradcheck.reporters.interface import Show
+    from gradcheck.results.report import Report
+    from gradcheck.session.layer import Derivatives, Target
 
 _EXAMPLES = (
     "gradcheck layer Dense --kwargs '{units: 4}' --input-shape 8",
@@ -108,11 +108,11 @@ def layer(
     that makes one, a plain TensorFlow function, or a class with NumPy forward(x) and backward(dy). A function gets
     tensors of exactly the shapes that are asked for. For numbers given by --input, value and derivatives are printed.
     """
-    from gradcheck.check import exit_code  # noqa: PLC0415 - not needed for --help
-    from gradcheck.cli.delivery import deliver, summarise  # noqa: PLC0415 - as above
-    from gradcheck.cli.streams import write_report  # noqa: PLC0415 - as above
-    from gradcheck.layer import Target, layer_config  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.delivery import deliver, summarise  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.streams import write_report  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
+    from gradcheck.session.configs import exit_code  # noqa: PLC0415 - not needed for --help
+    from gradcheck.session.layer import Target, layer_config  # noqa: PLC0415 - as above
 
     start = time.perf_counter()
     parsed_shapes, dtypes = zip(*map(_shape, shapes), strict=True) if shapes else ((), ())
@@ -141,9 +141,9 @@ def layer(
 
 def _checked(target: Target, loaded: LoadedConfig) -> tuple[Report, Sequence[Derivatives]]:
     """The report over the one run, and the derivatives to print."""
-    from gradcheck.check import CheckOptions, envelope  # noqa: PLC0415 - not needed for --help
-    from gradcheck.cli.streams import quiet_tensorflow, user_output_to_stderr  # noqa: PLC0415 - as above
-    from gradcheck.layer import check_layer  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.streams import quiet_tensorflow, user_output_to_stderr  # noqa: PLC0415 - as above
+    from gradcheck.session.configs import CheckOptions, envelope  # noqa: PLC0415 - not needed for --help
+    from gradcheck.session.layer import check_layer  # noqa: PLC0415 - as above
 
     with user_output_to_stderr():
         quiet_tensorflow(verbose=settings().verbose)
@@ -167,9 +167,9 @@ def _shape(text: str) -> tuple[tuple[int, ...], str | None]:
 
 def _yaml(name: str, text: str) -> Any:
     """The value of an option that is YAML."""
-    from gradcheck.config.document import compose  # noqa: PLC0415 - not needed for --help
-    from gradcheck.config.source import Source  # noqa: PLC0415 - as above
-    from gradcheck.config.yaml_reader import Loader  # noqa: PLC0415 - as above
+    from gradcheck.config.yaml.document import compose  # noqa: PLC0415 - not needed for --help
+    from gradcheck.config.yaml.reader import Loader  # noqa: PLC0415 - as above
+    from gradcheck.config.yaml.texts import Source  # noqa: PLC0415 - as above
     from gradcheck.errors import ConfigErrors  # noqa: PLC0415 - as above
 
     root, mistakes = compose(Source(Path(name), text), name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.check import unreadable
-from gradcheck.config.discover import discover
+from gradcheck.config.checks.safety import refuse_code
 from gradcheck.config.load import load_config
-from gradcheck.config.overrides import option_overrides
-from gradcheck.config.safety import refuse_code
+from gradcheck.config.yaml.discover import discover
+from gradcheck.config.yaml.overrides import option_overrides
 from gradcheck.errors import ConfigErrors
+from gradcheck.session.configs import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gradcheck.cli.run import RunArguments
     from gradcheck.config.load import LoadedConfig
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
 
 
 def load_all(paths: Sequence[Path], arguments: RunArguments) -> list[LoadedConfig | RunReport]:

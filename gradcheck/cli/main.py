@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradcheck.cli.errors import print_error
-from gradcheck.cli.options import CONTEXT_SETTINGS, Settings, write_examples
-from gradcheck.cli.streams import discard_output
+from gradcheck.cli.terminal.errors import print_error
+from gradcheck.cli.terminal.options import CONTEXT_SETTINGS, Settings, write_examples
+from gradcheck.cli.terminal.streams import discard_output
 from gradcheck.errors import ExitCode, GradcheckError, RunError, UsageError
 
 if TYPE_CHECKING:

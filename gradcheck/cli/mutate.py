@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradcheck.cli.options import Command, option, set_option, settings, terminal_options
+from gradcheck.cli.terminal.options import Command, option, set_option, settings, terminal_options
 from gradcheck.errors import ExitCode, most_serious
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradcheck.config.load import LoadedConfig
-    from gradcheck.mutation_report import MutationReport, Mutations
-    from gradcheck.report import RunReport
     from gradcheck.reporters.interface import Show
+    from gradcheck.results.mutation import MutationReport, Mutations
+    from gradcheck.results.report import RunReport
 
 _EXAMPLES = (
     "gradcheck mutate gradcheck.yaml",
@@ -77,11 +77,11 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     equivalent, with the reason. The exit code is 1 if a fault is missed at the config's tolerances, 4 if none could
     be injected.
     """
-    from gradcheck.cli.delivery import deliver  # noqa: PLC0415 - not needed for --help
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.cli.run import RunArguments  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.delivery import deliver  # noqa: PLC0415 - not needed for --help
     from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
-    from gradcheck.reporters.text import plural  # noqa: PLC0415 - as above
+    from gradcheck.reporters.parts.text import plural  # noqa: PLC0415 - as above
 
     unused: dict[str, Any] = {"methods": (), "fail_fast": False, "exit_zero": False, "verify_reference": False}
     arguments = RunArguments(format_=format_, output=output, show=show, timeout=timeout, jobs=1, **unused, **options)
@@ -95,11 +95,11 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
 def _mutated(entries: list[LoadedConfig | RunReport], timeout: float) -> Mutations:
     """The report over all `entries`; what user code prints goes to standard error."""
     from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
-    from gradcheck.check import environment  # noqa: PLC0415 - not needed for --help
     from gradcheck.cli.checking import progress  # noqa: PLC0415 - as above
-    from gradcheck.cli.streams import user_output_to_stderr  # noqa: PLC0415 - as above
-    from gradcheck.mutation_report import Mutations  # noqa: PLC0415 - as above
-    from gradcheck.report import RunReport, Tool  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.streams import user_output_to_stderr  # noqa: PLC0415 - as above
+    from gradcheck.results.mutation import Mutations  # noqa: PLC0415 - as above
+    from gradcheck.results.report import RunReport, Tool  # noqa: PLC0415 - as above
+    from gradcheck.session.configs import environment  # noqa: PLC0415 - not needed for --help
 
     runs = []
     with user_output_to_stderr(), progress() as show:
@@ -117,14 +117,14 @@ def _tell(show: Callable[[str], None], of: str, stage: str) -> None:
 
 def _one(loaded: LoadedConfig, timeout: float, show: Callable[[str], None]) -> MutationReport:
     """One config; an error becomes its verdict."""
-    from gradcheck.check import understood, unreadable  # noqa: PLC0415 - not needed for --help
     from gradcheck.cli.checking import print_traceback  # noqa: PLC0415 - as above
-    from gradcheck.cli.streams import quiet_tensorflow  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.streams import quiet_tensorflow  # noqa: PLC0415 - as above
+    from gradcheck.session.configs import understood, unreadable  # noqa: PLC0415 - not needed for --help
 
     try:
         show("loading TensorFlow")
         quiet_tensorflow(verbose=settings().verbose)
-        from gradcheck.mutate import mutate as inject  # noqa: PLC0415 - TensorFlow starts here
+        from gradcheck.session.mutation import mutate as inject  # noqa: PLC0415 - TensorFlow starts here
 
         return inject(loaded, show, seconds=timeout)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
@@ -135,7 +135,7 @@ def _one(loaded: LoadedConfig, timeout: float, show: Callable[[str], None]) -> M
 
 def _failed(run: RunReport, *, name: str | None = None) -> MutationReport:
     """The report of a config that gave an error."""
-    from gradcheck.mutation_report import MutationReport  # noqa: PLC0415 - not needed for --help
+    from gradcheck.results.mutation import MutationReport  # noqa: PLC0415 - not needed for --help
 
     return MutationReport(
         name=name or run.name, config=run.config, verdict="error", exit_code=run.exit_code, errors=run.errors

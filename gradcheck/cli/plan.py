@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradcheck.cli.options import Command, option, set_option, settings, terminal_options
-from gradcheck.cli.streams import quiet_tensorflow, user_output_to_stderr, write_report
+from gradcheck.cli.terminal.options import Command, option, set_option, settings, terminal_options
+from gradcheck.cli.terminal.streams import quiet_tensorflow, user_output_to_stderr, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.config.load import LoadedConfig
-    from gradcheck.plan_report import PlanReport
+    from gradcheck.results.plan import PlanReport
 
 _EXAMPLES = ("gradcheck plan gradcheck.yaml", "gradcheck plan gradcheck.yaml --set split='{parts: 4}'")
 
@@ -57,6 +57,6 @@ def _outlined(loaded: LoadedConfig) -> PlanReport:
     """The plan; what user code prints while the model is built goes to standard error."""
     with user_output_to_stderr():
         quiet_tensorflow(verbose=settings().verbose)
-        from gradcheck.outline import outline  # noqa: PLC0415 - TensorFlow starts here
+        from gradcheck.session.plan import outline  # noqa: PLC0415 - TensorFlow starts here
 
         return outline(loaded)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradcheck.cli.options import Command, option, report_options, set_option, terminal_options
+from gradcheck.cli.terminal.options import Command, option, report_options, set_option, terminal_options
 from gradcheck.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: F
     """
     arguments = RunArguments(**options)
     if watch:
-        from gradcheck.cli.watch import watched  # noqa: PLC0415 - needs a package that only this option needs
+        from gradcheck.cli.terminal.watch import watched  # noqa: PLC0415 - needs a package that only this option needs
 
         return watched(paths, lambda: run_once(paths, arguments))
     return run_once(paths, arguments)
@@ -113,11 +113,11 @@ class RunArguments:
 
 def run_once(paths: Sequence[Path], arguments: RunArguments) -> int:
     """Loads, checks and reports; returns the exit code."""
-    from gradcheck.check import exit_code  # noqa: PLC0415 - not needed for --help
     from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
-    from gradcheck.cli.delivery import deliver, summarise  # noqa: PLC0415 - as above
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.delivery import deliver, summarise  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
+    from gradcheck.session.configs import exit_code  # noqa: PLC0415 - not needed for --help
 
     start = time.perf_counter()
     report = checked(load_all(paths, arguments), arguments)

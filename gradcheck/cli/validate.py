@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradcheck.cli.errors import print_mistakes
-from gradcheck.cli.options import Command, set_option, settings, terminal_options
+from gradcheck.cli.terminal.errors import print_mistakes
+from gradcheck.cli.terminal.options import Command, set_option, settings, terminal_options
 from gradcheck.errors import ConfigErrors, ExitCode
 
 if TYPE_CHECKING:

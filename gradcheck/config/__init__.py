@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gradcheck.config.discover import discover
 from gradcheck.config.json_schema import json_schema
 from gradcheck.config.load import LoadedConfig, load_config, load_given
-from gradcheck.config.overrides import Override, option_overrides
 from gradcheck.config.schema import Config
+from gradcheck.config.yaml.discover import discover
+from gradcheck.config.yaml.overrides import Override, option_overrides
 
 __all__ = [
     "Config",

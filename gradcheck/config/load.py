@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gradcheck.config.base import findings_of
-from gradcheck.config.between import contradictions
-from gradcheck.config.document import Document, read_document
-from gradcheck.config.files import missing_files
-from gradcheck.config.overrides import Override, overridden
-from gradcheck.config.references import undefined_names
+from gradcheck.config.checks.across_sections import contradictions
+from gradcheck.config.checks.layer_names import undefined_names
+from gradcheck.config.checks.user_files import missing_files
 from gradcheck.config.schema import Config
-from gradcheck.config.source import Source
+from gradcheck.config.sections.base import findings_of
+from gradcheck.config.yaml.document import Document, read_document
+from gradcheck.config.yaml.overrides import Override, overridden
+from gradcheck.config.yaml.texts import Source
 from gradcheck.errors import ConfigErrors, Location, Mistake
 
 if TYPE_CHECKING:

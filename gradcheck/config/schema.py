@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
-from gradcheck.config.base import Section, Written, refusal, single_key
-from gradcheck.config.data import DataConfig
 from gradcheck.config.findings import Finding, received
-from gradcheck.config.loss import Losses, LossSpec
-from gradcheck.config.methods import MethodConfig, MethodOptions
-from gradcheck.config.model import ModelSource  # noqa: TC001 - pydantic reads the annotations
-from gradcheck.config.scalars import (
+from gradcheck.config.sections.base import Section, Written, refusal, single_key
+from gradcheck.config.sections.data import DataConfig
+from gradcheck.config.sections.loss import Losses, LossSpec
+from gradcheck.config.sections.methods import MethodConfig, MethodOptions
+from gradcheck.config.sections.model import ModelSource  # noqa: TC001 - pydantic reads the annotations
+from gradcheck.config.sections.scalars import (
     ByteSize,
     Count,
     Flag,

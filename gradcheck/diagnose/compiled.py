@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradcheck.comparing.tape import monolithic
 from gradcheck.diagnose.wording import named
-from gradcheck.gradients.execute import Execution
-from gradcheck.gradients.tape import monolithic
+from gradcheck.handoff.execute import Execution
 
 if TYPE_CHECKING:
-    from gradcheck.diagnose.observed import Observed
-    from gradcheck.report import Diagnosis
+    from gradcheck.diagnose.evidence.observed import Observed
+    from gradcheck.results.report import Diagnosis
 
 
 def compiled_differently(observed: Observed) -> list[Diagnosis]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gradcheck.diagnose.not_finite import not_finite, origin
+from gradcheck.comparing.tensorwise import first_wrong
+from gradcheck.custom_gradients import check_custom_gradients, custom_gradients_of
+from gradcheck.custom_gradients.call_checks import findings_in, not_its_own
+from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.wording import named, some
-from gradcheck.gradients.compare import first_wrong
-from gradcheck.gradients.custom import check_custom_gradients, custom_gradients_of
-from gradcheck.gradients.custom.checks import findings_in, not_its_own
-from gradcheck.models.twin import float64_twin
+from gradcheck.problem.twin import float64_twin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradcheck.custom_gradients import Watch
+    from gradcheck.custom_gradients.watch import Call
     from gradcheck.diagnose.effort import Effort
-    from gradcheck.diagnose.not_finite import Origin
-    from gradcheck.gradients.custom import Watch
-    from gradcheck.gradients.custom.watch import Call
-    from gradcheck.models.problem import Problem
-    from gradcheck.report import Diagnosis, TensorReport
+    from gradcheck.diagnose.tracing.not_finite import Origin
+    from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import Diagnosis, TensorReport
 
 
 def blamed(

@@ -5,21 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gradcheck.comparing.tensorwise import first_wrong
+from gradcheck.custom_gradients import custom_gradients_of
+from gradcheck.custom_gradients.watch import place_of
 from gradcheck.diagnose.custom_gradients import wrong_derivatives
 from gradcheck.diagnose.wording import named, some
-from gradcheck.gradients.compare import first_wrong
-from gradcheck.gradients.custom import custom_gradients_of
-from gradcheck.gradients.custom.watch import place_of
-from gradcheck.models.problem import TensorKey
+from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gradcheck.custom_gradients import Watch
     from gradcheck.diagnose.effort import Effort
-    from gradcheck.gradients.custom import Watch
-    from gradcheck.gradients.interface import Wrong
-    from gradcheck.models.problem import Problem
-    from gradcheck.report import Diagnosis, TensorReport
+    from gradcheck.handoff.interface import Wrong
+    from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import Diagnosis, TensorReport
 
 _SAYS = {
     "GC803": "the tape is wrong at this point, and right beside it",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import tensorflow as tf
 
+from gradcheck.building.messages import described, gist
 from gradcheck.errors import GradcheckError
-from gradcheck.models.messages import described, gist
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,28 +7,28 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.diagnose.compiled import compiled_differently
 from gradcheck.diagnose.custom_gradients import blamed
 from gradcheck.diagnose.effort import Effort
-from gradcheck.diagnose.figures import by_figures, what_they_are
-from gradcheck.diagnose.location import located
-from gradcheck.diagnose.not_finite import not_finite, origin
-from gradcheck.diagnose.parts import parts_differ
-from gradcheck.diagnose.replays import Replayed, search
-from gradcheck.diagnose.several import together
+from gradcheck.diagnose.evidence.gradient_figures import by_figures, what_they_are
+from gradcheck.diagnose.evidence.location import located
+from gradcheck.diagnose.replaying.replays import Replayed, search
+from gradcheck.diagnose.replaying.several import together
+from gradcheck.diagnose.tracing.not_finite import not_finite, origin
+from gradcheck.diagnose.tracing.parts import parts_differ
 from gradcheck.diagnose.wording import named, named_at, some
-from gradcheck.gradients.compare import first_wrong
-from gradcheck.models.problem import TensorKey
+from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gradcheck.diagnose.observed import Observed
-    from gradcheck.diagnose.replays import Match, Search
-    from gradcheck.diagnose.several import Part
-    from gradcheck.gradients.custom.watch import Call
-    from gradcheck.gradients.interface import Gradients
-    from gradcheck.report import Diagnosis
+    from gradcheck.custom_gradients.watch import Call
+    from gradcheck.diagnose.evidence.observed import Observed
+    from gradcheck.diagnose.replaying.replays import Match, Search
+    from gradcheck.diagnose.replaying.several import Part
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.results.report import Diagnosis
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

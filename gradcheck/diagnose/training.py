@@ -9,30 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck.building.precision import compute_dtype
 from gradcheck.diagnose.effort import REPLAYS, Effort
+from gradcheck.diagnose.evidence.movement import movement_of
+from gradcheck.diagnose.evidence.observed import EXPLAINED, Observed, same
 from gradcheck.diagnose.gradients import diagnose_gradients
-from gradcheck.diagnose.movement import movement_of
-from gradcheck.diagnose.not_finite import not_finite, origin
-from gradcheck.diagnose.observed import EXPLAINED, Observed, same
-from gradcheck.diagnose.parts import parts_apart
-from gradcheck.diagnose.replays import suspected_in
+from gradcheck.diagnose.replaying.replays import suspected_in
+from gradcheck.diagnose.tracing.not_finite import not_finite, origin
+from gradcheck.diagnose.tracing.parts import parts_apart
 from gradcheck.diagnose.wording import named, named_at, some
-from gradcheck.faults.replay import Replays
-from gradcheck.faults.training import applicable, committed
-from gradcheck.models.precision import compute_dtype
-from gradcheck.models.problem import TensorKey
+from gradcheck.faults.injection import Replays
+from gradcheck.faults.state.training_loop import applicable, committed
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
+from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.faults.interface import Injection
-    from gradcheck.gradients.interface import Gradients
-    from gradcheck.gradients.parity import Trained
-    from gradcheck.gradients.training import ReferenceTraining
-    from gradcheck.gradients.trajectory import Compute, Trainee, Update
-    from gradcheck.models.problem import Problem
-    from gradcheck.report import Diagnosis, TensorReport
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import Diagnosis, TensorReport
+    from gradcheck.training.reference_run import ReferenceTraining
+    from gradcheck.training.side_by_side import Trained
+    from gradcheck.training.steps import Compute, Trainee, Update
 
 
 #: How many roundings of a weight an update may take, of one implementation and another.

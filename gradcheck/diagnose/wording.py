@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.catalogue import CATALOGUE
-from gradcheck.report import Diagnosis
+from gradcheck.results.report import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.faults.interface import Injection
-    from gradcheck.report import Confidence
+    from gradcheck.results.report import Confidence
 
 #: How many names a sentence lists.
 LISTED = 3

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.faults.added_losses import AddedLossDropped, AddedLossRepeated
-from gradcheck.faults.batch_statistics import BatchStatistics
-from gradcheck.faults.boundary_detached import BoundaryDetached
-from gradcheck.faults.cotangent_dropped import CotangentDropped
-from gradcheck.faults.cotangent_missing import CotangentMissing
-from gradcheck.faults.cotangent_reduced import CotangentReduced
-from gradcheck.faults.cotangents_swapped import CotangentsSwapped
-from gradcheck.faults.examples_apart import ExamplesApart
-from gradcheck.faults.factors import LossScaleLeft, SignFlipped
-from gradcheck.faults.lower_precision import LowerPrecision
-from gradcheck.faults.mask_lost import MaskLost
-from gradcheck.faults.microbatch_weights import AveragedTwice, LastLeftOut, OnlyLastKept, RaggedLast, Summed
-from gradcheck.faults.no_gradient import NoGradient
-from gradcheck.faults.recomputation import DropoutDrawnAfresh, RecomputationDiffers, StateUpdatedTwice
-from gradcheck.faults.sparse_duplicates import SparseDuplicates
-from gradcheck.faults.state_detached import StateDetached
-from gradcheck.faults.targets_misaligned import TargetsMisaligned
-from gradcheck.faults.tied_weight import TiedWeight
-from gradcheck.faults.traced_once import TracedOnce
-from gradcheck.faults.training_flag_lost import TrainingFlagLost
-from gradcheck.faults.transposed import Transposed
-from gradcheck.faults.wrong_order import WrongOrder
+from gradcheck.faults.accumulation.microbatch_weights import (
+    AveragedTwice,
+    LastLeftOut,
+    OnlyLastKept,
+    RaggedLast,
+    Summed,
+)
+from gradcheck.faults.boundary.boundary_detached import BoundaryDetached
+from gradcheck.faults.boundary.cotangent_dropped import CotangentDropped
+from gradcheck.faults.boundary.cotangent_missing import CotangentMissing
+from gradcheck.faults.boundary.cotangent_reduced import CotangentReduced
+from gradcheck.faults.boundary.cotangents_swapped import CotangentsSwapped
+from gradcheck.faults.boundary.lower_precision import LowerPrecision
+from gradcheck.faults.boundary.mask_lost import MaskLost
+from gradcheck.faults.boundary.targets_misaligned import TargetsMisaligned
+from gradcheck.faults.boundary.training_flag_lost import TrainingFlagLost
+from gradcheck.faults.custom.examples_apart import ExamplesApart
+from gradcheck.faults.custom.traced_once import TracedOnce
+from gradcheck.faults.losses.added_losses import AddedLossDropped, AddedLossRepeated
+from gradcheck.faults.losses.factors import LossScaleLeft, SignFlipped
+from gradcheck.faults.state.batch_statistics import BatchStatistics
+from gradcheck.faults.state.recomputation import DropoutDrawnAfresh, RecomputationDiffers, StateUpdatedTwice
+from gradcheck.faults.state.state_detached import StateDetached
+from gradcheck.faults.tensors.no_gradient import NoGradient
+from gradcheck.faults.tensors.sparse_duplicates import SparseDuplicates
+from gradcheck.faults.tensors.tied_weight import TiedWeight
+from gradcheck.faults.tensors.transposed import Transposed
+from gradcheck.faults.tensors.wrong_order import WrongOrder
 
 if TYPE_CHECKING:
     from gradcheck.faults.interface import Fault

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gradcheck.gradients.split import HandOff
-    from gradcheck.models.problem import Problem, TensorKey
+    from gradcheck.handoff.split import HandOff
+    from gradcheck.problem.problem import Problem, TensorKey
 
     #: Gradients by key; None where there is none.
     Found = dict[TensorKey, Any]

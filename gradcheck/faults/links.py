@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 
 from gradcheck.faults.places import has_cotangent
-from gradcheck.gradients.split import HandOff
+from gradcheck.handoff.split import HandOff
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from gradcheck.models.graph import TensorRef
-    from gradcheck.models.problem import Problem
-    from gradcheck.models.segment import Segment
+    from gradcheck.cutting.model_graph import TensorRef
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.problem.problem import Problem
 
 
 class Link(NamedTuple):

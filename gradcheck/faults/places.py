@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from gradcheck.faults.interface import EVERYWHERE, Injection, Place, boundaries, boundary
-from gradcheck.gradients.split import HandOff
+from gradcheck.handoff.split import HandOff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from gradcheck.models.graph import TensorRef
-    from gradcheck.models.problem import Problem, Weight
+    from gradcheck.cutting.model_graph import TensorRef
+    from gradcheck.problem.problem import Problem, Weight
 
     #: Makes the hand-off that is wrong at the segments with these indices.
     Change = Callable[[Collection[int]], HandOff]

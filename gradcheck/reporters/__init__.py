@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from gradcheck.reporters.interface import RenderOptions, Reporter, Show
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
 
 __all__ = ["REPORTERS", "RenderOptions", "Reporter", "Show"]
 

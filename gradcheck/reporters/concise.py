@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters import words
-from gradcheck.reporters.exempt import excused, unneeded
-from gradcheck.reporters.required import shortfall_lines
-from gradcheck.reporters.selection import config_name, fails, is_control, run_errors
-from gradcheck.reporters.text import index, inline, number, pair, plural
-from gradcheck.reporters.training import first_wrong, label
+from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.exempt import excused, unneeded
+from gradcheck.reporters.parts.required import shortfall_lines
+from gradcheck.reporters.parts.selection import config_name, fails, is_control, run_errors
+from gradcheck.reporters.parts.text import index, inline, number, pair, plural
+from gradcheck.reporters.parts.training import first_wrong, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradcheck.report import CheckReport, Report, RunReport, TensorReport
     from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.results.report import CheckReport, Report, RunReport, TensorReport
 
 
 def render(report: Report, options: RenderOptions) -> str:

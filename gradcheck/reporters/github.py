@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters import words
-from gradcheck.reporters.required import shortfall, shortfall_lines
-from gradcheck.reporters.selection import config_name, fails, run_errors
-from gradcheck.reporters.text import inline, multiline
-from gradcheck.reporters.training import label
+from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.required import shortfall, shortfall_lines
+from gradcheck.reporters.parts.selection import config_name, fails, run_errors
+from gradcheck.reporters.parts.text import inline, multiline
+from gradcheck.reporters.parts.training import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradcheck.report import CheckReport, ErrorReport, Report, RunReport
     from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.results.report import CheckReport, ErrorReport, Report, RunReport
 
 #: GitHub shows ten annotations a step and cuts long ones, so a check is one annotation with its first failures.
 _MOST_TENSORS = 20

@@ -6,14 +6,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import RunError
-from gradcheck.reporters import charts, text, training, words
-from gradcheck.reporters.exempt import expectation, status_label
-from gradcheck.reporters.required import shortfall, shortfall_lines
-from gradcheck.reporters.selection import config_name, fails, grouped, run_errors, shown
+from gradcheck.reporters.parts import charts, text, training, words
+from gradcheck.reporters.parts.exempt import expectation, status_label
+from gradcheck.reporters.parts.required import shortfall, shortfall_lines
+from gradcheck.reporters.parts.selection import config_name, fails, grouped, run_errors, shown
 
 if TYPE_CHECKING:
-    from gradcheck.report import CheckReport, Report
     from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.results.report import CheckReport, Report
 
 
 def render(report: Report, options: RenderOptions) -> str:

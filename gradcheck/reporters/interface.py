@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gradcheck.report import Report
+from gradcheck.results.report import Report
 
 Show = Literal["all", "failed", "summary"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
     from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.results.report import Report
 
 
 def render(report: Report, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options

@@ -7,15 +7,15 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters import words
-from gradcheck.reporters.required import shortfall, shortfall_lines
-from gradcheck.reporters.selection import config_name, fails, run_errors, shown
-from gradcheck.reporters.text import inline, multiline
-from gradcheck.reporters.training import label, schedule_heading, stage_line
+from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.required import shortfall, shortfall_lines
+from gradcheck.reporters.parts.selection import config_name, fails, run_errors, shown
+from gradcheck.reporters.parts.text import inline, multiline
+from gradcheck.reporters.parts.training import label, schedule_heading, stage_line
 
 if TYPE_CHECKING:
-    from gradcheck.report import CheckReport, ErrorReport, Report, RunReport, TensorReport
     from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.results.report import CheckReport, ErrorReport, Report, RunReport, TensorReport
 
 _SKIPPED = {
     "dead": "dead: zero on both sides, proves nothing",

@@ -6,18 +6,18 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters import words
-from gradcheck.reporters.exempt import status_label
-from gradcheck.reporters.required import shortfall, shortfall_lines
-from gradcheck.reporters.selection import config_name, fails, grouped, run_errors
-from gradcheck.reporters.text import index, inline, lines, number, pair, plain_number, plural, shape
-from gradcheck.reporters.training import has_steps, schedule_heading, stage_line, step
+from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.exempt import status_label
+from gradcheck.reporters.parts.required import shortfall, shortfall_lines
+from gradcheck.reporters.parts.selection import config_name, fails, grouped, run_errors
+from gradcheck.reporters.parts.text import index, inline, lines, number, pair, plain_number, plural, shape
+from gradcheck.reporters.parts.training import has_steps, schedule_heading, stage_line, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gradcheck.report import CheckReport, ErrorReport, Report, RunReport, ScheduleReport, TensorReport
     from gradcheck.reporters.interface import RenderOptions, Show
+    from gradcheck.results.report import CheckReport, ErrorReport, Report, RunReport, ScheduleReport, TensorReport
 
 
 def render(report: Report, options: RenderOptions) -> str:

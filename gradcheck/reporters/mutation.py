@@ -10,16 +10,16 @@ from rich.cells import cell_len
 
 from gradcheck.reporters.markdown import code as code_span
 from gradcheck.reporters.markdown import error_block, prose, table
-from gradcheck.reporters.page import Page
-from gradcheck.reporters.text import inline, number, plural, seconds, shorten
-from gradcheck.reporters.words import error_lines
+from gradcheck.reporters.parts.page import Page
+from gradcheck.reporters.parts.text import inline, number, plural, seconds, shorten
+from gradcheck.reporters.parts.words import error_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gradcheck.mutation_report import FaultReport, MutationReport, Mutations, Score
-    from gradcheck.report import Verdict
     from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.results.mutation import FaultReport, MutationReport, Mutations, Score
+    from gradcheck.results.report import Verdict
 
 _STYLES: dict[Verdict, str] = {"pass": "green", "fail": "bold red", "error": "bold red", "vacuous": "yellow"}
 _HEAD = ("fault", "", "places", "caught", "named", "smallest margin")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters.page import Page
-from gradcheck.reporters.text import inline, named, plural, size
+from gradcheck.reporters.parts.page import Page
+from gradcheck.reporters.parts.text import inline, named, plural, size
 
 if TYPE_CHECKING:
-    from gradcheck.plan_report import BoundaryReport, PlannedSegment, PlanReport
+    from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport
 
 #: How each entry of the memory estimate is introduced.
 _MEMORY_WORDS = {

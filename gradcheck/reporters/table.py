@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from gradcheck.reporters import training, words
-from gradcheck.reporters.columns import Layout
-from gradcheck.reporters.exempt import expectation
-from gradcheck.reporters.page import Page
-from gradcheck.reporters.required import shortfall, shortfall_lines
-from gradcheck.reporters.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
-from gradcheck.reporters.text import inline, named, plain_number, plural, seconds, shorten, size
+from gradcheck.reporters.parts import training, words
+from gradcheck.reporters.parts.columns import Layout
+from gradcheck.reporters.parts.exempt import expectation
+from gradcheck.reporters.parts.page import Page
+from gradcheck.reporters.parts.required import shortfall, shortfall_lines
+from gradcheck.reporters.parts.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
+from gradcheck.reporters.parts.text import inline, named, plain_number, plural, seconds, shorten, size
 
 if TYPE_CHECKING:
-    from gradcheck.report import (
+    from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.reporters.parts.words import Tone
+    from gradcheck.results.report import (
         CheckReport,
         Diagnosis,
         ErrorReport,
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
         ScheduleReport,
         SegmentReport,
     )
-    from gradcheck.reporters.interface import RenderOptions
-    from gradcheck.reporters.words import Tone
 
 _Row = TypeVar("_Row")
 _STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "warn": "yellow", "neutral": "cyan", "unknown": "dim"}

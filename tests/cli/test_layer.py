@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck.cli.main import main
-from gradcheck.report import Report
+from gradcheck.results.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
 
     Layer = Callable[..., tuple[int, str, str]]
     Reported = Callable[..., tuple[int, RunReport]]
@@ -374,7 +374,7 @@ def test_the_derivatives_of_the_shipped_polynomial() -> None:
     import tensorflow as tf
 
     from gradcheck.config import load_config
-    from gradcheck.models.prepare import prepare, session
+    from gradcheck.problem.prepare import prepare, session
 
     loaded = load_config(ROOT / "configs" / "second_order.yaml")
     with session(loaded.config):

@@ -31,7 +31,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     from gradcheck.faults import FAULTS
 
     chosen = tuple(fault for fault in FAULTS if fault.code in ("GC403", "GC504"))
-    monkeypatch.setattr("gradcheck.diagnose.replays.FAULTS", chosen)
+    monkeypatch.setattr("gradcheck.diagnose.replaying.replays.FAULTS", chosen)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_nothing_to_inject_into(config: Path, capfd: pytest.CaptureFixture[str])
 def test_a_split_that_is_wrong_by_itself(
     config: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gradcheck.gradients.split import HandOff
+    from gradcheck.handoff.split import HandOff
 
     monkeypatch.setattr(HandOff, "contribution", lambda *_: None)
     code, out, _ = mutated(capfd, str(config))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck.cli.main import main
-from gradcheck.report import Report
+from gradcheck.results.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from gradcheck.config import Config, json_schema
-from gradcheck.config.document import read_document
-from gradcheck.config.source import Source
+from gradcheck.config.yaml.document import read_document
+from gradcheck.config.yaml.texts import Source
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [

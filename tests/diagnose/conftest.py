@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck.models.problem import TensorKey
-from gradcheck.report import Required, TensorReport
+from gradcheck.problem.problem import TensorKey
+from gradcheck.results.report import Required, TensorReport
 
 
 def weight(path: str) -> TensorKey:

@@ -10,28 +10,28 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.comparing.keys import as_array, named_tensors
+from gradcheck.comparing.reference import GRADIENT_KINDS, Reference
+from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config.load import load_given
 from gradcheck.diagnose import Observed, Replayed, diagnose
-from gradcheck.diagnose.replays import suspected_in
+from gradcheck.diagnose.replaying.replays import suspected_in
+from gradcheck.faults.injection import Replays
 from gradcheck.faults.places import handed_on
-from gradcheck.faults.replay import Replays
-from gradcheck.gradients.compare import compare_all
-from gradcheck.gradients.execute import Execution
-from gradcheck.gradients.named import as_array, named_tensors
-from gradcheck.gradients.reference import GRADIENT_KINDS, Reference
-from gradcheck.gradients.split import HandOff, split
-from gradcheck.gradients.tensors import dense
-from gradcheck.models import prepare as preparing
+from gradcheck.handoff.execute import Execution
+from gradcheck.handoff.split import HandOff, split
+from gradcheck.handoff.tensors import dense
 from gradcheck.numerics import TolerancePolicy, largest, to_array
+from gradcheck.problem import prepare as preparing
 from tests.zoo.models.cases import CASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gradcheck.faults.interface import Injection
-    from gradcheck.gradients.interface import Gradients
-    from gradcheck.models.problem import Problem
-    from gradcheck.report import Diagnosis
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import Diagnosis
 
     Random = np.random.Generator
 

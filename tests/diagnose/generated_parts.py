@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.models.cut import cut_after, resolve
-from gradcheck.models.graph import flatten
-from gradcheck.models.problem import make_segments
-from gradcheck.models.sources.segments import _lend_weights
+from gradcheck.building.sources.segments import _lend_weights
+from gradcheck.cutting.cut import cut_after, resolve
+from gradcheck.cutting.model_graph import flatten
+from gradcheck.problem.problem import make_segments
 from tests.diagnose.generated import problem_of
 from tests.zoo.models.cases import CASES
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from gradcheck.models.prepare import Outline
-    from gradcheck.models.problem import Problem
+    from gradcheck.problem.prepare import Outline
+    from gradcheck.problem.problem import Problem
 
     Random = np.random.Generator
     #: Changes one layer in place, and returns whether it applies to it.

@@ -18,7 +18,7 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import CheckReport, Diagnosis, RunReport
+    from gradcheck.results.report import CheckReport, Diagnosis, RunReport
 
     Runs = Callable[[str], RunReport]
 

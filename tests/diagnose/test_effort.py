@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tensorflow as tf
 
-from gradcheck import checker
 from gradcheck.diagnose import Effort
 from gradcheck.errors import RunError
-from gradcheck.faults.replay import Replays
+from gradcheck.faults.injection import Replays
+from gradcheck.session import method_check as checker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import CheckReport, RunReport
+    from gradcheck.results.report import CheckReport, RunReport
 
     Run = Callable[..., RunReport]
 

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from gradcheck.comparing.keys import as_array
+from gradcheck.comparing.reference import Reference
+from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config.load import load_given
 from gradcheck.faults import FAULTS
-from gradcheck.faults.replay import Replays
-from gradcheck.gradients.compare import compare_all
-from gradcheck.gradients.named import as_array
-from gradcheck.gradients.reference import Reference
-from gradcheck.models.prepare import prepare, session
+from gradcheck.faults.injection import Replays
 from gradcheck.numerics import TolerancePolicy
+from gradcheck.problem.prepare import prepare, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gradcheck.faults.interface import Injection
-    from gradcheck.models.problem import Problem
+    from gradcheck.problem.problem import Problem
 
 
 @dataclass

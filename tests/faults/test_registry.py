@@ -9,7 +9,7 @@ import pytest
 
 from gradcheck.catalogue import CATALOGUE
 from gradcheck.faults import FAULTS
-from gradcheck.faults.slicing import SlicingFault
+from gradcheck.faults.accumulation.slicing import SlicingFault
 
 #: As much as fits: two segments that share a layer, masks, dropout, statistics, penalties, a skip connection, slices.
 RICH = """

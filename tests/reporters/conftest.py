@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gradcheck.report import (
+from gradcheck.results.report import (
     CheckReport,
     Coverage,
     Diagnosis,

@@ -7,10 +7,10 @@ from inline_snapshot import snapshot
 
 from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.concise import render
-from gradcheck.reporters.text import inline
+from gradcheck.reporters.parts.text import inline
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
 
 
 def test_several_runs(several: Report) -> None:

@@ -12,7 +12,7 @@ from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.github import render
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
 
 
 def test_failure(failing: Report) -> None:

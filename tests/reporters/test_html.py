@@ -12,7 +12,7 @@ from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.html import render
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
 
 VOID = {"meta", "input", "br"}
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 
-from gradcheck.report import Report
 from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.json_report import render
+from gradcheck.results.report import Report
 
 
 def test_reads_back_as_the_same_report(sample: Report) -> None:

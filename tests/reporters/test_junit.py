@@ -11,7 +11,7 @@ from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.junit import render
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
 
 
 def read(report: Report, **options: str) -> JUnitXml:

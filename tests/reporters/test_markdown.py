@@ -10,10 +10,10 @@ from markdown_it import MarkdownIt
 
 from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.markdown import code, prose, render
-from gradcheck.reporters.text import inline
+from gradcheck.reporters.parts.text import inline
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
 
 
 def to_html(markdown: str) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from gradcheck.mutation_report import FaultReport, MutationReport, Mutations, Score
-from gradcheck.report import Environment, ErrorReport, Tool
 from gradcheck.reporters.interface import RenderOptions
 from gradcheck.reporters.mutation import MUTATION_REPORTERS, render_json, render_markdown, render_table
+from gradcheck.results.mutation import FaultReport, MutationReport, Mutations, Score
+from gradcheck.results.report import Environment, ErrorReport, Tool
 
 HOSTILE = "[red]x[/red] <script>\x1b[31m a|b `c` *d* @me\n\u202e\ud800 </details>"
 

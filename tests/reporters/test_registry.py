@@ -10,7 +10,7 @@ import pytest
 from gradcheck.reporters import REPORTERS, RenderOptions, Show
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.results.report import Report
 
 ESCAPE = "\x1b"
 

@@ -8,10 +8,11 @@ import pytest
 from inline_snapshot import snapshot
 from rich.cells import cell_len
 
-from gradcheck.report import Contribution, Environment, Report, Summary, Tool
-from gradcheck.reporters import RenderOptions, words
+from gradcheck.reporters import RenderOptions
+from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.text import inline, number
 from gradcheck.reporters.table import render
-from gradcheck.reporters.text import inline, number
+from gradcheck.results.report import Contribution, Environment, Report, Summary, Tool
 
 RED = "\x1b[1;31m"
 

@@ -12,7 +12,7 @@ from tests.zoo.table import PROPERTY, Row
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
     from tests.zoo.table import Group
 
 

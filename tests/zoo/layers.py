@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.gradients.test_numeric_layers import IMAGE, ONE_INPUT, SEQUENCE, SEVERAL_INPUTS, VOLUME
+from tests.methods.directional.test_numeric_layers import IMAGE, ONE_INPUT, SEQUENCE, SEVERAL_INPUTS, VOLUME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
 
 Group = Literal["application", "layer", "model"]
 GROUPS: tuple[str, ...] = get_args(Group)

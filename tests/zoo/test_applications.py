@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
 
 #: The smallest input that each takes.
 SIZES = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gradcheck.report import PROVEN
+from gradcheck.results.report import PROVEN
 from tests.zoo.layers import CASES, EXCLUDED
 
 LAYERS = {case.layer for case in CASES}
@@ -15,7 +15,7 @@ LAYERS = {case.layer for case in CASES}
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
     from tests.zoo.layers import Case
 
 

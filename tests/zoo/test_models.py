@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck.report import PROVEN
+from gradcheck.results.report import PROVEN
 from tests.zoo.models.cases import CASES, here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import CheckReport, RunReport
+    from gradcheck.results.report import CheckReport, RunReport
     from tests.zoo.models.cases import Case
 
     Run = Callable[..., RunReport]

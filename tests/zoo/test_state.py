@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck.report import PROVEN
+from gradcheck.results.report import PROVEN
 from tests.zoo.models.cases import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradcheck.report import RunReport
+    from gradcheck.results.report import RunReport
 
     Run = Callable[..., RunReport]
 

@@ -1,0 +1,55 @@
+"""`factory`: the user's own function that returns a batch."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.batch.raw import RawBatch, inputs_by_name, outputs_by_name
+from gradcheck.building import user_code
+from gradcheck.building.endpoints import output_names
+from gradcheck.config.keyed import KeyedRunError, at
+
+if TYPE_CHECKING:
+    from gradcheck.batch.raw import Request
+
+_PAIR, _TRIPLE = 2, 3
+
+
+def load(request: Request) -> RawBatch:
+    """What the function returns: (x, y) or (x, y, sample_weight), each an array, one per name, or None for the default.
+
+    Raises:
+        KeyedError: GC028 if there is no such function; GC030 if the arrays are not the model's.
+        RunError: GC052 if it raises, or returns something else.
+    """
+    reference = request.config.factory or ""
+    with at("factory"):
+        function = user_code.load(reference, request.base, code="GC052")
+        with user_code.calling("data factory", reference, "GC052", request.base):
+            returned = function(**copy.deepcopy(request.config.kwargs))
+        x, y, weight = _unpacked(returned, reference)
+        return RawBatch(
+            inputs={} if x is None else inputs_by_name(x, request.model),
+            targets={} if y is None else outputs_by_name(y, request.model),
+            weights=_weights(weight, request),
+        )
+
+
+def _unpacked(returned: Any, reference: str) -> tuple[Any, Any, Any]:
+    if isinstance(returned, (tuple, list)) and len(returned) in (_PAIR, _TRIPLE):
+        return (*returned, None) if len(returned) == _PAIR else tuple(returned)
+    kind = type(returned).__name__ + (f" of {len(returned)}" if isinstance(returned, (tuple, list)) else "")
+    message = f"data factory {reference} must return (x, y) or (x, y, sample_weight). Received: a {kind}"
+    raise KeyedRunError(message, code="GC052")
+
+
+def _weights(weight: Any, request: Request) -> dict[str, Any]:
+    """The weights by output; one array is for all of them."""
+    if weight is None:
+        return {}
+    if isinstance(weight, (dict, list, tuple)):
+        return outputs_by_name(weight, request.model)
+    return dict.fromkeys(output_names(request.model), np.asarray(weight))

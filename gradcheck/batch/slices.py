@@ -1,0 +1,168 @@
+"""The slices of a batch that go through the model one after another, and what each counts for in the loss.
+
+The loss of the whole batch is the weighted sum of the slices' losses. A mean over the examples is the slices' means
+weighed by their number of examples; over unmasked elements, by their number of unmasked elements; over sample weights,
+by the sum of those. A sum is the sum of the slices' sums. What layers add to the loss, and weight penalties, count for
+each slice as its share of the examples, so once in all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.building.endpoints import input_names, packed_inputs
+from gradcheck.config.keyed import KeyedError, at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gradcheck.batch import Batch
+    from gradcheck.batch.loss import Loss, Term
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Rows `start` to `stop` of the batch.
+
+    Attributes:
+        share: of the batch's examples.
+        scales: what each term of the loss on this slice counts for in the loss on the batch; None for an output
+            without a loss.
+    """
+
+    start: int
+    stop: int
+    batch_size: int
+    scales: tuple[float | None, ...]
+
+    @property
+    def share(self) -> float:
+        """How much of the batch this is."""
+        return (self.stop - self.start) / self.batch_size
+
+    def of(self, tensor: Any) -> Any:
+        """The rows of `tensor`, which may have several for each example; None stays None."""
+        if tensor is None:
+            return None
+        rows = int(tensor.shape[0]) // self.batch_size
+        start, stop = self.start * rows, self.stop * rows
+        if isinstance(tensor, tf.SparseTensor):
+            rest = [0] * (tensor.shape.rank - 1)
+            return tf.sparse.slice(tensor, [start, *rest], [stop - start, *tensor.shape[1:]])
+        return tensor[start:stop]
+
+
+def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, training: bool) -> tuple[Slice, ...]:
+    """`count` slices of ceil(batch / count) examples, the last one shorter or (then there are fewer) left out.
+
+    Runs the model once where the loss may be over masked elements; state is not put back.
+
+    Raises:
+        KeyedError: GC030 if the model or the batch cannot be sliced.
+    """
+    batch_size = int(batch.x[0].shape[0])
+    with at("microbatches"):
+        _check(count, model, batch, batch_size)
+    size = math.ceil(batch_size / count)
+    bounds = [*range(0, batch_size, size), batch_size]
+    counted = _counted(model, batch, loss, training=training)
+    scales = [_scales(term, number, bounds) for term, number in zip(loss.terms, counted, strict=True)]
+    return tuple(
+        Slice(start=start, stop=stop, batch_size=batch_size, scales=of_slice)
+        for (start, stop), of_slice in zip(pairwise(bounds), zip(*scales, strict=True), strict=True)
+    )
+
+
+def sliceable(model: keras.Model, batch: Batch) -> bool:
+    """Whether the batch can be taken apart at all."""
+    try:
+        _check(1, model, batch, int(batch.x[0].shape[0]))
+    except KeyedError:
+        return False
+    return True
+
+
+def _check(count: int, model: keras.Model, batch: Batch, batch_size: int) -> None:
+    """Refuses what cannot be sliced along the first axis."""
+    if count > batch_size:
+        raise _unfit(
+            f"{count} micro-batches of a batch of {batch_size}", "raise data.batch_size, or lower microbatches"
+        )
+    for name, tensor in zip(input_names(model), keras.tree.flatten(model.inputs), strict=True):
+        if tensor.shape[0] is not None:
+            raise _unfit(
+                f"input {name} of the fixed shape {tuple(tensor.shape)}", "build the model without a batch size"
+            )
+    for kind, tensors in (("target", batch.y), ("sample weight", batch.sample_weight or ())):
+        for tensor in tensors:
+            if tensor is not None and (not tensor.shape.rank or int(tensor.shape[0]) % batch_size):
+                raise _unfit(
+                    f"a {kind} of shape {tuple(tensor.shape)} for {batch_size} examples",
+                    "micro-batches need outputs with the batch axis first",
+                )
+
+
+def _unfit(received: str, help: str) -> KeyedError:  # noqa: A002 - the error's name for it
+    return KeyedError(f"the batch cannot be sliced. Received: {received}", code="GC030", help=help)
+
+
+def _counted(model: keras.Model, batch: Batch, loss: Loss, *, training: bool) -> list[NDArray[Any] | None]:
+    """What each row counts in each term's mean, of shape (rows, ...); None where every row counts the same."""
+    averaging = [term is not None and term.keras_loss is not None for term in loss.terms]
+    outputs: Sequence[Any] = [None] * len(loss.terms)
+    if any(averaging):
+        outputs = keras.tree.flatten(model(packed_inputs(model, batch.x), training=training))
+    weights = batch.sample_weight or (None,) * len(loss.terms)
+    return [
+        None if term is None or term.keras_loss is None else _weighed(term, term.keras_loss, y, output, weight)
+        for term, y, output, weight in zip(loss.terms, batch.y, outputs, weights, strict=True)
+    ]
+
+
+def _weighed(term: Term, loss: keras.losses.Loss, y: Any, output: Any, sample_weight: Any) -> NDArray[Any] | None:
+    """What Keras divides a mean by, row by row: the mask, the sample weights, or both."""
+    if loss.reduction in {None, "none"}:
+        return None  # averaged by us, over all elements
+    mask = _mask(loss, y, output)
+    if term.reduction == "mean":
+        return mask
+    if term.reduction != "mean_with_sample_weight" or sample_weight is None:
+        return mask if term.reduction == "mean_with_sample_weight" else None
+    weight = np.asarray(sample_weight, np.float64)
+    if mask is None:
+        return weight
+    rank = max(mask.ndim, weight.ndim)
+    weight, mask = (a.reshape(*a.shape, *[1] * (rank - a.ndim)) for a in (weight, mask))
+    return np.asarray(weight * mask)
+
+
+def _mask(loss: keras.losses.Loss, y: Any, output: Any) -> NDArray[Any] | None:
+    """The mask that Keras applies to the values: the output's, and the one that the loss makes (`ignore_class`)."""
+    made = loss.call(y, output) if getattr(loss, "ignore_class", None) is not None else None
+    masks = [getattr(tensor, "_keras_mask", None) for tensor in (output, made) if tensor is not None]
+    arrays = [np.asarray(mask).astype(np.float64) for mask in masks if mask is not None]
+    return np.asarray(math.prod(arrays)) if arrays else None
+
+
+def _scales(term: Term | None, counted: NDArray[Any] | None, bounds: Sequence[int]) -> list[float | None]:
+    """What `term` counts for in each slice."""
+    slices, batch_size = list(pairwise(bounds)), bounds[-1]
+    if term is None:
+        return [None] * len(slices)
+    if term.reduction == "sum":
+        return [1.0] * len(slices)
+    shares: list[float | None] = [(stop - start) / batch_size for start, stop in slices]
+    if counted is None:
+        return shares
+    rows = len(counted) // batch_size
+    sums = [float(counted[start * rows : stop * rows].sum()) for start, stop in slices]
+    return [part / sum(sums) for part in sums] if sum(sums) else shares

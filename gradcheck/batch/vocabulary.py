@@ -1,0 +1,83 @@
+"""Default words, sentences and identifiers: what the layers that look them up know, and some that they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from gradcheck.batch.readers import readers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+#: How many of the values are unknown to an open vocabulary.
+UNKNOWN_SHARE = 0.125
+#: A sentence has from one to this many words.
+LONGEST_SENTENCE = 8
+#: Words that no vocabulary has; what a layer gets that hashes whatever it is given.
+_UNKNOWN_WORDS = ("unknown_0", "unknown_1", "unknown_2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """What a layer can look up: text or integers.
+
+    Attributes:
+        known: its entries; none for a layer that hashes.
+        is_open: whether it takes others too.
+        separator: what stands between the words of a sentence; None where a value is a single entry.
+    """
+
+    known: tuple[Any, ...] = ()
+    is_open: bool = True
+    separator: str | None = None
+
+
+def from_vocabulary(
+    model: keras.Model, position: int, shape: tuple[int, ...], rng: np.random.Generator
+) -> NDArray[Any] | None:
+    """Entries of the vocabularies that read input `position`, of dtype int64 or str; None where none reads it.
+
+    Where several layers read it, a value is in every vocabulary that is closed; an open one may not know it.
+    """
+    is_text = str(model.inputs[position].dtype) == "string"
+    layers = [layer for reader in readers(model, position) for layer in reader.layers]
+    found = [v for v in map(_vocabulary_of, layers) if v is not None and (is_text or v.known)]
+    if not found:
+        return None
+    separator = next((v.separator for v in found if v.separator is not None), None)
+    if separator is None:
+        return _entries(found, shape, rng, is_text=is_text)
+    words = _entries(found, (*shape, LONGEST_SENTENCE), rng, is_text=True).reshape(-1, LONGEST_SENTENCE)
+    lengths = rng.integers(1, LONGEST_SENTENCE + 1, len(words))
+    sentences = [separator.join(row[:length]) for row, length in zip(words, lengths, strict=True)]
+    return np.array(sentences).reshape(shape)
+
+
+def _vocabulary_of(layer: keras.Layer) -> Vocabulary | None:
+    """What `layer` looks up, None if it is no layer that does."""
+    if isinstance(layer, keras.layers.TextVectorization):
+        separator = {"character": "", None: None}.get(layer._split, " ")  # noqa: SLF001 - the attribute behind `split`
+        return Vocabulary(known=tuple(layer.get_vocabulary(include_special_tokens=False)), separator=separator)
+    if isinstance(layer, (keras.layers.StringLookup, keras.layers.IntegerLookup)) and not layer.invert:
+        known = tuple(layer.get_vocabulary(include_special_tokens=False))
+        return Vocabulary(known=known, is_open=layer.num_oov_indices > 0)
+    return Vocabulary() if isinstance(layer, (keras.layers.Hashing, keras.layers.HashedCrossing)) else None
+
+
+def _entries(
+    vocabularies: Iterable[Vocabulary], shape: tuple[int, ...], rng: np.random.Generator, *, is_text: bool
+) -> NDArray[Any]:
+    """Random entries that every one of `vocabularies` takes."""
+    closed = [set(v.known) for v in vocabularies if not v.is_open]
+    if closed:
+        return rng.choice(sorted(set.intersection(*closed) or closed[0]), shape)
+    known = sorted({entry for v in vocabularies for entry in v.known})
+    unknown = _UNKNOWN_WORDS if is_text else (max(known) + 1,)
+    entries: NDArray[Any] = rng.choice(known or unknown, shape)
+    return np.where(rng.random(shape) < UNKNOWN_SHARE, rng.choice(unknown, shape), entries)

@@ -1,0 +1,68 @@
+"""The names of a model's inputs and outputs, and values given by those names in the model's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradcheck.building.naming import unique_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def input_names(model: keras.Model) -> tuple[str, ...]:
+    """The names of the model's inputs in the order of `model.inputs`, each once."""
+    return _names(model.inputs)
+
+
+def output_names(model: keras.Model) -> tuple[str, ...]:
+    """The names of what gives the outputs, in the order of `model.outputs`; the second of a name gets `:2`."""
+    return _names(model.outputs)
+
+
+def _names(tensors: Sequence[Any]) -> tuple[str, ...]:
+    return unique_names(str(tensor._keras_history.operation.name) for tensor in tensors)  # noqa: SLF001 - Keras's own record
+
+
+def packed_inputs(model: keras.Model, flat: Sequence[Any]) -> Any:
+    """`flat`, in the order of `model.inputs`, in the structure that the model takes: a tensor, a list or a mapping."""
+    graph = getattr(model, "_functional", None) or model  # a Sequential has no structure of its own
+    return keras.tree.pack_sequence_as(getattr(graph, "_inputs_struct", list(flat)), list(flat))
+
+
+def output_positions(model: keras.Model) -> dict[str, int]:
+    """The index in `model.outputs` by every name that an output goes by.
+
+    A model that returns a mapping is addressed by its keys, as `compile(loss={...})` does, or by the layers' names.
+    """
+    positions = {name: index for index, name in enumerate(output_names(model))}
+    structure = getattr(model, "_outputs_struct", None)
+    keys = {key: id(tensor) for key, tensor in structure.items()} if isinstance(structure, Mapping) else {}
+    by_id = {id(tensor): index for index, tensor in enumerate(model.outputs)}
+    return positions | {str(key): by_id[tensor] for key, tensor in keys.items() if tensor in by_id}
+
+
+def flat_values(values: Any, positions: Mapping[str, int], count: int) -> list[Any]:
+    """`values` as a list of `count` in the model's order; what a mapping leaves out is None.
+
+    Args:
+        values: one tensor, a list or tuple (in order, nested as the model returns it), or a mapping by name.
+        positions: the index by name; names beyond it are a KeyError.
+        count: how many there must be.
+
+    Raises:
+        ValueError: if there are more or fewer.
+        KeyError: if a name is unknown.
+    """
+    if isinstance(values, Mapping):
+        flat: list[Any] = [None] * count
+        for name, value in values.items():
+            flat[positions[name]] = value
+        return flat
+    flat = keras.tree.flatten(values) if isinstance(values, (list, tuple)) else [values]
+    if len(flat) != count:
+        raise ValueError(f"expected {count} tensors. Received: {len(flat)}")
+    return flat

@@ -1,0 +1,43 @@
+"""Models out of each source that a config can name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.building.sources import segments
+from gradcheck.building.sources.built import BuiltModel
+from gradcheck.building.sources.matching import match_variables
+from gradcheck.building.sources.single import BUILDERS, build_whole
+from gradcheck.config.keyed import at
+from gradcheck.config.sections.model import SegmentsSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gradcheck.config.sections.model import ModelSource
+
+__all__ = ["REGISTRY", "BuiltModel", "build_model", "match_variables"]
+
+#: What builds each `model:` source.
+REGISTRY: dict[type, Callable[[Any, Path], BuiltModel]] = {
+    **dict.fromkeys(BUILDERS, build_whole),
+    SegmentsSource: segments.build,
+}
+
+
+def build_model(source: ModelSource, base: Path) -> BuiltModel:
+    """The model that `source` describes.
+
+    Call it inside `precision_scope`, after clearing the session and seeding: names and weights depend on both.
+
+    Args:
+        source: the `model:` section.
+        base: the folder of the config, which paths are relative to.
+
+    Raises:
+        ConfigError: what the config says is wrong; a `KeyedError` says at which key.
+        RunError: GC051 if the model could not be built.
+    """
+    with at("model"):
+        return REGISTRY[type(source)](source, base)

@@ -1,0 +1,89 @@
+"""`file`: a saved `.keras` model."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradcheck.building.messages import described
+from gradcheck.building.precision import FLOATING
+from gradcheck.building.sources.built import existing
+from gradcheck.config.keyed import KeyedRunError, at
+from gradcheck.errors import GradcheckError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gradcheck.config.sections.model import FileSource
+
+#: Policies and dtypes are saved by name; all of these are replaced for a float64 twin.
+_POLICIES = FLOATING | {"mixed_float16", "mixed_bfloat16"}
+
+
+def build(source: FileSource, base: Path) -> keras.Model:
+    """The saved model, in the precision of the config unless that is float32: then as it was saved.
+
+    Keras's safe mode, which refuses to unpickle Lambda layers, is on unless `trust` is true.
+
+    Raises:
+        KeyedError: GC001 if there is no such file.
+        KeyedRunError: GC051 if Keras cannot load it.
+    """
+    path = existing(source.file, base, "file")
+    with at("file"):
+        try:
+            if keras.config.dtype_policy().name == "float32":
+                return keras.models.load_model(path, compile=False, safe_mode=not source.trust)
+            return _in_this_precision(path, safe_mode=not source.trust)
+        except GradcheckError:
+            raise
+        except Exception as error:
+            help_ = None
+            if "safe_mode" in str(error) or "unsafe" in str(error):
+                help_ = "the file contains code; with `trust: true` it is run as yours"
+            message = f"{source.file} cannot be loaded: {described(error)}"
+            raise KeyedRunError(message, code="GC051", help=help_) from error
+
+
+def _in_this_precision(path: Path, *, safe_mode: bool) -> keras.Model:
+    """The model of `path` rebuilt under the current dtype policy, with its weights."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError("only a .keras file can be rebuilt in another precision")
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    policy, floatx = keras.config.dtype_policy().name, keras.config.floatx()
+    model = keras.saving.deserialize_keras_object(_converted(config, policy, floatx), safe_mode=safe_mode)
+    model.load_weights(path)
+    return model
+
+
+def _converted(config: Any, policy: str, floatx: str) -> Any:
+    """`config` with saved dtypes replaced: under float64 all floating ones, else the policy float32 alone.
+
+    Layers keep what they were given on purpose (a float32 softmax in a mixed model) unless everything must be float64.
+    """
+    if isinstance(config, list):
+        return [_converted(item, policy, floatx) for item in config]
+    if not isinstance(config, dict):
+        return config
+    new = {key: _converted(value, policy, floatx) for key, value in config.items()}
+    key, name = _dtype_entry(new, policy, floatx)
+    inner = new.get("config")
+    replaced = _POLICIES if policy == "float64" else {"float32"}
+    if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key] in replaced:
+        return {**new, "config": {**inner, key: name}}
+    return new
+
+
+def _dtype_entry(saved: dict[str, Any], policy: str, floatx: str) -> tuple[str, str]:
+    """Where the config of a saved object names its dtype, and what belongs there; no key where it must stay."""
+    kind = saved.get("class_name")
+    if kind == "DTypePolicy":
+        return "name", policy
+    if kind == "InputLayer" or policy == "float64":  # operations that cast as well
+        return "dtype", floatx
+    # Keras before 3.2 saved a layer's policy as its bare name.
+    return ("dtype" if str(saved.get("module")).startswith("keras.layers") else ""), policy

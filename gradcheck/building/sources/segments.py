@@ -1,0 +1,176 @@
+"""`segments`: the user's own parts, chained; the whole is their composition, or a reference that lends its weights."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradcheck.building.endpoints import input_names, output_names
+from gradcheck.building.messages import described as error_described
+from gradcheck.building.messages import user_location
+from gradcheck.building.sources.built import FUNCTIONAL_HELP, BuiltModel, is_functional, load_weights
+from gradcheck.building.sources.matching import match_variables
+from gradcheck.building.sources.single import build_any, build_single, described
+from gradcheck.config.keyed import KeyedRunError, at, listed
+from gradcheck.errors import GradcheckError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gradcheck.config.sections.model import SegmentsSource, SingleSource
+
+
+def build(source: SegmentsSource, base: Path) -> BuiltModel:
+    """The parts in order and the whole.
+
+    The outputs of a part are the inputs of the next, in order, or by name if both sides have the same names. A part may
+    be a functional model, a subclassed one or a layer. With `reference` that is the whole, and the parts get its
+    weights; else the whole is a functional model named `whole` that calls the parts.
+
+    Raises:
+        ConfigError: a part's source is wrong.
+        RunError: GC051 if a part cannot be built, parts do not fit each other, or weights have no counterpart.
+    """
+    reference = None
+    if source.reference is not None:
+        with at("reference"):
+            reference = build_single(source.reference, base)
+    parts = _parts(source.segments, base, reference)
+    composition = _composition(parts)
+    if reference is None:
+        load_weights(composition, source.weights, base)
+        return BuiltModel(model=composition, parts=parts)
+    _check_outputs(composition, reference)
+    load_weights(reference, source.weights, base)
+    _lend_weights(composition, reference)
+    return BuiltModel(model=reference, parts=parts, composition=composition)
+
+
+def _parts(sources: Sequence[SingleSource], base: Path, reference: keras.Model | None) -> tuple[keras.Model, ...]:
+    """Every part as a functional model with a name of its own; one without inputs gets those of the part before it."""
+    parts: list[keras.Model] = []
+    for index, source in enumerate(sources):
+        with at("segments", index):
+            before = parts[-1].outputs if parts else getattr(reference, "inputs", None)
+            part = _part(build_any(source, base), before, {part.name for part in parts}, described(source))
+            load_weights(part, source.weights, base)
+            parts.append(part)
+    return tuple(parts)
+
+
+def _part(raw: Any, before: Sequence[Any] | None, taken: set[str], what: str) -> keras.Model:
+    """`raw` itself if it is functional and no part before has its name, else a functional model that calls it.
+
+    Args:
+        raw: a model or a layer.
+        before: the tensors that it is called with if it does not know its inputs: the outputs of the part before.
+        taken: the names of the parts before.
+        what: how messages name it.
+    """
+    if not isinstance(raw, keras.layers.Layer):
+        kind = "None" if raw is None else f"a {type(raw).__name__}"
+        message = f"{what} must give a keras.Model. Received: {kind}"
+        raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
+    if is_functional(raw) and raw.name not in taken:
+        return raw
+    boundary = raw.inputs if is_functional(raw) else before
+    if boundary is None:
+        message = f"{what} is the first part, and it has no symbolic inputs. Received: a {type(raw).__name__}"
+        raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
+    inputs = [_input_like(tensor) for tensor in boundary]
+    numbered = (f"{raw.name}_{number}" for number in itertools.count(1))
+    name = next(n for n in itertools.chain([raw.name], numbered) if n not in taken)
+    return keras.Model(_unpacked(inputs), _called(raw, inputs, what), name=name)
+
+
+def _input_like(tensor: Any) -> Any:
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+
+
+def _called(layer: Any, tensors: Sequence[Any], what: str) -> Any:
+    """The symbolic outputs of `layer`: one tensor, or a list to a layer that takes several."""
+    structure = getattr(layer, "_inputs_struct", None)  # a functional model may take a mapping
+    flat = list(tensors)
+    packed = _unpacked(flat) if structure is None else keras.tree.pack_sequence_as(structure, flat)
+    try:
+        return layer(packed)
+    except GradcheckError:
+        raise
+    except Exception as error:
+        shapes = listed(str(tuple(t.shape)) for t in tensors)
+        message = f"{what} cannot be called: {error_described(error)}. Received: tensors of shape {shapes}"
+        raise KeyedRunError(message, code="GC051", location=user_location(error)) from error
+
+
+def chain(earlier: keras.Model, later: keras.Model, tensors: Sequence[Any]) -> list[Any]:
+    """`tensors`, the outputs of `earlier`, in the order in which `later` takes them.
+
+    Raises:
+        KeyedRunError: GC051 if the counts or the shapes do not agree.
+    """
+    given, taken = output_names(earlier), input_names(later)
+    by_name = dict(zip(given, tensors, strict=True))
+    ordered = [by_name[name] for name in taken] if set(given) == set(taken) else list(tensors)
+    shapes = [tuple(t.shape) for t in ordered], [tuple(t.shape) for t in later.inputs]
+    if len(given) != len(taken) or not all(map(_compatible, *shapes)):
+        message = (
+            f"the inputs of this part are not the outputs of the one before. It takes {_listed_shapes(shapes[1])}. "
+            f"Received: {_listed_shapes(shapes[0])}"
+        )
+        raise KeyedRunError(message, code="GC051", help="outputs go to inputs in order, or by name if all names agree")
+    return ordered
+
+
+def _compatible(given: tuple[int | None, ...], taken: tuple[int | None, ...]) -> bool:
+    return len(given) == len(taken) and all(a is None or b is None or a == b for a, b in zip(given, taken, strict=True))
+
+
+def _listed_shapes(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    return f"{len(shapes)} of shape {listed(map(str, shapes))}"
+
+
+def _composition(parts: Sequence[keras.Model]) -> keras.Model:
+    """The parts called one after the other, as a functional model named `whole`."""
+    inputs = [_named_input(tensor, name) for tensor, name in zip(parts[0].inputs, input_names(parts[0]), strict=True)]
+    tensors = keras.tree.flatten(_called(parts[0], inputs, "segment 0"))
+    for index, (earlier, later) in enumerate(itertools.pairwise(parts), start=1):
+        with at("segments", index):
+            tensors = keras.tree.flatten(_called(later, chain(earlier, later, tensors), f"segment {index}"))
+    return keras.Model(_unpacked(inputs), _unpacked(tensors), name="whole")
+
+
+def _unpacked(tensors: list[Any]) -> Any:
+    """One tensor stands for itself, not for a list of one."""
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
+def _named_input(tensor: Any, name: str) -> Any:
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+
+
+def _check_outputs(composition: keras.Model, reference: keras.Model) -> None:
+    shapes = [tuple(t.shape) for t in composition.outputs], [tuple(t.shape) for t in reference.outputs]
+    if len(shapes[0]) != len(shapes[1]) or not all(map(_compatible, *shapes)):
+        message = (
+            f"the last part does not return what the reference returns: {_listed_shapes(shapes[1])}. "
+            f"Received: {_listed_shapes(shapes[0])}"
+        )
+        with at("reference"):
+            raise KeyedRunError(message, code="GC051")
+
+
+def _lend_weights(composition: keras.Model, reference: keras.Model) -> None:
+    """Gives the parts the reference's weights. Seed states have names of Keras's own making, so they go in order."""
+    with at("segments"):
+        for seeds in (False, True):
+            ours = [v for v in composition.variables if _is_seed(v) == seeds]
+            theirs = [v for v in reference.variables if _is_seed(v) == seeds]
+            for variable, index in zip(ours, match_variables(ours, theirs), strict=True):
+                variable.assign(theirs[index])
+
+
+def _is_seed(variable: Any) -> bool:
+    return bool(variable.name == "seed_generator_state")

@@ -1,0 +1,198 @@
+"""What `gradcheck layer` is given, as a model: a layer, a function or a NumPy class between inputs and outputs.
+
+A TARGET is a Keras layer by its name, or `package.module:Name` or `./file.py:Name` of one of these:
+
+- a Keras layer: its class, an object, or a function that returns one (a factory);
+- a class with NumPy `forward(x)` and `backward(dy)`, or an object of one;
+- a function of tensors. It is called on one example at a time: its tensors have exactly the shapes that are asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.building import user_code
+from gradcheck.building.numpy_layer import NumpyLayer
+from gradcheck.building.numpy_layer_code import NumpyCode, is_numpy_class
+from gradcheck.building.precision import widened
+from gradcheck.building.sources.arguments import build_layer, layer_failure
+from gradcheck.building.sources.layers import positional
+from gradcheck.config.sections.model import InputSpec, LayerSpec
+from gradcheck.errors import GradcheckError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+def model(
+    target: str,
+    base: str,
+    inputs: Mapping[str, Any],
+    kwargs: Mapping[str, Any],
+    values: Sequence[Any] = (),
+    *,
+    masked: bool = False,
+) -> keras.Model:
+    """The model that is `target` alone. A factory for `model.factory`, so that it can be built again in float64.
+
+    Args:
+        target: what the module says.
+        base: the folder that a file is relative to.
+        inputs: `{shape, dtype}` by name.
+        kwargs: arguments of the class or the factory; of a function, keywords of every call.
+        values: one example of the inputs, at which a function is tried; default ones.
+        masked: whether the inputs that have a time axis come with a mask.
+
+    Raises:
+        ConfigError: GC020, GC021 or GC028, where the target or its arguments are wrong.
+        RunError: GC051 where the user's own code raises.
+    """
+    layer = as_layer(target, Path(base), dict(kwargs), values)
+    tensors = []
+    for name, written in inputs.items():
+        spec = InputSpec.model_validate(written)
+        tensors.append(keras.Input(spec.shape, dtype=spec.dtype and widened(spec.dtype), name=name))
+    handed = [_Masked()(tensor) if masked and _has_time(tensor.shape[1:]) else tensor for tensor in tensors]
+    try:
+        outputs = keras.tree.flatten(layer(*positional(layer, handed)))
+        return keras.Model(tensors, outputs if len(outputs) > 1 else outputs[0])
+    except GradcheckError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        reference = target if ":" in target else f"keras.layers:{target}"
+        raise layer_failure(error, f"{target} cannot be called", f"inputs of shape {shapes}", reference) from error
+
+
+def takes_training(layer: keras.Layer) -> bool:
+    """Whether it, or a layer inside it, is called with `training`."""
+    return any("training" in inner.call_signature_parameters for inner in layer._flatten_layers())  # noqa: SLF001
+
+
+def takes_mask(layer: keras.Layer, shapes: Sequence[Sequence[int]]) -> bool:
+    """Whether it takes the mask that Keras hands on with one of its inputs, of these shapes without the batch."""
+    names = layer.call_signature_parameters
+    return any(map(_has_time, shapes)) and any(name == "mask" or f"{name}_mask" in names for name in names)
+
+
+def _has_time(shape: Sequence[int]) -> bool:
+    """Whether an input without its batch axis has a time axis, along which it can be masked."""
+    return len(shape) > 1
+
+
+class _Masked(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Hands its input on with a mask: the first example is masked wholly, of the others the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        """The input as it is."""
+        return inputs
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002 - Keras's signature
+        """Of shape (batch, time)."""
+        ones = keras.ops.ones_like(inputs[(slice(None), slice(None), *[0] * (len(inputs.shape) - 2))], dtype="int32")
+        example, step = keras.ops.cumsum(ones, axis=0), keras.ops.cumsum(ones, axis=1)
+        return keras.ops.logical_and(example > 1, step < inputs.shape[1])
+
+
+def as_layer(target: str, base: Path, kwargs: dict[str, Any], values: Sequence[Any] = ()) -> keras.Layer:
+    """`target` as a Keras layer; the arguments and errors are those of `model`."""
+    found = user_code.load(target, base, code="GC051") if ":" in target else None
+    if found is None or (inspect.isclass(found) and issubclass(found, keras.Layer)):
+        return build_layer(LayerSpec(target=target, kwargs=kwargs), base, target)
+    if inspect.isclass(found) or _needs_nothing_but(found, kwargs):
+        with user_code.calling("class" if inspect.isclass(found) else "function", target, "GC051", base):
+            made = found(**copy.deepcopy(kwargs))
+        if inspect.isclass(found) or _is_layer(made):
+            return _wrapped(made, target, base)
+    if _is_layer(found):
+        if kwargs:
+            message = f"{target} is an object already, and takes no arguments. Received: {', '.join(kwargs)}"
+            raise RunError(message, code="GC051", help="name its class, or a function that makes it")
+        return _wrapped(found, target, base)
+    if not callable(found):
+        raise _unusable(target, found)
+    return FunctionLayer(partial(found, **kwargs), target, base, values)
+
+
+def _wrapped(value: Any, target: str, base: Path) -> keras.Layer:
+    """A layer as it is, or the layer around an object with NumPy methods."""
+    if isinstance(value, keras.Layer):
+        return value
+    if is_numpy_class(value):
+        return NumpyLayer(NumpyCode(value, target, base), name=type(value).__name__)
+    raise _unusable(target, value)
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, keras.Layer) or (is_numpy_class(value) and not inspect.isclass(value))
+
+
+def _unusable(target: str, value: Any) -> RunError:
+    message = f"{target} is neither a layer, nor a function, nor a class with NumPy forward and backward"
+    return RunError(f"{message}. Received: a {type(value).__name__}", code="GC051")
+
+
+def _needs_nothing_but(function: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether `kwargs` are all that a call needs: a factory, rather than a function of tensors."""
+    if not callable(function) or _is_layer(function):
+        return False
+    try:
+        inspect.signature(function).bind(**kwargs)
+    except (TypeError, ValueError):  # arguments are missing, or there is no signature to look at
+        return False
+    return True
+
+
+#: The most examples that a graph has a function for each of: a loop is traced faster, and runs slower.
+_UNROLLED = 8
+_FLOAT64_HELP = "finite differences run in float64: write constants as Python numbers, or in the dtype of the input"
+
+
+class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
+    """A plain function of tensors, called on one example after the other; `values` are one to try it on."""
+
+    def __init__(self, function: Callable[..., Any], target: str, base: Path, values: Sequence[Any]) -> None:
+        super().__init__(name=target.rpartition(":")[2].rpartition(".")[2])
+        self._function = function
+        self._target = target
+        self._base = base
+        self._values = tuple(values)  # a list would be tracked
+        self._signature: Any = None  # of its outputs for one example, known once it was tried
+
+    def compute_output_spec(self, *inputs: Any) -> Any:
+        """Called eagerly: a trace would refuse Python's own `if` and `while` on tensors."""
+        values = self._values or [1] * len(inputs)
+        examples = [
+            tf.cast(np.broadcast_to(value, (1, *t.shape[1:])), t.dtype) for value, t in zip(values, inputs, strict=True)
+        ]
+        try:
+            with user_code.calling("function", self._target, "GC051", self._base):
+                outputs = self.call(*examples)
+        except RunError as error:
+            if self.compute_dtype == "float64" and error.help is None:
+                error.help = _FLOAT64_HELP
+            raise
+        self._signature = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), outputs)
+        return tf.nest.map_structure(lambda t: keras.KerasTensor((None, *t.shape[1:]), t.dtype.name), outputs)
+
+    def call(self, *inputs: Any) -> Any:
+        """The function's outputs for each example, stacked; in a graph it is traced once for many examples."""
+        if not tf.executing_eagerly() and int(inputs[0].shape[0]) > _UNROLLED:
+            return tf.map_fn(lambda example: self._function(*example), inputs, fn_output_signature=self._signature)
+        batch_size = int(inputs[0].shape[0])
+        examples = [self._function(*(tensor[i] for tensor in inputs)) for i in range(batch_size)]
+        if any(part is None for example in examples for part in tf.nest.flatten(example)):
+            raise RunError(f"{self._target} must return a tensor, or several. Received: None", code="GC051")
+        return tf.nest.map_structure(lambda *parts: tf.stack([tf.convert_to_tensor(p) for p in parts]), *examples)

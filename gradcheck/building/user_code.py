@@ -1,0 +1,237 @@
+"""The user's own code: found by name, loaded in isolation, and reported in its own file when it raises."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib
+import importlib.util
+import itertools
+import pkgutil
+import sys
+from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.building.imports import Names, imported_once, imports_of, is_made_once, training_told
+from gradcheck.building.messages import described, user_location
+from gradcheck.config.keyed import KeyedError, at, did_you_mean
+from gradcheck.errors import GradcheckError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
+
+    from gradcheck.building.imports import Imports
+
+
+def load(reference: str, base: Path, *, code: str = "GC050") -> Any:
+    """The object that `reference` names.
+
+    Args:
+        reference: `package.module:Name` or `./file.py:Name`, the file relative to `base`; the name may be dotted.
+        base: the folder of the config. Modules beside the config, or beside the file, can be imported while loading.
+        code: the code of the error if the module raises when it is imported.
+
+    A file is imported once in a run (`imports.imported_once`), as a module of its own, and what it imported from its
+    folder is set aside afterwards: two configs with a `model.py` or a `helper.py` each never see the other's, and the
+    next run sees edits. A layer or a loss at the top of a module is made anew each time it is asked for.
+
+    Raises:
+        KeyedError: GC028 if the file, the module or the name in it does not exist.
+        RunError: `code` if importing it raises.
+    """
+    with imported_once() as imports:
+        known, names = len(imports.files), Names.of_now()
+        found = _attribute(reference, base, code, imports)
+        if is_made_once(found) and len(imports.files) == known:
+            imports.forget(_folder(reference, base), names)
+            found = _attribute(reference, base, code, imports)
+        return found
+
+
+def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[str, Any]) -> Any:
+    """What a factory of the user's returns, which no earlier call has returned.
+
+    One that gives an object of its module's is imported again, to have another.
+
+    Raises:
+        KeyedError: GC028 if there is no such function.
+        RunError: `code` if it raises, in the user's own file.
+    """
+    with imported_once() as imports:
+        names = Names.of_now()
+        for _ in range(2):
+            with at("factory"):
+                function = load(reference, base, code=code)
+            with calling(what, reference, code, base):
+                made = function(**copy.deepcopy(dict(kwargs)))
+            if not imports.seen(made):
+                break
+            imports.forget(_folder(reference, base), names)
+        return made
+
+
+def _attribute(reference: str, base: Path, code: str, imports: Imports) -> Any:
+    """The object that `reference` names in its module."""
+    module_name, _, attribute = reference.rpartition(":")
+    key = _folder(reference, base), module_name
+    if key not in imports.files:
+        load_module = _load_file if _is_file(module_name) else _import
+        with training_told(module_name, imports), imports.taking_names(key):
+            imports.files[key] = load_module(reference, base, code)
+    imports.take_names(key)
+    found: Any = imports.files[key]
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            known = [name for name in dir(found) if not name.startswith("_")]
+            help_ = did_you_mean(part, known, f"define {part} in {module_name}")
+            raise KeyedError(f"{module_name} has no {part}. Received: {reference}", code="GC028", help=help_)
+        found = getattr(found, part)
+    return found
+
+
+@contextmanager
+def calling(what: str, reference: str, code: str, base: Path | None = None) -> Iterator[None]:
+    """Reports what the user's code raises inside as a RunError that names `what` and the user's file and line.
+
+    Args:
+        what: what is called, for the message: `factory`, `loss`, `candidate`.
+        reference: the name that it was loaded by.
+        code: the code of the error.
+        base: if given, modules beside the code can be imported inside too, as functions that import late need.
+
+    Raises:
+        RunError: with the exception as its cause. KeyboardInterrupt and gradcheck's own errors pass through.
+    """
+    try:
+        if base is None:
+            yield
+        else:
+            with _importable(_folder(reference, base)):
+                yield
+    except GradcheckError:
+        raise
+    except (Exception, SystemExit) as error:
+        message = f"{what} {reference} raised {described(error)}"
+        raise RunError(message, code=code, location=user_location(error, reference)) from error
+
+
+def _is_file(module_name: str) -> bool:
+    return module_name.endswith(".py") or "/" in module_name or "\\" in module_name
+
+
+def _folder(reference: str, base: Path) -> Path:
+    """Where the modules beside the code lie: the file's folder, or for a module name the config's."""
+    module_name = reference.rpartition(":")[0]
+    return (base / module_name).resolve().parent if _is_file(module_name) else base.resolve()
+
+
+def _load_file(reference: str, base: Path, code: str) -> ModuleType:
+    """The file of `reference` as a module under a name that no other load has.
+
+    The module stays in `sys.modules`: dataclasses and pickling look their module up there.
+    """
+    path = (base / reference.rpartition(":")[0]).resolve()
+    if not path.is_file():
+        beside = (p.name for p in path.parent.glob("*.py"))
+        help_ = did_you_mean(path.name, beside, "paths are relative to the config file")
+        raise KeyedError(f"no such file: {path}. Received: {reference}", code="GC028", help=help_)
+    name = _fresh_name(path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_SourceLoader(name, str(path)))
+    if spec is None or spec.loader is None:
+        raise KeyedError(f"not a Python file: {path}. Received: {reference}", code="GC028")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with calling("importing", reference, code, base):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles the source each time: cached bytecode is blind to an edit within the same second."""
+
+    def get_code(self, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _fresh_name(path: Path) -> str:
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    names = (f"gradcheck_user_{path.stem}_{digest}_{n}" for n in itertools.count())
+    return next(name for name in names if name not in sys.modules)
+
+
+def _import(reference: str, base: Path, code: str) -> ModuleType:
+    """The module of `reference`, installed or beside the config."""
+    module_name = reference.rpartition(":")[0]
+    try:
+        with _importable(_folder(reference, base)):
+            return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            modules = (m.name for m in pkgutil.iter_modules([str(base)]))
+            help_ = did_you_mean(module_name, modules, "for a file, write ./file.py:Name")
+            raise KeyedError(f"no module {module_name}. Received: {reference}", code="GC028", help=help_) from error
+        with calling("importing", reference, code):
+            raise
+    except (Exception, SystemExit):
+        with calling("importing", reference, code):
+            raise
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Makes the modules of `folder` importable inside, and leaves `sys.path` and `sys.modules` as they were.
+
+    Modules of the same names from other folders are set aside meanwhile; installed packages keep their place. No
+    bytecode is written, so that an edit right after a load is seen.
+    """
+    local = {module.name for module in pkgutil.iter_modules([str(folder)])}
+    hidden = {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in local and _is_users(name, module) and not _lies_in(module, folder)
+    }
+    for name in hidden:
+        del sys.modules[name]
+    before, path, bytecode = set(sys.modules), list(sys.path), sys.dont_write_bytecode
+    beside = imports_of(folder)
+    sys.modules.update(beside)
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = bytecode
+        sys.path[:] = path
+        for name in set(sys.modules) - before:
+            if _is_users(name, sys.modules[name]) and _lies_in(sys.modules[name], folder):
+                beside[name] = sys.modules.pop(name)
+        sys.modules.update(hidden)
+
+
+def _origin(module: ModuleType) -> Path | None:
+    """The file of `module`, or the folder of a package without one. Read without waking modules that load lazily."""
+    attributes = getattr(module, "__dict__", {})
+    places = [attributes.get("__file__"), *(attributes.get("__path__") or ())]
+    return next((Path(place).resolve() for place in places if place), None)
+
+
+def _is_users(name: str, module: ModuleType) -> bool:
+    """Whether `module` is neither installed, built in, gradcheck's nor a file that `load` keeps."""
+    origin, package = _origin(module), name.partition(".")[0]
+    kept = package == __name__.partition(".")[0] or package.startswith("gradcheck_user_")
+    installed = origin is None or not {"site-packages", "dist-packages"}.isdisjoint(origin.parts)
+    return not kept and not installed and package not in sys.stdlib_module_names
+
+
+def _lies_in(module: ModuleType, folder: Path) -> bool:
+    origin = _origin(module)
+    return origin is not None and origin.is_relative_to(folder)

@@ -1,0 +1,87 @@
+"""The report to standard output or a file, and a line about it to standard error."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from gradcheck.cli.terminal.errors import print_mistakes
+from gradcheck.cli.terminal.files import write_file
+from gradcheck.cli.terminal.options import settings
+from gradcheck.cli.terminal.streams import write_report
+from gradcheck.errors import Location, Mistake
+from gradcheck.reporters.interface import RenderOptions
+from gradcheck.reporters.parts.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.reporters.interface import Show
+    from gradcheck.results.mutation import Mutations
+    from gradcheck.results.report import ErrorReport, Report
+
+
+#: What has runs with errors, and is rendered.
+Rendered = TypeVar("Rendered", "Report", "Mutations")
+
+
+def deliver(
+    report: Rendered,
+    render: Callable[[Rendered, RenderOptions], str],
+    *,
+    format_: str,
+    output: Path | None,
+    show: Show,
+) -> None:
+    """Renders the report, and writes it: to `output`, opened only now, else to standard output.
+
+    Errors go to standard error in full, with the line that they are in; the report holds them in its own form. They
+    are not said twice where one terminal shows both.
+    """
+    terminal = output is None and sys.stdout.isatty()
+    options = RenderOptions(
+        show=show,
+        width=shutil.get_terminal_size().columns if terminal else None,
+        color=output is None and settings().colored(terminal=terminal),
+        verbose=settings().verbose,
+    )
+    if not (terminal and format_ == "table" and sys.stderr.isatty()):
+        print_mistakes([_mistake(error) for run in report.runs for error in run.errors], color=settings().colored())
+    text = render(report, options) + "\n"
+    if output is None:
+        write_report(text)
+    else:
+        write_file(output, text)
+
+
+def summarise(report: Report, seconds: float) -> None:
+    """One line on standard error: how many configs came out how, and how long it took."""
+    if settings().quiet:
+        return
+    counts = report.summary
+    found = {
+        "passed": counts.passed,
+        "failed": counts.failed,
+        "in error": counts.errors,
+        "proved nothing": counts.vacuous,
+    }
+    words = ", ".join(f"{count} {word}" for word, count in found.items() if count)
+    click.echo(f"{plural(counts.runs, 'config')}: {words} in {seconds:.1f} s", err=True)
+
+
+def _mistake(error: ErrorReport) -> Mistake:
+    """An error of the report as it is printed."""
+    place = None
+    if error.file is not None:
+        place = Location(
+            path=Path(error.file),
+            line=error.line or 1,
+            column=error.column or 1,
+            length=error.length,
+            excerpt=error.excerpt,
+        )
+    return Mistake(code=error.code, message=error.message, location=place, help=error.help)

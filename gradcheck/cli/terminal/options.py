@@ -1,0 +1,159 @@
+"""What every command shares: options in sections, an example in the help, `-h`, `-v`, `-q` and `--color`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gradcheck.cli.terminal.errors import wants_color
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
+
+#: For every command and the group.
+CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@dataclass
+class Settings:
+    """What the command line says about its own output. One object for a whole invocation, filled as it is parsed."""
+
+    color: str = "auto"
+    verbose: bool = False
+    quiet: bool = False
+
+    def colored(self, *, terminal: bool | None = None) -> bool:
+        """Whether to colour what goes to standard error (`terminal`: whether what is written to is a terminal)."""
+        return wants_color(self.color, terminal=terminal)
+
+
+def settings() -> Settings:
+    """The settings of the running command."""
+    found: Settings = click.get_current_context().find_root().ensure_object(Settings)
+    return found
+
+
+class Option(click.Option):
+    """An option that stands in a section of the help."""
+
+    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command with examples in its help and its options in sections, in the order of their first option."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        kwargs["context_settings"] = {**CONTEXT_SETTINGS, **kwargs.get("context_settings", {})}
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One definition list for each section; those without one, such as `--help`, come last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in (p for p in self.get_params(ctx) if not isinstance(p, click.Argument)):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for title in sorted(sections, key=lambda name: name == "Options"):
+            with formatter.section(title):
+                formatter.write_dl(sections[title])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples, one a line, never wrapped."""
+        write_examples(self.examples, formatter)
+        super().format_epilog(ctx, formatter)
+
+
+def write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
+    """The Examples section of a help text."""
+    if examples:
+        with formatter.section("Examples"):
+            for example in examples:
+                formatter.write(f"  $ {example}\n")
+
+
+def option(*declarations: str, section: str = "Options", **attributes: Any) -> Callable[[CommandT], CommandT]:
+    """An option in a section of the help."""
+    return click.option(*declarations, cls=Option, section=section, **attributes)
+
+
+def _setting(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """A callback that puts an option's value into the settings."""
+
+    def store(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        setattr(ctx.find_root().ensure_object(Settings), name, value)
+
+    return store
+
+
+def terminal_options(command: CommandT) -> CommandT:
+    """Adds `--color`, `-q` and `-v`, which go into `settings()` and not to the command's function."""
+    shared: dict[str, Any] = {"section": "Terminal", "expose_value": False, "is_eager": True}
+    choices = click.Choice(["auto", "always", "never"])
+    for decorate in (
+        option(
+            "-v", "--verbose", is_flag=True, callback=_setting("verbose"), help="Show tracebacks and logs.", **shared
+        ),
+        option("-q", "--quiet", is_flag=True, callback=_setting("quiet"), help="No progress, no summary.", **shared),
+        option(
+            "--color",
+            type=choices,
+            default="auto",
+            show_default=True,
+            callback=_setting("color"),
+            help="When to colour; NO_COLOR wins.",
+            **shared,
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+#: Every format of a report; the names are those of `gradcheck.reporters.REPORTERS`, which is not imported for --help.
+FORMATS = ("table", "concise", "json", "junit", "github", "markdown", "html")
+
+
+def report_options(command: CommandT) -> CommandT:
+    """Adds `--format`, `-o` and `--show`, passed to the command as `format_`, `output` and `show`."""
+    file = click.Path(path_type=Path, dir_okay=False)
+    shared: dict[str, Any] = {"section": "Report", "show_default": True}
+    for decorate in (
+        option(
+            "--show",
+            type=click.Choice(["all", "failed", "summary"]),
+            default="all",
+            help="Which tensors the report lists.",
+            **shared,
+        ),
+        option("-o", "--output", type=file, metavar="FILE", help="Write the report to FILE.", section="Report"),
+        option(
+            "--format",
+            "format_",
+            type=click.Choice(FORMATS),
+            default="table",
+            help="How the report is written.",
+            **shared,
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def set_option(command: CommandT) -> CommandT:
+    """Adds `--set KEY=VALUE`, passed to the command as `overrides`."""
+    decorate: Callable[[CommandT], CommandT] = option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        section="Config",
+        help="Replace the value of any config key; dotted, VALUE is YAML. Repeat for several.",
+    )
+    return decorate(command)

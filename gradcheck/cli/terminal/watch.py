@@ -1,0 +1,42 @@
+"""`gradcheck run --watch`: again whenever a file beside a config changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gradcheck.errors import ExitCode, GradcheckError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+def watched(paths: Sequence[Path], once: Callable[[], int]) -> int:
+    """Calls `once`, and again after each change of a YAML or Python file in the folders of `paths`; ends by Ctrl-C.
+
+    Raises:
+        RunError: GC058 if watchfiles is not installed.
+    """
+    try:
+        from watchfiles import watch  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise RunError("--watch needs watchfiles", code="GC058", help="pip install 'gradcheck[watch]'") from error
+    folders = {path if path.is_dir() else path.parent for path in paths}
+    _guarded(once)
+    for _ in watch(*folders, watch_filter=lambda _, name: name.endswith((".yaml", ".yml", ".py", ".npz", ".keras"))):
+        click.echo("\nchanged, running again", err=True)
+        _guarded(once)
+    return ExitCode.INTERRUPTED
+
+
+def _guarded(once: Callable[[], int]) -> None:
+    """A config that is wrong now may be right after the next change."""
+    from gradcheck.cli.terminal.errors import print_error  # noqa: PLC0415 - only for an error
+    from gradcheck.cli.terminal.options import settings  # noqa: PLC0415 - as above
+
+    try:
+        once()
+    except GradcheckError as error:
+        print_error(error, color=settings().colored())

@@ -1,0 +1,80 @@
+"""How far the gradients over micro-batches are from those over the whole batch, and what makes them differ (GC301)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import keras
+
+from gradcheck.building.precision import compute_dtype
+from gradcheck.comparing.keys import as_array
+from gradcheck.comparing.tape import monolithic
+from gradcheck.handoff.execute import Execution
+from gradcheck.numerics import PRECISIONS, largest, movement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.comparing.reference import Reference
+    from gradcheck.problem.problem import Problem
+
+#: Above so many eps of a gradient's size, rounding is no explanation.
+ROUNDING = 100
+#: A gradient that is smaller than this share of the largest one may be zero but for rounding: it is held against that.
+SMALL = 1e-3
+
+
+def full_batch_note(problem: Problem, reference: Reference) -> str:
+    """What a reader should know of the slices: the reference runs over them as well, and real training may not.
+
+    Runs the whole model once over the whole batch.
+    """
+    whole = Execution(replace(problem, slices=()), monolithic, split=False)().tensors
+    pairs = {w.path: (as_array(reference.tensors[w.key]), as_array(whole[w.key])) for w in problem.weights}
+    sizes = {path: max(largest(sliced), largest(full)) for path, (sliced, full) in pairs.items()}
+    scale = SMALL * max(sizes.values(), default=0.0)
+    far = {path: movement(*pair) / max(sizes[path], scale) for path, pair in pairs.items() if sizes[path]}
+    count = f"{len(problem.slices)} slices"
+    worst = max(far, key=far.__getitem__, default=None)
+    rounding = ROUNDING * PRECISIONS[compute_dtype(problem.precision)].eps
+    if worst is None or far[worst] <= rounding:
+        furthest = f"to {far[worst]:.1e} of their size" if worst else "where there are any"
+        return f"the weight gradients over the {count} equal those over the whole batch {furthest}"
+    apart = sum(share > rounding for share in far.values())
+    return (
+        f"GC301: {apart} of {len(pairs)} weight gradients over the {count} differ from those over the whole batch, by "
+        f"up to {far[worst]:.2g} of their size ({worst}): {_why(problem)}. Both sides run over the same slices, so "
+        "this fails nothing"
+    )
+
+
+def _why(problem: Problem) -> str:
+    """What in the model or the loss sees more than one example at a time."""
+    otherwise = (
+        "a layer or a loss sees more than one example at a time, or a loss function of your own, or one that a layer "
+        "adds, is a sum: those are taken for means"
+    )
+    return "; ".join(_causes(problem)) or otherwise
+
+
+def _causes(problem: Problem) -> Iterator[str]:
+    if not problem.training:
+        return
+    layers = {id(layer): layer for layer in problem.model._flatten_layers()}.values()  # noqa: SLF001 - the nested ones too
+    norms = [layer.name for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    if norms:
+        yield f"{_some(norms)} normalise{'s' if len(norms) == 1 else ''} each slice by its own statistics"
+    random = [layer.name for layer in layers if getattr(layer, "_seed_generators", None) and not _idle(layer)]
+    if random:
+        yield f"{_some(random)} draw{'s' if len(random) == 1 else ''} other random numbers for each slice"
+
+
+def _idle(layer: keras.Layer) -> bool:
+    """Whether a layer that could drop something drops nothing: recurrent cells and attention have a seed anyway."""
+    rates = [getattr(layer, name) for name in ("rate", "dropout", "recurrent_dropout") if hasattr(layer, name)]
+    return bool(rates) and not any(rates)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - a line's worth

@@ -1,0 +1,47 @@
+"""Tensors that a config expects to differ, where every other one must match."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from gradcheck.problem.problem import TensorKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.results.report import TensorReport
+
+
+def exempted(rows: Iterable[TensorReport], patterns: Sequence[str]) -> tuple[TensorReport, ...]:
+    """The rows, those marked as exempt whose path matches one of `patterns` (`fnmatch.fnmatchcase`)."""
+    return tuple(
+        replace(row, exempt=True) if any(fnmatchcase(row.path, pattern) for pattern in patterns) else row
+        for row in rows
+    )
+
+
+def unneeded(rows: Sequence[TensorReport], patterns: Iterable[str]) -> tuple[str, ...]:
+    """The patterns that match tensors of which none differs, nor is undecided: an exemption that hides nothing."""
+    matched = {pattern: [row for row in rows if fnmatchcase(row.path, pattern)] for pattern in patterns}
+    return tuple(
+        pattern
+        for pattern, found in matched.items()
+        if found and not any(row.differs or row.status == "inconclusive" for row in found)
+    )
+
+
+def unmatched(rows: Sequence[TensorReport], patterns: Iterable[str]) -> tuple[str, ...]:
+    """The patterns that match no tensor: probably misspelt."""
+    return tuple(pattern for pattern in patterns if not any(fnmatchcase(row.path, pattern) for row in rows))
+
+
+def judged(rows: Iterable[TensorReport], gradients: Gradients) -> tuple[tuple[TensorReport, ...], Gradients]:
+    """Rows and gradients without those that are excused: they are no evidence of a mistake."""
+    rows = tuple(rows)
+    excused = {TensorKey(row.kind, row.path) for row in rows if row.exempt and not row.failed}
+    tensors = {key: tensor for key, tensor in gradients.tensors.items() if key not in excused}
+    kept = tuple(row for row in rows if TensorKey(row.kind, row.path) not in excused)
+    return kept, replace(gradients, tensors=tensors)

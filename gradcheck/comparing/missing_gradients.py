@@ -1,0 +1,126 @@
+"""Why a gradient is None: the forward pass is traced, and followed from the variable to where the gradient stops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
+
+from gradcheck.comparing.gradient_flow import Stop, traced
+from gradcheck.config.keyed import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gradcheck.comparing.gradient_flow import Trace
+    from gradcheck.problem.problem import Problem, TensorKey
+
+#: What the operations that people meet are called in their code.
+_CALLED = {
+    "PyFunc": "tf.numpy_function",
+    "PyFuncStateless": "tf.numpy_function",
+    "EagerPyFunc": "tf.py_function",
+    "StopGradient": "tf.stop_gradient",
+    "PartitionedCall": "a tf.function",
+    "StatefulPartitionedCall": "a tf.function",
+}
+_MOST = 2  # places that one note names
+
+
+def why_none(problem: Problem, absent: Iterable[TensorKey], zero: Iterable[TensorKey] = ()) -> dict[TensorKey, str]:
+    """What stops the gradient of each weight and input in `absent` and `zero`: a note for its row.
+
+    The forward pass is traced once as a graph, not run; state is not touched.
+
+    Args:
+        problem: what the reference was computed of.
+        absent: those whose reference gradient is None.
+        zero: those whose reference gradient is zero everywhere; they have an entry only where something stops it, for
+            most zeros are no mistake.
+    """
+    absent = set(absent)
+    wanted = absent | set(zero)
+    sources = {w.key: w.variable.value.handle for w in problem.weights if w.key in wanted}
+    positions = {problem.input_key(i): i for i in range(len(problem.batch.x))}
+    inputs = {key: position for key, position in positions.items() if key in wanted}
+    if not sources and not inputs:
+        return {}
+    trace = traced(problem)
+    if trace.error is not None:
+        return dict.fromkeys(wanted, f"the forward pass leaves TensorFlow: {trace.error}")
+    starts = {key: trace.inputs[position] for key, position in inputs.items()}
+    starts |= {key: trace.captured.get(id(handle)) for key, handle in sources.items()}
+    stopped = {key: _where_it_stops(trace, tensor) for key, tensor in starts.items() if tensor is not None}
+    return {
+        key: stopped.get(key) or (_never_read(problem, key) if tensor is None else _lost(trace, tensor))
+        for key, tensor in starts.items()
+        if key in absent or stopped.get(key)
+    }
+
+
+def untracked_variables(problem: Problem) -> tuple[str, ...]:
+    """Names of the variables that the forward pass uses and the model does not know.
+
+    They have no row in the report, train with nothing, and are not put back between methods.
+    """
+    trace = traced(problem)
+    model_variables = [*problem.model.variables, *(s.variable for s in problem.state.variables)]
+    known = {id(v.value.handle) for v in (*model_variables, global_seed_generator().state)}
+    return tuple(str(v.name).removesuffix(":0") for v in trace.variables if id(v.handle) not in known)
+
+
+def _never_read(problem: Problem, key: TensorKey) -> str:
+    """A variable that the forward pass does not use; perhaps what was computed from it earlier."""
+    if key.path in problem.captured_in:
+        holders = listed(problem.captured_in[key.path])
+        return f"the forward pass never reads it: it was captured as a constant while the model was built ({holders})"
+    variable = next(weight.variable for weight in problem.weights if weight.key == key)
+    layers = problem.model._flatten_layers()  # noqa: SLF001 - Keras has no public way to every layer inside
+    owner = next((layer for layer in layers if any(v is variable for v in layer._trainable_variables)), None)  # noqa: SLF001
+    attributes = {} if owner is None else vars(owner)
+    kept = [name for name, value in attributes.items() if isinstance(value, tf.Tensor)]
+    also = f"; its layer keeps tensors that were computed before ({listed(kept)}): no gradient passes" if kept else ""
+    return f"the forward pass never reads it{also}"
+
+
+def _where_it_stops(trace: Trace, source: Any) -> str:
+    """What stops the gradient between `source` and the loss; nothing where nothing does."""
+    if not _can_have_one(source):
+        return ""
+    stops = trace.follow(source).stops
+    said = list(dict.fromkeys(f"{_stop(trace, stop)}{stop.place}" for stop in stops))
+    more = f", and {len(said) - _MOST} more" if len(said) > _MOST else ""
+    return f"{_assigned(trace, source)}the gradient stops at {'; '.join(said[:_MOST])}{more}" if said else ""
+
+
+def _lost(trace: Trace, source: Any) -> str:
+    """Why there is no gradient where nothing on the way to the loss stops it."""
+    if not _can_have_one(source):
+        return f"{source.dtype.name} has no gradient"
+    if trace.follow(source).arrives:
+        return f"{_assigned(trace, source)}it has one in a graph: only what runs eagerly (`.numpy()`) can lose it"
+    return f"{_assigned(trace, source)}its value does not reach the loss"
+
+
+def _can_have_one(source: Any) -> bool:
+    return bool(source.dtype.is_floating or source.dtype.is_complex or source.dtype == tf.resource)
+
+
+def _assigned(trace: Trace, source: Any) -> str:
+    return "the forward pass assigns to it; " if trace.is_assigned(source) else ""
+
+
+def _stop(trace: Trace, stop: Stop) -> str:
+    """One operation that a gradient does not pass, in words."""
+    operation = stop.operation
+    if "Assign" in operation.type:
+        return f"the assignment to variable {trace.name(operation.inputs[0])}: its value is state, not a function of it"
+    if operation.type in _CALLED:
+        return _CALLED[operation.type]
+    if any(attribute == "_gradient_op_type" for attribute in operation.node_def.attr):
+        return "a tf.custom_gradient that returns None for it"
+    made = {output.dtype for output in operation.outputs}
+    if all(not dtype.is_floating and not dtype.is_complex for dtype in made):
+        return f"{operation.type}, which makes {listed(sorted(dtype.name for dtype in made))}"
+    return f"{operation.type}, which has no gradient"

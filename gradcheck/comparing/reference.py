@@ -1,0 +1,137 @@
+"""The reference's gradients, and how far rounding alone moves them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.building.precision import compute_dtype
+from gradcheck.comparing.keys import as_array, named_tensors
+from gradcheck.comparing.tape import monolithic
+from gradcheck.handoff.execute import Execution, batch_tensors
+from gradcheck.handoff.tensors import is_differentiable
+from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, largest, median_relative_floor, movement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gradcheck.handoff.interface import Gradients, Tensors
+    from gradcheck.problem.problem import Problem, TensorKey
+
+#: A tensor that moves by more than this share of its size from one run to the next does not repeat itself.
+UNREPEATED = 0.01
+#: Gradients below so many eps of the loss may be rounding alone.
+SUSPICIOUS = 1000
+#: The kinds of tensors that are gradients.
+GRADIENT_KINDS = frozenset({"weight", "input", "boundary"})
+#: How many times the reference is run again to measure the noise floor.
+NOISE_RUNS = 3
+
+
+class Reference:
+    """The monolithic model's gradients, computed when it is made; the noise floor only if asked for."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Runs the reference once, in the problem's execution."""
+        self._problem = problem
+        self.execution = Execution(problem, monolithic, split=False)
+        self.gradients: Gradients = self.execution()
+        self.tensors: Mapping[TensorKey, Any] = named_tensors(problem, self.gradients)
+
+    @cached_property
+    def noise_floors(self) -> Mapping[TensorKey, float]:
+        """For every tensor its largest movement over runs at weights and inputs multiplied by 1±eps, random signs.
+
+        0 for what the reference does not repeat: there the movement is not rounding, and would excuse anything.
+        """
+        floors = dict.fromkeys(self.tensors, 0.0)
+        for run in range(NOISE_RUNS):
+            moved = named_tensors(self._problem, self._perturbed(run))
+            for key, tensor in self.tensors.items():
+                floors[key] = max(floors[key], movement(as_array(tensor), as_array(moved[key])))
+        return floors | dict.fromkeys(self.unrepeatable, 0.0)
+
+    @property
+    def noise_measured(self) -> bool:
+        """Whether something asked for the noise floor, here or in training, or whether the reference repeats itself."""
+        return not {"noise_floors", "unrepeatable"}.isdisjoint(vars(self))
+
+    @property
+    def noise_share(self) -> float | None:
+        """The median over the weights of noise floor to largest gradient; None unless the floors were measured."""
+        if "noise_floors" not in vars(self):
+            return None
+        pairs = []
+        for weight in self._problem.weights:
+            gradient = as_array(self.tensors[weight.key])
+            if gradient is not None:
+                pairs.append((self.noise_floors[weight.key], largest(gradient)))
+        return median_relative_floor(pairs)
+
+    @cached_property
+    def unrepeatable(self) -> tuple[TensorKey, ...]:
+        """What a second run from the same snapshot gives differently, by more than threads can make of rounding.
+
+        The model then draws on something that no snapshot holds. A gradient that is zero but for rounding repeats to
+        no digit; it is held against the largest of its kind.
+        """
+        again = named_tensors(self._problem, self.execution())
+        sizes = {key: largest(as_array(tensor)) for key, tensor in self.tensors.items()}
+        scales = {
+            kind: max(size for key, size in sizes.items() if key.kind == kind) for kind in {key.kind for key in sizes}
+        }
+        share = max(UNREPEATED, 4 * PRECISIONS[compute_dtype(self._problem.precision)].eps)
+        return tuple(
+            key
+            for key, tensor in self.tensors.items()
+            if movement(as_array(tensor), as_array(again[key])) > share * max(sizes[key], 1e-3 * scales[key.kind])
+        )
+
+    @cached_property
+    def only_rounding(self) -> bool:
+        """Whether no gradient is more than rounding: a loss that nothing changes, such as the mean of a softmax.
+
+        The noise floor is measured only where gradients are small beside loss and weights.
+        """
+        sizes = {key: largest(as_array(t)) for key, t in self.tensors.items() if key.kind in GRADIENT_KINDS}
+        if not any(sizes.values()) or not self._small(sizes):
+            return False
+        return all(size <= NOISE_FACTOR * self.noise_floors[key] for key, size in sizes.items())
+
+    def _small(self, sizes: Mapping[TensorKey, float]) -> bool:
+        """Whether moving a weight by its own size would change the loss by no more than rounding may."""
+        eps = PRECISIONS[compute_dtype(self._problem.precision)].eps
+        moves = [sizes[w.key] * max(1.0, largest(as_array(w.variable.value))) for w in self._problem.weights]
+        return max(moves, default=0.0) <= SUSPICIOUS * eps * max(1.0, abs(float(self.gradients.loss)))
+
+    def _perturbed(self, run: int) -> Gradients:
+        with nudged(self._problem, run) as tensors:
+            return self.execution.run_as_it_is(tensors)
+
+
+@contextmanager
+def nudged(problem: Problem, run: int) -> Iterator[Tensors]:
+    """Inside, weights are multiplied by 1±eps of the compute dtype, random signs, and so is the batch that is yielded.
+
+    `run` tells one draw from another. State and seeds start from the snapshot, and go back to it.
+    """
+    rng = np.random.default_rng([problem.seed, run])
+    eps = PRECISIONS[compute_dtype(problem.precision)].eps
+    with problem.state.preserved():
+        for weight in problem.weights:
+            weight.variable.assign(_nudged(weight.variable.value, rng, eps))
+        tensors = batch_tensors(problem)
+        yield tensors._replace(x=[_nudged(t, rng, eps) if is_differentiable(t) else t for t in tensors.x])
+
+
+def _nudged(tensor: Any, rng: np.random.Generator, eps: float) -> Any:
+    """`tensor` with every element multiplied by 1+eps or 1-eps."""
+    if isinstance(tensor, tf.RaggedTensor):
+        return tensor.with_flat_values(_nudged(tensor.flat_values, rng, eps))
+    signs = tf.constant(rng.integers(0, 2, size=tuple(tensor.shape), dtype=np.int8))
+    down, up = (tf.constant(factor, tensor.dtype) for factor in (1 - eps, 1 + eps))  # tf.cast would go by float32
+    return tensor * tf.where(signs == 0, down, up)

@@ -1,0 +1,66 @@
+"""The reference: the whole model, run by Keras itself, under one tape."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.cutting.run_calls import copied, tapped
+from gradcheck.handoff.interface import Computed
+from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
+from gradcheck.handoff.tensors import dense, gradients_of, scaled, total_loss, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from gradcheck.cutting.model_graph import TensorRef
+    from gradcheck.handoff.interface import Tensors
+    from gradcheck.handoff.microbatches import MicroBatch
+    from gradcheck.problem.problem import Problem, TensorKey
+
+
+def monolithic(problem: Problem, tensors: Tensors) -> Computed:
+    """Loss, outputs and every gradient of the whole model under one `tf.GradientTape`.
+
+    With micro-batches, of the whole model over the same slices, one after another.
+    """
+    weights: dict[TensorKey, Any] = {}
+    parts = []
+    for part in micro_batches(problem, tensors):
+        computed, of_weights = _whole(problem, part)
+        accumulated(weights, of_weights.items())
+        parts.append(computed)
+    return joined(parts, weights, tensors.loss_scale)
+
+
+def _whole(problem: Problem, part: MicroBatch) -> tuple[Computed, dict[TensorKey, Any]]:
+    """What one batch gives, and apart from it the gradients of the weights.
+
+    A boundary's gradient is taken at a copy of the tensor that crosses, so that it holds what the boundary's consumers
+    send back and nothing else.
+    """
+    model, crossing, tensors = problem.model, problem.whole_boundaries, part.tensors
+    with tf.GradientTape() as tape:
+        x = [copied(tensor) for tensor in tensors.x]
+        watch(tape, x)
+        with _taps(problem, set(crossing.values()), lambda tap: watch(tape, [tap])) as taps:
+            outputs = keras.tree.flatten(model(problem.model_inputs(x), training=problem.training))
+        data_loss = problem.loss(tensors.y, outputs, tensors.sample_weight, part.scales)
+        loss = total_loss(data_loss, model.losses, part.share)
+        target = scaled(loss, tensors.loss_scale)
+    sources: dict[TensorKey, Any] = {weight.key: weight.variable.value for weight in problem.weights}
+    inputs = {problem.input_key(i): tensor for i, tensor in enumerate(x)}
+    inputs |= {problem.boundary_key(ref): taps[there] for ref, there in crossing.items()}
+    gradients = gradients_of(tape, [target], [*sources.values(), *inputs.values()])
+    crossed = {key: dense(g) for key, g in zip(inputs, gradients[len(sources) :], strict=True)}
+    return Computed(loss, outputs, crossed), dict(zip(sources, gradients, strict=False))
+
+
+def _taps(
+    problem: Problem, crossing: Collection[TensorRef], on_tap: Callable[[Any], None]
+) -> AbstractContextManager[dict[TensorRef, Any]]:
+    """The taps of the boundaries; none where the split model's layers are not the whole model's."""
+    return tapped(problem.whole_graph, crossing, on_tap) if problem.shares_graph else nullcontext({})

@@ -1,0 +1,204 @@
+"""A method's tensors beside the reference's: one record each, and the first that is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.building.precision import compute_dtype
+from gradcheck.comparing.keys import as_array, named_tensors, places
+from gradcheck.numerics import compare, decide, excuse, largest
+from gradcheck.results.report import Required, TensorReport, Worst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from gradcheck.comparing.keys import Place
+    from gradcheck.comparing.reference import Reference
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.numerics import Comparison, Tolerance, TolerancePolicy
+    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.results.report import Quantity
+
+#: Kinds whose value may well be zero: zero on both sides proves as much as any other value.
+VALUES = frozenset({"output", "loss", "state", "optimizer"})
+
+
+def compare_all(
+    problem: Problem,
+    reference: Reference,
+    candidate: Gradients,
+    policy: TolerancePolicy,
+    *,
+    noise: bool,
+    known: Mapping[TensorKey, Place] | None = None,
+) -> tuple[TensorReport, ...]:
+    """Every tensor that the candidate supplies, in report order.
+
+    The noise floor is measured only where strict allclose fails somewhere, and `noise` allows it to excuse that.
+    `known` are the places of the problem's tensors, for those who compare many times.
+    """
+    found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
+    expected = {**reference.tensors, **candidate.against}
+    compute = candidate.tolerance_dtype or compute_dtype(problem.precision)
+    scale = _scale(candidate)
+
+    def tolerance(key: TensorKey, dtype: str) -> Tolerance:
+        return policy.for_tensor(key.path, dtype or compute, compute)
+
+    compared = compared_tensors(where, expected, found, tolerance)
+    for key, bars in candidate.error_bars.items():
+        if key in compared:
+            compared[key] = decide(compared[key], as_array(expected[key]), as_array(found[key]), bars, scale)
+    failing = failing_keys(compared)
+    if noise and failing:
+        compared = excused(compared, _noise_floors(reference, candidate, failing))
+        left = failing_keys(compared)
+        if left and candidate.noise and not candidate.against:  # it may add up more roundings than the reference does
+            compared = excused(compared, candidate.noise(left))
+    return tuple(record(key, where[key], c, note=candidate.notes.get(key)) for key, c in compared.items())
+
+
+def compared_tensors(
+    where: Mapping[TensorKey, Place],
+    expected: Mapping[TensorKey, Any],
+    found: Mapping[TensorKey, Any],
+    tolerance: Callable[[TensorKey, str], Tolerance],
+) -> dict[TensorKey, Comparison]:
+    """What both sides have, compared, in report order; `tolerance` is asked with a key and its dtype, "" for None."""
+    compared = {}
+    for key in _in_order(where, expected, found):
+        left, right = as_array(expected[key]), as_array(found[key])
+        dtype = str(getattr(left if left is not None else right, "dtype", ""))
+        compared[key] = compare(left, right, tolerance(key, dtype), gradient=not is_value(key))
+    return compared
+
+
+def is_value(key: TensorKey) -> bool:
+    """Whether it is no gradient."""
+    return key.kind in VALUES or key.quantity == "value"
+
+
+def failing_keys(compared: Mapping[TensorKey, Comparison]) -> list[TensorKey]:
+    """Those that a noise floor may excuse."""
+    return [key for key, comparison in compared.items() if comparison.status == "mismatch"]
+
+
+def excused(compared: Mapping[TensorKey, Comparison], floors: Mapping[TensorKey, float]) -> dict[TensorKey, Comparison]:
+    """`compared`, those that fail with the noise floor that they have, and `close` where it covers the difference."""
+    covered = {key: excuse(compared[key], floors[key]) for key in failing_keys(compared) if key in floors}
+    return {**compared, **covered}
+
+
+def _scale(candidate: Gradients) -> float:
+    """The largest element of all that is compared within error bars."""
+    judged = [as_array(candidate.against[key]) for key in candidate.error_bars]
+    return max((largest(array) for array in judged), default=0.0)
+
+
+def _noise_floors(reference: Reference, candidate: Gradients, keys: Collection[TensorKey]) -> Mapping[TensorKey, float]:
+    """The noise floors of those of `keys` that rounding may excuse, each measured for what it was compared with."""
+    own = [key for key in keys if key in candidate.against]
+    floors = dict(candidate.noise(own)) if own and candidate.noise else {}
+    if len(own) < len(keys):
+        floors |= {key: reference.noise_floors[key] for key in keys if key not in candidate.against}
+    return floors
+
+
+def first_divergence(tensors: Sequence[TensorReport]) -> str | None:
+    """The path of the `first_wrong` tensor."""
+    first = first_wrong(tensors)
+    return None if first is None else first.path
+
+
+def first_wrong(tensors: Sequence[TensorReport]) -> TensorReport | None:
+    """The first wrong tensor in the order of the backward pass.
+
+    Forward values come first: wrong ones make every gradient wrong. Then from the last segment to the first, and in
+    each the cotangent that it was handed before the weights, the later layer before the earlier. Of what a step of
+    training leaves behind: the iteration count, then the optimizer's slots, then the weights that it makes of them.
+    """
+    wrong = [(position, tensor) for position, tensor in enumerate(tensors) if tensor.failed]
+    return min(wrong, key=lambda pair: _backward_rank(*pair))[1] if wrong else None
+
+
+_RANK = {"output": 0, "loss": 1, "jacobian": 2, "boundary": 2, "weight": 2, "input": 3, "state": 4, "optimizer": 6}
+_ITERATION_RANK, _UPDATED_RANK = 5, 7
+_WITHIN_SEGMENT = {"boundary": 0, "weight": 1}
+
+
+def _backward_rank(position: int, tensor: TensorReport) -> tuple[int, int, int, int]:
+    rank = _RANK[tensor.kind]
+    if tensor.kind == "optimizer" and tensor.name == "iteration":
+        rank = _ITERATION_RANK
+    elif tensor.kind == "weight" and tensor.quantity == "value":
+        rank = _UPDATED_RANK
+    segment = max(tensor.segments or ((-1,) if tensor.segment is None else (tensor.segment,)))
+    return rank, -segment, _WITHIN_SEGMENT.get(tensor.kind, 2), -position
+
+
+def _in_order(
+    where: Mapping[TensorKey, Place], reference: Mapping[TensorKey, Any], candidate: Mapping[TensorKey, Any]
+) -> list[TensorKey]:
+    """The keys that both have: outputs and loss, inputs, then by segment its weights and boundaries, then state.
+
+    In training a segment's updated weights follow its gradients, and the optimizer's slots come last.
+    """
+    order = {key: i for i, key in enumerate(reference)}
+
+    def rank(key: TensorKey) -> tuple[int, int, int, int]:
+        segments = where[key].segments
+        within = _UPDATED if key.kind == "weight" and key.quantity == "value" else _WITHIN.get(key.kind, 0)
+        return _REPORT_RANK[key.kind], segments[0] if segments else _LAST, within, order[key]
+
+    return sorted((key for key in reference if key in candidate), key=rank)
+
+
+_REPORT_RANK = {
+    "output": 0,
+    "loss": 1,
+    "input": 2,
+    "weight": 3,
+    "boundary": 3,
+    "jacobian": 3,
+    "state": 4,
+    "optimizer": 5,
+}
+_WITHIN = {"weight": 0, "boundary": 1, "jacobian": 2}
+_UPDATED = 3
+_LAST = 1 << 30  # after every segment
+
+
+def record(
+    key: TensorKey, where: Place, c: Comparison, *, note: str | None = None, step: int | None = None
+) -> TensorReport:
+    """What a report shows of one tensor; in training of one `step`, where it is a gradient or a value."""
+    quantity: Quantity | None = None if step is None else "value" if is_value(key) else "gradient"
+    absent = c.status == "absent"
+    worst = None if c.worst is None else Worst(**vars(c.worst))
+    return TensorReport(
+        kind=key.kind,
+        segment=where.segments[0] if where.segments else None,
+        layer=where.layer,
+        name=where.name,
+        path=key.path,
+        shape=where.shape if absent else c.shape,
+        dtype=where.dtype if absent else c.dtype,
+        status=c.status,
+        allclose=c.allclose,
+        max_abs_error=c.max_abs_error,
+        max_rel_error=c.max_rel_error,
+        max_ulp_error=c.max_ulp_error,
+        cosine=c.cosine,
+        norm_ratio=c.norm_ratio,
+        noise_floor=c.noise_floor,
+        elements=c.elements,
+        mismatched_elements=c.mismatched_elements,
+        worst=worst,
+        rtol=c.rtol,
+        atol=c.atol,
+        required=Required(rtol=c.required_rtol, atol=c.required_atol),
+        segments=where.segments if len(where.segments) > 1 else None,
+        note="; ".join(filter(None, (c.note, note))) if c.status == "missing" else c.note or note,
+        step=step,
+        quantity=quantity,
+    )

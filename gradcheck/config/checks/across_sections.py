@@ -1,0 +1,104 @@
+"""Mistakes between sections that are right by themselves. They are looked for even where a section is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gradcheck.config.findings import Finding, nearest
+from gradcheck.config.sections.methods import (
+    SLICED_METHODS,
+    TRAINING_METHODS,
+    WHOLE_MODEL_METHODS,
+    CandidateOptions,
+    MethodConfig,
+)
+from gradcheck.config.sections.model import SegmentsSource
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Finding]:
+    """Findings for a split that is there twice or (where required) missing, and methods that do not go with a key."""
+    model, has_split = data.get("model"), data.get("split") is not None
+    in_parts = isinstance(model, SegmentsSource) or (isinstance(model, dict) and model.get("segments") is not None)
+    if has_split and in_parts:
+        message = "`model.segments` already says where the model is cut"
+        yield Finding(message=message, path=("split",), at="key", code="GC007", help="remove `split`")
+    methods = _methods(data)
+    misspelt = any(nearest(key, ("split",)) for key in data)
+    if require_split and not has_split and not misspelt and not in_parts:
+        yield from _without_split(methods, given=data.get("methods") is not None)
+    steps = _steps(data.get("train"))
+    if steps == 0:
+        yield from _without_steps(methods)
+    elif isinstance(steps, int):
+        gives_none = "does not train: it gives no gradients that an optimizer could take"
+        yield from _only(TRAINING_METHODS, methods, "train", gives_none)
+    if isinstance(data.get("microbatches"), int) and data["microbatches"] > 1:
+        yield from _only(SLICED_METHODS, methods, "microbatches", "does not run in micro-batches")
+
+
+def _steps(train: Any) -> Any:
+    """The training steps that are asked for; what is no number has a finding of its own."""
+    if train is None:
+        return 0
+    return train.get("steps", 0) or 0 if isinstance(train, dict) else getattr(train, "steps", None)
+
+
+def _methods(data: dict[Any, Any]) -> dict[int, MethodConfig]:
+    """The entries of `methods` that are right, by index."""
+    raw = data.get("methods")
+    if raw is None:
+        return {0: MethodConfig.model_validate("vjp")}
+    entries = enumerate(raw if isinstance(raw, (list, tuple)) else ())
+    methods = {index: _method(entry) for index, entry in entries}
+    return {index: method for index, method in methods.items() if method is not None}
+
+
+def _method(entry: Any) -> MethodConfig | None:
+    """An entry that is wrong has a finding of its own."""
+    try:
+        return MethodConfig.model_validate(entry)
+    except ValidationError:
+        return None
+
+
+def _without_split(methods: dict[int, MethodConfig], *, given: bool) -> Iterator[Finding]:
+    for index, method in methods.items():
+        if method.method not in WHOLE_MODEL_METHODS:
+            default = "" if given else ", the default,"
+            yield Finding(
+                message=f"method `{method.label}`{default} needs a split, and the config has none",
+                path=("methods", index) if given else ("model",),
+                at="value" if given else "key",
+                code="GC026",
+                help="add `split: {every: layer}`, or name only methods of the whole model: "
+                f"{', '.join(sorted(WHOLE_MODEL_METHODS))}",
+            )
+
+
+def _without_steps(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
+    for index, method in methods.items():
+        if isinstance(method.options, CandidateOptions) and method.options.train_step is not None:
+            yield Finding(
+                message="`train_step` is called once per training step, and there are none",
+                path=("methods", index, "candidate", "train_step"),
+                at="key",
+                code="GC007",
+                help="add `train: {steps: 3}`",
+            )
+
+
+def _only(allowed: Collection[str], methods: dict[int, MethodConfig], key: str, problem: str) -> Iterator[Finding]:
+    """A finding for each method that does not go with `key`; `problem` says why, after its name."""
+    for index, method in methods.items():
+        if method.method not in allowed:
+            yield Finding(
+                message=f"method `{method.label}` {problem}",
+                path=("methods", index),
+                code="GC007",
+                help=f"remove `{key}`, or name only: {', '.join(sorted(allowed))}",
+            )

@@ -1,0 +1,150 @@
+"""Names in the `layers` section that nothing above them has. What Keras would name a layer by itself is not judged."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gradcheck.config.findings import Finding, KeyPath, nearest
+from gradcheck.config.sections.model import LayerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.config.sections.base import Written
+
+
+@dataclass
+class _Scope:
+    """The names that stand above an entry: explicit ones with their paths, and what Keras may have chosen."""
+
+    layers: dict[str, KeyPath] = field(default_factory=dict)
+    tensors: set[str] = field(default_factory=set)
+    automatic: set[str] = field(default_factory=set)
+    complete: bool = True  # false once an entry that is wrong may have defined anything
+
+    def knows(self, name: str) -> bool:
+        """Whether `name`, or the layer of `name:1`, may be defined."""
+        stem = re.sub(r":\d+$", "", name)
+        return not self.complete or stem in self.layers or stem in self.tensors or self.may_be_automatic(stem)
+
+    def may_be_automatic(self, name: str) -> bool:
+        """Whether Keras may have named a layer above so."""
+        return re.sub(r"_\d+$", "", name) in self.automatic
+
+
+def undefined_names(data: dict[Any, Any]) -> Iterator[Finding]:
+    """Findings for every `layers` section of the config: names not defined above, and names given twice."""
+    model = data.get("model")
+    for path, source in _layer_sources(model, ("model",)):
+        yield from _in_layers(source, path)
+
+
+def _layer_sources(model: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict[Any, Any]]]:
+    """Every mapping with a list of layers, the parts of `segments` too."""
+    if not isinstance(model, dict):
+        return
+    if isinstance(model.get("layers"), list):
+        yield path, model
+    if isinstance(model.get("segments"), list):
+        for index, part in enumerate(model["segments"]):
+            yield from _layer_sources(part, (*path, "segments", index))
+        yield from _layer_sources(model.get("reference"), (*path, "reference"))
+
+
+def _in_layers(source: dict[Any, Any], path: KeyPath) -> Iterator[Finding]:
+    scope = _Scope()
+    _define_inputs(scope, source.get("input"), (*path, "input"))
+    later = _explicit_names(source["layers"])
+    for index, entry in enumerate(source["layers"]):
+        try:
+            written = LayerSpec.as_written(entry)
+        except ValidationError:
+            scope.complete = False
+            continue
+        yield from _in_entry(scope, written, (*path, "layers", index), later)
+    outputs = source.get("outputs")
+    for position, name in _texts(outputs):
+        if not scope.knows(name):
+            yield _undefined(name, (*path, "outputs", *position), scope, {})
+
+
+def _define_inputs(scope: _Scope, raw: Any, path: KeyPath) -> None:
+    """A single input has the name that Keras gives it, or its key in the mapping."""
+    named = isinstance(raw, dict) and all(isinstance(value, dict) for value in raw.values())
+    scope.automatic |= set() if named else {"input", "inputs", "input_layer"}
+    for name in raw if named else ():
+        scope.layers[name] = (*path, name)
+
+
+def _explicit_names(layers: list[Any]) -> dict[str, int]:
+    """The index of the entry that each explicit name first belongs to."""
+    names: dict[str, int] = {}
+    for index, entry in enumerate(layers):
+        try:
+            name = LayerSpec.as_written(entry).fields.get("name")
+        except ValidationError:
+            continue
+        if isinstance(name, str):
+            names.setdefault(name, index)
+    return names
+
+
+def _in_entry(scope: _Scope, written: Written, path: KeyPath, later: dict[str, int]) -> Iterator[Finding]:
+    """What one entry refers to, then what it defines."""
+    fields = written.fields
+
+    def place(key: str) -> KeyPath:
+        return (*path, *written.place((key,)))
+
+    references = [((*place("inputs"), *position), name) for position, name in _texts(fields.get("inputs"))]
+    target = fields.get("target")
+    is_call = fields.get("kind") == "call"
+    if is_call and isinstance(target, str):
+        references.append(((*path, "call", "layer"), target))
+    for at, name in references:
+        if not scope.knows(name):
+            yield _undefined(name, at, scope, later)
+    name = fields.get("name")
+    if isinstance(name, str):
+        first = scope.layers.get(name)
+        if first is not None:
+            yield Finding(
+                message=f"the name `{name}` is given twice",
+                path=place("name"),
+                code="GC022",
+                help="give each layer and input a name of its own",
+            )
+        scope.layers.setdefault(name, place("name"))
+    elif not is_call and isinstance(target, str):
+        scope.automatic |= {automatic_name(target), *(("numpy_layer",) if fields.get("kind") == "numpy_layer" else ())}
+
+
+def _texts(raw: Any) -> list[tuple[KeyPath, str]]:
+    """The texts of a list with their indices, or a single text."""
+    if isinstance(raw, str):
+        return [((), raw)]
+    items = raw if isinstance(raw, (list, tuple)) else ()
+    return [((index,), item) for index, item in enumerate(items) if isinstance(item, str)]
+
+
+def _undefined(name: str, path: KeyPath, scope: _Scope, later: dict[str, int]) -> Finding:
+    if name in later:
+        message, advice = f"`{name}` is defined further below", "a layer can only use what stands above it; move it up"
+    else:
+        near = nearest(name, scope.layers)
+        names = ", ".join(scope.layers) or "none"
+        message = f"no layer or input above is named `{name}`"
+        advice = f"did you mean `{near}`? " if near else ""
+        advice += f"Names above: {names}"
+    return Finding(message=message, path=path, code="GC022", help=advice)
+
+
+def automatic_name(target: str) -> str:
+    """What Keras names a layer of this class by itself, but for the number (`keras.src.utils.naming.to_snake_case`)."""
+    name = re.sub(r"\W+", "", target.rpartition(":")[2].rpartition(".")[2])
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

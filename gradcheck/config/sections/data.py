@@ -1,0 +1,182 @@
+"""The `data:` section: how one batch is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Field, StrictInt, TypeAdapter, ValidationInfo, WrapValidator, field_validator, model_validator
+
+from gradcheck.config.findings import Finding, received, suggestion
+from gradcheck.config.sections.base import Section, Written, refusal
+from gradcheck.config.sections.scalars import Count, Number, Reference, Text  # noqa: TC001 - pydantic reads the annotations
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic import ValidatorFunctionWrapHandler as Handler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
+
+class NormalOptions(Section):
+    """Normal numbers."""
+
+    mean: Number = 0.0
+    stddev: Annotated[Number, Field(ge=0)] = 1.0
+
+
+class UniformOptions(Section):
+    """Numbers from `minval` up to, not including, `maxval`."""
+
+    minval: Number = 0.0
+    maxval: Number = 1.0
+
+
+class IntegersOptions(Section):
+    """Whole numbers from `low` up to, not including, `high`."""
+
+    high: StrictInt | None = None  # the first: `integers: 5` means 0 to 4
+    low: StrictInt = 0
+
+
+class ConstantOptions(Section):
+    """One value everywhere, or an array written as lists."""
+
+    value: Any
+
+
+class NpzOptions(Section):
+    """An array of a `.npz` file."""
+
+    file: Text
+    key: Text | None = None
+
+
+#: The ways to make one array; the first option of each is the one that a single value stands for.
+ARRAY_KINDS: dict[str, type[Section]] = {
+    "normal": NormalOptions,
+    "uniform": UniformOptions,
+    "integers": IntegersOptions,
+    "constant": ConstantOptions,
+    "npz": NpzOptions,
+}
+
+
+class ArraySpec(Section):
+    """How one array is made: `kind`, `kind: {options}`, or `kind: value` for its first option."""
+
+    kind: Literal["normal", "uniform", "integers", "constant", "npz"]
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def as_written(cls, raw: Any) -> Written:
+        """`normal`, `{uniform: {minval: 0}}`, `{constant: 3.0}`, `{npz: file.npz}`."""
+        if isinstance(raw, dict) and "kind" in raw:
+            return Written(raw)
+        entry = {raw: None} if isinstance(raw, str) else raw
+        if not isinstance(entry, dict) or len(entry) != 1:
+            known = ", ".join(ARRAY_KINDS)
+            raise refusal(Finding(message=f"expected one of {known}, with its options. Received: {received(raw)}"))
+        ((kind, value),) = entry.items()
+        path: tuple[str, ...] = () if isinstance(raw, str) else (kind,)
+        if kind not in ARRAY_KINDS:
+            help_ = suggestion(kind, ARRAY_KINDS, "Known kinds")
+            raise refusal(Finding(message=f"unknown kind of array `{kind}`", path=path, at="key", help=help_))
+        if value is None or isinstance(value, dict):
+            return Written({"kind": kind, "options": value or {}}, places={"options": path})
+        first = next(iter(ARRAY_KINDS[kind].model_fields))
+        # `{constant: 3.0}` stands for `{constant: {value: 3.0}}`: a mistake in it is at the value as written.
+        return Written({"kind": kind, "options": {first: value}}, places={"options": path})
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _options_of_the_kind(cls, raw: Any, info: ValidationInfo) -> Any:
+        """Checks the options; those that were not given stay absent."""
+        section = ARRAY_KINDS[info.data["kind"]].model_validate(raw) if "kind" in info.data else None
+        return raw if section is None else section.model_dump(exclude_unset=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {
+            "title": "Array",
+            "description": cls.__doc__ or "",
+            "anyOf": [
+                {"enum": ["normal", "uniform", "integers"]},
+                {
+                    "type": "object",
+                    "properties": {kind: _kind_schema(model, handler) for kind, model in ARRAY_KINDS.items()},
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            ],
+        }
+
+
+def _kind_schema(model: type[Section], handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    """The options as a mapping, or the first of them alone."""
+    options = handler(model.__pydantic_core_schema__)
+    fields = handler.resolve_ref_schema(options)
+    alone = next(iter(fields["properties"].values()))
+    needed = [] if fields.get("required") else [{"type": "null"}]
+    return {"anyOf": [options, {**alone, "not": {"type": "object"}}, *needed]}
+
+
+def _looks_like_array(raw: Any) -> bool:
+    """Whether `raw` is one array's spec, not specs by name."""
+    if not isinstance(raw, dict):
+        return True
+    if any(key in ARRAY_KINDS for key in raw):
+        return True
+    # A misspelt kind: its value is no spec itself.
+    return len(raw) == 1 and not any(
+        value in ARRAY_KINDS if isinstance(value, str) else isinstance(value, dict) and set(value) & set(ARRAY_KINDS)
+        for value in raw.values()
+    )
+
+
+def _one_or_by_name(raw: Any, _: Handler) -> ArraySpec | dict[str, ArraySpec]:
+    """Decides before validating, so that a mistake inside is reported once and at its own key."""
+    return ArraySpec.model_validate(raw) if _looks_like_array(raw) else _BY_NAME.validate_python(raw)
+
+
+_BY_NAME = TypeAdapter(Annotated[dict[str, ArraySpec], Field(min_length=1)])
+
+Arrays: TypeAlias = Annotated[ArraySpec | dict[str, ArraySpec], WrapValidator(_one_or_by_name)]
+
+
+class ImagesSpec(Section):
+    """A folder with one sub-folder of images a class."""
+
+    directory: Text = Field(description="The folder, relative to the config.")
+    image_size: tuple[Count, Count] = Field(description="Height and width that every image is resized to.")
+
+
+class DataConfig(Section):
+    """One batch. `inputs` and `targets` are one spec, or one by name; `npz`, `factory` and `images` give both."""
+
+    exclusive: ClassVar[tuple[str, ...]] = ("npz", "factory", "images")
+
+    batch_size: Count = Field(default=2, description="Examples in the batch.")
+    inputs: Arrays | None = Field(default=None, description="One array spec, or one by input name. Default: normal.")
+    targets: Arrays | None = Field(
+        default=None, description="One array spec, or one by output name. Default: what the loss needs."
+    )
+    sample_weight: Arrays | None = Field(default=None, description="Weights of the examples in the loss.")
+    npz: Text | None = Field(default=None, description="A file with arrays x and y; never unpickled.")
+    factory: Reference | None = Field(default=None, description="A function that returns the batch.")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the factory.")
+    images: ImagesSpec | None = Field(default=None, description="Images in one folder a class.")
+
+    @model_validator(mode="after")
+    def _kwargs_need_a_factory(self) -> DataConfig:
+        if self.kwargs and self.factory is None:
+            raise refusal(
+                Finding(
+                    message="`kwargs` go to a factory, and there is none",
+                    path=("kwargs",),
+                    at="key",
+                    code="GC007",
+                    help="add `factory`, or remove `kwargs`",
+                )
+            )
+        return self

@@ -1,0 +1,82 @@
+"""Which files the paths of a command line stand for."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradcheck.config.findings import nearest
+from gradcheck.config.load import read_text
+from gradcheck.config.yaml.document import read_document
+from gradcheck.config.yaml.texts import Source
+from gradcheck.errors import ConfigErrors, Location, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_SUFFIXES = frozenset({".yaml", ".yml"})
+_MODEL_LINE = re.compile(r"^model\s*:", re.MULTILINE)
+
+
+def discover(paths: Iterable[Path]) -> list[Path]:
+    """Every file itself, and below every folder, hidden ones left out, the YAML files that are configs; each once.
+
+    Raises:
+        ConfigErrors: every path that does not exist (GC001) or that is a folder without configs (GC008).
+    """
+    found: dict[Path, Path] = {}  # by what the path leads to
+    mistakes: list[Mistake] = []
+    for path in paths:
+        configs = sorted(_configs_below(path)) if path.is_dir() else [path]
+        if not path.exists():
+            mistakes.append(_missing(path))
+        elif not configs:
+            mistakes.append(_no_configs(path))
+        for config in configs:
+            found.setdefault(config.resolve(), config)
+    if mistakes:
+        raise ConfigErrors(mistakes)
+    return list(found.values())
+
+
+def _configs_below(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(parent, name)
+            if path.suffix.lower() in _SUFFIXES and not name.startswith(".") and is_config(path):
+                yield path
+
+
+def is_config(path: Path) -> bool:
+    """Whether a YAML file has a top-level `model:` key, or does not parse and has a line that begins so."""
+    try:
+        text = read_text(path)
+        if "model" not in text:
+            return False
+        document = read_document(Source(path, text))
+    except ConfigErrors:
+        return bool(_MODEL_LINE.search(path.read_text(encoding="utf-8", errors="replace")))
+    return any(key.value == "model" for key, _ in document.root.value)
+
+
+def _missing(path: Path) -> Mistake:
+    beside = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+    near = nearest(path.name, beside)
+    return Mistake(
+        code="GC001",
+        message=f"there is no file or folder {path}",
+        location=Location(path=path, line=1),
+        help=f"did you mean {path.parent / near}?" if near else None,
+    )
+
+
+def _no_configs(path: Path) -> Mistake:
+    return Mistake(
+        code="GC008",
+        message=f"no config below {path}",
+        location=Location(path=path, line=1),
+        help="a config is a .yaml or .yml file with a top-level `model:` key; `gradcheck init` writes one",
+    )

@@ -1,0 +1,207 @@
+"""Values from the command line in place of the config's: `--set KEY=VALUE`, and the options that stand for one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from gradcheck.config.sections.methods import MethodConfig
+from gradcheck.config.yaml.document import Document, compose
+from gradcheck.config.yaml.reader import Loader
+from gradcheck.config.yaml.texts import Source
+from gradcheck.errors import ConfigErrors, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STEP = re.compile(r"""(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<bare>[^."'=\s][^.=]*)""")
+
+
+@dataclass(frozen=True)
+class Override:
+    """One value: `option` as the user wrote it, with what followed; `key` where the argument is the value alone."""
+
+    argument: str
+    option: str = "--set"
+    key: str | None = None
+
+    @property
+    def source(self) -> Source:
+        """The argument as a text of its own, so that a mistake in it has a place."""
+        return Source(Path(self.option), self.argument)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One part of a dotted key, and its place in the argument."""
+
+    text: str
+    column: int
+    length: int
+
+
+def option_overrides(
+    *,
+    seed: str | None = None,
+    rtol: str | None = None,
+    atol: str | None = None,
+    precision: str | None = None,
+    execution: str | None = None,
+    verify_reference: str | None = None,
+) -> tuple[Override, ...]:
+    """The options of `gradcheck run` that stand for one key; None for those that were not given."""
+    given = {
+        "--seed": (seed, "seed"),
+        "--rtol": (rtol, "tolerance.rtol"),
+        "--atol": (atol, "tolerance.atol"),
+        "--precision": (precision, "precision"),
+        "--execution": (execution, "execution"),
+        "--verify-reference": (verify_reference, "verify_reference"),
+    }
+    return tuple(Override(value, option, key) for option, (value, key) in given.items() if value is not None)
+
+
+def overridden(document: Document, overrides: Sequence[str | Override], methods: Sequence[str] = ()) -> Document:
+    """The document with each value in place, in order; `methods`, if any, become the config's list.
+
+    Mistakes in an argument join those of the document; the argument then changes nothing.
+    """
+    for given in overrides:
+        override = Override(given) if isinstance(given, str) else given
+        try:
+            document = _with_override(document, override)
+        except ConfigErrors as error:
+            document = replace(document, mistakes=(*document.mistakes, *error.mistakes))
+    return _with_methods(document, methods) if methods else document
+
+
+def _with_override(document: Document, override: Override) -> Document:
+    """Raises ConfigErrors for an argument that cannot be read or that leads nowhere."""
+    steps, offset = _steps(override)
+    name = f"{override.option} {override.argument}"
+    value_source = Source(override.source.path, override.argument, offset)
+    value, mistakes = compose(value_source, name)
+    if value is None:
+        value = _scalar("", Loader.DEFAULT_SCALAR_TAG.replace("str", "null"), name, 0, 0)
+    root = _replaced(document.root, steps, value, f"key of {name}", override.source)
+    if not isinstance(root, yaml.MappingNode):  # the whole config is never replaced: there is at least one step
+        raise TypeError(root)
+    sources = {**document.sources, name: value_source, f"key of {name}": override.source}
+    return Document(root, sources, (*document.mistakes, *mistakes))
+
+
+def _steps(override: Override) -> tuple[list[_Step], int]:
+    """The parts of the key, and where the value begins in the argument."""
+    if override.key is not None:
+        return [_Step(text, 0, len(override.argument)) for text in override.key.split(".")], 0
+    argument, steps, position = override.argument, [], 0
+    while (found := _STEP.match(argument, position)) is not None:
+        text = found["quoted"] if found["quote"] else found["bare"].rstrip()
+        steps.append(_Step(text, found.start(), len(found[0].rstrip())))
+        position = found.end()
+        if argument[position : position + 1] == "=":
+            return steps, position + 1
+        if argument[position : position + 1] != ".":
+            break
+        position += 1
+    raise ConfigErrors(
+        [
+            Mistake(
+                code="GC010",
+                message=f"expected KEY=VALUE. Received: {argument}",
+                location=override.source.at(0, position),
+                help="for example --set data.batch_size=8",
+            )
+        ]
+    )
+
+
+def _replaced(node: yaml.Node, steps: Sequence[_Step], value: yaml.Node, name: str, source: Source) -> yaml.Node:
+    """A copy of the tree from `node` down the steps, with `value` at their end.
+
+    A copy, because the other uses of an anchor stay as they are.
+    """
+    step, rest = steps[0], steps[1:]
+    if isinstance(node, yaml.SequenceNode):
+        index = _index(node, step, source)
+        inner = _replaced(node.value[index], rest, value, name, source) if rest else value
+        items = [*node.value[:index], inner, *node.value[index + 1 :]]
+        return yaml.SequenceNode(node.tag, items, node.start_mark, node.end_mark, node.flow_style)
+    entries = _entries(node, step, source)
+    key, old = next(((key, old) for key, old in reversed(entries) if key.value == step.text), (None, None))
+    if rest:
+        inner = _replaced(_EMPTY if old is None else old, rest, value, name, source)
+    else:
+        key, inner = None, value
+    if key is None:
+        key = _scalar(step.text, Loader.DEFAULT_SCALAR_TAG, name, step.column, step.length)
+    others = [entry for entry in entries if entry[0].value != step.text]
+    marks = (inner.start_mark, inner.end_mark) if node is _EMPTY else (node.start_mark, node.end_mark)
+    return yaml.MappingNode(Loader.DEFAULT_MAPPING_TAG, [*others, (key, inner)], *marks)
+
+
+_EMPTY = yaml.MappingNode(Loader.DEFAULT_MAPPING_TAG, [])
+
+
+def _entries(node: yaml.Node, step: _Step, source: Source) -> list[tuple[yaml.Node, yaml.Node]]:
+    """The entries of a mapping; none for nothing at all."""
+    if isinstance(node, yaml.MappingNode):
+        return list(node.value)
+    if node.tag.endswith(":null"):
+        return []
+    message = f"there is no `{step.text}` in the single value `{node.value}`"
+    raise _misled(message, step, source, "set the whole value in place of it")
+
+
+def _index(node: yaml.SequenceNode, step: _Step, source: Source) -> int:
+    count = len(node.value)
+    if step.text.isascii() and step.text.isdigit() and int(step.text[:9]) < count:
+        return int(step.text)
+    raise _misled(
+        f"there is no item `{step.text}` in a list of {count}", step, source, f"items count from 0 to {count - 1}"
+    )
+
+
+def _misled(message: str, step: _Step, source: Source, advice: str) -> ConfigErrors:
+    location = source.at(0, step.column, step.length)
+    return ConfigErrors([Mistake(code="GC003", message=message, location=location, help=advice)])
+
+
+def _scalar(text: str, tag: str, name: str, column: int, length: int) -> yaml.ScalarNode:
+    """A node for what stands at `column` of the argument."""
+    start, end = (yaml.Mark(name, at, 0, at, None, 0) for at in (column, column + length))
+    return yaml.ScalarNode(tag, text, start, end)
+
+
+def _with_methods(document: Document, methods: Sequence[str]) -> Document:
+    """The named methods as the config's list; one that the file has, by method or label, keeps its options there."""
+    written = next((value for key, value in document.root.value if key.value == "methods"), None)
+    entries = list(written.value) if isinstance(written, yaml.SequenceNode) else []
+    labels = {label: entry for entry in reversed(entries) for label in _labels(entry)}
+    sources = {f"--method {name}": Source(Path("--method"), name) for name in methods}
+    tag = Loader.DEFAULT_SCALAR_TAG
+    items = [labels.get(name) or _scalar(name, tag, f"--method {name}", 0, len(name)) for name in methods]
+    others = [entry for entry in document.root.value if entry[0].value != "methods"]
+    key = _scalar("methods", tag, f"--method {methods[0]}", 0, len(methods[0]))
+    sequence = yaml.SequenceNode(Loader.DEFAULT_SEQUENCE_TAG, items, items[0].start_mark, items[-1].end_mark)
+    root = yaml.MappingNode(
+        document.root.tag, [*others, (key, sequence)], document.root.start_mark, document.root.end_mark
+    )
+    return Document(root, {**document.sources, **sources}, document.mistakes)
+
+
+def _labels(entry: yaml.Node) -> set[str]:
+    """The names that `--method` may call an entry of the file by; none for an entry that is wrong."""
+    raw: Any = Loader("", "").build(entry)
+    if isinstance(raw, str):
+        return {raw}
+    try:
+        method = MethodConfig.model_validate(raw)
+    except ValidationError:
+        return set(raw) if isinstance(raw, dict) and len(raw) == 1 else set()
+    return {method.method, method.label}

@@ -1,0 +1,136 @@
+"""Weights that were read while the model was built: what was computed from them then is a constant ever after.
+
+No gradient passes through it, and training never changes it. Such is a kernel that is put together in `build`, or the
+`embeddings` of another layer that a functional model takes outside a layer's `call`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import contextmanager
+from functools import partial
+from types import CellType, FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from gradcheck.cutting.model_graph import Graph
+
+
+class Captured(NamedTuple):
+    """Keras variables of which a constant was made, and who has it: `layer noisy (kernel)`."""
+
+    variables: tuple[Any, ...]
+    holder: str
+
+
+@contextmanager
+def reads_recorded() -> Iterator[tf.GradientTape]:
+    """Records what is computed from variables inside, on the tape that is yielded.
+
+    Compiled functions and layers that run on values are left out: a model that is trained, or asked for a prediction,
+    while it is built would leave the intermediate results of every step on the tape.
+    """
+    tape, thread, stopped = tf.GradientTape(persistent=True), threading.get_ident(), False
+
+    def aside(original: Callable[..., Any], *, always: bool) -> Callable[..., Any]:
+        def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal stopped
+            if stopped or threading.get_ident() != thread or not (always or _runs(self, args, kwargs)):
+                return original(self, *args, **kwargs)
+            stopped = True
+            try:
+                with tape.stop_recording():
+                    return original(self, *args, **kwargs)
+            finally:
+                stopped = False
+
+        return called
+
+    function: Any = type(tf.function(lambda: None))
+    layer: Any = keras.layers.Layer
+    compiled, call = function.__call__, layer.__call__
+    function.__call__, layer.__call__ = aside(compiled, always=True), aside(call, always=False)
+    try:
+        with tape:
+            yield tape
+    finally:
+        function.__call__, layer.__call__ = compiled, call
+
+
+def _runs(layer: keras.layers.Layer, args: Any, kwargs: Any) -> bool:
+    """Whether this call of a layer computes with values, rather than adding to a graph of layers or building it."""
+    symbolic = any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten([args, kwargs]))
+    return bool(layer.built) and tf.executing_eagerly() and not symbolic
+
+
+def captured(tape: tf.GradientTape, models: Sequence[keras.Model], graph: Graph) -> tuple[Captured, ...]:
+    """What the layers of `models` and the calls of `graph` hold that was computed from trainable variables.
+
+    Args:
+        tape: of `reads_recorded`, around the building.
+        models: that were built.
+        graph: of the first of them, flattened.
+    """
+    read = {id(variable) for variable in tape.watched_variables()}
+    variables = {id(v.value): v for model in models for v in model.trainable_variables if id(v.value) in read}
+    if not variables:
+        return ()
+    found = []
+    for holder, tensor in _held(models, graph):
+        gradients = _gradients(tape, tensor, [variable.value for variable in variables.values()])
+        used = tuple(v for v, gradient in zip(variables.values(), gradients, strict=True) if gradient is not None)
+        found += [Captured(used, holder)] if used else []
+    return tuple(found)
+
+
+def _gradients(tape: tf.GradientTape, tensor: Any, sources: Sequence[Any]) -> Sequence[Any]:
+    try:
+        gradients: Sequence[Any] = tape.gradient(tensor, sources)
+    except LookupError:  # an operation that has no gradient: none would pass in `call` either
+        return [None] * len(sources)
+    return gradients
+
+
+def _held(models: Sequence[keras.Model], graph: Graph) -> Iterator[tuple[str, Any]]:
+    """Every floating tensor that is kept, and where: among the arguments of a call, or in a layer's attributes."""
+    for call in graph.calls:
+        kind = "layer" if isinstance(call.operation, keras.layers.Layer) else "operation"
+        for tensor in _tensors([call.arguments.args, call.arguments.kwargs], set()):
+            yield f"{kind} {call.name}", tensor
+    layers = {id(layer): layer for model in models for layer in model._flatten_layers()}  # noqa: SLF001 - Keras has no public way to every layer inside
+    for layer in layers.values():
+        for name, value in vars(layer).items():
+            for tensor in _tensors(value, set()):
+                yield f"layer {layer.name} ({name})", tensor
+
+
+def _tensors(value: Any, seen: set[int]) -> Iterator[Any]:
+    """The floating eager tensors in `value`: in containers, and in what functions close over or are given."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, tf.Tensor) and not tf.is_symbolic_tensor(value) and value.dtype.is_floating:
+        yield value
+    for item in _inside(value):
+        yield from _tensors(item, seen)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, (list, tuple, set)):
+        return value
+    if isinstance(value, partial):
+        return (value.func, value.args, value.keywords)
+    if isinstance(value, FunctionType):
+        return [cell.cell_contents for cell in value.__closure__ or () if cell != _EMPTY]
+    return ()
+
+
+_EMPTY = CellType()  # of a name that is not assigned yet

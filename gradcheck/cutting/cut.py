@@ -1,0 +1,195 @@
+"""Where a model is cut: from names, indices or a number of parts to a plan of segments."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gradcheck.cutting.balance import balanced
+from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
+from gradcheck.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gradcheck.cutting.model_graph import Graph
+
+
+class CutError(ConfigError):
+    """A cut that cannot be made; `position` is its index in `split.after`, where there is one."""
+
+    def __init__(self, message: str, *, code: str, help: str, position: int | None = None) -> None:  # noqa: A002 - the base class's name for it
+        super().__init__(message, code=code, help=help)
+        self.keys: tuple[str | int, ...] = ("split",) if position is None else ("split", "after", position)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentPlan:
+    """The calls of a segment, the tensors that it takes from outside, and those that later segments or the loss use.
+
+    `reused` are those of its outputs that calls inside the segment take as well.
+    """
+
+    index: int
+    name: str
+    calls: tuple[int, ...]
+    inputs: tuple[TensorRef, ...]
+    outputs: tuple[TensorRef, ...]
+    reused: frozenset[TensorRef]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The segments in order; `boundaries` are the tensors that cross a cut, each with the segment that makes it."""
+
+    segments: tuple[SegmentPlan, ...]
+    boundaries: dict[TensorRef, int]
+    warnings: tuple[str, ...] = ()
+
+
+def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[str] | None = None) -> Plan:
+    """Cuts after each named call: a segment holds all that the call needs and earlier segments do not have.
+
+    Raises:
+        CutError: GC023 for a name that the model lacks, GC024 for a cut that adds nothing.
+    """
+    groups: list[set[int]] = []
+    taken: set[int] = set()
+    for position, name in enumerate(names):
+        closure = ancestors(graph, resolve(graph, name, position)) - taken
+        if not closure:
+            raise CutError(
+                f"the cut after {name!r} adds nothing: all that it needs lies before an earlier cut",
+                code="GC024",
+                help="list the cuts in the order in which the data flow through the model",
+                position=position,
+            )
+        groups.append(closure)
+        taken |= closure
+    rest = set(range(len(graph.calls))) - taken
+    if not rest:
+        raise CutError(
+            f"the cut after {names[-1]!r} adds nothing: no call follows it",
+            code="GC024",
+            help="cut before the end of the model",
+            position=len(names) - 1,
+        )
+    return make_plan(graph, [*groups, rest], segment_names)
+
+
+def cut_every(graph: Graph) -> Plan:
+    """One segment for each call, in topological order."""
+    return make_plan(graph, [{call.index} for call in graph.calls])
+
+
+def cut_parts(graph: Graph, parts: int) -> Plan:
+    """At most `parts` contiguous segments with the smallest largest-FLOPs, then the fewest crossing bytes."""
+    plan = make_plan(graph, balanced(graph, min(parts, len(graph.calls))))
+    if len(plan.segments) == parts:
+        return plan
+    warning = f"the model has {len(graph.calls)} calls, fewer than parts: {parts}; it is cut into {len(plan.segments)}"
+    return Plan(segments=plan.segments, boundaries=plan.boundaries, warnings=(warning,))
+
+
+def make_plan(graph: Graph, groups: Iterable[Iterable[int]], names: Sequence[str] | None = None) -> Plan:
+    """The plan whose segments make these calls: what crosses follows from who makes and who takes each tensor."""
+    members = [tuple(sorted(group)) for group in groups]
+    owner = {call: index for index, calls in enumerate(members) for call in calls}
+    takers = _takers(graph, owner)
+    wanted = set(graph.outputs) | {ref for ref, segments in takers.items() if segments - {owner.get(ref.call)}}
+    plans = []
+    for index, calls in enumerate(members):
+        taken = dict.fromkeys(ref for call in calls for ref in graph.calls[call].inputs)
+        made = [TensorRef(call, i) for call in calls for i in range(len(graph.calls[call].outputs))]
+        outputs = tuple(ref for ref in made if ref in wanted)
+        plans.append(
+            SegmentPlan(
+                index=index,
+                name=names[index] if names else f"segment_{index}",
+                calls=calls,
+                inputs=tuple(ref for ref in taken if owner.get(ref.call) != index),
+                outputs=outputs,
+                reused=frozenset(outputs) & taken.keys(),
+            )
+        )
+    crossing = {ref for plan in plans for ref in plan.inputs if not ref.is_input}
+    return Plan(segments=tuple(plans), boundaries={ref: owner[ref.call] for ref in sorted(crossing)})
+
+
+def _takers(graph: Graph, owner: dict[int, int]) -> dict[TensorRef, set[int]]:
+    """For each tensor the segments that take it."""
+    takers: dict[TensorRef, set[int]] = {}
+    for call in graph.calls:
+        for ref in call.inputs:
+            takers.setdefault(ref, set()).add(owner[call.index])
+    return takers
+
+
+def ancestors(graph: Graph, refs: Iterable[TensorRef]) -> set[int]:
+    """Every call that `refs` need, their own included."""
+    needed: set[int] = set()
+    waiting = [ref.call for ref in refs]
+    while waiting:
+        call = waiting.pop()
+        if call != MODEL_INPUT and call not in needed:
+            needed.add(call)
+            waiting.extend(ref.call for ref in graph.calls[call].inputs)
+    return needed
+
+
+def resolve(graph: Graph, name: str | int, position: int | None = None) -> tuple[TensorRef, ...]:
+    """The tensors that a name or index in `after` stands for.
+
+    A name called several times means its last call, `name:N` the N-th, counted from 1; the path of a nested model means
+    its outputs.
+    """
+    if isinstance(name, int) and 0 <= name < len(graph.calls):
+        return (TensorRef(name, 0),)
+    known = _named(graph)
+    if isinstance(name, str) and name in known:
+        return known[name]
+    raise _unknown(graph, name, position)
+
+
+def _named(graph: Graph) -> dict[str, tuple[TensorRef, ...]]:
+    """Every name that `after` accepts, and what it stands for."""
+    named = dict(graph.groups) | {call.name: (TensorRef(call.index, 0),) for call in graph.calls}
+    for path, refs in _last_of_several(graph).items():
+        named[f"{path}:1"] = named[path]
+        named[path] = refs
+    return named
+
+
+def _last_of_several(graph: Graph) -> dict[str, tuple[TensorRef, ...]]:
+    """For each path with more than one call (`path:2` exists), what its last call returns."""
+    calls = {call.path: (TensorRef(call.index, 0),) for call in graph.calls if call.name != call.path}
+    return calls | {_stem(name): refs for name, refs in graph.groups.items() if name != _stem(name)}
+
+
+def _stem(name: str) -> str:
+    """`encoder:2` to `encoder`; Keras names hold no colon."""
+    return name.partition(":")[0]
+
+
+def accepted_names(graph: Graph) -> tuple[str, ...]:
+    """Every name that `after` accepts, calls in topological order first, then nested models."""
+    named = _named(graph)
+    nested = {_stem(name) for name in graph.groups}
+    return tuple(sorted(named, key=lambda name: (_stem(name) in nested, min(named[name]), name)))
+
+
+def _unknown(graph: Graph, name: str | int, position: int | None) -> CutError:
+    if isinstance(name, int):
+        message = f"split.after: {name} is no call of the model, which has {len(graph.calls)} calls"
+        return CutError(message, code="GC023", help=f"use 0 to {len(graph.calls) - 1}, or a name", position=position)
+    names = accepted_names(graph)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")  # noqa: PLR2004 - a line's worth
+    return CutError(
+        f"split.after: the model has no call named {name!r}",
+        code="GC023",
+        help=f"{hint}`gradcheck plan` without split lists every name: {shown}",
+        position=position,
+    )

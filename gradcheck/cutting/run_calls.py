@@ -1,0 +1,147 @@
+"""Running calls of a flattened graph, and watching Keras run them itself."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.cutting.model_graph import TensorRef
+from gradcheck.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from gradcheck.cutting.model_graph import Call, Graph, Source
+
+
+def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
+    """The same values as a tensor of its own, so that a tape can tell it from its origin.
+
+    What Keras hides on a tensor, and `tf.identity` loses, goes with it: the mask that the next layer needs, and the
+    logits that a loss on what a softmax or a sigmoid returned takes instead. `by` makes the copy.
+    """
+    copy = by(tensor)
+    for name in ("_keras_mask", "_keras_logits"):
+        hidden = getattr(tensor, name, None)
+        if hidden is not None:
+            setattr(copy, name, hidden)
+    return copy
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that Keras hides on `tensor`, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def forget_mask(tensor: Any) -> None:
+    """Takes the mask off `tensor`."""
+    tensor._keras_mask = None  # noqa: SLF001 - Keras keeps masks there
+
+
+def replay(
+    calls: Iterable[Call], values: dict[TensorRef, Any], *, training: bool, separate: Collection[TensorRef] = ()
+) -> None:
+    """Runs `calls` in order on `values`, and puts what they return there: as copies for the tensors in `separate`."""
+    for call in calls:
+        tensors = {key: entered(source, values[source.ref]) for key, source in call.sources.items()}
+        args, kwargs = call.arguments.fill_in(tensors)
+        if getattr(call.operation, "_call_has_training_arg", False):
+            kwargs = {**kwargs, "training": training}  # the outer flag wins over one given at construction
+        outputs = keras.tree.flatten(call.operation(*args, **kwargs))
+        for i, output in enumerate(outputs):
+            ref = TensorRef(call.index, i)
+            values[ref] = copied(output) if ref in separate else output
+
+
+def entered(source: Source, tensor: Any) -> Any:
+    """`tensor` as nested models convert it on entry: to their inputs' dtype and rank."""
+    for entry in source.entries:
+        mask = mask_of(tensor)
+        tensor = keras.ops.cast(tensor, entry.dtype)
+        if len(tensor.shape) > len(entry.shape):
+            tensor = keras.ops.squeeze(tensor, axis=-1)
+        elif len(tensor.shape) < len(entry.shape):
+            tensor = keras.ops.expand_dims(tensor, axis=-1)
+        if mask is not None:
+            tensor._keras_mask = mask  # noqa: SLF001 - Keras keeps masks there
+    return tensor
+
+
+@contextmanager
+def tapped(graph: Graph, wanted: Collection[TensorRef], watch: Callable[[Any], None]) -> Iterator[dict[TensorRef, Any]]:
+    """While Keras runs the model, hands on a copy of each wanted tensor and collects the copies.
+
+    `watch` is told of each copy: behind integer inputs or a stopped gradient no tape would follow it by itself.
+
+    Keras runs a nested model in the midst of its parent's calls, so that the calls come in the order of `graph.calls`.
+    A copy is needed: an LSTM's returned state also feeds its output sequence, so the tape's gradient for the tensor
+    itself would hold more than what its consumers send back.
+
+    Raises:
+        ConfigError: GC025, if the model does not run its own graph (a `call` that was replaced).
+    """
+    taps: dict[TensorRef, Any] = {}
+    watcher = _Watcher(graph, frozenset(wanted), taps, watch)
+    remat = {id(f): getattr(f, "_remat_mode", None) for f in graph.functionals}
+    for functional in graph.functionals:
+        vars(functional)["_run_through_graph"] = watcher.runner(functional)
+        functional._remat_mode = None  # noqa: SLF001 - else the taps would be inside a recomputed function
+    try:
+        yield taps
+        watcher.finish()
+    finally:
+        for functional in graph.functionals:
+            del vars(functional)["_run_through_graph"]
+            functional._remat_mode = remat[id(functional)]  # noqa: SLF001 - as above
+
+
+class _Watcher:
+    """Counts the calls as Keras makes them, and taps those that are wanted."""
+
+    def __init__(
+        self, graph: Graph, wanted: frozenset[TensorRef], taps: dict[TensorRef, Any], watch: Callable[[Any], None]
+    ) -> None:
+        self._graph, self._wanted, self._taps, self._watch = graph, wanted, taps, watch
+        self._wanted_calls = {ref.call for ref in wanted}
+        self._next = 0
+
+    def runner(self, functional: Any) -> Callable[..., Any]:
+        """Stands in for `functional._run_through_graph`, telling this watcher of each call that it makes."""
+        original = functional._run_through_graph  # noqa: SLF001 - the one place through which Keras runs a graph
+
+        def run(inputs: Any, operation_fn: Callable[[Any], Any] = lambda operation: operation, **kwargs: Any) -> Any:
+            return original(inputs, operation_fn=lambda operation: self._observed(operation, operation_fn), **kwargs)
+
+        return run
+
+    def _observed(self, operation: Any, operation_fn: Callable[[Any], Any]) -> Callable[..., Any]:
+        run = operation_fn(operation)
+        calls, index = self._graph.calls, self._next
+        if index >= len(calls) or calls[index].operation is not operation:
+            return run  # type: ignore[no-any-return]  # a nested model: its own calls are observed one by one
+        self._next += 1
+        if index not in self._wanted_calls:
+            return run  # type: ignore[no-any-return]
+        return lambda *args, **kwargs: self._tap(index, run(*args, **kwargs))
+
+    def _tap(self, index: int, outputs: Any) -> Any:
+        flat = keras.tree.flatten(outputs)
+        for i, tensor in enumerate(flat):
+            ref = TensorRef(index, i)
+            if ref in self._wanted:
+                flat[i] = self._taps[ref] = copied(tensor)
+                self._watch(flat[i])
+        return keras.tree.pack_sequence_as(outputs, flat)
+
+    def finish(self) -> None:
+        """Refuses a model that ran something else than its graph."""
+        if self._next != len(self._graph.calls):
+            raise ConfigError(
+                f"the model does not run its own graph of layers: {self._next} of {len(self._graph.calls)} calls were "
+                "made in order",
+                code="GC025",
+                help="give its parts as model.segments, with the whole model as model.reference",
+            )

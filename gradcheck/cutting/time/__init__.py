@@ -1,0 +1,1 @@
+"""Cutting along the time axis: the model unrolled, chunk by chunk."""

@@ -1,0 +1,1 @@
+"""What the figures of a mismatch show by themselves, before anything is run again."""

@@ -1,0 +1,68 @@
+"""What the weights and the optimizer did in a training step that went wrong, beside the reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck.diagnose.evidence.patterns import common_factor
+from gradcheck.diagnose.wording import some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from gradcheck.problem.problem import TensorKey
+    from gradcheck.training.reference_run import ReferenceTraining
+    from gradcheck.training.side_by_side import Trained
+
+    #: How far each weight moved in a step, by its path.
+    Movements = Mapping[str, NDArray[np.float64]]
+
+
+#: How well one factor fits every movement: a weight holds but the leading digits of what moves it.
+FITS = 1e-2
+
+
+def movement_of(training: ReferenceTraining, trained: Trained, step: int) -> str:
+    """In words: steps that the optimizer counts, weights that stand still, or one factor; "" for none of these.
+
+    Args:
+        training: the reference's run.
+        trained: the observed one, which left it in `step`, counted from 1.
+        step: has to be one that both took.
+    """
+    return "; ".join([*_counted(training, trained, step), *_moved(training, trained, step)])
+
+
+def _counted(training: ReferenceTraining, trained: Trained, step: int) -> Iterator[str]:
+    expected, observed = training.steps[step - 1], trained.observed[step - 1]
+    for key, place in training.where.items():
+        if key.kind != "optimizer" or place.name != "iteration" or key not in observed:
+            continue
+        right, found = int(expected[key]), int(observed[key])
+        if right != found:
+            yield f"the optimizer counts {found} updates after step {step}, and should count {right}"
+
+
+def _moved(training: ReferenceTraining, trained: Trained, step: int) -> Iterator[str]:
+    right = _movements([training.start, *training.steps], step)
+    found = _movements([training.start, *trained.observed], step)
+    moving = [path for path in found if right[path].any()]
+    still = [path for path in moving if not found[path].any()]
+    factor = common_factor(((right[path], found[path]) for path in moving), fits=FITS)
+    if still and len(still) == len(moving):
+        yield "no weight moved: nothing was applied to the model's own variables"
+    elif still:
+        yield f"{len(still)} of {len(moving)} weights did not move: {some(still)}"
+    elif factor is not None and abs(factor - 1) > FITS * abs(factor):
+        yield f"every weight moved {factor:.4g} times as far as it should"
+
+
+def _movements(values: list[Mapping[TensorKey, NDArray[np.float64]]], step: int) -> Movements:
+    """What `step` changed in the weights, where `values` are those before the first step and after each."""
+    before, after = values[step - 1], values[step]
+    keys = [key for key in after if (key.kind, key.quantity) == ("weight", "value")]
+    return {key.path: after[key].astype(np.float64) - before[key].astype(np.float64) for key in keys}

@@ -1,0 +1,268 @@
+"""What a candidate found and the reference did not: the evidence that a diagnosis starts from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck.building.precision import compute_dtype
+from gradcheck.comparing.keys import as_array, named_tensors
+from gradcheck.comparing.reference import GRADIENT_KINDS
+from gradcheck.comparing.tensorwise import compare_all
+from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, is_zero, largest, movement, to_array
+from gradcheck.problem.problem import TensorKey
+from gradcheck.results.report import PROVEN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gradcheck.comparing.reference import Reference
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.numerics import Tensor, Tolerance
+    from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import TensorReport
+
+#: What explains a wrong tensor is nearer to it than this share of its distance from the reference.
+EXPLAINED = 0.05
+#: A distance of this share is rounding, whatever the tolerance says of it.
+ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How well a replayed mistake agrees with what was observed.
+
+    Attributes:
+        wrong: how many of the wrong tensors it explains: all of them.
+        furthest: their largest distance, as a share of the tensor's largest element.
+        close: whether all of them are within tolerance, or what rounding may do.
+    """
+
+    wrong: int
+    furthest: float
+    close: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observed:
+    """A mismatch.
+
+    Attributes:
+        gradients: what the candidate found.
+        rows: every tensor as it was compared with the reference.
+    """
+
+    problem: Problem
+    reference: Reference
+    gradients: Gradients
+    rows: Sequence[TensorReport]
+
+    @cached_property
+    def arrays(self) -> Mapping[TensorKey, Tensor | None]:
+        """All that the candidate supplied, by key."""
+        return {key: as_array(tensor) for key, tensor in named_tensors(self.problem, self.gradients).items()}
+
+    @cached_property
+    def expected(self) -> Mapping[TensorKey, Tensor | None]:
+        """What the reference has in its place."""
+        against = {**self.reference.tensors, **self.gradients.against}
+        return {key: as_array(against.get(key)) for key in self.arrays}
+
+    @cached_property
+    def failing(self) -> Mapping[TensorKey, TensorReport]:
+        """The rows that fail and in which the two sides differ, in report order: what a mistake can explain.
+
+        Where they agree but for elements in which the reference is not finite, there is nothing that a mistake did.
+        """
+        failing = {TensorKey(row.kind, row.path): row for row in self.rows if row.failed}
+        return {key: row for key, row in failing.items() if key not in self.not_finite or not self._alike(key)}
+
+    @cached_property
+    def not_finite(self) -> frozenset[TensorKey]:
+        """What holds NaN or infinity on either side."""
+        return frozenset(TensorKey(row.kind, row.path) for row in self.rows if row.status == "nonfinite")
+
+    @cached_property
+    def broken_reference(self) -> frozenset[TensorKey]:
+        """What holds NaN or infinity in the reference."""
+        return frozenset(key for key in self.not_finite if not _is_finite(self.expected.get(key)))
+
+    def is_broken(self, key: TensorKey) -> bool:
+        """Whether what was observed there holds NaN or infinity."""
+        return not _is_finite(self.arrays.get(key))
+
+    def _alike(self, key: TensorKey) -> bool:
+        here, expected = self.arrays[key], self.expected[key]
+        if here is None or expected is None or tuple(here.shape) != tuple(expected.shape):
+            return False
+        one, other = to_array(here), to_array(expected)
+        known = np.isfinite(other)
+        found = compare(other[known], one[known], self._tolerance(key, expected), gradient=False)
+        return found.status in PROVEN
+
+    @cached_property
+    def wrong_gradients(self) -> tuple[TensorKey, ...]:
+        """The gradients that are wrong, in report order."""
+        return tuple(key for key in self.failing if key.kind in GRADIENT_KINDS)
+
+    @cached_property
+    def wrong_values(self) -> frozenset[str]:
+        """The kinds of values that are wrong: output, loss, state."""
+        return frozenset(key.kind for key in self.failing if key.kind not in GRADIENT_KINDS)
+
+    @cached_property
+    def last_wrong_segment(self) -> int | None:
+        """The segment nearest to the loss with a wrong gradient. A weight of several segments counts for the first."""
+        wrong = [row.segment for key, row in self.failing.items() if key.kind in GRADIENT_KINDS]
+        return max((segment for segment in wrong if segment is not None), default=None)
+
+    def explained_by(self, replay: Gradients) -> Agreement | None:
+        """How well `replay` agrees with all that was observed; None where it does not.
+
+        Gradients must be equal where they are right and where they are wrong; values where they are wrong.
+        """
+        found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
+        judged = [key for key in self.arrays if key.kind in GRADIENT_KINDS or key.kind in self.wrong_values]
+        judged = [key for key in judged if key in self.failing or not self._is(key, replay)]
+        if not all(key in found and self._same(key, found[key]) for key in judged):
+            return None
+        wrong = [key for key in judged if key in self.failing]
+        return Agreement(
+            wrong=len(wrong),
+            furthest=max((self._share(key, found[key]) for key in wrong), default=0.0),
+            close=all(self._is_close(key, found[key]) for key in wrong),
+        )
+
+    def partly_explained_by(self, replay: Gradients) -> frozenset[TensorKey]:
+        """The wrong tensors that `replay` has too; none where it makes a gradient wrong that is right."""
+        found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
+        right = [key for key in self.arrays if key.kind in GRADIENT_KINDS and key not in self.failing]
+        if not all(self._is(key, replay) or (key in found and self._same(key, found[key])) for key in right):
+            return frozenset()
+        return frozenset(key for key in self.failing if key in found and self._same(key, found[key]))
+
+    def departures(self, right: Gradients) -> tuple[TensorKey, ...]:
+        """The wrong tensors in which a correct split differs from the reference too, by more than rounding.
+
+        Where the split has the whole model's own layers, what is little beside the observed difference is rounding.
+        """
+        found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, right).items()}
+        return tuple(key for key in self.failing if key in found and not self._rounds_to(key, found[key]))
+
+    def _rounds_to(self, key: TensorKey, there: Tensor | None) -> bool:
+        """Whether `there` is the reference's tensor but for rounding."""
+        there, expected = _without_same_nonfinite(there, self.expected[key])
+        if there is None or expected is None:
+            return is_zero(there) and is_zero(expected)
+        found, row = compare(expected, there, self._tolerance(key, expected), gradient=False), self.failing[key]
+        if found.note or found.status == "nonfinite":
+            return False
+        allowed = 0.0 if math.isnan(row.atol) else row.atol + row.rtol * largest(expected)
+        if self.problem.shares_graph:
+            here = self.arrays[key]
+            allowed = max(allowed, EXPLAINED * (largest(expected) if here is None else _apart(here, expected)))
+        if found.allclose or found.max_abs_error <= allowed:
+            return True
+        return found.max_abs_error <= NOISE_FACTOR * self.reference.noise_floors.get(key, 0.0)
+
+    def of(self, gradients: Gradients) -> Observed:
+        """What other gradients are beside the same reference."""
+        rows = compare_all(self.problem, self.reference, gradients, TolerancePolicy(), noise=True)
+        return replace(self, gradients=gradients, rows=rows)
+
+    def beside(self, right: Gradients) -> Observed:
+        """The same held against a correct split, where that is not the reference's."""
+        expected, floors = named_tensors(self.problem, right), self.reference.noise_floors
+        gradients = replace(
+            self.gradients,
+            against={key: expected.get(key) for key in self.arrays},
+            noise=lambda keys: {key: floors.get(key, 0.0) for key in keys},
+        )
+        return self.of(gradients)
+
+    def _is(self, key: TensorKey, replay: Gradients) -> bool:
+        """Whether a replay gives the very tensor: one that the fault leaves as it is in the correct split."""
+        here = self.gradients.tensors.get(key)
+        return here is not None and here is replay.tensors.get(key)
+
+    def _same(self, key: TensorKey, there: Tensor | None) -> bool:
+        """Whether `there` is what was observed, but for rounding."""
+        return self._judged(key, there, wrong=key in self.failing)
+
+    def _is_close(self, key: TensorKey, there: Tensor | None) -> bool:
+        """Whether what explains a wrong tensor is within tolerance of it, not only much nearer than the reference."""
+        return self._judged(key, there, wrong=False)
+
+    def _judged(self, key: TensorKey, there: Tensor | None, *, wrong: bool) -> bool:
+        here, tolerance = self.arrays[key], self._tolerance(key, there)
+        if key in self.not_finite:
+            here, there = _without_same_nonfinite(here, there)
+        return same(here, there, self.expected[key], tolerance, wrong=wrong, floor=self._floor(key))
+
+    def _tolerance(self, key: TensorKey, tensor: Tensor | None) -> Tolerance:
+        dtype = "" if tensor is None else str(tensor.dtype.name)
+        return TolerancePolicy().for_tensor(key.path, dtype, compute_dtype(self.problem.precision))
+
+    def _floor(self, key: TensorKey) -> float:
+        """What rounding alone may do to a gradient that is right."""
+        return NOISE_FACTOR * self.reference.noise_floors.get(key, 0.0) if self.reference.noise_measured else 0.0
+
+    def _share(self, key: TensorKey, there: Tensor | None) -> float:
+        here = self.arrays[key]
+        if here is None or there is None:
+            return 0.0
+        return movement(there, here) / (largest(here) or 1.0)
+
+
+def same(
+    here: Tensor | None,
+    there: Tensor | None,
+    expected: Tensor | None,
+    tolerance: Tolerance,
+    *,
+    wrong: bool,
+    floor: float,
+) -> bool:
+    """Whether what was observed is what a mistake gives, but for rounding.
+
+    Args:
+        here: what was observed.
+        there: what the mistake gives.
+        expected: what the reference has.
+        tolerance: within which two tensors are the same.
+        wrong: whether `here` is: then it must be much nearer to `there` than to `expected`.
+        floor: what rounding may do to one that is right.
+    """
+    if here is None or there is None:
+        return is_zero(here) and is_zero(there)  # people write zeros for None
+    found = compare(there, here, tolerance, gradient=False)
+    if found.note or found.status == "nonfinite":
+        return False  # another shape or dtype, or nothing to compare
+    if not wrong:
+        return found.allclose or found.max_abs_error <= floor
+    return found.max_abs_error <= (EXPLAINED if found.allclose else ROUNDING) * _apart(here, expected)
+
+
+def _is_finite(tensor: Tensor | None) -> bool:
+    return tensor is None or bool(np.isfinite(to_array(tensor)).all())
+
+
+def _without_same_nonfinite(here: Tensor | None, there: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Both with zeros where both have the same NaN or infinity; as they are where only one has it."""
+    if here is None or there is None or tuple(here.shape) != tuple(there.shape):
+        return here, there
+    one, other = to_array(here).copy(), to_array(there).copy()
+    alike = ~np.isfinite(one) & ((one == other) | (np.isnan(one) & np.isnan(other)))
+    one[alike] = other[alike] = 0
+    return one, other
+
+
+def _apart(here: Tensor, expected: Tensor | None) -> float:
+    """How far what was observed is from the reference."""
+    if expected is None or here.shape != expected.shape:
+        return max(largest(here), largest(expected))
+    return movement(expected, here)

@@ -1,0 +1,120 @@
+"""Cheap patterns in a mismatch: a constant factor, one tensor's gradient in another's place."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.numerics import is_zero, largest, to_array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from gradcheck.diagnose.evidence.observed import Observed
+    from gradcheck.numerics import Tensor
+    from gradcheck.problem.problem import TensorKey
+
+#: What is left over of a tensor, as a share of it, where a pattern fits.
+FITS = 1e-4
+#: A tensor is another's if it is nearer to that than this share of its distance from what it should be.
+NEARER = 0.05
+
+
+def constant_factor(observed: Observed) -> float | None:
+    """What every wrong gradient is a multiple of the reference's by; None if they are no such multiples."""
+    return common_factor((observed.expected[key], observed.arrays[key]) for key in observed.wrong_gradients)
+
+
+def common_factor(pairs: Iterable[tuple[Tensor | None, Tensor | None]], *, fits: float = FITS) -> float | None:
+    """What the second of each pair is a multiple of the first by, all by the same but for a share `fits`; else None."""
+    factors = []
+    for expected, found in pairs:
+        factor = factor_of(expected, found, fits=fits)
+        if factor is None:
+            return None
+        factors.append(factor)
+    if not factors or max(factors) - min(factors) > fits * abs(factors[0]):
+        return None
+    return factors[0]
+
+
+def groups(observed: Observed) -> dict[str, list[str]]:
+    """The wrong gradients by what each is beside the reference's, in words; "" where nothing can be said."""
+    found: dict[str, list[str]] = {}
+    for key in observed.wrong_gradients:
+        found.setdefault(_beside(observed.expected[key], observed.arrays[key]), []).append(key.path)
+    return found
+
+
+def _beside(expected: Tensor | None, found: Tensor | None) -> str:
+    if found is None:
+        return "None"
+    if expected is None:
+        return "a gradient where the reference has none"
+    if is_zero(found):
+        return "zero"
+    if _is(found, expected) and tuple(found.shape) != tuple(expected.shape):
+        return f"the reference's in the shape {tuple(found.shape)}"
+    factor = factor_of(expected, found)
+    if factor is None or abs(factor - 1) <= FITS or np.size(to_array(found)) == 1:  # one element: any factor fits
+        return ""
+    return f"{factor:.6g} times the reference's"
+
+
+def factor_of(expected: Tensor | None, found: Tensor | None, *, fits: float = FITS) -> float | None:
+    """What `found` is a multiple of `expected` by, but for a share `fits`; None if it is no multiple, or is zero."""
+    if expected is None or found is None or expected.shape != found.shape or not largest(expected):
+        return None
+    r, c = _flat(expected), _flat(found)
+    factor = float(r @ c / (r @ r))
+    return factor if factor and float(np.abs(c - factor * r).max()) <= fits * float(np.abs(c).max()) else None
+
+
+def permutation(observed: Observed) -> dict[TensorKey, TensorKey] | None:
+    """For each wrong weight the one whose reference gradient it has; None if some have none's."""
+    weights = [weight.key for weight in observed.problem.weights]
+    found: dict[TensorKey, TensorKey] = {}
+    for key in observed.wrong_gradients:
+        here = observed.arrays[key]
+        own = observed.expected[key]
+        others = [k for k in weights if k != key and _is(here, observed.expected.get(k))]
+        source = next((k for k in others if _apart(here, observed.expected[k]) < NEARER * _apart(here, own)), None)
+        if key.kind != "weight" or source is None:
+            return None
+        found[key] = source
+    return found or None
+
+
+def _is(found: Tensor | None, expected: Tensor | None) -> bool:
+    """Whether a gradient is another's, in its values and their order; a person may have reshaped it."""
+    if found is None or expected is None or np.prod(found.shape) != np.prod(expected.shape) or not largest(expected):
+        return False
+    return bool(np.abs(_flat(found) - _flat(expected)).max() <= FITS * largest(expected))
+
+
+def transposed(observed: Observed) -> Iterator[TensorKey]:
+    """The wrong weights whose gradient is the reference's, its last two axes exchanged."""
+    for key in observed.wrong_gradients:
+        here, expected = observed.arrays[key], observed.expected[key]
+        if here is None or expected is None or len(expected.shape) < 2:  # noqa: PLR2004 - two axes to exchange
+            continue
+        turned = np.swapaxes(to_array(expected), -1, -2)
+        apart = _apart(here, turned)
+        if apart <= FITS * largest(expected) and apart < NEARER * _apart(here, expected):
+            yield key
+
+
+def _apart(one: Tensor | None, other: Tensor | None) -> float:
+    """The largest difference of two tensors in the order of their elements; infinite where there is none."""
+    if one is None or other is None or np.prod(one.shape) != np.prod(other.shape):
+        return math.inf
+    return float(np.abs(_flat(one) - _flat(other)).max(initial=0.0))
+
+
+def _flat(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = to_array(tensor).astype(np.float64).ravel()
+    return array

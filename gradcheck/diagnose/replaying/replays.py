@@ -1,0 +1,248 @@
+"""Which injected faults give the gradients that were observed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.batch.slices import sliceable
+from gradcheck.building.precision import compute_dtype
+from gradcheck.comparing.keys import as_array
+from gradcheck.diagnose.effort import REPLAYS, Effort
+from gradcheck.faults import FAULTS
+from gradcheck.faults.accumulation.slicing import SlicingFault
+from gradcheck.faults.injection import Replays
+from gradcheck.numerics import PRECISIONS, to_array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from numpy.typing import NDArray
+
+    from gradcheck.diagnose.evidence.observed import Agreement, Observed
+    from gradcheck.faults.interface import Injection
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.problem.problem import Problem
+
+#: The most micro-batches that a candidate is suspected of.
+MOST_SLICES = 16
+
+
+class Match(NamedTuple):
+    """A fault that gives the observed gradients."""
+
+    injection: Injection
+    agreement: Agreement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What replaying found: the matches, one for each code, and how many replays time was left for."""
+
+    matches: tuple[Match, ...]
+    tried: int
+    left: int
+
+
+@dataclass
+class Replayed:
+    """The replays of one problem, and a fingerprint of each, so that none that cannot match is computed twice.
+
+    Attributes:
+        without: codes that nothing is suspected of.
+        repeats: whether what is observed is one of these replays, and no candidate's.
+    """
+
+    problem: Problem
+    without: Collection[str] = ()
+    repeats: bool = False
+    replays: Replays = field(init=False)
+    _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
+    _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
+    _last: tuple[tuple[Any, ...], Gradients] | None = None
+
+    def __post_init__(self) -> None:
+        """Computes nothing yet."""
+        self.replays = Replays(self.problem)
+
+    def gradients(self, injection: Injection) -> Gradients:
+        """What the fault gives. Its fingerprint is kept, and its gradients until the next one's are asked for."""
+        name = _name(injection)
+        if self._last is None or self._last[0] != name:
+            self._last = None  # before the next are made: they may be large
+            self._last = name, self.replays.gradients(injection)
+        found = self._last[1]
+        if name not in self._prints:
+            self._prints[name] = self._printed(found)
+        return found
+
+    def fingerprint(self, gradients: Gradients) -> NDArray[np.float64]:
+        """Two numbers for every weight, in order; zeros for None, in whose place people write zeros."""
+        if self._last is not None and gradients is self._last[1]:
+            return self._prints[self._last[0]]
+        return self._printed(gradients)
+
+    def _printed(self, gradients: Gradients) -> NDArray[np.float64]:
+        tensors = [gradients.tensors.get(weight.key) for weight in self.problem.weights]
+        return np.array([self._known[id(t)] if id(t) in self._known else imprint(t) for t in tensors])
+
+    def print_of(self, injection: Injection) -> NDArray[np.float64]:
+        """The fingerprint of what the fault gives, replayed once."""
+        if _name(injection) not in self._prints:
+            self.gradients(injection)
+        return self._prints[_name(injection)]
+
+    def may_equal(self, injection: Injection, observed: NDArray[np.float64]) -> bool:
+        """Whether the fault may give gradients of this fingerprint; true as long as it was not replayed."""
+        kept = self._prints.get(_name(injection))
+        return kept is None or bool(self.alike(kept, observed).all())
+
+    def alike(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """For every weight whether gradients of these two fingerprints may be equal but for rounding."""
+        norms = np.maximum(one[:, :1], other[:, :1])
+        share = REPEATED
+        if not self.repeats:
+            share = max(COARSE, 4 * PRECISIONS[compute_dtype(self.problem.precision)].eps)
+            norms = np.maximum(norms, SMALL * norms.max(initial=0.0))
+        return np.asarray((np.abs(one - other) <= share * norms).all(axis=1))
+
+    @cached_property
+    def _known(self) -> dict[int, tuple[float, float]]:
+        """Those of the correct split's gradients, by id of the tensor: most faults leave most of them as they are."""
+        tensors = (self.replays.right.tensors[weight.key] for weight in self.problem.weights)
+        return {id(tensor): imprint(tensor) for tensor in tensors if tensor is not None}
+
+    def suspects(self, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
+        """`suspected_in` the problem, once: some faults look for their places by running the model."""
+        if own_slices not in self._suspects:
+            found = suspected_in(self.problem, own_slices=own_slices, effort=effort)
+            self._suspects[own_slices] = [injection for injection in found if injection.code not in self.without]
+        return self._suspects[own_slices]
+
+
+def _name(injection: Injection) -> tuple[Any, ...]:
+    return (injection.code, injection.place.text, injection.effect, injection.slices)
+
+
+#: What rounding may make of a gradient at most, as a share of its norm, in float32.
+COARSE = 1e-3
+#: What threads may make of a replay that is done once more.
+REPEATED = 1e-5
+#: Below this share of the largest norm a gradient may be zero but for rounding: then that of the largest counts.
+SMALL = 1e-2
+
+
+def imprint(tensor: Any) -> tuple[float, float]:
+    """The norm of a gradient, and the sum of its first half: that tells a changed sign, or another order.
+
+    What is not finite counts as zero. The sum is divided by the root of the number of its terms: so two tensors
+    differ in it by no more than the norm of their difference (Cauchy-Schwarz), as they do in their norms.
+    """
+    array = as_array(tensor)
+    if array is None:
+        return 0.0, 0.0
+    flat = to_array(array).astype(np.float64).ravel()
+    if not np.isfinite(flat).all():
+        flat = np.where(np.isfinite(flat), flat, 0.0)
+    half = flat[: (flat.size + 1) // 2]
+    return float(np.linalg.norm(flat)), float(half.sum() / max(half.size, 1) ** 0.5)
+
+
+def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[Injection]:
+    """The injections that may explain what was observed, the cheapest and likeliest first.
+
+    A fault of the backward pass whose place is before the last wrong segment cannot have made that segment wrong.
+    """
+    last = observed.last_wrong_segment
+    found = replayed.suspects(own_slices=not observed.gradients.outputs, effort=effort)
+
+    def possible(injection: Injection) -> bool:
+        segment = injection.place.segment
+        return segment is None or last is None or segment >= last or _changes_forward(injection)
+
+    return sorted(filter(possible, found), key=lambda injection: _effort(injection, last))
+
+
+def suspected_in(problem: Problem, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
+    """Every fault that can be replayed on `problem`, at every place, the more specific faults first.
+
+    A candidate may have taken the batch apart in a way of its own (`own_slices`): then all numbers of micro-batches
+    are tried. With `effort`, a fault whose places cannot be looked for is left out.
+    """
+    searches = [(fault.code, partial(fault.injections, problem)) for fault in FAULTS]
+    if own_slices and not problem.slices and sliceable(problem.model, problem.batch):
+        most = min(int(problem.batch.x[0].shape[0]), MOST_SLICES)
+        slicing = [fault for fault in FAULTS if isinstance(fault, SlicingFault)]
+        searches += [(f.code, partial(f.injections_over, problem, n)) for n in range(2, most + 1) for f in slicing]
+    found: list[Injection] = []
+    for code, places in searches:
+        found += places() if effort is None else effort.attempt(f"the places of {code}", partial(_all, places)) or ()
+    return found
+
+
+def _all(places: Callable[[], Iterator[Injection]]) -> list[Injection]:
+    return list(places())
+
+
+def _changes_forward(injection: Injection) -> bool:
+    """Whether later segments see other values."""
+    return injection.steps is not None and injection.steps().changes_forward
+
+
+def _effort(injection: Injection, last: int | None) -> tuple[int, int]:
+    """The kind of work, and whether the place is the expected one."""
+    if injection.slices is not None:
+        work = 2 + injection.slices
+    elif injection.steps is None:
+        work = 0
+    else:
+        work = 2 if _changes_forward(injection) else 1
+    return work, 0 if injection.place.segment == last else 1
+
+
+def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort | None = None) -> Search:
+    """Replays what is suspected until it is done or the time is over, and keeps what equals the observed gradients.
+
+    Where some equal them but for rounding, what is only near to them is dropped. A replay that raises is none.
+    """
+    effort, end = effort or Effort(), time.monotonic() + seconds
+    candidates = suspected(observed, replayed, effort)
+    seen = replayed.fingerprint(observed.gradients)
+    precedence = {fault.code: i for i, fault in enumerate(FAULTS)}
+    matches: list[Match] = []
+    tried, first = 0, len(FAULTS)
+    for injection in candidates:
+        if time.monotonic() > end:
+            break
+        tried += 1
+        later = injection.slices is not None and precedence[injection.code] > first  # dear, and never first
+        if later or not replayed.may_equal(injection, seen):
+            continue
+        agreement = effort.attempt(REPLAYS, partial(_agreement, observed, replayed, injection))
+        if agreement is not None:
+            matches.append(Match(injection, agreement))
+            first = min(first, precedence[injection.code])
+    closest = [match for match in matches if match.agreement.close] or matches
+    return Search(matches=_first_of_each_code(closest), tried=tried, left=len(candidates) - tried)
+
+
+def _agreement(observed: Observed, replayed: Replayed, injection: Injection) -> Agreement | None:
+    return observed.explained_by(replayed.gradients(injection))
+
+
+def _first_of_each_code(matches: list[Match]) -> tuple[Match, ...]:
+    """For each fault the first place in the order of the backward pass; the more specific fault first."""
+    precedence = {fault.code: i for i, fault in enumerate(FAULTS)}
+
+    def rank(match: Match) -> tuple[int, bool, int]:
+        place = match.injection.place
+        return precedence[match.injection.code], place.everywhere, -(-1 if place.segment is None else place.segment)
+
+    first: dict[str, Match] = {}
+    for match in sorted(matches, key=rank):
+        first.setdefault(match.injection.code, match)
+    return tuple(first.values())

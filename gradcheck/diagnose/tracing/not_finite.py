@@ -1,0 +1,203 @@
+"""Where NaN or infinity is made: the innermost layer, in the forward or the backward pass, and the operation in it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tensorflow.python import pywrap_tfe  # TensorFlow calls the gradient of each operation by what is registered there
+from tensorflow.python.eager import backprop
+
+from gradcheck.comparing.reference import GRADIENT_KINDS
+from gradcheck.comparing.tensorwise import first_wrong
+from gradcheck.diagnose.tracing import walk
+from gradcheck.diagnose.wording import named
+from gradcheck.handoff.execute import batch_tensors
+from gradcheck.handoff.microbatches import micro_batches
+from gradcheck.handoff.tensors import is_differentiable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gradcheck.diagnose.tracing.walk import Seen, Walk
+    from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import Diagnosis, TensorReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the first value that is not finite is made.
+
+    Attributes:
+        how: in words, what makes it of what.
+        layer: the path of the layer; None where it is none.
+    """
+
+    how: str
+    layer: str | None = None
+
+
+def not_finite(
+    problem: Problem, rows: Sequence[TensorReport], origin: Origin | None, *, beside: str
+) -> Diagnosis | None:
+    """GC703 for the tensors of `rows` that are not finite; None where all are.
+
+    Args:
+        problem: whose tensors they are.
+        rows: what was compared.
+        origin: where it is made, where that is known.
+        beside: what it is held against, as the end of the clause: `, in the reference too`.
+    """
+    broken = [row for row in rows if row.status == "nonfinite"]
+    first = first_wrong(broken)
+    if first is None:
+        return None
+    evidence = f"{first.path} is not finite{beside}"
+    if origin is not None:
+        layer = origin.layer
+        segment = first.segment if layer is None else _segment(problem, layer)
+        where = None if layer is None else f"layer {layer}"
+        return named("GC703", f"{evidence}: {origin.how}", where=where, segment=segment, layer=layer)
+    if first.kind in GRADIENT_KINDS:
+        evidence += "; it is the first such gradient in the order of the backward pass"
+    if first.kind in GRADIENT_KINDS and not {"output", "loss"} & {row.kind for row in broken}:
+        evidence += ", and outputs and loss are finite: the backward pass makes it"
+    return named("GC703", evidence, segment=first.segment, layer=first.layer)
+
+
+def origin(problem: Problem) -> Origin | None:
+    """Where the whole model makes the first value that is not finite; None if all are finite."""
+    for part in micro_batches(problem, batch_tensors(problem)):
+        with _differentiated() as operations:
+            seen = walk.whole(problem, part)
+        first = operations[0] if operations else None
+        found = _given(problem, seen) or _forward(seen) or _backward(problem, seen, first)
+        if found is not None:
+            return found
+    return None
+
+
+def _given(problem: Problem, seen: Walk) -> Origin | None:
+    """What is not finite before anything is computed."""
+    for name, tensor in zip(problem.input_names, seen.inputs, strict=True):
+        if not _finite([tensor]):
+            return Origin(how=f"the input {name} is not finite itself")
+    for weight in problem.weights:
+        if not _finite([weight.variable.value]):
+            return Origin(how=f"the weight {weight.path} is not finite itself", layer=weight.layer)
+    return None
+
+
+def _forward(seen: Walk) -> Origin | None:
+    """The first call, an inner one before the one around it, that makes it of finite tensors; else the loss."""
+    for call in seen.calls:
+        if _finite(call.given) and not _finite(call.made):
+            layer = seen.path(call)
+            return Origin(how=f"{layer} makes it of finite inputs and weights in the forward pass", layer=layer)
+    if _finite(seen.outputs) and not _finite([seen.data_loss]):
+        return Origin(how="the loss makes it: the outputs of the model are finite")
+    if _finite(seen.outputs) and not _finite([seen.extra]):
+        return Origin(how="what layers and weight penalties add to the loss is not finite, and the outputs are")
+    return None
+
+
+def _backward(problem: Problem, seen: Walk, operation: _Operation | None) -> Origin | None:
+    """The innermost call, the first in the order of the backward pass, that makes it of finite gradients."""
+    by = "" if operation is None else f": {operation.words}"
+    if not _finite(seen.cotangents([*seen.outputs, *walk.logits_of(seen.outputs)])):
+        return Origin(how=f"the loss is finite, and its gradient for the outputs is not{by}")
+    making = [call for call in seen.calls if _makes(seen, call)]
+    inner = [call for call in making if not any(call.is_around(other) for other in making)]
+    if inner:
+        layer = seen.path(inner[-1])
+        passes = "what it takes and returns and the gradient that comes back to it are finite, and what it hands back"
+        return Origin(how=f"the backward pass of {layer} makes it ({passes} is not){by}", layer=layer)
+    for weight in problem.weights:
+        penalised = weight.variable.regularizer is not None
+        if penalised and not _finite(seen.cotangents([weight.variable.value])):
+            how = f"the weight penalty of {weight.path} makes it in the backward pass{by}"
+            return Origin(how=how, layer=weight.layer)
+    return None
+
+
+def _makes(seen: Walk, call: Seen) -> bool:
+    """Whether finite gradients come back to `call`, and it hands back what is not finite, also to a weight of its own.
+
+    What a weight gets from several calls, or from its penalty, is blamed on no call.
+    """
+    if not _finite([*call.made, *seen.cotangents([*call.made, *call.hidden])]):
+        return False
+    alone = [v.value for v in seen.own_variables(call) if v.regularizer is None]
+    return not _finite(seen.cotangents([*call.given, *alone]))
+
+
+def _finite(tensors: Iterable[Any]) -> bool:
+    """Whether all of `tensors` are; what is None, an integer or not known yet counts as finite."""
+    dense = (getattr(t, "flat_values", getattr(t, "values", t)) for t in tensors if t is not None)
+    known = (t for t in dense if hasattr(t, "numpy") and is_differentiable(t))
+    return all(bool(np.isfinite(np.asarray(t)).all()) for t in known)
+
+
+def _segment(problem: Problem, layer: str) -> int | None:
+    """The last segment with a call of the layer at this path, or around it."""
+    for segment in reversed(problem.segments):
+        paths = [problem.graph.calls[index].path for index in segment.plan.calls]
+        if any(layer == path or layer.startswith(f"{path}/") for path in paths):
+            return int(segment.plan.index)
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Operation:
+    """An operation whose gradient is not finite where what comes back to it is; `at` are its values there."""
+
+    name: str
+    at: tuple[float, ...]
+
+    @property
+    def words(self) -> str:
+        """`Sqrt has no finite slope at 0 (a norm or a standard deviation of zero)`."""
+        values = sorted({*self.at}, key=abs)
+        at = "" if not values else f" at {values[0]:.3g}" if len(values) == 1 else f" at values such as {values[0]:.3g}"
+        return f"{self.name} has no finite slope{at}{_HINTS.get(self.name, '')}"
+
+
+_HINTS = {
+    "Sqrt": " (the root in a norm, a distance or a standard deviation)",
+    "Rsqrt": " (one over the root, as in a normalisation)",
+    "RealDiv": " (a division)",
+    "Reciprocal": " (a division)",
+    "Pow": " (a power or a root)",
+}
+
+
+@contextmanager
+def _differentiated() -> Iterator[list[_Operation]]:
+    """Collects the first operation of the backward pass whose gradient makes what is not finite."""
+    found: list[_Operation] = []
+    original = backprop._gradient_function  # noqa: SLF001 - TensorFlow's own, put back below
+
+    def run(name: str, attributes: Any, count: int, *operands: Any) -> Any:
+        result = original(name, attributes, count, *operands)
+        inputs, outputs, gradients = operands[:3]
+        made = result if isinstance(result, (list, tuple)) else [result]
+        if not found and _finite(gradients) and not _finite(made):
+            found.append(_Operation(name=name, at=_values_at(inputs, outputs, made)))
+        return result
+
+    pywrap_tfe.TFE_Py_RegisterGradientFunction(run)
+    try:
+        yield found
+    finally:
+        pywrap_tfe.TFE_Py_RegisterGradientFunction(original)
+
+
+def _values_at(inputs: Any, outputs: Any, made: Sequence[Any]) -> tuple[float, ...]:
+    """What the operation was given, or returned, where its gradient is not finite; () where TensorFlow forgot it."""
+    for gradient, value in zip(made, inputs or outputs or (), strict=False):
+        if not _finite([gradient]) and hasattr(value, "numpy") and gradient.shape == value.shape:
+            bad = np.asarray(value)[~np.isfinite(np.asarray(gradient))]
+            return tuple(float(v) for v in np.unique(bad.real))
+    return ()

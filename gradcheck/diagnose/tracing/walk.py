@@ -1,0 +1,265 @@
+"""One forward and one backward pass in which every call of a layer is seen: what goes in, what comes out, and back.
+
+Each call hands on copies of the tensors that it takes and returns, so that a tape has a gradient for every one of them:
+the gradient that comes back to the call, and the part of it that the call itself hands back. Layers inside layers are
+seen too, which a graph of calls does not show.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef, flatten
+from gradcheck.cutting.run_calls import copied, entered
+from gradcheck.errors import ConfigError
+from gradcheck.handoff.tensors import gradients_of, is_differentiable, scaled, summed, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from gradcheck.cutting.model_graph import Graph
+    from gradcheck.handoff.microbatches import MicroBatch
+    from gradcheck.problem.problem import Problem
+
+_LOGITS = "_keras_logits"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Seen:
+    """One call of a layer or an operation.
+
+    Attributes:
+        stack: the operations that called it, outermost first, and itself.
+        given: the tensors that it took, those that can have a gradient, in order.
+        made: those that it returned.
+        hidden: the logits that Keras hides on some of those, which the loss differentiates in their place.
+        began: how many calls had begun before it.
+        ended: how many had ended.
+    """
+
+    stack: tuple[Any, ...]
+    given: list[Any]
+    made: list[Any]
+    hidden: list[Any]
+    began: int
+    ended: int
+
+    @property
+    def operation(self) -> Any:
+        """What was called."""
+        return self.stack[-1]
+
+    @property
+    def variables(self) -> list[Any]:
+        """The trainable variables of it and of what is inside it."""
+        return list(getattr(self.operation, "trainable_variables", ()))
+
+    def is_around(self, other: Seen) -> bool:
+        """Whether `other` was called within this call."""
+        return self.began < other.began and other.ended < self.ended
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Walk:
+    """What was seen.
+
+    Attributes:
+        calls: in the order in which they ended, so that an inner one comes before the one around it.
+        inputs: of the model.
+        outputs: of the model, as the loss takes them.
+        data_loss: without what layers and weight penalties add.
+        extra: what they add, None for nothing.
+        graph: the calls that a config can name; None where the model is none of Keras's graphs.
+    """
+
+    calls: Sequence[Seen]
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+    data_loss: Any
+    extra: Any
+    graph: Graph | None
+    _found: Mapping[int, Any]
+
+    def cotangents(self, tensors: Iterable[Any]) -> list[Any]:
+        """dLoss/dTensor for tensors of the walk and the `value` of variables; None where no gradient flows."""
+        return [self._found.get(id(tensor)) for tensor in tensors]
+
+    def own_variables(self, call: Seen) -> list[Any]:
+        """The variables of the layer itself that no other call uses: this call alone gives them a gradient."""
+        return [variable for variable, calls in self.users if calls == [call]]
+
+    @cached_property
+    def users(self) -> list[tuple[Any, list[Seen]]]:
+        """The trainable variables that layers hold, each with the calls that use it; the innermost of nested calls."""
+        found: dict[int, tuple[Any, list[Seen]]] = {}
+        for call in self.calls:
+            for variable in getattr(call.operation, "_trainable_variables", ()):
+                found.setdefault(id(variable), (variable, []))[1].append(call)
+        return [(v, [c for c in calls if not any(map(c.is_around, calls))]) for v, calls in found.values()]
+
+    def path(self, call: Seen) -> str:
+        """What reports call the layer: its path in the graph, and below that the names of the layers inside."""
+        paths = {} if self.graph is None else {id(c.operation): c.path for c in self.graph.calls}
+        for depth, operation in enumerate(call.stack):
+            if id(operation) in paths:
+                return "/".join([paths[id(operation)], *(inner.name for inner in call.stack[depth + 1 :])])
+        return "/".join(inner.name for inner in call.stack[1:]) or str(call.operation.name)
+
+
+def logits_of(tensors: Iterable[Any]) -> list[Any]:
+    """What Keras hides on the outputs of a softmax or a sigmoid, for a loss to take instead."""
+    return [getattr(tensor, _LOGITS) for tensor in tensors if hasattr(tensor, _LOGITS)]
+
+
+def whole(problem: Problem, part: MicroBatch) -> Walk:
+    """Through the whole model."""
+    model = problem.model
+
+    def run(x: Sequence[Any]) -> list[Any]:
+        outputs = model(problem.model_inputs(x), training=problem.training)
+        return list(keras.tree.flatten(outputs))
+
+    try:
+        graph = problem.whole_graph if problem.shares_graph else flatten(model)
+    except ConfigError:
+        graph = None
+    variables = [weight.variable for weight in problem.weights]
+    return _walk(
+        problem, part, run, extra=lambda: summed(model.losses), graph=graph, models=[model], variables=variables
+    )
+
+
+def parts(problem: Problem, part: MicroBatch) -> Walk:
+    """Through the segments, one after another, under one tape."""
+    graph, extras = problem.graph, list[Any]()
+
+    def run(x: Sequence[Any]) -> list[Any]:
+        values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(x)}
+        for segment in problem.segments:
+            given = [copied(values[ref]) for ref in segment.plan.inputs]
+            outputs = segment(given, training=problem.training)
+            made = outputs if isinstance(outputs, list) else [outputs]
+            values.update(zip(segment.plan.outputs, made, strict=True))
+            extras.extend(segment.losses)
+        return [entered(source, values[source.ref]) for source in graph.output_sources]
+
+    variables = [v for segment in problem.segments for v in segment.trainable_variables]
+    return _walk(
+        problem, part, run, extra=lambda: summed(extras), graph=graph, models=problem.segments, variables=variables
+    )
+
+
+def _walk(
+    problem: Problem,
+    part: MicroBatch,
+    run: Callable[[Sequence[Any]], list[Any]],
+    *,
+    extra: Callable[[], Any],
+    graph: Graph | None,
+    models: Sequence[Any],
+    variables: Sequence[Any],
+) -> Walk:
+    """Runs from the snapshot and back to it, eagerly: compiled functions too, so that there is something to see."""
+    tensors = part.tensors
+    operations = {id(layer): layer for model in models for layer in model._flatten_layers()}  # noqa: SLF001 - no public list
+    operations |= {id(call.operation): call.operation for call in (graph.calls if graph else ())}
+    watcher = _Watcher()
+    with problem.state.preserved(), _eagerly():
+        with tf.GradientTape() as tape:
+            x = [copied(tensor) for tensor in tensors.x]
+            watch(tape, x)
+            with watcher.watching(operations.values(), tape):
+                outputs = run(x)
+            data_loss = problem.loss(tensors.y, outputs, tensors.sample_weight, part.scales)
+            more = extra()
+            added = None if more is None else scaled(more, part.share)
+            loss = data_loss if added is None else data_loss + tf.cast(added, data_loss.dtype)
+            target = scaled(loss, tensors.loss_scale)
+        values = {id(v.value): v.value for v in variables}
+        sources = [*x, *watcher.tensors, *outputs, *logits_of(outputs), *values.values()]
+        found = dict(zip(map(id, sources), gradients_of(tape, [target], sources), strict=True))
+    return Walk(
+        calls=watcher.calls,
+        inputs=x,
+        outputs=outputs,
+        data_loss=data_loss,
+        extra=added,
+        graph=graph,
+        _found=found,
+    )
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's own signature
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@dataclass
+class _Watcher:
+    """Puts a copy of every tensor in its place that a watched operation takes or returns."""
+
+    calls: list[Seen] = field(default_factory=list)
+    tensors: list[Any] = field(default_factory=list)
+    _stack: list[Any] = field(default_factory=list)
+    _begun: int = 0
+
+    @contextmanager
+    def watching(self, operations: Iterable[Any], tape: tf.GradientTape) -> Iterator[None]:
+        """Inside, the `call` of each operation is seen."""
+        kept = [(operation, vars(operation).get("call")) for operation in operations]
+        for operation, _ in kept:
+            vars(operation)["call"] = self._seeing(operation, operation.call, tape)
+        try:
+            yield
+        finally:
+            for operation, own in kept:
+                del vars(operation)["call"]
+                if own is not None:
+                    vars(operation)["call"] = own
+
+    def _seeing(self, operation: Any, call: Callable[..., Any], tape: tf.GradientTape) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            given, made = list[Any](), list[Any]()
+            args, kwargs = keras.tree.map_structure(lambda t: self._copy(t, given, tape), (args, kwargs))
+            began = self._begun
+            self._begun += 1
+            self._stack.append(operation)
+            try:
+                outputs = call(*args, **kwargs)
+                outputs = keras.tree.map_structure(lambda t: self._copy(t, made, tape), outputs)
+                seen = Seen(
+                    stack=tuple(self._stack),
+                    given=given,
+                    made=made,
+                    hidden=logits_of(made),
+                    began=began,
+                    ended=len(self.calls),
+                )
+            finally:
+                self._stack.pop()
+            self.calls.append(seen)
+            return outputs
+
+        return run
+
+    def _copy(self, tensor: Any, into: list[Any], tape: tf.GradientTape) -> Any:
+        if not isinstance(tensor, tf.Tensor) or not is_differentiable(tensor):
+            return tensor
+        copy = copied(tensor)
+        for logits in logits_of([copy]):
+            setattr(copy, _LOGITS, self._copy(logits, [], tape))
+        tape.watch(copy)
+        self.tensors.append(copy)
+        into.append(copy)
+        return copy

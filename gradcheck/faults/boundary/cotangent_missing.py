@@ -1,0 +1,65 @@
+"""GC101: a segment is differentiated as if its own output were the loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.places import at_boundaries
+from gradcheck.handoff.split import HandOff
+from gradcheck.handoff.tensors import is_differentiable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from gradcheck.cutting.model_graph import TensorRef
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.handoff.split import Ending
+    from gradcheck.problem.problem import Problem
+
+
+class CotangentMissing:
+    """`tape.gradient` without `output_gradients`, or with None for them: then they are ones."""
+
+    code = "GC101"
+
+    def injections(self, problem: Problem) -> Iterator[Injection]:
+        """At the loss, at each boundary, and at all boundaries."""
+        last = max(s.plan.index for s in problem.segments if set(s.plan.outputs) & set(problem.graph.outputs))
+        yield Injection(
+            code=self.code,
+            place=Place(text="the loss", segment=last),
+            effect="the model's outputs were differentiated with ones instead of dLoss/d(output)",
+            steps=LossLeftOut,
+        )
+        effect = "{} was differentiated with ones instead of dLoss/d(boundary)"
+        yield from at_boundaries(problem, self.code, SeededWithOnes, effect)
+
+
+class SeededWithOnes(HandOff):
+    """The seed is ones at some segments' outputs."""
+
+    def __init__(self, at: Collection[int]) -> None:
+        """`at` are the indices of the segments."""
+        self._at = at
+
+    def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
+        """Ones, whatever came back."""
+        if segment.plan.index not in self._at or not is_differentiable(output):
+            return super().cotangent(segment, ref, output, cotangent)
+        return tf.ones_like(output)
+
+
+class LossLeftOut(HandOff):
+    """The model's outputs are differentiated in place of the loss: with ones, and without what layers add to it."""
+
+    def turned(self, ending: Ending) -> Ending:
+        """Ones for every output, and nothing for what the loss reads behind one."""
+        seeds = [tf.ones_like(output) if is_differentiable(output) else None for output in ending.outputs]
+        return ending._replace(seeds=seeds, hidden={})
+
+    def share_of_extra(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as the right step
+        """Nothing."""
+        return 0.0

@@ -1,0 +1,100 @@
+"""GC107: a Keras mask does not cross a boundary, and padding is taken for data."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.faults.interface import EVERYWHERE, Injection, Place
+from gradcheck.faults.links import links
+from gradcheck.handoff.split import HandOff
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from gradcheck.cutting.model_graph import TensorRef
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.problem.problem import Problem
+
+_MASK = "_keras_mask"
+
+
+class MaskLost:
+    """A copy of a tensor is another object, without the mask of the first."""
+
+    code = "GC107"
+
+    def injections(self, problem: Problem) -> Iterator[Injection]:
+        """What each segment takes, what all take, and the model's outputs, where the loss uses their mask."""
+        makers = {
+            s.plan.index: {li.maker for li in links(problem) if li.taker == s.plan.index} for s in problem.segments
+        }
+        masked = [s for s in reversed(problem.segments) if any(_is_masked(problem, ref) for ref in s.plan.inputs)]
+        for segment in masked:
+            index = segment.plan.index
+            text = f"boundary {', '.join(map(str, sorted(makers[index])))} → {index}"
+            yield Injection(
+                code=self.code,
+                place=Place(text=text, segment=max(makers[index], default=None)),
+                effect=f"{segment.plan.name} got what it takes without its mask",
+                steps=partial(Unmasked, {index}),
+            )
+        if len(masked) > 1:
+            effect = "every segment got what it takes without its mask"
+            steps = partial(Unmasked, {segment.plan.index for segment in masked})
+            yield Injection(code=self.code, place=EVERYWHERE, effect=effect, steps=steps)
+        if any(_carries_mask(problem, ref) for ref in problem.graph.outputs):
+            place = Place(text="the model's outputs", segment=len(problem.segments) - 1)
+            effect = "the loss got the outputs without their mask"
+            yield Injection(code=self.code, place=place, effect=effect, steps=partial(UnmaskedOutputs, problem))
+
+
+def _is_masked(problem: Problem, ref: TensorRef) -> bool:
+    """Whether a mask crosses with `ref`, or is what crosses."""
+    return not ref.is_input and (problem.graph.spec(ref).dtype == "bool" or _carries_mask(problem, ref))
+
+
+def _carries_mask(problem: Problem, ref: TensorRef) -> bool:
+    return getattr(problem.graph.spec(ref), _MASK, None) is not None
+
+
+class Unmasked(HandOff):
+    """What crosses has no mask; a mask that crosses as a tensor of its own says that nothing is padding."""
+
+    changes_forward = True
+
+    def __init__(self, at: Collection[int]) -> None:
+        """`at` are the indices of the segments that take it."""
+        self._at = at
+
+    def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:
+        """The values alone."""
+        crossed = super().cross(segment, ref, tensor)
+        if segment.plan.index not in self._at or ref.is_input:
+            return crossed
+        return tf.ones_like(crossed) if crossed.dtype == tf.bool else _unmasked(crossed)
+
+
+class UnmaskedOutputs(HandOff):
+    """What a segment returns for the loss alone has no mask."""
+
+    changes_forward = True
+
+    def __init__(self, problem: Problem) -> None:
+        """`problem` knows what the loss is computed from."""
+        taken = {ref for segment in problem.segments for ref in segment.plan.inputs}
+        self._refs = set(problem.graph.outputs) - taken
+
+    def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+        """The same tensors, for a copy would hide them from what the segment itself does with them."""
+        outputs = super().forward(segment, inputs, training=training)
+        pairs = zip(segment.plan.outputs, outputs, strict=True)
+        return [_unmasked(output) if ref in self._refs else output for ref, output in pairs]
+
+
+def _unmasked(tensor: Any) -> Any:
+    if getattr(tensor, _MASK, None) is not None:
+        setattr(tensor, _MASK, None)
+    return tensor

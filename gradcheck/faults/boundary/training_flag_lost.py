@@ -1,0 +1,49 @@
+"""GC108: a segment runs in the other mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.building.state import state_variables
+from gradcheck.faults.places import at_segments
+from gradcheck.handoff.split import HandOff
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.faults.interface import Injection
+    from gradcheck.problem.problem import Problem
+
+
+class TrainingFlagLost:
+    """`segment(x)` in place of `segment(x, training=True)`."""
+
+    code = "GC108"
+
+    def injections(self, problem: Problem) -> Iterator[Injection]:
+        """Each segment that may run otherwise in the other mode, and all of them."""
+        where = [segment.plan.index for segment in reversed(problem.segments) if _may_differ(segment)]
+        effect = f"{{}} ran with training={not problem.training}"
+        return at_segments(problem, self.code, OtherMode, effect, where)
+
+
+def _may_differ(segment: Segment) -> bool:
+    """Whether a layer has state that training moves, or is not Keras's own: others of Keras's hardly use the flag."""
+    layers = (inner for layer in segment.used_layers for inner in layer._flatten_layers())  # noqa: SLF001 - no public list
+    own = any(not type(layer).__module__.startswith(("keras.", "gradcheck.")) for layer in layers)
+    return own or bool(state_variables([segment]))
+
+
+class OtherMode(HandOff):
+    """Some segments get the opposite flag."""
+
+    changes_forward = True
+
+    def __init__(self, at: Collection[int]) -> None:
+        """`at` are the indices of the segments."""
+        self._at = at
+
+    def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+        """As it is, in the other mode."""
+        return super().forward(segment, inputs, training=training != (segment.plan.index in self._at))

@@ -1,0 +1,63 @@
+"""GC606: what a compiled step reads from outside became a constant when it was traced."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gradcheck.faults.accumulation.slicing import new_sizes, over, own_sizes
+from gradcheck.faults.interface import Injection
+from gradcheck.handoff.split import HandOff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gradcheck.handoff.microbatches import MicroBatch
+    from gradcheck.problem.problem import Problem
+
+
+class TracedOnce:
+    """The first micro-batch's targets, or all of it, in every later one of its size: another size is traced anew."""
+
+    code = "GC606"
+
+    def injections(self, problem: Problem) -> Iterator[Injection]:
+        """Over the problem's own micro-batches."""
+        return self._over(own_sizes(problem), None)
+
+    def injections_over(self, problem: Problem, count: int) -> Iterator[Injection]:
+        """Over `count` micro-batches."""
+        return self._over(new_sizes(problem, count), count)
+
+    def _over(self, sizes: Sequence[int], slices: int | None) -> Iterator[Injection]:
+        if len(sizes) < 2 or sizes[1] != sizes[0]:  # noqa: PLR2004 - a later one of the size of the first
+            return
+        for names in ({"y"}, {"x", "y"}):
+            what = "targets" if names == {"y"} else "inputs and targets"
+            yield Injection(
+                code=self.code,
+                place=over(len(sizes)),
+                effect=f"every micro-batch got the {what} of the first, as a constant that was traced with it",
+                steps=partial(Constant, frozenset(names)),
+                slices=slices,
+            )
+
+
+class Constant(HandOff):
+    """Parts of the first micro-batch take the place of those of later ones."""
+
+    changes_forward = True
+
+    def __init__(self, names: frozenset[str]) -> None:
+        """`names` are fields of the batch: x, y."""
+        self._names = names
+
+    def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
+        """The first one's, where the sizes agree."""
+        first = parts[0].tensors
+        size = int(first.x[0].shape[0])
+        traced = {name: getattr(first, name) for name in self._names}
+        return [
+            part._replace(tensors=part.tensors._replace(**traced)) if int(part.tensors.x[0].shape[0]) == size else part
+            for part in parts
+        ]

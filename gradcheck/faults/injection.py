@@ -1,0 +1,109 @@
+"""Gradients of a correct split with one fault injected. What faults have in common is computed once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.batch.slices import make_slices
+from gradcheck.handoff.execute import Execution, batch_tensors
+from gradcheck.handoff.interface import Gradients
+from gradcheck.handoff.microbatches import joined, micro_batches
+from gradcheck.handoff.split import Flight, HandOff, split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gradcheck.faults.interface import Injection
+    from gradcheck.handoff.interface import Computed, Tensors
+    from gradcheck.problem.problem import Problem
+
+
+class Replays:
+    """Correct splits of a problem, on which faults are injected.
+
+    A fault of the backward pass alone starts from the forward passes of the correct split, whose tapes are kept; one
+    of the finished gradients from those. Everything runs eagerly, from the problem's snapshot and back to it.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        """Computes nothing yet."""
+        self._problem = problem
+        self._sliced: dict[int | None, Problem] = {None: problem}
+        self._flown: dict[int | None, _Flown] = {}
+
+    @cached_property
+    def right(self) -> Gradients:
+        """The correct split's gradients."""
+        return self._backward(None, HandOff())
+
+    def gradients(self, injection: Injection) -> Gradients:
+        """What a person gets who makes this mistake."""
+        if injection.steps is None and injection.slices is None:
+            found = self.right
+        else:
+            steps = injection.steps() if injection.steps else HandOff()
+            run = self._all if steps.changes_forward else self._backward
+            found = run(injection.slices, steps)
+        if injection.finish is None:
+            return found
+        return replace(found, tensors={**found.tensors, **injection.finish(dict(found.tensors))})
+
+    def _all(self, slices: int | None, steps: HandOff) -> Gradients:
+        """Forward and backward, with `steps`."""
+
+        def body(problem: Problem, tensors: Tensors) -> Computed:
+            return split(problem, tensors, steps)
+
+        return Execution(self._problem_in(slices), body, execution="eager")()
+
+    def _backward(self, slices: int | None, steps: HandOff) -> Gradients:
+        """The backward passes alone, with `steps`, from forward passes that are kept."""
+        if slices not in self._flown:
+            self._flown[slices] = _Flown(self._problem_in(slices))
+        return self._flown[slices].taken_back(steps)
+
+    def _problem_in(self, slices: int | None) -> Problem:
+        """The problem over so many micro-batches."""
+        if slices not in self._sliced:
+            problem, count = self._problem, slices or 1
+            with problem.state.preserved():
+                made = make_slices(count, problem.model, problem.batch, problem.loss, training=problem.training)
+            self._sliced[slices] = replace(problem, slices=made if count > 1 else ())
+        return self._sliced[slices]
+
+
+class _Flown:
+    """The forward passes of a correct split, whose tapes can be asked again and again."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        tensors, steps = batch_tensors(problem), _Kept()
+        self._loss_scale = tensors.loss_scale
+        unused: dict[Any, Any] = {}
+        with problem.state.preserved():
+            self._flights = [Flight(problem, part, steps, unused) for part in micro_batches(problem, tensors)]
+            for flight in self._flights:
+                for segment in problem.segments:
+                    flight.forward(segment)
+            self._state: Mapping[str, Any] = problem.state.read()
+
+    def taken_back(self, steps: HandOff) -> Gradients:
+        """The backward passes with `steps`."""
+        weights: dict[Any, Any] = {weight.key: None for weight in self._problem.weights}
+        parts = steps.sliced([flight.part for flight in self._flights])
+        flights = [f.again(part, steps, weights) for f, part in zip(self._flights, parts, strict=True)]
+        for flight in flights:
+            for segment in reversed(self._problem.segments):
+                flight.backward(segment)
+        found = joined([flight.landed for flight in flights], weights, self._loss_scale)
+        return Gradients(
+            loss=found.loss, outputs=found.outputs, tensors=found.gradients, state=self._state, seconds=0.0
+        )
+
+
+class _Kept(HandOff):
+    """The hand-off as it is; its tapes can be asked more than once."""
+
+    persistent = True

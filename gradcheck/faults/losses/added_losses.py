@@ -1,0 +1,143 @@
+"""GC501 and GC502: what segments add to the loss (weight penalties, activity losses) is left out, or counted often."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import tensorflow as tf
+
+from gradcheck.faults.accumulation.slicing import new_sizes
+from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.places import at_segments
+from gradcheck.handoff.split import HandOff
+from gradcheck.handoff.tensors import scaled, summed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.problem.problem import Problem
+
+#: Up to so many times, each segment is tried with every number; beyond, with those that loops make.
+_FEW = 8
+
+
+class AddedLossDropped:
+    """Only the data loss was differentiated, or weight penalties were computed outside the tape."""
+
+    code = "GC501"
+
+    def injections(self, problem: Problem) -> Iterator[Injection]:
+        """Each segment that adds something, and all of them."""
+        return _counted(problem, _adding(problem), self.code, 0, "left out")
+
+
+class AddedLossRepeated:
+    """The losses of the whole model, added in every segment or for every micro-batch."""
+
+    code = "GC502"
+
+    def injections(self, problem: Problem) -> Iterator[Injection]:
+        """Each segment that adds something, and all of them, twice and up to once for each segment or micro-batch."""
+        most, likely = _most(problem), {2, 3, len(problem.segments), len(problem.slices)}
+        adding = _adding(problem)
+        for times in range(2, most + 1):
+            for injection in _counted(problem, adding, self.code, times, f"counted {times} times"):
+                if injection.place.everywhere or most <= _FEW or times in likely:
+                    yield injection
+
+    def injections_over(self, problem: Problem, count: int) -> Iterator[Injection]:
+        """All that is added, once for each of `count` micro-batches."""
+        where = _adding(problem).anything
+        if where and count > _most(problem) and new_sizes(problem, count):
+            yield Injection(
+                code=self.code,
+                place=Place(text="every segment", everywhere=True),
+                effect=f"what every segment adds to the loss was counted {count} times, as for {count} micro-batches",
+                steps=partial(Counted, count, where),
+            )
+
+
+def _most(problem: Problem) -> int:
+    return max(len(problem.segments), len(problem.slices))
+
+
+class Adding(NamedTuple):
+    """The segments that add something to the loss, from the last to the first.
+
+    Those with weight penalties, and those whose layers add something when they are called: by a penalty on what they
+    return, or by `add_loss`, which is known once a forward pass has been run.
+    """
+
+    penalised: list[int]
+    calling: list[int]
+
+    @property
+    def anything(self) -> list[int]:
+        """Those that add either."""
+        return sorted({*self.penalised, *self.calling}, reverse=True)
+
+
+def _adding(problem: Problem) -> Adding:
+    backward = problem.segments[::-1]
+    return Adding(
+        penalised=[segment.plan.index for segment in backward if segment.penalties],
+        calling=[segment.plan.index for segment in backward if segment.added_losses or _penalises_activity(segment)],
+    )
+
+
+def adds_to_loss(problem: Problem) -> bool:
+    """Whether some layer adds to the loss."""
+    return bool(_adding(problem).anything)
+
+
+def _counted(problem: Problem, adding: Adding, code: str, times: int, outcome: str) -> Iterator[Injection]:
+    """All that segments add, and of those that add both kinds each kind; then each kind everywhere."""
+    effect = f"what {{}} adds to the loss was {outcome}"
+    yield from at_segments(problem, code, partial(Counted, times), effect, adding.anything)
+    for words, penalties in (
+        ("the weight penalties of {} were", True),
+        ("what the layers of {} add in calls was", False),
+    ):
+        where, other = (adding.penalised, adding.calling) if penalties else (adding.calling, adding.penalised)
+        change = partial(KindCounted, times, penalties=penalties)
+        for injection in at_segments(problem, code, change, f"{words} {outcome}", where if other else ()):
+            if injection.place.everywhere or injection.place.segment in other:
+                yield injection
+
+
+def _penalises_activity(segment: Segment) -> bool:
+    layers = (inner for layer in segment.used_layers for inner in layer._flatten_layers())  # noqa: SLF001 - no public list
+    return any(getattr(layer, "activity_regularizer", None) is not None for layer in layers)
+
+
+class Counted(HandOff):
+    """What some segments add to the loss counts several times, or not at all."""
+
+    def __init__(self, times: int, at: Collection[int]) -> None:
+        """`at` are the indices of the segments."""
+        self._times, self._at = times, at
+
+    def share_of_extra(self, segment: Segment, share: float) -> float:
+        """The share, so many times."""
+        return share * self._times if segment.plan.index in self._at else share
+
+
+class KindCounted(HandOff):
+    """One kind of what some segments add to the loss counts several times, or not at all."""
+
+    changes_forward = True
+
+    def __init__(self, times: int, at: Collection[int], *, penalties: bool) -> None:
+        """`at` are the indices of the segments; `penalties` tells weight penalties from what layers add in calls."""
+        self._times, self._at, self._penalties = times, at, penalties
+
+    def added(self, segment: Segment) -> Any:
+        """The sum of both kinds, one of them so many times."""
+        if segment.plan.index not in self._at:
+            return super().added(segment)
+        kinds = summed(segment.penalties), summed(segment.added_losses)
+        weights = (self._times, 1) if self._penalties else (1, self._times)
+        parts = [scaled(kind, weight) for kind, weight in zip(kinds, weights, strict=True) if kind is not None]
+        return tf.add_n(parts) if parts else None

@@ -1,0 +1,66 @@
+"""Running the body of a method: eagerly, as a graph or compiled, from the snapshot and back to it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.handoff.interface import Computed, Gradients, Tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.problem.problem import Problem
+
+    Body = Callable[[Problem, Tensors], Computed]
+
+
+def batch_tensors(problem: Problem) -> Tensors:
+    """The problem's batch."""
+    batch = problem.batch
+    weight = None if batch.sample_weight is None else list(batch.sample_weight)
+    return Tensors(list(batch.x), list(batch.y), weight, problem.loss_scale)
+
+
+class Execution:
+    """A method's body bound to a problem, compiled once however often it runs."""
+
+    def __init__(self, problem: Problem, body: Body, *, execution: str | None = None, split: bool = True) -> None:
+        """`execution` is eager, graph or xla, None for the problem's; `split` tells whose state the body moves."""
+        self._problem, self._split = problem, split
+        self._function = compiled(lambda tensors: body(problem, tensors), execution or problem.execution)
+
+    def __call__(self, tensors: Tensors | None = None) -> Gradients:
+        """Runs from the snapshot, and puts everything back. `tensors` replaces the problem's batch."""
+        with self._problem.state.preserved():
+            return self.run_as_it_is(tensors)
+
+    def run_as_it_is(self, tensors: Tensors | None = None) -> Gradients:
+        """Runs from whatever weights and state there are, and leaves what it changed."""
+        start = time.perf_counter()
+        computed = self._function(tensors or batch_tensors(self._problem))
+        seconds = time.perf_counter() - start
+        return Gradients(
+            loss=computed.loss,
+            outputs=computed.outputs,
+            tensors=computed.gradients,
+            state=self._problem.state.read(split=self._split),
+            seconds=seconds,
+        )
+
+
+def compiled(function: Callable[[Tensors], Computed], execution: str) -> Callable[[Tensors], Computed]:
+    """`function` as it is, or traced at its first call: as one graph function, or as one XLA program."""
+    if execution == "eager":
+        return function
+    traced: list[Any] = []
+
+    def run(tensors: Tensors) -> Computed:
+        if not traced:
+            whole = tf.function(function, autograph=False, jit_compile=execution == "xla")
+            traced.append(whole.get_concrete_function(tensors))
+        return traced[0](tensors)  # type: ignore[no-any-return]
+
+    return run

@@ -1,0 +1,254 @@
+"""The split model's gradients: one tape per segment, the chain rule carried between them by hand.
+
+For segments f_1 … f_n with boundaries b_k = f_k(b_{k-1}; w_k) and loss L(b_n), the backward pass goes from the last
+segment to the first with the cotangent c_k = dL/db_k:
+
+    dL/dw_k = c_k · ∂f_k/∂w_k        c_{k-1} = c_k · ∂f_k/∂b_{k-1}
+
+each a vector-Jacobian product that `tape.gradient` computes for the seed `output_gradients=c_k`. Where a skip
+connection crosses a cut the boundary is several tensors, and a tensor with several consumers sums what each of them
+sends back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import tensorflow as tf
+
+from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
+from gradcheck.cutting.run_calls import copied, entered, forget_mask, mask_of
+from gradcheck.handoff.interface import Computed
+from gradcheck.handoff.microbatches import joined, micro_batches
+from gradcheck.handoff.schedule import order
+from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, summed, total_loss, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.handoff.interface import Tensors
+    from gradcheck.handoff.microbatches import MicroBatch
+    from gradcheck.problem.problem import Problem, TensorKey
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pass:
+    """What the backward pass of a segment needs of its forward pass. `tape` is None where nothing was recorded."""
+
+    segment: Segment
+    tape: tf.GradientTape | None
+    inputs: list[Any]
+    outputs: list[Any]
+    extra: Any  # what the segment adds to the loss, or None
+
+
+class HandOff:
+    """The steps of the hand-off between segments, each one right. A method, a fault or a control changes one."""
+
+    #: Whether a segment's tape is asked more than once.
+    persistent = False
+    #: Whether a forward pass differs from the right one, or is run again: then none can be shared with it.
+    changes_forward = False
+
+    def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
+        """The micro-batches, and what each counts for."""
+        return parts
+
+    def tape(self) -> Any:
+        """What records a forward pass and is asked for gradients."""
+        return tf.GradientTape(persistent=self.persistent)
+
+    def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
+        """The forward pass of `segment`, under a tape of its own."""
+        with self.tape() as tape:
+            watch(tape, inputs)
+            outputs = self.forward(segment, inputs, training=training)
+            extra = self.added(segment)
+        return Pass(segment=segment, tape=tape, inputs=list(inputs), outputs=outputs, extra=extra)
+
+    def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+        """The outputs of `segment`, in the order of its plan."""
+        outputs = segment(list(inputs), training=training)
+        return outputs if isinstance(outputs, list) else [outputs]
+
+    def added(self, segment: Segment) -> Any:
+        """What `segment` adds to the loss by the forward pass that was just made, or None."""
+        return summed(segment.losses)
+
+    def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:  # noqa: ARG002 - what an override may need
+        """What `segment` gets for `ref`: a tensor of its own, that its tape can tell from every other."""
+        return copied(tensor)
+
+    def turned(self, ending: Ending) -> Ending:
+        """The loss and its gradients for the model's outputs, where the forward pass turns into the backward pass."""
+        return ending
+
+    def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:  # noqa: ARG002 - as above
+        """dLoss/dOutput for an output of `segment`: its seed. None where nothing came back."""
+        return cotangent
+
+    def resumed(self, done: Pass, cotangents: Sequence[Any]) -> Pass:  # noqa: ARG002 - as above
+        """The forward pass as the backward pass takes it up, once the `cotangents` of its outputs are known."""
+        return done
+
+    def share_of_extra(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as above
+        """How much of what `segment` adds to the loss counts: the micro-batch's share of the batch, 1 for a whole."""
+        return share
+
+    def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
+        """The sum over `targets` of seed · dTarget/dSource, for each of `sources`: a vector-Jacobian product."""
+        return gradients_of(done.tape, targets, sources, seeds)
+
+    def sent_back(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:  # noqa: ARG002 - as above
+        """What `segment` hands back for `ref`, which it took: its part of that tensor's cotangent."""
+        return gradient
+
+    def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:  # noqa: ARG002 - as above
+        """What `segment` adds to the gradient of a weight."""
+        return gradient
+
+
+def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> Computed:
+    """Loss, outputs and every gradient of the split model."""
+    weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
+    steps = steps or HandOff()
+    flights = [Flight(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))]
+    for work in order(problem.schedule, len(problem.segments), len(flights)):
+        flight, segment = flights[work.microbatch], problem.segments[work.stage]
+        if work.backward:
+            flight.backward(segment)
+        else:
+            flight.forward(segment)
+    return joined([flight.landed for flight in flights], weights, tensors.loss_scale)
+
+
+class Flight:
+    """One micro-batch (or the whole batch) on its way through the segments, and its cotangents on their way back."""
+
+    def __init__(self, problem: Problem, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> None:
+        """`weights` is where the gradients of the weights are summed up, for all micro-batches together."""
+        self._problem, self.part, self._steps, self._weights = problem, part, steps, weights
+        self._values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(part.tensors.x)}
+        self._passes: dict[int, Pass] = {}  # by index of the segment
+        self._ending: Ending | None = None
+        self._cotangents: dict[TensorRef, Any] = {}
+
+    def forward(self, segment: Segment) -> None:
+        """The forward pass of `segment`; after the last one the loss."""
+        inputs = [self._steps.cross(segment, ref, self._values[ref]) for ref in segment.plan.inputs]
+        masked = [
+            (ref, given) for ref, given in zip(segment.plan.inputs, inputs, strict=True) if mask_of(given) is not None
+        ]
+        done = self._steps.run(segment, inputs, training=self._problem.training)
+        for ref, given in masked:
+            if mask_of(given) is None:  # attention takes it off what it is given: later layers do not see it either
+                forget_mask(self._values[ref])
+        self._passes[segment.plan.index] = done
+        self._values.update(zip(segment.plan.outputs, done.outputs, strict=True))
+        if segment is self._problem.segments[-1]:
+            self._values = {ref: self._values[ref] for ref in self._problem.graph.outputs}
+            self._turn()
+
+    def _turn(self) -> None:
+        """The loss, and its gradient for each of the model's outputs: the first cotangents."""
+        outputs = self._problem.graph.outputs
+        found = loss_gradients(self._problem, self.part, [self._values[ref] for ref in outputs], self._steps)
+        ending = self._steps.turned(found)
+        extras = [scaled(done.extra, self._share(done)) for done in self._passes.values() if done.extra is not None]
+        self._ending = ending._replace(loss=total_loss(ending.loss, extras))
+        for ref, seed in zip(outputs, ending.seeds, strict=True):
+            self._cotangents[ref] = added(self._cotangents.get(ref), seed)
+
+    def again(self, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> Flight:
+        """The same forward passes, before any backward pass, for `steps` to take back. Their tapes are persistent."""
+        flight = Flight(self._problem, part, steps, weights)
+        flight._passes, flight._values = dict(self._passes), self._values
+        flight._turn()
+        return flight
+
+    def backward(self, segment: Segment) -> None:
+        """One segment's part of the chain rule: adds to the weights, and to the cotangents of what the segment took.
+
+        Its tape and its activations are freed.
+        """
+        plan, cotangents, steps = segment.plan, self._cotangents, self._steps
+        done = self._passes.pop(plan.index)
+        known = [*(cotangents.get(ref) for ref in plan.outputs), *map(self._landing.hidden.get, plan.outputs)]
+        done = steps.resumed(done, [cotangent for cotangent in known if cotangent is not None])
+        targets, seeds = self._seeded(done)
+        variables = self._problem.used_variables(done.tape)
+        reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
+        sources = [*done.inputs, *reused.values(), *variables]
+        gradients = iter(steps.pull_back(done, targets, seeds, sources))
+        for ref in plan.inputs:
+            cotangents[ref] = added(cotangents.get(ref), steps.sent_back(segment, ref, dense(next(gradients))))
+        for ref in reused:  # what came back from later segments, and what calls of this segment add to it
+            cotangents[ref] = dense(next(gradients))
+        for variable, gradient in zip(variables, gradients, strict=True):
+            key = self._problem.counterparts[id(variable)].key
+            self._weights[key] = added(self._weights[key], steps.contribution(segment, key, gradient))
+
+    def _seeded(self, done: Pass) -> tuple[list[Any], list[Any]]:
+        """What the segment is differentiated at (its outputs, what it adds to the loss), and the cotangent of each."""
+        pairs = []
+        for ref, output in zip(done.segment.plan.outputs, done.outputs, strict=True):
+            pairs.append((output, self._steps.cotangent(done.segment, ref, output, self._cotangents.get(ref))))
+            pairs.append((getattr(output, _LOGITS, None), self._landing.hidden.get(ref)))
+        if done.extra is not None:
+            seed = scaled(tf.ones_like(done.extra), self._share(done))
+            pairs.append((done.extra, scaled(seed, self.part.tensors.loss_scale)))
+        pairs = [(target, seed) for target, seed in pairs if seed is not None]
+        return [target for target, _ in pairs], [seed for _, seed in pairs]
+
+    def _share(self, done: Pass) -> float:
+        return self._steps.share_of_extra(done.segment, 1.0 if self.part.share is None else self.part.share)
+
+    @property
+    def _landing(self) -> Ending:
+        if self._ending is None:
+            raise AssertionError("a backward pass before the last forward pass")
+        return self._ending
+
+    @property
+    def landed(self) -> Computed:
+        """Loss and outputs, and the gradients of inputs and boundaries."""
+        return Computed(self._landing.loss, self._landing.outputs, self._problem.crossing(self._cotangents))
+
+
+class Ending(NamedTuple):
+    """The data loss, the model's outputs, and the loss's gradient for each tensor that they are made of.
+
+    `hidden` are the cotangents of the logits that Keras hides on an output, and that the loss took in its place.
+    """
+
+    loss: Any
+    outputs: list[Any]
+    seeds: list[Any]
+    hidden: dict[TensorRef, Any]
+
+
+def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], steps: HandOff) -> Ending:
+    """The end of the forward pass and the start of the backward pass, under a tape of its own."""
+    tensors, graph = part.tensors, problem.graph
+    with steps.tape() as tape:
+        given = [copied(output) for output in outputs]
+        hidden = {ref: _own_logits(t) for ref, t in zip(graph.outputs, given, strict=True) if hasattr(t, _LOGITS)}
+        watch(tape, [*given, *hidden.values()])
+        final = [entered(source, tensor) for source, tensor in zip(graph.output_sources, given, strict=True)]
+        loss = problem.loss(tensors.y, final, tensors.sample_weight, part.scales)
+        target = scaled(loss, tensors.loss_scale)
+    gradients = [dense(gradient) for gradient in gradients_of(tape, [target], [*given, *hidden.values()])]
+    seeds, of_hidden = gradients[: len(given)], gradients[len(given) :]
+    return Ending(loss, final, seeds, dict(zip(hidden, of_hidden, strict=True)))
+
+
+_LOGITS = "_keras_logits"
+
+
+def _own_logits(output: Any) -> Any:
+    """Gives `output` a copy of the logits hidden on it, which a tape can tell from their origin."""
+    logits = copied(getattr(output, _LOGITS))
+    setattr(output, _LOGITS, logits)
+    return logits

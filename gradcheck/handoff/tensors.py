@@ -1,0 +1,80 @@
+"""Small steps that every method shares: what can be differentiated, adding gradients up, adding losses up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.building.precision import loss_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def is_differentiable(tensor: Any) -> bool:
+    """Whether a gradient with respect to `tensor` can exist: a float or complex dtype, and no `tf.SparseTensor`."""
+    return not isinstance(tensor, tf.SparseTensor) and bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
+
+
+def watch(tape: Any, tensors: Sequence[Any]) -> None:
+    """Makes `tape` follow those of `tensors` that can have a gradient."""
+    floating = [tensor for tensor in tensors if is_differentiable(tensor)]
+    tape.watch([tensor.flat_values if isinstance(tensor, tf.RaggedTensor) else tensor for tensor in floating])
+
+
+def dense(gradient: Any) -> Any:
+    """A tensor for an `IndexedSlices`; everything else as it is."""
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def added(first: Any, second: Any) -> Any:
+    """The sum of two gradients; None is no gradient, and two sparse ones stay sparse."""
+    if first is None or second is None:
+        return second if first is None else first
+    if isinstance(first, tf.IndexedSlices) and isinstance(second, tf.IndexedSlices):
+        return tf.IndexedSlices(
+            values=tf.concat([first.values, second.values], 0),
+            indices=tf.concat([first.indices, second.indices], 0),
+            dense_shape=first.dense_shape,
+        )
+    return dense(first) + dense(second)
+
+
+def summed(losses: Sequence[Any]) -> Any:
+    """The sum of what layers add to the loss, as Keras takes it (each summed, in the loss's dtype); None for none."""
+    return tf.add_n([tf.reduce_sum(tf.cast(loss, loss_dtype())) for loss in losses]) if losses else None
+
+
+def total_loss(data_loss: Any, losses: Sequence[Any], share: float | None = None) -> Any:
+    """The data loss plus what layers and weight penalties add (`share` of it, None for all), in the loss's dtype."""
+    extra = summed(losses)
+    if extra is None:
+        return data_loss
+    extra = tf.cast(extra, data_loss.dtype)
+    return data_loss + (extra if share is None else share * extra)
+
+
+def scaled(tensor: Any, factor: Any) -> Any:
+    """`tensor` multiplied by a number or a scalar tensor, in its own dtype; None is 1."""
+    return tensor if factor is None else tensor * tf.cast(factor, tensor.dtype)
+
+
+def gradients_of(
+    tape: tf.GradientTape, targets: Sequence[Any], sources: Sequence[Any], seeds: Sequence[Any] | None = None
+) -> list[Any]:
+    """`tape.gradient` that says None for a source no float can flow to, and checks every seed.
+
+    TensorFlow takes a seed of None as ones, and a seed of the wrong shape or dtype without a word.
+    """
+    if seeds is not None:
+        for target, seed in zip(targets, seeds, strict=True):
+            if seed is None or seed.dtype != target.dtype or not seed.shape.is_compatible_with(target.shape):
+                raise AssertionError(f"seed {seed!r} does not fit its target {target!r}")
+    wanted = [i for i, source in enumerate(sources) if is_differentiable(source)]
+    found: list[Any] = [None] * len(sources)
+    if targets and wanted:
+        values = tape.gradient(list(targets), [sources[i] for i in wanted], output_gradients=seeds)
+        for i, value in zip(wanted, values, strict=True):
+            found[i] = value
+    return found

@@ -1,0 +1,1 @@
+"""Methods and figures of a split along the time axis."""

@@ -1,0 +1,1 @@
+"""Methods that differentiate each segment and chain the results."""

@@ -1,0 +1,179 @@
+"""`jacobian`: the explicit Jacobians of every segment, with respect to inputs and weights, chained by hand.
+
+Each block of rows or columns is contracted with the cotangent as soon as it exists (`by_segment.linear`), so that
+memory stays under the budget. Per input the Jacobian is taken example by example where the segment does not mix
+examples, which is measured; batch norm in training does.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.comparing.keys import as_float64, named_tensors
+from gradcheck.cutting.cost import tensor_bytes
+from gradcheck.cutting.model_graph import TensorRef
+from gradcheck.cutting.run_calls import copied
+from gradcheck.handoff.execute import Execution
+from gradcheck.handoff.split import HandOff, split
+from gradcheck.handoff.tensors import gradients_of, is_differentiable
+from gradcheck.methods.by_segment.jacobian_report import KeptJacobians, with_jacobians
+from gradcheck.methods.by_segment.linear import Linearised, by_columns, by_rows, mixes_examples
+from gradcheck.methods.directional.directions import noise_floors
+from gradcheck.problem.budget import jacobian_block
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gradcheck.config.sections.methods import MethodOptions
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.handoff.interface import Computed, Gradients, Tensors
+    from gradcheck.handoff.split import Pass
+    from gradcheck.methods.by_segment.linear import Observer
+    from gradcheck.methods.directional.directions import Measured
+    from gradcheck.problem.problem import Problem, TensorKey
+
+
+def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
+    """The split model's gradients by explicit Jacobians, run eagerly."""
+    kept = KeptJacobians(problem) if problem.config.report.jacobians else None
+
+    def body(problem: Problem, tensors: Tensors) -> Computed:
+        return split(problem, tensors, ByJacobians(problem, kept))
+
+    execution = Execution(problem, body, execution="eager")
+    found = execution()
+    if kept is not None:
+        return with_jacobians(problem, found, kept)
+
+    def measured(tensors: Tensors, keys: Collection[TensorKey]) -> Measured:
+        moved = named_tensors(problem, execution.run_as_it_is(tensors))
+        return {key: as_float64(moved[key]) for key in keys}
+
+    def noise(keys: Collection[TensorKey]) -> dict[TensorKey, float]:
+        before = named_tensors(problem, found)
+        return noise_floors(problem, [{key: as_float64(before[key]) for key in keys}], [measured], keys)
+
+    return replace(found, noise=noise)
+
+
+class ByJacobians(HandOff):
+    """The hand-off in which a segment's part of the chain rule is a product with its explicit Jacobian."""
+
+    persistent = True
+
+    def __init__(self, problem: Problem, kept: KeptJacobians | None = None) -> None:
+        """`problem` says how large a block may be, and what state a forward pass moves; `kept` is given every block."""
+        self._problem = problem
+        self._kept = kept
+        self._moving: set[int] = set()
+
+    def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+        """The outputs; notes whether making them moved any state."""
+        before = self._problem.state.read()
+        outputs = super().forward(segment, inputs, training=training)
+        after = self._problem.state.read()
+        if any(bool(tf.reduce_any(before[path] != after[path])) for path in before):
+            self._moving.add(segment.plan.index)
+        return outputs
+
+    def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
+        """Seed · Jacobian, summed over the targets."""
+        totals: list[Any] = [None] * len(sources)
+        for target, seed in zip(targets, seeds, strict=True):
+            for i, part in enumerate(self._product(done, target, seed, sources)):
+                if part is not None:
+                    totals[i] = part if totals[i] is None else totals[i] + part
+        return [None if t is None else tf.cast(t, s.dtype) for t, s in zip(totals, sources, strict=True)]
+
+    def _product(self, done: Pass, target: Any, seed: Any, sources: Sequence[Any]) -> list[Any]:
+        """Seed · Jacobian of one target, for every source in its own shape."""
+        reached = gradients_of(done.tape, [target], sources, [tf.zeros_like(seed)])
+        wanted = [i for i, gradient in enumerate(reached) if gradient is not None]
+        activations = [i for i in wanted if not isinstance(sources[i], tf.Variable)]
+        parts: list[Any] = [None] * len(sources)
+        apart = self._examples_apart(done, target, [sources[i] for i in activations])
+        for group, examples in ((activations, apart), ([i for i in wanted if i not in activations], 1)):
+            linear = Linearised(tape=done.tape, target=target, sources=[sources[i] for i in group], examples=examples)
+            for i, part in zip(group, self._contracted(done, linear, seed), strict=True):
+                parts[i] = tf.reshape(part, sources[i].shape)
+        return parts
+
+    def _examples_apart(self, done: Pass, target: Any, sources: Sequence[Any]) -> int:
+        """The number of examples, if target and sources do not mix them; else 1."""
+        batch_size = int(self._problem.batch.x[0].shape[0])
+        if target.shape.rank == 0 or not sources:
+            return 1
+        linear = Linearised(tape=done.tape, target=target, sources=sources, examples=1)
+        return 1 if mixes_examples(linear, batch_size) else batch_size
+
+    def _contracted(self, done: Pass, linear: Linearised, seed: Any) -> list[Any]:
+        """Seed · Jacobian for each source of `linear`: by columns where the source has fewer, else by rows."""
+        cotangent = np.asarray(seed).astype(np.float64).reshape(linear.examples, -1)
+        parts: dict[int, Any] = {}
+        for i in range(len(linear.sources)):
+            if linear.columns(i) < linear.rows:
+                only = replace(linear, sources=[linear.sources[i]])
+                with suppress(LookupError):  # an operation whose gradient cannot be differentiated again: by rows
+                    stacked = self._stacked(done, only, only.columns(0))
+                    parts[i] = by_columns(stacked, cotangent, 0, self._observer(done, only))
+        left = [i for i in range(len(linear.sources)) if i not in parts]
+        if left:
+            rest = replace(linear, sources=[linear.sources[i] for i in left])
+            found = by_rows(self._stacked(done, rest, rest.rows), cotangent, self._observer(done, rest))
+            parts |= zip(left, found, strict=True)
+        return [parts[i] for i in range(len(linear.sources))]
+
+    def _observer(self, done: Pass, linear: Linearised) -> Observer | None:
+        return None if self._kept is None else self._kept.observer(done, linear)
+
+    def _stacked(self, done: Pass, linear: Linearised, count: int) -> Linearised:
+        """`linear` on as many copies of the batch as fit a block, where the segment allows it; else as it is."""
+        copies = min(count, self._copies(done))
+        if copies < 2 or linear.examples == 1 or done.segment.plan.index in self._moving:  # noqa: PLR2004 - one copy is no stack
+            return linear
+        if not any(linear.target is output for output in done.outputs):
+            return linear  # the logits that Keras hides on an output
+        if any(not tensor.shape.rank or tensor.shape[0] != linear.examples for tensor in done.inputs):
+            return linear  # the seeds of dropout masks between chunks: they hold for one batch, and have no examples
+        given = [_tiled(tensor, copies) for tensor in done.inputs]
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([tensor for tensor in given if is_differentiable(tensor)])
+            outputs = super().forward(done.segment, given, training=self._problem.training)
+        counterpart = {id(a): b for a, b in zip([*done.inputs, *done.outputs], [*given, *outputs], strict=True)}
+        stacked = Linearised(
+            tape=tape,
+            target=counterpart[id(linear.target)],
+            sources=[counterpart[id(source)] for source in linear.sources],
+            examples=linear.examples,
+            copies=copies,
+        )
+        return stacked if _repeats(stacked.target, linear.target) else linear
+
+    def _copies(self, done: Pass) -> int:
+        """How many copies of the batch make a block."""
+        graph, batch_size = self._problem.graph, int(self._problem.batch.x[0].shape[0])
+        made = (TensorRef(call, i) for call in done.segment.plan.calls for i in range(len(graph.calls[call].outputs)))
+        one = sum(tensor_bytes(graph.spec(ref), batch_size) for ref in [*made, *done.segment.plan.inputs])
+        return max(1, jacobian_block(self._problem.memory_budget) // (4 * one))
+
+
+def _tiled(tensor: Any, copies: int) -> Any:
+    """`copies` of `tensor` along its first axis, its mask too."""
+    tiled = tf.tile(tensor, [copies, *([1] * (tensor.shape.rank - 1))])
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        tiled._keras_mask = _tiled(mask, copies)  # noqa: SLF001 - Keras keeps masks there
+    return copied(tiled)
+
+
+def _repeats(stacked: Any, single: Any) -> bool:
+    """Whether every copy came out as the batch alone does, but for rounding: nothing depends on how many there are."""
+    copies = int(stacked.shape[0]) // int(single.shape[0])
+    scale = tf.reduce_max(tf.abs(single))
+    distance = tf.reduce_max(tf.abs(stacked - tf.tile(single, [copies, *([1] * (single.shape.rank - 1))])))
+    return bool(distance <= 1e-4 * scale)

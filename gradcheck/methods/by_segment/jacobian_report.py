@@ -1,0 +1,191 @@
+"""The explicit Jacobians themselves, kept on request, beside those that the monolithic tape gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.comparing.keys import Place
+from gradcheck.comparing.reference import NOISE_RUNS, nudged
+from gradcheck.cutting.cut import ancestors
+from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
+from gradcheck.cutting.run_calls import copied, tapped
+from gradcheck.errors import RunError
+from gradcheck.handoff.tensors import watch
+from gradcheck.numerics import movement
+from gradcheck.problem.problem import TensorKey
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.handoff.split import Pass
+    from gradcheck.methods.by_segment.linear import Linearised, Observer
+    from gradcheck.problem.problem import Problem, Weight
+
+    Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """dTarget/dSource within one segment. The source is a tensor that the segment takes, or a weight that it uses."""
+
+    segment: Segment
+    target: TensorRef
+    source: TensorRef | Weight
+
+
+@dataclass(eq=False)
+class Kept:
+    """The blocks of one Jacobian put together, as (examples, R, C)."""
+
+    values: Array
+
+    def full(self, shape: tuple[int, ...]) -> Array:
+        """In the shape of target and source together: zero between examples."""
+        examples, rows, columns = self.values.shape
+        whole = np.zeros((examples, rows, examples, columns), self.values.dtype)
+        whole[np.arange(examples), :, np.arange(examples), :] = self.values
+        return whole.reshape(shape)
+
+
+class KeptJacobians:
+    """Keeps every block that is made, for the Jacobians of a segment's outputs with respect to inputs and weights."""
+
+    def __init__(self, problem: Problem) -> None:
+        """`problem` has the names, and the budget that all of it must fit."""
+        self._problem = problem
+        self._bytes = 0
+        self.pairs: list[tuple[Pair, Kept]] = []
+
+    def observer(self, done: Pass, linear: Linearised) -> Observer | None:
+        """What puts the blocks of `linear` together; None for what is no Jacobian of the segment as a whole."""
+        plan = done.segment.plan
+        targets = [ref for ref, output in zip(plan.outputs, done.outputs, strict=True) if output is linear.target]
+        inputs = {id(tensor): ref for ref, tensor in zip(plan.inputs, done.inputs, strict=True)}
+        if not targets:
+            return None
+        kept: dict[int, Kept] = {}
+        for i, source in enumerate(linear.sources):
+            origin = inputs.get(id(source)) or self._problem.counterparts.get(id(source))
+            if origin is not None:
+                kept[i] = self._new(linear, i)
+                self.pairs.append((Pair(done.segment, targets[0], origin), kept[i]))
+        return _Collector(kept)
+
+    def _new(self, linear: Linearised, index: int) -> Kept:
+        shape = (linear.examples, linear.rows, linear.columns(index))
+        self._bytes += 8 * linear.examples * int(np.prod(shape))
+        if self._bytes > self._problem.memory_budget:
+            raise RunError(
+                f"report.jacobians would hold more than the memory budget of {self._problem.memory_budget} bytes",
+                code="GC056",
+                help="make the batch or the model smaller, or leave report.jacobians out: the gradients do not need it",
+            )
+        return Kept(np.zeros(shape))
+
+
+class _Collector:
+    """Writes blocks to where they belong."""
+
+    def __init__(self, kept: Mapping[int, Kept]) -> None:
+        self._kept = kept
+
+    def rows(self, index: int, chosen: range, block: Array) -> None:
+        """J[:, chosen, :]."""
+        if index in self._kept:
+            self._kept[index].values[:, list(chosen), :] = np.swapaxes(block, 0, 1)
+
+    def columns(self, index: int, chosen: range, block: Array) -> None:
+        """J[:, :, chosen]."""
+        if index in self._kept:
+            self._kept[index].values[:, :, list(chosen)] = np.moveaxis(block, 0, 2)
+
+
+def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) -> Gradients:
+    """`gradients` with every Jacobian that the monolithic tape can give too, and a remark on the rest.
+
+    The whole model's tape gives total derivatives. They are the segment's own where the source reaches the target
+    through this segment alone.
+    """
+    comparable = [(pair, values) for pair, values in kept.pairs if _within_segment(problem, pair)]
+    with problem.state.preserved():
+        expected = _monolithic(problem, [pair for pair, _ in comparable], problem.batch.x)
+    found: dict[TensorKey, Any] = {}
+    against: dict[TensorKey, Any] = {}
+    where: dict[TensorKey, Place] = {}
+    for (pair, values), array in zip(comparable, expected, strict=True):
+        key = TensorKey("jacobian", f"d {problem.graph.name(pair.target)} / d {_name(problem, pair.source)}")
+        found[key], against[key] = values.full(array.shape).astype(array.dtype), array
+        where[key] = Place((pair.segment.plan.index,), problem.graph.layer(pair.target), "jacobian")
+    left_out = len(kept.pairs) - len(comparable)
+    remark = f"{left_out} Jacobians are not shown: their source also reaches the target through other segments"
+    return replace(
+        gradients,
+        tensors={**gradients.tensors, **found},
+        against=against,
+        places=where,
+        noise=lambda keys: _noise_floors(
+            problem, against, dict(zip(against, [p for p, _ in comparable], strict=True)), keys
+        ),
+        remarks=(*gradients.remarks, *([remark] if left_out else [])),
+    )
+
+
+def _name(problem: Problem, source: TensorRef | Weight) -> str:
+    return problem.graph.name(source) if isinstance(source, TensorRef) else source.path
+
+
+def _within_segment(problem: Problem, pair: Pair) -> bool:
+    """Whether the source reaches the target through the pair's segment alone."""
+    if not problem.shares_graph:
+        return False
+    if not isinstance(pair.source, TensorRef):
+        return len(pair.source.segments) == 1
+    others = [ref for ref in pair.segment.plan.inputs if ref != pair.source]
+    if pair.source.is_input:
+        needed = ancestors(problem.graph, others)
+        return not any(pair.source in problem.graph.calls[call].inputs for call in needed)
+    return pair.source.call not in ancestors(problem.graph, others)
+
+
+def _noise_floors(
+    problem: Problem, against: Mapping[TensorKey, Array], pairs: Mapping[TensorKey, Pair], keys: Collection[TensorKey]
+) -> dict[TensorKey, float]:
+    """How far the monolithic Jacobians of `keys` move by rounding, as the reference's gradients are measured."""
+    floors = dict.fromkeys(keys, 0.0)
+    for run in range(NOISE_RUNS):
+        with nudged(problem, run) as tensors:
+            moved = _monolithic(problem, [pairs[key] for key in keys], tensors.x)
+        floors = {key: max(floors[key], movement(against[key], m)) for key, m in zip(keys, moved, strict=True)}
+    return floors
+
+
+def _monolithic(problem: Problem, pairs: list[Pair], given: Sequence[Any]) -> list[Array]:
+    """The Jacobians that one tape over the whole model gives, in the shape of target and source together."""
+    wanted = {ref for pair in pairs for ref in (pair.target, pair.source) if isinstance(ref, TensorRef)}
+    with tf.GradientTape(persistent=True) as tape:
+        x = [copied(tensor) for tensor in given]
+        watch(tape, x)
+        taps = [ref for ref in wanted if not ref.is_input]
+        with tapped(problem.graph, taps, lambda tap: watch(tape, [tap])) as values:
+            keras.tree.flatten(problem.model(problem.model_inputs(x), training=problem.training))
+    values |= {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(x)}
+    return [_jacobian(tape, values, pair) for pair in pairs]
+
+
+def _jacobian(tape: tf.GradientTape, values: Mapping[TensorRef, Any], pair: Pair) -> Array:
+    target = values[pair.target]
+    source = values[pair.source] if isinstance(pair.source, TensorRef) else pair.source.variable.value
+    try:
+        found = tape.jacobian(target, source, unconnected_gradients="zero")
+    except ValueError:  # an operation that cannot be vectorised, such as a loop: one row at a time
+        found = tape.jacobian(target, source, unconnected_gradients="zero", experimental_use_pfor=False)
+    return np.asarray(tf.convert_to_tensor(found))

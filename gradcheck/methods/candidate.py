@@ -1,0 +1,175 @@
+"""`candidate`: the user's own code, called once per check, or once per step of training."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.building import user_code
+from gradcheck.building.precision import kept_precision
+from gradcheck.handoff.interface import Gradients
+from gradcheck.methods.returned import scalar, understood
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from gradcheck.config.sections.methods import CandidateOptions
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.problem.problem import Problem
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CandidateInput:
+    """What a candidate gets, its one argument.
+
+    Attributes:
+        model: the whole `keras.Model`.
+        segments: the parts in order, each called as a Keras model is, with `input_names`, `output_names`,
+            `trainable_variables` and `losses`.
+        x: the batch as the model takes it: a tensor, a list or a mapping.
+        y: the targets: one tensor, or a list in the order of the outputs.
+        loss: called as `loss(y, outputs)`, the data loss as a scalar; for a part of the batch, with that part of
+            `sample_weight` as the third argument.
+        sample_weight: one tensor, or a list in the order of the outputs; None where the config has none.
+        variables: the trainable variables in the reference's order, the same objects as in the segments.
+        training: the flag that every layer is called with.
+        optimizer: for `train_step`, one object for all steps; else None.
+    """
+
+    model: keras.Model
+    segments: Sequence[Segment]
+    x: Any
+    y: Any
+    loss: Callable[..., Any]
+    sample_weight: Any
+    variables: Sequence[Any]
+    training: bool
+    optimizer: Any = None
+
+
+def candidate(problem: Problem, options: CandidateOptions) -> Gradients:
+    """The gradients that the user's function returns, by the reference's variables.
+
+    Raises:
+        ConfigError: if the function is not found.
+        RunError: GC054 if it raises, GC055 if what it returns is unusable.
+    """
+    return UserFunction(problem, options).gradients(problem)
+
+
+class UserFunction:
+    """The function that `options` name, loaded once however often it is called.
+
+    Attributes:
+        trains: whether it does a whole training step, rather than return gradients.
+    """
+
+    def __init__(self, problem: Problem, options: CandidateOptions) -> None:
+        """Loads it.
+
+        Raises:
+            ConfigError: if it is not found.
+            RunError: GC054 if its file raises.
+        """
+        self.trains = options.train_step is not None
+        self._reference = options.train_step or options.factory or ""
+        self._kwargs = options.kwargs
+        self._function = user_code.load(self._reference, problem.base, code="GC054")
+
+    def gradients(self, problem: Problem, moving: Collection[str] = ()) -> Gradients:
+        """The gradients that it returns, by the reference's variables.
+
+        What it changes besides is put back; weights at the paths in `moving`, which a forward pass may change, are
+        left to the problem's state.
+
+        Raises:
+            RunError: GC054 if it raises, GC055 if what it returns is unusable.
+        """
+        with problem.state.preserved(), kept_precision():
+            returned, seconds, warnings = self._called(problem, None)
+            loss, tensors = understood(returned, problem, self._reference)
+            owned = zip(problem.weights, problem.owned_variables, strict=True)
+            warnings += _weights_put_back(problem, [v for weight, v in owned if weight.path not in moving])
+            state = problem.state.read()
+        return Gradients(loss=loss, outputs=(), tensors=tensors, state=state, seconds=seconds, warnings=warnings)
+
+    def train_step(self, problem: Problem, optimizer: Any) -> Gradients:
+        """Lets it update the weights with `optimizer`; there are no gradients, and a loss if it returns one.
+
+        Raises:
+            RunError: GC054 if it raises, GC055 if what it returns is no loss.
+        """
+        with kept_precision():
+            returned, seconds, warnings = self._called(problem, optimizer)
+        loss = scalar(returned, self._reference)
+        state = problem.state.read()
+        return Gradients(loss=loss, outputs=(), tensors={}, state=state, seconds=seconds, warnings=warnings)
+
+    def _called(self, problem: Problem, optimizer: Any) -> tuple[Any, float, tuple[str, ...]]:
+        """What it returns, the seconds that it took, and what it changed that neither kind may."""
+        given = candidate_input(problem, optimizer)
+        precision = keras.config.dtype_policy(), keras.config.floatx()
+        start = time.perf_counter()
+        with user_code.calling("candidate", self._reference, "GC054", problem.base):
+            returned = self._function(given, **self._kwargs)
+        return returned, time.perf_counter() - start, _meddling(problem, precision)
+
+
+def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
+    """The argument for the user's function."""
+    y = list(problem.batch.y)
+    weight = problem.batch.sample_weight
+    owned = problem.owned_variables
+
+    def loss(y: Any, outputs: Any, sample_weight: Any = None) -> Any:
+        given = weight if sample_weight is None else tf.nest.flatten(sample_weight)
+        _require_weights_that_fit(y, given)
+        return problem.loss(y, outputs, given)
+
+    return CandidateInput(
+        model=problem.model,
+        segments=problem.segments,
+        x=problem.model_inputs(problem.batch.x),
+        y=y[0] if len(y) == 1 else y,
+        loss=loss,
+        sample_weight=weight[0] if weight and len(weight) == 1 else weight,
+        variables=list(owned),
+        training=problem.training,
+        optimizer=optimizer,
+    )
+
+
+def _require_weights_that_fit(y: Any, weights: Sequence[Any] | None) -> None:
+    """Refuses the weights of the whole batch for a part of it: they would be spread over it, or raise far from here."""
+    for target, weight in zip(tf.nest.flatten(y), weights or (), strict=False):
+        examples, weighted = (tuple(getattr(tensor, "shape", ()))[:1] for tensor in (target, weight))
+        if examples and weighted and None not in (*examples, *weighted) and examples != weighted:
+            raise ValueError(
+                f"loss got {examples[0]} targets, and the sample weights of {weighted[0]} examples: for a part of the "
+                "batch, give it that part of `sample_weight` too: loss(y, outputs, sample_weight=...)"
+            )
+
+
+def _meddling(problem: Problem, precision: tuple[Any, str]) -> tuple[str, ...]:
+    """Says what the candidate changed behind its back. All of it is put back, the precision by who called it."""
+    warnings = []
+    if problem.state.frozen_or_thawed:
+        problem.state.put_back_trainable()
+        warnings.append("the candidate changed what is trainable; it was put back")
+    if (keras.config.dtype_policy(), keras.config.floatx()) != precision:
+        warnings.append("the candidate changed Keras's dtype policy; it was put back")
+    return tuple(warnings)
+
+
+def _weights_put_back(problem: Problem, variables: Sequence[Any]) -> tuple[str, ...]:
+    """Puts back those of `variables` that a function changed which was asked for gradients, and says so."""
+    changed = problem.state.changed(variables)
+    problem.state.put_back(changed)
+    if not changed:
+        return ()
+    names = ", ".join(v.path for v in changed[:3]) + (" …" if len(changed) > 3 else "")  # noqa: PLR2004 - a line's worth
+    return (f"the candidate changed {len(changed)} weights ({names}); they were put back",)

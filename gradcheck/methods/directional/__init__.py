@@ -1,0 +1,1 @@
+"""Methods that measure derivatives along directions: forward mode, finite differences, second order."""

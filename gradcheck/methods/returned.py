@@ -1,0 +1,162 @@
+"""What a candidate returned, as a loss and the gradients of the reference's variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from gradcheck.problem.problem import Problem, TensorKey, Weight
+
+_EXPECTED = (
+    "return a list in the order of `variables`, a mapping by variable (`{id(v): gradient}`) or by path, or a pair "
+    "(loss, gradients); None where a variable has no gradient"
+)
+
+
+def understood(returned: Any, problem: Problem, reference: str) -> tuple[Any, dict[TensorKey, Any]]:
+    """The loss (or None) and the gradients by key.
+
+    Args:
+        returned: what the function gave.
+        problem: whose variables the gradients belong to.
+        reference: what messages call the function.
+
+    Raises:
+        RunError: GC055 for anything else than `_EXPECTED`.
+    """
+    loss = None
+    is_pair = isinstance(returned, tuple) and len(returned) == 2  # noqa: PLR2004 - (loss, gradients)
+    if is_pair and isinstance(returned[1], (list, tuple, Mapping)):
+        loss, returned = returned
+        loss = scalar(loss, reference)
+    gradients = _by_weight(returned, problem, reference)
+    return loss, {w.key: _gradient(gradients.get(w.path), w, reference) for w in problem.weights}
+
+
+def _by_weight(returned: Any, problem: Problem, reference: str) -> Mapping[str, Any]:
+    """The returned gradients by path of their weight; what a mapping leaves out has no entry."""
+    weights = problem.weights
+    if isinstance(returned, Mapping):
+        return _by_key(returned, problem, reference)
+    if not isinstance(returned, (list, tuple)):
+        raise _unusable(reference, f"{type(returned).__name__}: {returned!r:.200}", _EXPECTED)
+    if len(returned) != len(weights):
+        raise _unusable(reference, f"{len(returned)} gradients for {len(weights)} variables", _EXPECTED)
+    return {weight.path: gradient for weight, gradient in zip(weights, returned, strict=True)}
+
+
+def _by_key(returned: Mapping[Any, Any], problem: Problem, reference: str) -> Mapping[str, Any]:
+    """The gradients of a mapping, whose keys may be variables, their ids, or their paths where those are unique."""
+    keys, found = _Keys(problem, returned), dict[str, Any]()
+    for key, gradient in returned.items():
+        paths = keys.weights_of(key)
+        if not paths:
+            known = ", ".join(weight.path for weight in problem.weights)
+            kind = "path" if isinstance(key, str) else "key"
+            raise _unusable(reference, f"a mapping with the unknown {kind} {_shown(key)}", f"the paths are: {known}")
+        if len(paths) > 1:
+            received = (
+                f"a mapping with the path {_shown(key)}, which {len(paths)} variables have: whose gradient it is "
+            )
+            raise _unusable(reference, f"{received}cannot be told", _AMBIGUOUS)
+        (path,) = paths
+        if path in found:
+            received = f"a mapping with several keys for the variable {path}, the last of them {_shown(key)}"
+            raise _unusable(reference, received, "give one gradient: of a weight with several uses, their sum")
+        found[path] = gradient
+    return found
+
+
+_AMBIGUOUS = (
+    "layers of different models may have the same names: return a list in the order of `variables`, or key by the "
+    "variable itself: {id(v): gradient}"
+)
+
+
+class _Keys:
+    """What the keys of one mapping stand for."""
+
+    def __init__(self, problem: Problem, keys: Collection[Any]) -> None:
+        self._named = {key for key in keys if isinstance(key, str)}
+        self._reported = {weight.path for weight in problem.weights}
+        parts = (v for segment in problem.segments for v in segment.trainable_variables)
+        of_parts = [(v, problem.counterparts[id(v.value)].path) for v in parts if id(v.value) in problem.counterparts]
+        of_whole = [(weight.variable, weight.path) for weight in problem.weights]
+        self._by_id = {i: path for v, path in (*of_whole, *of_parts) for i in (id(v), id(v.value))}
+        tables = [_by_path(of_parts), _by_path(of_whole)]
+        fitting = [table for table in tables if self._named <= table.keys() | self._reported]
+        self._tables = fitting or tables
+
+    def weights_of(self, key: Any) -> set[str]:
+        """The paths of the weights that `key` may mean: one, none if it is unknown, several if it is ambiguous.
+
+        A path that several variables share means the first of them where the others stand beside it, under the names
+        that reports give them: `path:2`. Parts and whole may each have a variable of one path; the side whose
+        variables have all the paths in the mapping is meant.
+        """
+        if not isinstance(key, str):
+            variable = key.deref() if hasattr(key, "deref") else key  # tf.Variable.ref()
+            path = self._by_id.get(key if isinstance(key, int) else id(variable))
+            return set() if path is None else {path}
+        meant = {path for table in self._tables for path in table.get(key, ())}
+        if key in self._reported and (not meant or (key in meant and meant <= self._named)):
+            return {key}
+        return meant
+
+
+def _by_path(variables: Iterable[tuple[Any, str]]) -> Mapping[str, set[str]]:
+    """The paths of weights by path of their variables, which several may share."""
+    found: dict[str, set[str]] = {}
+    for variable, path in variables:
+        found.setdefault(variable.path, set()).add(path)
+    return found
+
+
+def _shown(key: Any) -> str:
+    return f"{key!r:.100}"
+
+
+def _gradient(value: Any, weight: Weight, reference: str) -> Any:
+    """A TensorFlow gradient as it is; anything NumPy understands in the variable's dtype."""
+    if isinstance(value, tf.IndexedSlices):
+        return tf.IndexedSlices(value.values, value.indices, dense_shape=tf.constant(tuple(weight.variable.shape)))
+    if value is None or isinstance(value, tf.Tensor):
+        return value
+    if isinstance(value, (tf.Variable, keras.Variable)):
+        return tf.convert_to_tensor(value)
+    if np.iscomplexobj(value):
+        raise _unusable(reference, f"complex numbers for the real variable {weight.path}", _EXPECTED)
+    try:
+        return tf.convert_to_tensor(np.asarray(value).astype(tf.as_dtype(weight.variable.dtype).as_numpy_dtype))
+    except (TypeError, ValueError) as error:
+        raise _unusable(reference, f"{type(value).__name__} for {weight.path}: {error}", _EXPECTED) from error
+
+
+def scalar(value: Any, reference: str) -> Any:
+    """The returned loss as a scalar tensor, None where none was returned."""
+    if value is None:
+        return None
+    try:
+        loss = tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise _unusable(reference, f"a loss that is no number: {value!r:.200}", _EXPECTED) from error
+    if not (loss.dtype.is_floating or loss.dtype.is_integer):
+        raise _unusable(reference, f"a loss that is no number: {value!r:.200}", _EXPECTED)
+    if loss.shape.rank != 0:
+        raise _unusable(reference, f"a loss of shape {tuple(loss.shape)}", "return the loss as a scalar")
+    return loss
+
+
+def _unusable(reference: str, received: str, expected: str) -> RunError:
+    return RunError(
+        f"candidate {reference} returned something unusable. Received: {received}", code="GC055", help=expected
+    )

@@ -1,1 +1,0 @@
-"""TensorFlow starts here: models from each source, cut into segments, their batch, loss and state."""

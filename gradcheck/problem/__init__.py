@@ -1,0 +1,1 @@
+"""What every method starts from: model, plan, batch, loss and snapshot, within the memory budget; and its twins."""

@@ -1,0 +1,82 @@
+"""What each method would cost in memory, estimated from shapes alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.cutting.cost import elements, tensor_bytes
+from gradcheck.cutting.model_graph import TensorRef
+from gradcheck.problem.budget import jacobian_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gradcheck.cutting.model_graph import Graph
+    from gradcheck.cutting.segment import Segment
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes at the peak of each method, beside the weights themselves. Activations count once, at the tensor's dtype.
+
+    Attributes:
+        weights: the trainable and other variables.
+        tape: inputs and all activations, and one gradient per weight.
+        vjp: as `tape`, and the cotangents of the widest cut.
+        naive: as `vjp`.
+        recompute: the boundaries, the activations of the largest segment, and one gradient per weight.
+        jacobian: as `tape`, and one block.
+        jacobian_full: the explicit Jacobians of all segments with respect to inputs and weights, if they were kept.
+    """
+
+    weights: int
+    tape: int
+    vjp: int
+    naive: int
+    recompute: int
+    jacobian: int
+    jacobian_full: int
+
+
+def estimate(
+    graph: Graph, segments: Sequence[Segment], variables: Sequence[Any], batch_size: int, *, budget: int
+) -> MemoryEstimate:
+    """The estimate for `segments` of `graph`, whose model has `variables`, under a memory budget in bytes."""
+    weights = _variable_bytes(variables)
+    gradients = _variable_bytes([v for v in variables if getattr(v, "trainable", False)])
+    activations = [_bytes(graph, _made(graph, segment.plan.calls), batch_size) for segment in segments]
+    boundaries = [_bytes(graph, segment.plan.outputs, batch_size) for segment in segments]
+    full = sum(_jacobian_bytes(graph, segment, batch_size) for segment in segments)
+    split = sum(activations) + gradients + max(boundaries, default=0)
+    return MemoryEstimate(
+        weights=weights,
+        tape=_bytes(graph, graph.names, batch_size) + gradients,
+        vjp=split,
+        naive=split,
+        recompute=sum(boundaries) + max(activations, default=0) + gradients,
+        jacobian=split + min(full, jacobian_block(budget)),
+        jacobian_full=full,
+    )
+
+
+def _jacobian_bytes(graph: Graph, segment: Segment, batch_size: int) -> int:
+    """Elements of the outputs times elements of inputs and weights, in the dtype of the output."""
+    columns = sum(elements(graph.spec(ref), batch_size) for ref in segment.plan.inputs)
+    columns += sum(int(math.prod(v.shape)) for v in segment.trainable_variables)
+    return columns * _bytes(graph, segment.plan.outputs, batch_size)
+
+
+def _made(graph: Graph, calls: Iterable[int]) -> Iterator[TensorRef]:
+    return (TensorRef(call, i) for call in calls for i in range(len(graph.calls[call].outputs)))
+
+
+def _bytes(graph: Graph, refs: Iterable[TensorRef], batch_size: int) -> int:
+    return sum(tensor_bytes(graph.spec(ref), batch_size) for ref in refs)
+
+
+def _variable_bytes(variables: Sequence[Any]) -> int:
+    return sum(int(math.prod(v.shape)) * int(tf.as_dtype(v.dtype).size) for v in variables)

@@ -1,0 +1,122 @@
+"""The optimizer of a config, by the name of its Keras class, and what it asks of the loss."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.building.messages import described
+from gradcheck.config.findings import received
+from gradcheck.config.keyed import KeyedError, arguments_received, at, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gradcheck.config.schema import OptimizerSpec
+
+#: The precision in which Keras scales the loss by itself, and the scale that it starts from.
+SCALED_PRECISION = "mixed_float16"
+INITIAL_SCALE = 2.0**15
+#: Arguments that take an optimizer, written as the outer one is.
+_OPTIMIZER_ARGUMENTS = frozenset({"inner_optimizer", "default_optimizer"})
+_EXPECTED = "Name or Name: {arguments}"
+
+
+def build_optimizer(
+    spec: OptimizerSpec, *, precision: str, initial_scale: float = INITIAL_SCALE
+) -> keras.optimizers.Optimizer:
+    """The optimizer that `spec` describes, without variables of any model yet. Call it inside `precision_scope`.
+
+    Args:
+        spec: any public optimizer class of Keras, in any case, with its arguments. A mapping as an argument, such as
+            `learning_rate: {ExponentialDecay: {...}}`, is a schedule by the name of its class.
+        precision: under mixed_float16 what is no `LossScaleOptimizer` is put into one, as Keras's `compile` does.
+        initial_scale: what a `LossScaleOptimizer` multiplies the loss by at first, where `spec` does not say.
+
+    Raises:
+        KeyedError: GC020 for an unknown name, GC004 for arguments that the class refuses.
+    """
+    with at("train", "optimizer"):
+        optimizer = _optimizer(spec.name, spec.kwargs)
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if scales and "initial_scale" not in spec.kwargs:
+        optimizer.initial_scale = initial_scale
+    if scales or precision != SCALED_PRECISION:
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=initial_scale)
+
+
+def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | None:
+    """What `optimizer`, which has been built, expects the loss to be multiplied by now: a scalar, None for 1."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor is not None:
+        return tf.convert_to_tensor(optimizer.scale_loss(tf.ones(())))
+    return None
+
+
+def _optimizer(name: str, kwargs: Mapping[str, Any]) -> keras.optimizers.Optimizer:
+    arguments = {key: _argument(key, value) for key, value in kwargs.items()}
+    return _made("optimizer", name, arguments, keras.optimizers, keras.optimizers.Optimizer)
+
+
+def _argument(key: str, value: Any) -> Any:
+    """An argument as Keras takes it: a mapping becomes the optimizer or the schedule that it describes."""
+    if key in _OPTIMIZER_ARGUMENTS:
+        return _optimizer(*_named(value, key))
+    if key == "optimizer_map":
+        return _optimizer_map(value)
+    return _schedule(value, key) if isinstance(value, dict) else value
+
+
+def _optimizer_map(value: Any) -> Any:
+    """For a `MultiOptimizer`: `{default_optimizer: SGD, optimizer_map: {"encoder/.*": Adam}}`."""
+    if not isinstance(value, dict):
+        raise _malformed("optimizer_map", value, "{default_optimizer: Name, optimizer_map: {pattern: Name}}")
+    patterns = {
+        pattern: _optimizer(*_named(inner, pattern)) for pattern, inner in value.get("optimizer_map", {}).items()
+    }
+    others = {key: _argument(key, inner) for key, inner in value.items() if key != "optimizer_map"}
+    return keras.optimizers.OptimizerMap(**others, optimizer_map=patterns)
+
+
+def _schedule(value: Any, key: str) -> Any:
+    name, kwargs = _named(value, key)
+    arguments = {inner: _schedule(v, inner) if isinstance(v, dict) else v for inner, v in kwargs.items()}
+    schedules = keras.optimizers.schedules
+    return _made("learning-rate schedule", name, arguments, schedules, schedules.LearningRateSchedule)
+
+
+def _made(what: str, name: str, arguments: Mapping[str, Any], module: Any, base: type) -> Any:
+    """The class of Keras that is called `name`, with its arguments."""
+    found = vars(module).values()
+    classes = {c.__name__.lower(): c for c in found if inspect.isclass(c) and issubclass(c, base) and c is not base}
+    wanted = classes.get(name.replace("_", "").lower())
+    if wanted is None:
+        help_ = did_you_mean(name, [c.__name__ for c in classes.values()])
+        raise KeyedError(f"no Keras {what} is called {name}", code="GC020", help=help_)
+    try:
+        return wanted(**arguments)
+    except Exception as error:
+        said, known = described(error), inspect.signature(wanted).parameters
+        shown = said if "Received" in said else f"{said}. Received: {arguments_received(arguments)}"
+        unknown = [key for key in arguments if key not in known]
+        help_ = did_you_mean(unknown[0], known) if unknown else None
+        raise KeyedError(f"{name}: {shown}", code="GC004", help=help_) from error
+
+
+def _named(value: Any, key: str) -> tuple[str, Mapping[str, Any]]:
+    """Name and arguments out of `Name` or `{Name: {arguments}}`."""
+    if isinstance(value, str):
+        return value, {}
+    if not isinstance(value, dict) or len(value) != 1:
+        raise _malformed(key, value, _EXPECTED)
+    ((name, kwargs),) = value.items()
+    if not isinstance(name, str) or not isinstance(kwargs, (dict, type(None))):
+        raise _malformed(key, value, _EXPECTED)
+    return name, kwargs or {}
+
+
+def _malformed(key: str, value: Any, expected: str) -> KeyedError:
+    return KeyedError(f"{key}: expected {expected}. Received: {received(value)}", code="GC004")

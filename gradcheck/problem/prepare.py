@@ -1,0 +1,223 @@
+"""From a config to a problem: session, model, batch, loss, cut, snapshot, in that order."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import keras
+import tensorflow as tf
+
+from gradcheck.batch import make_batch
+from gradcheck.batch.loss import build_loss
+from gradcheck.batch.slices import Slice, make_slices
+from gradcheck.building.precision import precision_scope
+from gradcheck.building.sources import build_model, match_variables
+from gradcheck.building.state import State
+from gradcheck.config.keyed import KeyedError, KeyedRunError, at
+from gradcheck.config.sections.model import SegmentsSource
+from gradcheck.cutting.captured import captured, reads_recorded
+from gradcheck.cutting.cut import Plan, cut_after, cut_every, cut_parts
+from gradcheck.cutting.model_graph import flatten
+from gradcheck.cutting.time.unrolled import cut_time
+from gradcheck.problem.budget import bounded_variables, check_fits, resolve_budget
+from gradcheck.problem.estimate import estimate
+from gradcheck.problem.problem import Problem, Weight, make_segments, name_weights, separates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from gradcheck.batch import Batch
+    from gradcheck.building.sources import BuiltModel
+    from gradcheck.config.schema import Config, SplitConfig
+    from gradcheck.cutting.captured import Captured
+    from gradcheck.cutting.model_graph import Graph
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.cutting.time.unrolled import TimeCut
+
+
+@contextmanager
+def session(config: Config) -> Iterator[None]:
+    """A Keras session of this config's own: names, seeds, floatx and dtype policy as if it were alone."""
+    keras.utils.clear_session(free_memory=False)
+    with precision_scope(config.precision), _settings_kept():
+        keras.utils.set_random_seed(config.seed)
+        try:
+            yield
+        finally:
+            keras.utils.clear_session(free_memory=False)
+
+
+#: Python frames that building a deep model may need: Keras walks its graph recursively.
+_RECURSION_LIMIT = 20_000
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Puts back what user code may set for the whole process, so that no config changes another."""
+    image_data_format, epsilon = keras.config.image_data_format(), keras.config.epsilon()
+    eager, frames = tf.config.functions_run_eagerly(), sys.getrecursionlimit()
+    sys.setrecursionlimit(max(frames, _RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(image_data_format)
+        keras.config.set_epsilon(epsilon)
+        tf.config.run_functions_eagerly(eager)
+        sys.setrecursionlimit(frames)
+
+
+def prepare(config: Config, base: Path) -> Problem:
+    """Builds all that `config` describes. Call it inside its `session`.
+
+    Raises:
+        ConfigError: if a name, a layer or the split does not fit.
+        RunError: if user code raises, or data cannot be made.
+    """
+    _check_available(config)
+    outline = outlined(config, base)
+    model = outline.model
+    sharing, apart = (outline.segments, ()) if outline.shares_graph else ((), outline.segments)
+    state = State([model, *sharing], seed=config.seed, parts=apart)
+    budget = resolve_budget(config.memory_budget)
+    costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
+    check_fits(costs.weights + costs.tape, budget)
+    loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
+    batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
+    _require_compilable(config, batch)
+    slices: tuple[Slice, ...] = ()
+    if config.microbatches > 1:
+        slices = make_slices(config.microbatches, model, batch, loss, training=config.training)
+    state.restore()  # making the batch, and slicing it, may have run the model
+    weights, counterparts = _weights(outline)
+    return Problem(
+        model=model,
+        graph=outline.graph,
+        plan=outline.plan,
+        segments=outline.segments,
+        shares_graph=outline.shares_graph,
+        weights=weights,
+        counterparts=counterparts,
+        batch=batch,
+        loss=loss,
+        state=state,
+        config=config,
+        training=config.training,
+        execution=config.execution,
+        precision=config.precision,
+        seed=config.seed,
+        memory_budget=budget,
+        base=base,
+        captured=outline.captured,
+        time=outline.time,
+        slices=slices,
+        schedule=config.schedule,
+    )
+
+
+def _check_available(config: Config) -> None:
+    """Refuses keys that would change what is checked, and cannot be honoured yet: ignoring them would prove less."""
+    unavailable = {
+        "placement": config.placement is not None,
+    }
+    for key, asked in unavailable.items():
+        if asked:
+            with at(key):
+                raise KeyedError(f"{key} is not available yet", code="GC032", help=f"remove `{key}`")
+
+
+def _require_compilable(config: Config, batch: Batch) -> None:
+    """Refuses strings under XLA: TensorFlow 2.21 ends the whole process where a compiled function is given some."""
+    if config.execution == "xla" and any(tensor.dtype == tf.string for tensor in (*batch.x, *batch.y)):
+        with at("execution"):
+            message = "XLA takes no strings, and the model has an input of strings. Received: execution: xla"
+            raise KeyedRunError(message, code="GC059", help="execution: graph compiles all but the strings")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outline:
+    """A built model and how it is cut, before there is a batch. `plan` is None where the config has no split.
+
+    Cut along time, `graph` is the unrolled one.
+    """
+
+    model: keras.Model
+    graph: Graph
+    plan: Plan | None
+    segments: tuple[Segment, ...]
+    shares_graph: bool
+    captured: tuple[Captured, ...]
+    time: TimeCut | None = None
+
+
+def outlined(config: Config, base: Path) -> Outline:
+    """Builds the model and cuts it. Call it inside the config's `session`."""
+    with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
+        built = build_model(config.model, base)
+    whole = built.model if built.composition is None else built.composition
+    graph = flatten(whole)
+    constants = captured(tape, [whole, built.model], graph)
+    time = cut_time(graph, config.split.time) if config.split and config.split.time else None
+    graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
+    segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
+    shares_graph = built.composition is None
+    if plan is not None and shares_graph and not separates(plan, segments):
+        plan = replace(plan, warnings=(*plan.warnings, _uncut(graph, plan)))
+    return Outline(
+        model=built.model,
+        graph=graph,
+        plan=plan,
+        segments=segments,
+        shares_graph=shares_graph,
+        captured=constants,
+        time=time,
+    )
+
+
+def _uncut(graph: Graph, plan: Plan) -> str:
+    """The warning of a split that hands nothing on."""
+    calls = [graph.calls[call].name for segment in plan.segments for call in segment.calls]
+    what = f"comes out as one segment ({calls[0]})" if len(calls) == 1 else "hands nothing from segment to segment"
+    return (
+        f"the split {what}: no method can show here that a split is right; `vjp` is the reference's own computation. "
+        "Cut a model of several calls, or give the parts as model.segments; `numeric` checks gradients without a split"
+    )
+
+
+def plan_split(config: Config, graph: Graph, built: BuiltModel) -> Plan | None:
+    """Where the config cuts the model between calls; None where it does not.
+
+    Raises:
+        CutError: for a name that the model lacks, or a cut that adds nothing.
+    """
+    if isinstance(config.model, SegmentsSource):
+        names = [part.name for part in built.parts or ()]
+        return cut_after(graph, names[:-1], segment_names=names)
+    return None if config.split is None else _cut(config.split, graph)
+
+
+def _cut(split: SplitConfig, graph: Graph) -> Plan:
+    if split.after is not None:
+        return cut_after(graph, split.after)
+    if split.parts is not None:
+        return cut_parts(graph, split.parts)
+    return cut_every(graph)
+
+
+def _weights(outline: Outline) -> tuple[tuple[Weight, ...], Mapping[int, Weight]]:
+    """The whole model's weights, and for every variable of the split model its counterpart among them."""
+    whole = list(outline.model.trainable_variables)
+    distinct = {id(v): v for segment in outline.segments for v in segment.trainable_variables}
+    ours = whole if outline.shares_graph else list(distinct.values())
+    matched = range(len(whole)) if outline.shares_graph else match_variables(ours, whole)
+    index_of = {id(v): index for v, index in zip(ours, matched, strict=True)}
+    uses: dict[int, tuple[int, ...]] = {}
+    for segment in outline.segments:
+        for v in (v for v in segment.trainable_variables if id(v) in index_of):  # a borrowed one may be no model's own
+            counterpart = id(whole[index_of[id(v)]])
+            uses[counterpart] = (*uses.get(counterpart, ()), segment.plan.index)
+    weights = name_weights(outline.model, uses)
+    return weights, {id(v.value): weights[index_of[id(v)]] for v in ours}

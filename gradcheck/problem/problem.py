@@ -1,0 +1,194 @@
+"""A problem: a built model, its plan, one batch, the loss and a snapshot of state. What every method starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradcheck.building.endpoints import input_names, packed_inputs
+from gradcheck.building.naming import unique_names
+from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
+from gradcheck.cutting.segment import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import keras
+
+    from gradcheck.batch import Batch
+    from gradcheck.batch.loss import Loss
+    from gradcheck.batch.slices import Slice
+    from gradcheck.building.state import State
+    from gradcheck.config.schema import Config
+    from gradcheck.cutting.captured import Captured
+    from gradcheck.cutting.cut import Plan
+    from gradcheck.cutting.model_graph import Graph
+    from gradcheck.cutting.time.unrolled import TimeCut
+    from gradcheck.results.report import Kind, Quantity
+
+
+class TensorKey(NamedTuple):
+    """What identifies a compared tensor: its kind and its unique path; in training also whether it is a value.
+
+    A weight has a gradient, without a `quantity`, and after the step a value.
+    """
+
+    kind: Kind
+    path: str
+    quantity: Quantity | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Weight:
+    """A trainable variable of the whole model, in the reference's order, and the segments that use it."""
+
+    path: str
+    variable: Any
+    segments: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> TensorKey:
+        """The key of its gradient."""
+        return TensorKey("weight", self.path)
+
+    @property
+    def layer(self) -> str:
+        """The path of its layer."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in the layer."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """What is checked.
+
+    `graph` and `segments` describe the split model. It shares its layers with `model` unless the user gave a separate
+    reference; then `graph` is not the whole model's, and boundaries have no counterpart there. Cut along time, `graph`
+    is unrolled, and only the boundaries outside the recurrent layers have one.
+    """
+
+    model: keras.Model
+    graph: Graph
+    plan: Plan | None
+    segments: tuple[Segment, ...]
+    shares_graph: bool
+    weights: tuple[Weight, ...]
+    counterparts: Mapping[int, Weight]  # by id of a TensorFlow variable of the split model
+    batch: Batch
+    loss: Loss
+    state: State
+    config: Config  # what it was prepared from, for those who prepare it again in another precision
+    training: bool
+    execution: str
+    precision: str
+    seed: int
+    memory_budget: int  # bytes
+    base: Path  # what paths in the config are relative to
+    captured: tuple[Captured, ...] = ()  # constants that were made of weights while the model was built
+    time: TimeCut | None = None  # how it is cut along time
+    slices: tuple[Slice, ...] = ()  # the micro-batches; none where the batch is not sliced
+    schedule: str = "gpipe"
+    loss_scale: Any = None  # in training, what the loss is multiplied by before it is differentiated
+    made: dict[str, Any] = field(default_factory=dict)  # of its model, once for all who need it: twins, compiled losses
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the split's gradients are more than the reference's own, computed once more."""
+        return not self.shares_graph or (self.plan is not None and separates(self.plan, self.segments))
+
+    @property
+    def draws(self) -> bool:
+        """Whether a forward pass draws random numbers."""
+        return self.training and any("seed" in state.path for state in self.state.variables)
+
+    @property
+    def owned_variables(self) -> tuple[Any, ...]:
+        """The variables of the segments in the reference's order: the reference's own, but for separate parts."""
+        if self.shares_graph:
+            return tuple(weight.variable for weight in self.weights)
+        of_parts = (v for segment in self.segments for v in segment.trainable_variables)
+        by_weight = {self.counterparts[id(v.value)].path: v for v in of_parts}
+        return tuple(by_weight[weight.path] for weight in self.weights)
+
+    @cached_property
+    def captured_in(self) -> Mapping[str, tuple[str, ...]]:
+        """By the path of a weight, who holds a constant that was made of it while the model was built."""
+        weights = {**self.counterparts, **{id(weight.variable.value): weight for weight in self.weights}}
+        found: dict[str, dict[str, None]] = {}
+        for variable, holder in ((v, constant.holder) for constant in self.captured for v in constant.variables):
+            if id(variable.value) in weights:
+                found.setdefault(weights[id(variable.value)].path, {})[holder] = None
+        return {path: tuple(holders) for path, holders in found.items()}
+
+    @property
+    def whole_graph(self) -> Graph:
+        """The graph that Keras runs when the whole model is called, where the segments share its layers."""
+        return self.graph if self.time is None else self.time.whole
+
+    @property
+    def whole_boundaries(self) -> dict[TensorRef, TensorRef]:
+        """The boundaries that the whole model has as well, each with what it is in `whole_graph`."""
+        if self.plan is None or not self.shares_graph:
+            return {}
+        if self.time is None:
+            return {ref: ref for ref in self.plan.boundaries}
+        return {ref: self.time.origin[ref] for ref in self.plan.boundaries if ref in self.time.origin}
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the model's inputs, each once."""
+        return input_names(self.model)
+
+    def used_variables(self, tape: Any) -> list[Any]:
+        """The TensorFlow variables of the split model that `tape` saw: also those that a layer took from another."""
+        return [variable for variable in tape.watched_variables() if id(variable) in self.counterparts]
+
+    def model_inputs(self, flat: Sequence[Any]) -> Any:
+        """`flat`, in the order of the model's inputs, in the structure that the model takes."""
+        return packed_inputs(self.model, flat)
+
+    def input_key(self, index: int) -> TensorKey:
+        """The key of the gradient of model input `index`."""
+        return TensorKey("input", self.input_names[index])
+
+    def boundary_key(self, ref: TensorRef) -> TensorKey:
+        """The key of the cotangent of the boundary tensor `ref`."""
+        return TensorKey("boundary", self.graph.name(ref))
+
+    def crossing(self, cotangents: Mapping[TensorRef, Any]) -> dict[TensorKey, Any]:
+        """The gradients of inputs and boundaries out of all `cotangents`, None where nothing came back."""
+        inputs = {self.input_key(i): cotangents.get(TensorRef(MODEL_INPUT, i)) for i in range(len(self.graph.inputs))}
+        boundaries = self.plan.boundaries if self.plan and self.shares_graph else ()
+        return inputs | {self.boundary_key(ref): cotangents.get(ref) for ref in boundaries}
+
+
+def make_segments(graph: Graph, plan: Plan, *, dtype: Any) -> tuple[Segment, ...]:
+    """The callable segments of `plan`; a weight penalty belongs to the first segment that uses the weight."""
+    owned: set[int] = set()
+    segments = []
+    for segment_plan in plan.segments:
+        segment = Segment(graph, segment_plan, owned=owned, dtype=dtype)
+        owned |= {id(v) for v in segment.trainable_variables}
+        segments.append(segment)
+    return tuple(segments)
+
+
+def separates(plan: Plan, segments: Sequence[Segment]) -> bool:
+    """Whether `plan` cuts anything: a tensor crosses between segments, or several of them use one variable."""
+    used = [id(variable) for segment in segments for variable in segment.trainable_variables]
+    return bool(plan.boundaries) or len(set(used)) < len(used)
+
+
+def name_weights(model: keras.Model, uses: Mapping[int, tuple[int, ...]]) -> tuple[Weight, ...]:
+    """The trainable variables of `model` with unique paths; `uses` gives the segments by id of the variable."""
+    variables = model.trainable_variables
+    paths = unique_names(v.path for v in variables)
+    return tuple(
+        Weight(path=path, variable=v, segments=uses.get(id(v), ())) for path, v in zip(paths, variables, strict=True)
+    )

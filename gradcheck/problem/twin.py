@@ -1,0 +1,158 @@
+"""A problem once more: in another precision (a twin), or as a copy with variables of its own (a replica)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+from keras.src.backend.common import global_state  # where Keras holds names, seeds and policies of a session
+
+from gradcheck.building.precision import precision_scope
+from gradcheck.building.state import State
+from gradcheck.errors import RunError
+from gradcheck.problem.prepare import prepare, session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gradcheck.problem.problem import Problem
+
+_SAME_EACH_TIME = "let the factory build the same model each time, with layers of its own"
+
+
+@contextmanager
+def twin(problem: Problem, precision: str) -> Iterator[Problem]:
+    """The problem in `precision`, in a Keras session of its own; one that is in it already as it is.
+
+    It is prepared once, and has the weights, state and batch of `problem` each time. Boundaries have no part in it: it
+    has no split, but for a model that is given as segments. Use it inside only: afterwards Keras's precision and
+    session are the original's again.
+
+    Raises:
+        RunError: GC051 if the model, built once more, has other weights; or what `prepare` raises.
+    """
+    if problem.precision == precision:
+        yield problem
+        return
+    if precision not in problem.made:
+        config = problem.config.model_copy(update={"precision": precision, "split": None})
+        with _session_set_aside(), session(config):
+            problem.made[precision] = Replica(problem=prepare(config, problem.base), trackers=_trackers())
+    with problem.made[precision].entered() as other, precision_scope(precision):
+        yield _with_values_of(problem, other)
+
+
+def float64_twin(problem: Problem) -> AbstractContextManager[Problem]:
+    """The twin in double precision, which says which of two sides rounding has put off."""
+    return twin(problem, "float64")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Replica:
+    """A copy of a problem, in the same precision and with the same split, and the Keras session that it lives in."""
+
+    problem: Problem
+    trackers: tuple[Any, Any]
+
+    @contextmanager
+    def entered(self) -> Iterator[Problem]:
+        """The copy, in its session; afterwards Keras's session is again what it was."""
+        with _session_set_aside():
+            global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = self.trackers
+            yield self.problem
+
+
+def replica(problem: Problem) -> Replica:
+    """The problem prepared once more, so that two copies can be trained beside each other.
+
+    Weights, state and all seeds have the values of the original's snapshot, the session's own seed too.
+
+    Raises:
+        RunError: GC051 if the model, built once more, is the same object or another model; or what `prepare` raises.
+    """
+    with _session_set_aside(), session(problem.config):
+        other = prepare(problem.config, problem.base)
+        _require_copy(problem, other)
+        problem.state.restore()
+        _copy(problem.state.movable, other.state.movable)
+        copy = replace(other, batch=problem.batch, slices=problem.slices, state=other.state.retaken())
+        return Replica(problem=copy, trackers=_trackers())
+
+
+def _trackers() -> tuple[Any, Any]:
+    return global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER
+
+
+@contextmanager
+def _session_set_aside() -> Iterator[None]:
+    """Lets the body clear Keras's session, and puts this one back: its names, seed generator and dtype policy."""
+    kept = _trackers()
+    try:
+        yield
+    finally:
+        global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = kept
+
+
+def _with_values_of(problem: Problem, other: Problem) -> Problem:
+    """`other` with the weights, the state and the batch of `problem`."""
+    problem.state.restore()
+    _copy(problem.model.variables, other.model.variables)
+    _copy([s.variable for s in problem.state.variables], [s.variable for s in other.state.variables])
+    given, batch = problem.batch, other.batch
+    weight = None
+    if given.sample_weight is not None and batch.sample_weight is not None:
+        weight = _cast(given.sample_weight, batch.sample_weight)
+    return replace(
+        other,
+        batch=replace(batch, x=_cast(given.x, batch.x), y=_cast(given.y, batch.y), sample_weight=weight),
+        state=State([other.model, *other.segments], seed=problem.seed),
+    )
+
+
+def _require_copy(problem: Problem, other: Problem) -> None:
+    """Refuses what would train one set of variables from both sides, or could not be compared by name."""
+    original = {id(variable) for variable in _own_variables(problem)}
+    shared = [variable.path for variable in _own_variables(other) if id(variable) in original]
+    if shared:
+        raise RunError(
+            f"training compares two copies of the model, and built a second time it has the first one's variables. "
+            f"Received: {shared[0]} once more",
+            code="GC051",
+            help=_SAME_EACH_TIME,
+        )
+    for was, now in zip(_names(problem), _names(other), strict=False):
+        if was != now:
+            raise RunError(
+                f"the model, built a second time for training, has other names. Received: {now}, for {was}",
+                code="GC051",
+                help=_SAME_EACH_TIME,
+            )
+
+
+def _own_variables(problem: Problem) -> list[Any]:
+    """The variables of the model and of its parts."""
+    return [variable for layer in (problem.model, *problem.segments) for variable in layer.variables]
+
+
+def _names(problem: Problem) -> list[str]:
+    """The paths that tensors are compared under."""
+    return [*(weight.path for weight in problem.weights), *(state.path for state in problem.state.variables)]
+
+
+def _copy(sources: Sequence[Any], targets: Sequence[Any]) -> None:
+    shapes, expected = [[tuple(v.shape) for v in variables] for variables in (targets, sources)]
+    if shapes != expected:
+        raise RunError(
+            "the model, built a second time for its twin, has other variables. "
+            f"Received: {len(shapes)} of them, for {len(expected)}",
+            code="GC051",
+            help=_SAME_EACH_TIME,
+        )
+    for source, target in zip(sources, targets, strict=True):
+        target.assign(tf.cast(source.value, target.dtype))
+
+
+def _cast(values: Sequence[Any], like: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(None if v is None else tf.cast(v, target.dtype) for v, target in zip(values, like, strict=True))

@@ -1,0 +1,1 @@
+"""What the formats share: words, single values, columns, selections, drawings."""

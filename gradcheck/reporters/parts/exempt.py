@@ -1,0 +1,46 @@
+"""What the exemptions of a config add to a report, in words. Plain text, safe on one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcheck.reporters.parts.text import inline, named
+from gradcheck.results.report import PROVEN
+
+if TYPE_CHECKING:
+    from gradcheck.results.report import CheckReport, TensorReport
+
+
+def excused(tensor: TensorReport) -> bool:
+    """Whether `tensor` differs, as the config expects."""
+    return tensor.differs and not tensor.failed
+
+
+def status_label(tensor: TensorReport) -> str:
+    """Its status, such as `mismatch, exempt` where the config expects it to differ."""
+    return f"{tensor.status}, exempt" if excused(tensor) else tensor.status
+
+
+def expectation(check: CheckReport) -> str:
+    """`match`, `mismatch`, or `match but for quant/*`."""
+    return check.expect + (f" but for {inline(', '.join(check.exempt))}" if check.exempt else "")
+
+
+def unneeded(check: CheckReport) -> str:
+    """The patterns that exempt nothing that differs: `quant/*, gate/*`."""
+    return inline(", ".join(check.unneeded))
+
+
+def unexpected(check: CheckReport) -> str:
+    """`MATCHES, but the config expects a mismatch: ` for a check that matches where it should not; else nothing."""
+    expected = "a mismatch" if check.expect == "mismatch" else f"a mismatch of {unneeded(check)}"
+    return f"MATCHES, but the config expects {expected}: " if check.expect == "mismatch" or check.unneeded else ""
+
+
+def exemptions(check: CheckReport) -> str:
+    """Which exempt tensors differ, and which are equal all the same, a sentence each after a space."""
+    exempt = [tensor for tensor in check.tensors if tensor.exempt]
+    differ = [tensor.path for tensor in exempt if excused(tensor)]
+    equal = [tensor.path for tensor in exempt if tensor.status in PROVEN]
+    sentences = (("Exempt, and different as expected", differ), ("Exempt, yet equal", equal))
+    return "".join(f" {text}: {named(list(dict.fromkeys(paths)))}." for text, paths in sentences if paths)

@@ -1,0 +1,111 @@
+"""Which tensors a report shows, and in what order: by training step, by segment, then by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gradcheck.reporters.parts.text import inline, named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gradcheck.reporters.interface import Show
+    from gradcheck.results.report import CheckReport, ErrorReport, RunReport, SegmentReport, TensorReport
+
+#: Kinds in groups of their own, after the segments (inputs: before them).
+_OWN_GROUPS = {
+    "output": "outputs",
+    "loss": "loss",
+    "state": "state after the pass",
+    "optimizer": "optimizer",
+}
+_FEW_LAYERS = 3
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tensors under one subheading."""
+
+    title: str
+    tensors: tuple[TensorReport, ...]
+
+
+def is_control(check: CheckReport) -> bool:
+    """Whether this check was expected to differ, and does: its differences are no failures."""
+    return check.expect == "mismatch" and check.outcome == "mismatch"
+
+
+def fails(tensor: TensorReport, check: CheckReport) -> bool:
+    """Whether `tensor` is a failure that someone should look at."""
+    return tensor.failed and not is_control(check)
+
+
+def shown(check: CheckReport, show: Show) -> tuple[TensorReport, ...]:
+    """The tensors of `check` that `show` lets through, in report order."""
+    if show == "all":
+        return check.tensors
+    return tuple(t for t in check.tensors if show == "failed" and fails(t, check))
+
+
+def grouped(tensors: Iterable[TensorReport], segments: Iterable[SegmentReport]) -> tuple[Group, ...]:
+    """Inputs, then each segment (its weights by layer, then the boundaries that it produces), then the rest.
+
+    In training all of this for each step.
+    """
+    by_index = {segment.index: segment for segment in segments}
+    groups: dict[tuple[int, int, int], list[TensorReport]] = {}
+    for tensor in tensors:
+        groups.setdefault(_group_key(tensor), []).append(tensor)
+    return tuple(Group(_title(rows[0], by_index), tuple(_by_layer(rows))) for _, rows in sorted(groups.items()))
+
+
+def layers_in_brief(segment: SegmentReport) -> str:
+    """The names of a few layers; of many the first and the last, and how many there are."""
+    if len(segment.layers) <= _FEW_LAYERS:
+        return named(segment.layers)
+    return f"{inline(segment.layers[0])} to {inline(segment.layers[-1])}, {len(segment.layers)} layers"
+
+
+def run_errors(run: RunReport) -> tuple[ErrorReport, ...]:
+    """Every error of the run as a whole."""
+    return run.errors or ((run.error,) if run.error else ())
+
+
+def config_name(run: RunReport) -> str:
+    """What tells this run from the others: its file, or its name where there is no file."""
+    return inline(run.config or run.name)
+
+
+def _group_key(tensor: TensorReport) -> tuple[int, int, int]:
+    """Where the tensor's group stands: inputs first, segments in order, the kinds with groups of their own last."""
+    step = tensor.step or 0
+    if tensor.kind == "input":
+        return (step, 0, 0)
+    if tensor.kind in _OWN_GROUPS:
+        return (step, 3, list(_OWN_GROUPS).index(tensor.kind))
+    return (step, 2, 0) if tensor.segment is None else (step, 1, tensor.segment)
+
+
+def _title(tensor: TensorReport, segments: dict[int, SegmentReport]) -> str:
+    step = "" if tensor.step is None else f"step {tensor.step}, "
+    return step + _place(tensor, segments)
+
+
+def _place(tensor: TensorReport, segments: dict[int, SegmentReport]) -> str:
+    if tensor.kind == "input":
+        return "inputs"
+    if tensor.kind in _OWN_GROUPS:
+        return _OWN_GROUPS[tensor.kind]
+    if tensor.segment is None:
+        return "whole model"
+    segment = segments.get(tensor.segment)
+    if segment is None:
+        return f"segment {tensor.segment}"
+    return f"segment {segment.index}: {inline(segment.name)} ({layers_in_brief(segment)})"
+
+
+def _by_layer(tensors: list[TensorReport]) -> list[TensorReport]:
+    """Layers in the order in which they first appear; boundaries after all weights."""
+    order = {layer: place for place, layer in reversed(list(enumerate(t.layer for t in tensors)))}
+    return sorted(tensors, key=lambda t: (t.kind in ("boundary", "jacobian"), order[t.layer]))

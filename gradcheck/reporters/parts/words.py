@@ -1,0 +1,347 @@
+"""What a result means, in words: the sentences that every format shares. Plain text, safe on one line."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, unneeded
+from gradcheck.reporters.parts.selection import is_control
+from gradcheck.reporters.parts.text import carets, index, inline, lines, multiline, named, number, pair, plural
+from gradcheck.reporters.parts.training import first_wrong
+from gradcheck.results.report import FAILING, PROVEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gradcheck.results.report import (
+        CheckReport,
+        Diagnosis,
+        ErrorReport,
+        Kind,
+        Report,
+        RunReport,
+        SegmentReport,
+        TensorReport,
+    )
+
+Tone = Literal["good", "bad", "warn", "neutral", "unknown"]
+
+_KINDS: dict[Kind, tuple[str, str]] = {
+    "weight": ("trainable variable", "trainable variables"),
+    "boundary": ("boundary", "boundaries"),
+    "jacobian": ("Jacobian", "Jacobians"),
+    "input": ("input", "inputs"),
+    "output": ("output", "outputs"),
+    "loss": ("loss", "losses"),
+    "state": ("state", "states"),
+    "optimizer": ("optimizer variable", "optimizer variables"),
+}
+_VERDICTS: dict[str, tuple[str, Tone]] = {
+    "pass": ("PASS", "good"),
+    "fail": ("FAIL", "bad"),
+    "error": ("ERROR", "bad"),
+    "vacuous": ("VACUOUS", "warn"),
+}
+#: Diagnoses of what one segment hands to the next: their place is the boundary behind `segment`.
+_AT_BOUNDARY = frozenset({"GC101", "GC102", "GC103", "GC104", "GC105", "GC106", "GC107"})
+_UNPROVEN = {
+    "dead": "dead (zero on both sides)",
+    "absent": "absent (no gradient on either side)",
+    "inconclusive": "inconclusive (the error bar does not decide)",
+}
+
+
+def verdict(run: RunReport) -> tuple[str, Tone]:
+    """The verdict of a run as a word, and its tone."""
+    return _VERDICTS[run.verdict]
+
+
+def outcome(check: CheckReport) -> tuple[str, Tone]:
+    """The outcome of a check as words that also say whether it was expected, and its tone."""
+    if check.outcome == "error":
+        return "ERROR", "bad"
+    if check.outcome == "inconclusive":
+        return "inconclusive", "warn"
+    if check.expect == "mismatch":
+        return ("mismatch, as expected", "neutral") if is_control(check) else ("MATCH, a mismatch was expected", "bad")
+    if check.outcome == "match" and check.unneeded:
+        return f"MATCH, a mismatch of {unneeded(check)} was expected", "bad"
+    if proves_nothing(check):
+        return "nothing proven", "warn"
+    return ("match", "good") if check.outcome == "match" else ("MISMATCH", "bad")
+
+
+def proves_nothing(check: CheckReport) -> bool:
+    """Whether nothing differs, but no gradient is proven equal either: outputs, loss and state are no proof.
+
+    Weights after a training step are one only where no gradients were given: dead gradients leave them equal.
+    """
+    rows = check.of_kind("weight", "input", "boundary")
+    gradients = [tensor for tensor in rows if tensor.quantity != "value"]
+    return check.outcome == "match" and not any(tensor.status in PROVEN for tensor in gradients or rows)
+
+
+def status_tone(tensor: TensorReport, check: CheckReport) -> Tone:
+    """The tone of one row; what differs in a control is no alarm."""
+    if tensor.differs:
+        return "neutral" if is_control(check) or excused(tensor) else "bad"
+    return "good" if tensor.status in PROVEN else "warn"
+
+
+def conclusion(check: CheckReport, trainable: int) -> str:
+    """One or two sentences: what this check has proven, or which tensors do not match.
+
+    `trainable` is the number of trainable variables of the model: those without a row count as not proven.
+    """
+    method = inline(check.method)
+    if check.outcome == "error":
+        return f"{method}: {error_line(check.error)}" if check.error else f"{method}: error"
+    if is_control(check):
+        differ = f"{_shares(check, check.failures, trainable)} differ{_worst(check.failures)}"
+        where = f", {first_wrong(check)}" if first_wrong(check) else ""
+        return f"{method}: does not match, as expected (a control){where}: {differ}."
+    if check.outcome == "mismatch":
+        where = f"{first_wrong(check)}. " if first_wrong(check) else ""
+        counts = f" {_counts(check)}." if check.tensors else ""
+        return f"{method}: {where}{_failure(check, trainable)}{counts}{exemptions(check)}"
+    if check.outcome == "inconclusive":
+        undecided = _undecided(check)
+        some = undecided or not check.notes
+        why = f"{_shares(check, undecided, trainable)} undecided" if some else "nothing is decided"
+        return f"{method}: inconclusive: {why}. {_counts(check)}.{exemptions(check)}"
+    proof = f"{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
+    return f"{method}: {unexpected(check)}{proof}{exemptions(check)}"
+
+
+def verified(run: RunReport) -> str:
+    """What is known of the reference itself, to go on a sentence about it; nothing where nothing is."""
+    if run.reference is None or run.reference.verified is None:
+        return ""
+    return f", verified to {run.reference.verified:.0e} by a finite difference of the loss"
+
+
+def rests_on(check: CheckReport) -> str:
+    """What the check shares with the reference, such as `rests on: ...`; nothing for one that failed to run."""
+    return f"rests on: {inline(check.rests_on)}" if check.rests_on and check.outcome != "error" else ""
+
+
+def _undecided(check: CheckReport) -> tuple[TensorReport, ...]:
+    return tuple(tensor for tensor in check.tensors if tensor.status == "inconclusive")
+
+
+def vacuous_advice(run: RunReport) -> str:
+    """Why a run proved nothing, and what to change."""
+    coverage = run.coverage
+    if any(warning.startswith("GC701") for warning in run.warnings):
+        why = "every gradient is rounding, as the warning says (GC701)"
+    elif any(check.outcome == "inconclusive" and not _undecided(check) and check.notes for check in run.checks):
+        why = "no check was conclusive, for the reasons noted"
+    elif any(check.outcome == "inconclusive" for check in run.checks):
+        why = "no check was conclusive. Take smoother activations, other data or another seed (GC801)"
+    elif coverage.trainable == 0:
+        why = "the model has no trainable variable. Set trainable=True on the layers to check (GC702)"
+    elif coverage.dead + coverage.absent >= coverage.trainable:
+        why = (
+            "every gradient is zero or absent on both sides. Leave `loss` out (the default random_cotangent "
+            "gives no zero gradients), or change `data` or `weights` (GC701)"
+        )
+    else:
+        why = "no gradient was compared. Name other `methods`, or another `split` (GC702)"
+    return f"Nothing was proven: {why}."
+
+
+def unproven_lines(tensor: TensorReport) -> list[str]:
+    """Why a tensor that fails nothing proves nothing either, where that is known."""
+    unproven = tensor.status in ("inconclusive", "absent", "dead")
+    return [f"note: {inline(tensor.note)}"] if unproven and tensor.note else []
+
+
+def failure_lines(tensor: TensorReport) -> list[str]:
+    """What a failing row has to add: where, how much, and which tolerance would do."""
+    found = []
+    if tensor.mismatched_elements:
+        found.append(f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ")
+    if tensor.worst:
+        reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
+        found.append(f"worst {index(tensor.worst.index)}: reference {reference}, candidate {candidate}")
+    written = [", ".join(found)] if found else []
+    return [*written, *_required(tensor), *([f"note: {inline(tensor.note)}"] if tensor.note else [])]
+
+
+def contribution_lines(check: CheckReport, segments: Iterable[SegmentReport]) -> list[str]:
+    """One line a weight: the 2-norm of what each chunk adds to its gradient, `none` where a chunk adds nothing."""
+    names = {segment.index: inline(segment.name) for segment in segments}
+    lines_ = []
+    for found in check.contributions:
+        parts = zip(found.segments, found.norms, strict=True)
+        shares = [f"{names.get(i, f'segment {i}')} {number(norm) if norm else 'none'}" for i, norm in parts]
+        lines_.append(f"{inline(found.path)}: {', '.join(shares)}")
+    return lines_
+
+
+def diagnosis_heading(diagnosis: Diagnosis) -> str:
+    """`GC101 at boundary 0 → 1`, and how sure it is unless that is `exact`."""
+    where = _where(diagnosis)
+    sure = "" if diagnosis.confidence == "exact" else f" ({diagnosis.confidence})"
+    return inline(diagnosis.code + (f" at {where}" if where else "") + sure)
+
+
+def diagnosis_text(diagnosis: Diagnosis) -> str:
+    """What is wrong and how we know (its title where there is no evidence), and `Fix: ...`; line breaks stay."""
+    texts = [diagnosis.evidence or diagnosis.title, *([f"Fix: {diagnosis.fix}"] if diagnosis.fix else [])]
+    sentences = [text if text.endswith((".", "!", "?")) else f"{text}." for text in map(str.strip, texts)]
+    return multiline(" ".join(sentences))
+
+
+def diagnosis_sentence(diagnosis: Diagnosis) -> str:
+    """`GC101 at boundary 0 → 1: evidence. Fix: ...`."""
+    return f"{diagnosis_heading(diagnosis)}: {diagnosis_text(diagnosis)}"
+
+
+def explanations(check: CheckReport) -> list[str]:
+    """What float64 says of the mismatch, and each diagnosis."""
+    return [*([check.second_opinion] if check.second_opinion else []), *map(diagnosis_sentence, check.diagnoses)]
+
+
+def _where(diagnosis: Diagnosis) -> str:
+    """The place as the diagnosis has it, else what segment and layer say."""
+    if diagnosis.place is not None:
+        return diagnosis.place
+    places = []
+    if diagnosis.segment is not None:
+        start = diagnosis.segment
+        places.append(f"boundary {start} → {start + 1}" if diagnosis.code in _AT_BOUNDARY else f"segment {start}")
+    if diagnosis.layer is not None:
+        places.append(f"layer {diagnosis.layer}")
+    return ", ".join(places)
+
+
+def error_line(error: ErrorReport) -> str:
+    """`error[CODE]: message` on one line."""
+    return f"error[{error.code}]: {inline(error.message)}"
+
+
+def error_place(error: ErrorReport) -> str | None:
+    """`file:line:column` as far as it is known."""
+    parts = [error.file, error.line, error.column]
+    known = parts[: parts.index(None)] if None in parts else parts
+    return inline(":".join(map(str, known))) or None
+
+
+def error_lines(error: ErrorReport) -> list[str]:
+    """The whole error: message, place, the line itself with carets, and what to do."""
+    place = error_place(error)
+    return [
+        *lines(f"error[{error.code}]: {error.message}"),
+        *([f"  --> {place}"] if place else []),
+        *(f"    {line}" for line in error_excerpt(error)),
+        *(lines(f"help: {error.help}") if error.help else []),
+    ]
+
+
+def error_excerpt(error: ErrorReport, room: int | None = None) -> list[str]:
+    """The line that the mistake is in, and carets under it; nothing where it is not known."""
+    return [] if error.excerpt is None else carets(error.excerpt, error.column or 1, error.length, room)
+
+
+def summary_line(report: Report) -> str:
+    """`3 configs: 1 passed, 1 failed, 1 error`, without what did not occur."""
+    summary = report.summary
+    counts = (
+        (summary.passed, f"{summary.passed} passed"),
+        (summary.failed, f"{summary.failed} failed"),
+        (summary.errors, plural(summary.errors, "error")),
+        (summary.vacuous, f"{summary.vacuous} vacuous (nothing proven)"),
+    )
+    found = ", ".join(words for count, words in counts if count)
+    return f"{plural(summary.runs, 'config')}: {found or 'nothing run'}"
+
+
+def worst_tensor(tensors: Iterable[TensorReport]) -> TensorReport | None:
+    """The tensor with the largest relative error, of those that should match; None where none has a figure."""
+    figures = [tensor for tensor in tensors if not math.isnan(tensor.max_rel_error) and not excused(tensor)]
+    return max(figures, key=lambda t: t.max_rel_error, default=None)
+
+
+def weight_counts(check: CheckReport, trainable: int) -> tuple[int, int]:
+    """How many trainable variables are proven equal, and how many there are."""
+    weights = check.of_kind("weight")
+    unproven = {t.path for t in weights if t.status not in PROVEN}
+    proven = {t.path for t in weights} - unproven  # in training a path has a row for each step
+    return len(proven), max(trainable, len(proven | unproven))
+
+
+def _shares(check: CheckReport, chosen: tuple[TensorReport, ...], trainable: int) -> str:
+    """`1 of 6 trainable variables, 1 of 2 boundaries`: how many of each kind are among `chosen`."""
+    shares = []
+    for kind, (one, many) in _KINDS.items():
+        count = len({t.path for t in chosen if t.kind == kind})
+        total = weight_counts(check, trainable)[1] if kind == "weight" else len({t.path for t in check.of_kind(kind)})
+        if count:
+            shares.append(f"{count} of {plural(total, one, many)}")
+    return ", ".join(shares) or "no single tensor"
+
+
+def _failure(check: CheckReport, trainable: int) -> str:
+    failing = check.failures
+    if not failing:
+        off = "" if math.isnan(check.loss_abs_error) else f" (loss off by {number(check.loss_abs_error)})"
+        return f"does NOT match{off}."
+    paths = list(dict.fromkeys(t.path for t in failing))
+    verb = "does" if len(paths) == 1 else "do"
+    sentence = f"{_shares(check, failing, trainable)} {verb} NOT match: {named(paths)}."
+    proven, total = weight_counts(check, trainable)
+    return f"{sentence} All {total} of {total} trainable variables do." if proven == total > 0 else sentence
+
+
+def _proof(check: CheckReport, trainable: int) -> str:
+    """Such as `all 6 of 6 trainable variables, 2 boundaries match the reference (worst: ...).`."""
+    proven, total = weight_counts(check, trainable)
+    if proves_nothing(check):
+        return f"nothing was proven: none of {plural(total, *_KINDS['weight'])} has a gradient to compare."
+    all_of = "all " if proven == total > 0 else ""
+    parts = [f"{all_of}{proven} of {plural(total, *_KINDS['weight'])}"] if total else []
+    for kind, words in list(_KINDS.items())[1:]:
+        equal = {t.path for t in check.of_kind(kind) if t.status in PROVEN}
+        if equal:
+            parts.append(plural(len(equal), *words))
+    subject = ", ".join(parts) or "no tensor"
+    when = f" in {'all ' if check.steps > 1 else ''}{plural(check.steps, 'step')}" if check.steps else ""
+    return f"{subject} match the reference{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
+
+
+def _worst(tensors: Iterable[TensorReport]) -> str:
+    worst = worst_tensor(tensors)
+    if worst is None:
+        return ""
+    if worst.max_rel_error == 0:
+        return " bit for bit"
+    return f" (worst: {inline(worst.path)}, max rel {number(worst.max_rel_error)})"
+
+
+def _counts(check: CheckReport) -> str:
+    """`8 exact, 3 close, 0 dead, 0 absent`, and the other statuses where they occur."""
+    counts = Counter(t.status for t in check.tensors)
+    always = {"exact", "close", "dead", "absent"}
+    order = ("exact", "close", "dead", "absent", "inconclusive", *sorted(FAILING))
+    return ", ".join(f"{counts[s]} {s}" for s in order if s in always or counts[s])  # type: ignore[index]
+
+
+def _unproven(check: CheckReport) -> str:
+    """Names what proves nothing, so that a pass does not hide it."""
+    paths = {words: [t.path for t in check.tensors if t.status == status] for status, words in _UNPROVEN.items()}
+    return "".join(f" Proves nothing, {words}: {named(found)}." for words, found in paths.items() if found)
+
+
+def _required(tensor: TensorReport) -> list[str]:
+    given = f"given rtol {number(tensor.rtol)}, atol {number(tensor.atol)}"
+    needed = [
+        f"{name} {number(value)}"
+        for name, value in (("rtol", tensor.required.rtol), ("atol", tensor.required.atol))
+        if math.isfinite(value)
+    ]
+    if tensor.status == "missing":
+        return []
+    return [f"needs {' or '.join(needed)}; {given}" if needed else f"no tolerance would pass; {given}"]

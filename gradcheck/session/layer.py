@@ -1,0 +1,306 @@
+"""One layer or function, checked alone: its config, and what a run of it does not look at by itself."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.config.load import LoadedConfig, load_given
+from gradcheck.errors import GradcheckError
+from gradcheck.results.report import CheckReport, RunReport
+from gradcheck.session.configs import check_one
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import Diagnosis
+    from gradcheck.session.configs import CheckOptions
+
+#: The check of custom gradients, as it is called in reports.
+CUSTOM_GRADIENT = "custom_gradient"
+#: The methods that check a layer; the last one for second order.
+METHODS = ("numeric", "forward", "hvp")
+#: Where finite differences are taken, if no values are given: beside random ones where gradients go wrong.
+GIVEN = "given"
+PROBES = (GIVEN, "zeros", "equal", "same", "ones", "saturated", "negative")
+#: Examples in the batch where no values are given.
+BATCH_SIZE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What `gradcheck layer` is asked to check.
+
+    Attributes:
+        name: what `gradcheck.building.target` takes.
+        shapes: of each input, without the batch axis; empty for those of the values.
+        dtypes: of each shape, None for the float type of the precision.
+        values: of each input, one example; empty for random ones.
+        kwargs: arguments of the class, the factory or the function.
+        order: 1, or 2 for second derivatives too.
+        points: where finite differences are taken; empty for the given values, or for random ones and all of `PROBES`.
+        methods: which of those that apply; empty for all.
+        training: the flag that the layer is called with; None for both, where it takes one.
+        surrogate: the rule of a backward pass that is meant to be another than the derivative.
+    """
+
+    name: str
+    shapes: Sequence[tuple[int, ...]] = ()
+    dtypes: Sequence[str | None] = ()
+    values: Sequence[Any] = ()
+    kwargs: dict[str, Any]
+    order: int = 1
+    seed: int = 0
+    precision: str = "float32"
+    points: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    training: bool | None = None
+    surrogate: str | None = None
+
+    @property
+    def input_names(self) -> list[str]:
+        """`x`, or `x0`, `x1`, ... for several inputs."""
+        count = max(len(self.shapes), len(self.values))
+        return ["x"] if count == 1 else [f"x{i}" for i in range(count)]
+
+    @property
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """Shape and dtype of each input."""
+        shapes = self.shapes or [np.shape(value) for value in self.values]
+        dtypes = self.dtypes or [None] * len(shapes)
+        return {
+            name: {"shape": list(shape), "dtype": dtype}
+            for name, shape, dtype in zip(self.input_names, shapes, dtypes, strict=True)
+        }
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether every input is one given number: then values and derivatives can be shown as such."""
+        return bool(self.values) and all(not spec["shape"] for spec in self.inputs.values())
+
+
+def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
+    """The config that checks `target`: finite differences, forward mode, and second order where it is asked for.
+
+    For given numbers the loss is the sum of the outputs, so that gradients are derivatives; else it is the default.
+    `masked` inputs come with a mask where they have a time axis.
+
+    Raises:
+        ConfigErrors: for a shape, a seed, a precision, a point or a method that a config does not take.
+    """
+    source = {
+        "target": target.name,
+        "base": str(Path.cwd()),
+        "inputs": target.inputs,
+        "kwargs": target.kwargs,
+        "values": list(target.values),
+        "masked": masked,
+    }
+    data: dict[str, Any] = {"batch_size": 1 if target.values else BATCH_SIZE}
+    if target.values:
+        data["inputs"] = {n: {"constant": v} for n, v in zip(target.input_names, target.values, strict=True)}
+    if target.is_scalar:
+        data["targets"] = {"constant": 1.0}  # the weights of the outputs in the default loss
+    at = {"points": list(target.points or ((GIVEN,) if target.values else PROBES))}
+    options: dict[str, dict[str, Any]] = {"numeric": {**at, "surrogate": target.surrogate}, "forward": {}, "hvp": at}
+    names = target.methods or (METHODS if target.order > 1 else METHODS[:-1])
+    config = {
+        "name": target.name,
+        "seed": target.seed,
+        "precision": target.precision,
+        "training": target.training is not False,
+        "model": {"factory": "gradcheck.building.target:model", "kwargs": source},
+        "data": data,
+        "methods": [{name: options[name]} for name in names],
+    }
+    return replace(load_given(config, {}), path=Path(target.name))
+
+
+class Derivatives(NamedTuple):
+    """One number that goes in, the number that comes out, and what it changes by. None: TensorFlow has none."""
+
+    name: str
+    at: float
+    value: float
+    first: float | None
+    second: float | None
+
+
+class Looked(NamedTuple):
+    """A run with what was found beside it.
+
+    `derivatives` where numbers go in and one comes out; `trainable` counts weights and inputs, None where nothing ran.
+    """
+
+    run: RunReport
+    derivatives: Sequence[Derivatives]
+    trainable: int | None = None
+
+
+def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions) -> Looked:
+    """Runs `loaded`, the config of `target`, in every mode that the layer has, and looks closer at what it ran."""
+    from gradcheck.building.imports import imported_once  # noqa: PLC0415 - as above
+    from gradcheck.custom_gradients import watching  # noqa: PLC0415 - TensorFlow starts here
+
+    options = replace(options, optional=frozenset({"forward"}))
+    modes = [Mode("", loaded)]
+    with imported_once(), watching():
+        with suppress(GradcheckError):  # the run says what is wrong with the target
+            modes = _modes(target, loaded)
+        first, *others = [(mode, check_one(mode.loaded, options)) for mode in modes]
+        looked = _looked_closer(target, first[0].loaded, first[1])
+    run = _together(looked.run, others)
+    return looked._replace(run=run if looked.trainable is None else _judged(run, looked.trainable))
+
+
+class Mode(NamedTuple):
+    """A way in which a layer is called, by its name in reports; "" is the first one."""
+
+    name: str
+    loaded: LoadedConfig
+
+
+def _modes(target: Target, loaded: LoadedConfig) -> list[Mode]:
+    """With training on, and with it off and with a mask where the layer takes such an argument.
+
+    A NumPy class is not asked for forward mode: its backward has no derivative of its own.
+    """
+    from gradcheck.building.numpy_layer import NumpyLayer  # noqa: PLC0415 - TensorFlow starts here
+    from gradcheck.building.target import as_layer, takes_mask, takes_training  # noqa: PLC0415 - as above
+    from gradcheck.problem.prepare import session  # noqa: PLC0415 - as above
+
+    config = loaded.config
+    with session(config):
+        layer = as_layer(target.name, Path.cwd(), target.kwargs)
+        takes = takes_training(layer), takes_mask(layer, [spec["shape"] for spec in target.inputs.values()])
+    methods = tuple(m for m in config.methods if m.method != "forward" or not isinstance(layer, NumpyLayer))
+    modes = [Mode("", replace(loaded, config=config.model_copy(update={"methods": methods})))]
+    differences = replace(target, methods=("numeric",))
+    if any(method.method == "numeric" for method in methods):
+        if takes[0] and target.training is None:
+            modes.append(Mode("inference", layer_config(replace(differences, training=False))))
+        if takes[1]:
+            modes.append(Mode("masked", layer_config(differences, masked=True)))
+    return modes
+
+
+def _together(run: RunReport, others: Sequence[tuple[Mode, RunReport]]) -> RunReport:
+    """One report of all modes. What a mask alone makes impossible is a note: nobody asked for it."""
+    checks, notes, warnings = list(run.checks), list(run.notes), list(run.warnings)
+    for mode, other in others:
+        if other.reference is None and mode.name == "masked":
+            notes.append(f"a mask does not apply: {other.error.message if other.error else 'the layer cannot be run'}")
+            continue
+        if other.reference is None:
+            run = replace(run, error=other.error, errors=other.errors, verdict="error", exit_code=other.exit_code)
+        checks += [replace(check, method=_in_mode(check.method, mode.name)) for check in other.checks]
+        notes += [f"{mode.name}: {note}" for note in other.notes if note not in notes]
+        warnings += [warning for warning in other.warnings if warning not in warnings]
+    return replace(run, checks=tuple(checks), notes=tuple(notes), warnings=tuple(warnings))
+
+
+def _in_mode(method: str, mode: str) -> str:
+    """`numeric[zeros]` as `numeric[zeros, masked]`."""
+    return f"{method[:-1]}, {mode}]" if method.endswith("]") else f"{method}[{mode}]"
+
+
+def _looked_closer(target: Target, loaded: LoadedConfig, run: RunReport) -> Looked:
+    """Checks the custom gradients in `target`, explains gradients that are missing, and judges again.
+
+    A run that could not be carried out is left as it is. Without weights to train the inputs are what is proven.
+    """
+    from gradcheck.custom_gradients import check_custom_gradients, watching  # noqa: PLC0415
+    from gradcheck.problem.prepare import prepare, session  # noqa: PLC0415 - TensorFlow starts here
+
+    if run.reference is None:
+        return Looked(run, ())
+    with session(loaded.config), watching() as watch:
+        problem = prepare(loaded.config, loaded.base)
+        checks = list(run.checks)
+        findings = check_custom_gradients(problem, watch)
+        if target.surrogate:  # what the gradient should be is declared: clipping, for one, is not linear
+            findings = tuple(finding for finding in findings if finding.code != "GC601")
+        if findings:
+            checks.append(_custom_gradient_check(findings))
+        explained = replace(run, checks=tuple(checks), warnings=(*run.warnings, *_untracked(problem)))
+        derivatives = _derivatives(problem, target.order) if target.is_scalar else []
+        return Looked(explained, derivatives, trainable=len(problem.weights) + len(problem.batch.x))
+
+
+def _custom_gradient_check(findings: Sequence[Diagnosis]) -> CheckReport:
+    nan = float("nan")
+    return CheckReport(
+        method=CUSTOM_GRADIENT,
+        expect="match",
+        outcome="mismatch",
+        as_expected=False,
+        loss=nan,
+        loss_abs_error=nan,
+        max_abs_error=nan,
+        max_rel_error=nan,
+        seconds=nan,
+        diagnoses=tuple(findings),
+    )
+
+
+def _untracked(problem: Problem) -> list[str]:
+    """Warnings of variables that the model does not know."""
+    from gradcheck.comparing.missing_gradients import untracked_variables  # noqa: PLC0415 - TensorFlow starts here
+
+    return [
+        f"variable {name} is not part of the layer: no gradient of it is checked, and nothing puts it back"
+        for name in untracked_variables(problem)
+    ]
+
+
+def _judged(run: RunReport, trainable: int) -> RunReport:
+    """The run with the verdict over all of its checks; an error stays one."""
+    from gradcheck.session.one_config import judge  # noqa: PLC0415 - TensorFlow starts here
+
+    if run.verdict == "error" and not any(check.error for check in run.checks):
+        return run
+    verdict, exit_code = judge(run.checks, trainable=trainable)
+    return replace(run, verdict=verdict, exit_code=int(exit_code))
+
+
+def _derivatives(problem: Problem, order: int) -> list[Derivatives]:
+    """Of the one number that comes out, by each number that goes in; nothing where several come out."""
+    import tensorflow as tf  # noqa: PLC0415 - TensorFlow starts here
+
+    x = [tf.identity(tensor) for tensor in problem.batch.x]
+    with problem.state.preserved(), tf.GradientTape(persistent=True) as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            outputs = tf.nest.flatten(problem.model(problem.model_inputs(x), training=problem.training))
+        first = inner.gradient(outputs[0], x)
+    if len(outputs) > 1 or outputs[0].shape.num_elements() != 1:
+        return []
+    rows = zip(problem.input_names, x, first, strict=True)
+    return [
+        Derivatives(name, _number(at), _number(outputs[0]), _optional(g), _second(outer, g, at) if order > 1 else None)
+        for name, at, g in rows
+    ]
+
+
+def _second(tape: Any, gradient: Any, at: Any) -> float | None:
+    if gradient is None:
+        return None
+    try:
+        return _optional(tape.gradient(gradient, at))
+    except LookupError:  # an operation whose gradient has none
+        return None
+
+
+def _optional(tensor: Any) -> float | None:
+    return None if tensor is None else _number(tensor)
+
+
+def _number(tensor: Any) -> float:
+    """The one element, as short as its dtype has it: 0.1, not 0.10000000149011612."""
+    return float(str(np.asarray(tensor).reshape(())[()]))

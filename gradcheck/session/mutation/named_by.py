@@ -1,0 +1,21 @@
+"""Whether a diagnosis gives an injected fault its name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.results.mutation import FaultReport
+    from gradcheck.results.report import Diagnosis
+
+
+def diagnosed(report: FaultReport, found: Sequence[Diagnosis]) -> FaultReport:
+    """A fault that was caught with what the diagnosis says of it: named where its code is among the exact ones."""
+    codes = tuple(diagnosis.code for diagnosis in found)
+    if any(diagnosis.code == report.code and diagnosis.confidence == "exact" for diagnosis in found):
+        return replace(report, named=True, diagnosed=codes)
+    said = "; ".join(f"{diagnosis.code} ({diagnosis.confidence}): {diagnosis.evidence}" for diagnosis in found)
+    return replace(report, diagnosed=codes, reason=f"the diagnosis says {said or 'nothing'}")

@@ -1,0 +1,59 @@
+"""The mistakes of a training loop, injected into the training run that a config asks for."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.catalogue import CATALOGUE
+from gradcheck.diagnose import diagnose_training
+from gradcheck.faults.state.training_loop import applicable, committed
+from gradcheck.results.mutation import NOT_TRIED, FaultReport
+from gradcheck.session.mutation.margin import margin
+from gradcheck.session.mutation.named_by import diagnosed
+from gradcheck.training.reference_run import ReferenceTraining
+from gradcheck.training.side_by_side import train_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.faults.state.training_loop import TrainingFault
+    from gradcheck.session.mutation import Bench
+
+#: What a tensor is that a fault leaves as it was.
+UNCHANGED = frozenset({"exact", "dead", "absent"})
+
+
+def mutate_training(bench: Bench, end: float) -> Iterator[FaultReport]:
+    """Each fault that can change anything in the training run: whether some step shows it, and what it is called.
+
+    Nothing where the config trains no steps. Not tried, or not named, once `end` has come on the monotonic clock.
+    """
+    steps = bench.problem.config.train.steps
+    if not steps:
+        return
+    training = ReferenceTraining(bench.problem, bench.reference)
+    for fault in applicable(training, steps):
+        if time.monotonic() > end:
+            yield _report(fault, status="not-applicable", reason=NOT_TRIED)
+        else:
+            yield _injected(training, fault, bench, end)
+
+
+def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, end: float) -> FaultReport:
+    """What the check and the diagnosis say of one fault."""
+    trained = train_by(training, partial(committed, fault), bench.policy, noise=bench.noise)
+    failing = [row for row in trained.tensors if row.failed]
+    if not failing:
+        same = all(row.status in UNCHANGED for row in trained.tensors)
+        reason = "on this model every step comes out the same" if same else "what it changes is within the tolerance"
+        return _report(fault, status="equivalent" if same else "missed", reason=reason)
+    seconds = max(end - time.monotonic(), 0.0)
+    caught = _report(fault, status="caught", margin=max(map(margin, failing)))
+    return diagnosed(caught, diagnose_training(training, trained, seconds=seconds))
+
+
+def _report(fault: TrainingFault, **found: Any) -> FaultReport:
+    title = CATALOGUE[fault.code].title
+    return FaultReport(code=fault.code, title=title, place="the training loop", effect=fault.effect, **found)

@@ -1,0 +1,165 @@
+"""The reference in training: the whole model, step by step, and how far rounding alone moves what a step leaves."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.building.naming import unique_names
+from gradcheck.comparing.keys import as_array, places
+from gradcheck.comparing.reference import NOISE_RUNS, nudged
+from gradcheck.comparing.tape import monolithic
+from gradcheck.comparing.tensorwise import is_value
+from gradcheck.errors import RunError
+from gradcheck.handoff.execute import Execution, batch_tensors
+from gradcheck.numerics import SparseRows, movement
+from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale
+from gradcheck.problem.twin import replica
+from gradcheck.training.steps import Trainee, places_in_training, slot_owners
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from gradcheck.comparing.reference import Reference
+    from gradcheck.handoff.interface import Gradients, Tensors
+    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.problem.twin import Replica
+    from gradcheck.training.steps import Step
+
+
+class ReferenceTraining:
+    """The training run of the whole model, made when this is; noise floors and the copy for methods if asked for.
+
+    Attributes:
+        start: weights and slots before the first step.
+        steps: what each step left behind, as NumPy sees it.
+        where: the place of every tensor that a step may leave behind.
+        owners: the weight that a slot is kept for.
+        notes: what a reader should know of a tensor.
+    """
+
+    def __init__(self, problem: Problem, reference: Reference) -> None:
+        """Takes the steps of `train.steps`, in the problem's execution.
+
+        Raises:
+            KeyedError: if the optimizer is not what Keras takes.
+            RunError: GC056 if what the steps leave behind does not fit the memory budget.
+        """
+        self.problem, self.reference = problem, reference
+        self.notes: dict[TensorKey, str] = {}
+        self._initial_scale = INITIAL_SCALE
+        self._slot_paths: tuple[str, ...] | None = None  # until the first optimizer has named them
+        trainee = self._whole()
+        self._slot_paths = trainee.slot_paths
+        self.where = {**places(problem), **places_in_training(trainee)}
+        self.owners = slot_owners(trainee)
+        with problem.state.preserved():
+            self.start: Mapping[TensorKey, Any] = trainee.values()
+        self._require_memory()
+        self.steps: Sequence[Mapping[TensorKey, Any]] = self._recorded(trainee)
+
+    def trainee(self, problem: Problem, variables: Sequence[Any]) -> Trainee:
+        """`problem` with a new optimizer on `variables`, in the order of the weights."""
+        spec = problem.config.train.optimizer
+        optimizer = build_optimizer(spec, precision=problem.precision, initial_scale=self._initial_scale)
+        optimizer.build(list(variables))
+        paths = self._slot_paths or unique_names(slot.path for slot in optimizer.variables)
+        return Trainee(problem=problem, variables=variables, optimizer=optimizer, slot_paths=paths)
+
+    @cached_property
+    def replica(self) -> Replica:
+        """The copy that methods train, one after another."""
+        return replica(self.problem)
+
+    @cached_property
+    def noise_floors(self) -> Sequence[Mapping[TensorKey, float]]:
+        """By step, how far each tensor moves by rounding alone: its largest movement over runs of nudged weights.
+
+        An optimizer may amplify what is zero but for rounding to the size of its learning rate. All are 0 where the
+        reference does not repeat itself: what differs once differs in every later step.
+        """
+        floors = [dict.fromkeys(tensors, 0.0) for tensors in self.steps]
+        for run in range(0 if self.reference.unrepeatable else NOISE_RUNS):
+            with nudged(self.problem, run) as tensors:
+                for floor, before, step in zip(floors, self.steps, self._taken(self._whole(), tensors), strict=True):
+                    for key in floor:
+                        floor[key] = max(floor[key], movement(before[key], step.tensors[key]))
+        return floors
+
+    @cached_property
+    def moved_by_forward(self) -> frozenset[str]:
+        """The paths of weights that a forward pass assigns, as spectral normalisation does."""
+        with self.problem.state.preserved():
+            self.reference.execution.run_as_it_is()
+            changed = {id(v) for v in self.problem.state.changed([w.variable for w in self.problem.weights])}
+        return frozenset(weight.path for weight in self.problem.weights if id(weight.variable) in changed)
+
+    @cached_property
+    def _scaled(self) -> Execution:
+        """The reference, compiled to take a scale of the loss."""
+        return Execution(self.problem, monolithic, split=False)
+
+    def _whole(self) -> Trainee:
+        return self.trainee(self.problem, [weight.variable for weight in self.problem.weights])
+
+    def _recorded(self, trainee: Trainee) -> list[Mapping[TensorKey, Any]]:
+        """What the steps leave behind; from a lower loss scale if gradients overflow, which leaves nothing to compare.
+
+        Real training halves the scale and skips the step. It is not lowered below 1, nor where the config says it.
+        """
+        while True:
+            taken: list[Mapping[TensorKey, Any]] = []
+            scale = loss_scale(trainee.optimizer)
+            lowers = scale is not None and 1 < float(scale) == self._initial_scale
+            with self.problem.state.preserved():
+                self.start = trainee.values()
+                for step in self._taken(trainee, batch_tensors(self.problem)):
+                    taken.append(step.tensors)
+                    if lowers and not _finite(step.tensors):
+                        break
+                else:
+                    return taken
+            self._initial_scale /= 2
+            self.notes = {
+                slot: self._lowered(len(taken)) for slot in self.start if slot.path.endswith("/dynamic_scale")
+            }
+            trainee = self._whole()
+
+    def _lowered(self, step: int) -> str:
+        scale = self._initial_scale
+        return f"the loss scale starts at {scale:g}: from {2 * scale:g} a gradient overflows in step {step}"
+
+    def _taken(self, trainee: Trainee, tensors: Tensors) -> Iterator[Step]:
+        """The steps of the whole model."""
+
+        def compute(problem: Problem) -> Gradients:
+            execution = self.reference.execution if problem.loss_scale is None else self._scaled
+            return execution.run_as_it_is(tensors._replace(loss_scale=problem.loss_scale))
+
+        return trainee.steps(trainee.applying(compute), self.problem.config.train.steps)
+
+    def _require_memory(self) -> None:
+        of_step = [*map(as_array, self.reference.tensors.values()), *self.start.values()]
+        count, budget = self.problem.config.train.steps, self.problem.memory_budget
+        needed = 2 * count * sum(map(_bytes, of_step))
+        if needed > budget:
+            raise RunError(
+                f"what {count} training steps leave behind on both sides, to be compared, comes to {needed} bytes "
+                f"({needed / 2**30:.3g} GiB); the memory budget is {budget / 2**30:.3g} GiB",
+                code="GC056",
+                help="take fewer train.steps, make the model or data.batch_size smaller, or raise memory_budget",
+            )
+
+
+def _bytes(array: Any) -> int:
+    if array is None:
+        return 0
+    return int(array.indices.nbytes + array.values.nbytes if isinstance(array, SparseRows) else array.nbytes)
+
+
+def _finite(tensors: Mapping[TensorKey, Any]) -> bool:
+    """Whether all gradients are."""
+    arrays = [array for key, array in tensors.items() if not is_value(key) and array is not None]
+    return all(np.isfinite(array.values if isinstance(array, SparseRows) else array).all() for array in arrays)

@@ -1,0 +1,220 @@
+"""Training parity: a method's training run on a copy of the model, beside the reference's on the model itself.
+
+Both start from the same weights, state and seeds, and take the same number of steps on the same batch, each with an
+optimizer of its own. What each step leaves behind is compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.building.precision import compute_dtype
+from gradcheck.comparing.tensorwise import compared_tensors, excused, failing_keys, first_divergence, record
+from gradcheck.config.sections.methods import CandidateOptions
+from gradcheck.methods import METHODS
+from gradcheck.methods.candidate import UserFunction
+from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement
+from gradcheck.training.steps import value_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gradcheck.config.sections.methods import MethodConfig
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.numerics import Comparison
+    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.results.report import TensorReport
+    from gradcheck.training.reference_run import ReferenceTraining
+    from gradcheck.training.steps import Step, Trainee, Update
+
+_DEFAULTS = TolerancePolicy()
+_UNMOVED = "has not moved since the start"
+_ROUNDING: dict[str, Any] = {
+    "status": "inconclusive",
+    "note": "the gradient is zero but for rounding, which the optimizer amplifies",
+}
+_IDLE = (
+    "the candidate does not use the optimizer that it is given: its slots and iteration count are not compared, "
+    "only what becomes of the weights"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The training run of a method beside the reference's.
+
+    Attributes:
+        gradients: what it found in the first step.
+        tensors: of every step, in report order.
+        steps: how many it took; fewer than asked for where a gradient did not fit its weight.
+        seconds: of all steps, without the optimizer's part.
+        warnings: of any step.
+        remarks: of any step.
+        observed: what each step left behind, as NumPy sees it.
+    """
+
+    gradients: Gradients
+    observed: Sequence[Mapping[TensorKey, Any]]
+    tensors: tuple[TensorReport, ...]
+    steps: int
+    seconds: float
+    warnings: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def first_failing_step(self) -> int | None:
+        """The first step with a wrong tensor; None if there is none."""
+        return next((tensor.step for tensor in self.tensors if tensor.failed), None)
+
+    @property
+    def first_divergence(self) -> str | None:
+        """The first wrong tensor of the first failing step."""
+        return first_divergence([tensor for tensor in self.tensors if tensor.step == self.first_failing_step])
+
+    @property
+    def listed(self) -> tuple[TensorReport, ...]:
+        """The tensors of the first failing step and of the last: what a report shows."""
+        shown = (self.first_failing_step, self.steps)
+        return tuple(tensor for tensor in self.tensors if tensor.step in shown)
+
+
+def train_with(training: ReferenceTraining, method: MethodConfig, policy: TolerancePolicy, *, noise: bool) -> Trained:
+    """Trains the copy of the model by `method`, and compares what every step leaves behind.
+
+    Raises:
+        ConfigError, RunError: what the method raises; GC051 if the model cannot be built a second time.
+    """
+    options = method.options
+    function = UserFunction(training.problem, options) if isinstance(options, CandidateOptions) else None
+    moving = training.moved_by_forward if function and not function.trains else frozenset()
+
+    def update(trainee: Trainee) -> Update:
+        return _update(trainee, method, function, moving)
+
+    may_idle = function is not None and function.trains
+    return train_by(training, update, policy, noise=noise, may_idle=may_idle)
+
+
+def train_by(
+    training: ReferenceTraining,
+    update: Callable[[Trainee], Update],
+    policy: TolerancePolicy,
+    *,
+    noise: bool,
+    may_idle: bool = False,
+) -> Trained:
+    """The same with any update; `may_idle` says whether it may leave the optimizer alone."""
+    with training.replica.entered() as problem, problem.state.preserved():
+        trainee = training.trainee(_without_jacobians(problem), problem.owned_variables)
+        steps = list(trainee.steps(update(trainee), training.problem.config.train.steps))
+    idle = may_idle and _idle(training, steps[-1].tensors)
+    observed = [_without_slots(step.tensors) if idle else step.tensors for step in steps]
+    compared = [_beside(training, index, tensors, policy) for index, tensors in enumerate(observed)]
+    if noise and any(map(failing_keys, compared)):  # measured in the reference's own session
+        compared = [excused(c, floors) for c, floors in zip(compared, training.noise_floors, strict=False)]
+        compared = _undetermined(training, compared)
+    reports = (
+        record(key, training.where[key], comparison, note=training.notes.get(key), step=number)
+        for number, of_step in enumerate(compared, 1)
+        for key, comparison in of_step.items()
+    )
+    return Trained(
+        gradients=steps[0].gradients,
+        observed=observed,
+        tensors=tuple(reports),
+        steps=len(steps),
+        seconds=sum(step.gradients.seconds for step in steps),
+        warnings=tuple(dict.fromkeys(_warnings(steps, idle=idle))),
+        remarks=tuple(dict.fromkeys(remark for step in steps for remark in step.gradients.remarks)),
+    )
+
+
+def _warnings(steps: Sequence[Step], *, idle: bool) -> Iterator[str]:
+    for step in steps:
+        yield from step.gradients.warnings
+    if steps[-1].unfit is not None:
+        yield f"training ended in step {len(steps)}: the gradient of {steps[-1].unfit} does not have its shape"
+    if idle:
+        yield _IDLE
+
+
+def _update(trainee: Trainee, method: MethodConfig, function: UserFunction | None, moving: frozenset[str]) -> Update:
+    """One training step by `method`."""
+    if function is None:
+        return trainee.applying(lambda problem: METHODS[method.method](problem, method.options))
+    if function.trains:
+        return function.train_step
+    return trainee.applying(lambda problem: function.gradients(problem, moving))
+
+
+def _without_jacobians(problem: Problem) -> Problem:
+    """Jacobians are shown beside those of the whole model at the first weights; later steps have no such thing."""
+    report = problem.config.report.model_copy(update={"jacobians": False})
+    return replace(problem, config=problem.config.model_copy(update={"report": report}))
+
+
+def _beside(
+    training: ReferenceTraining, index: int, found: Mapping[TensorKey, Any], policy: TolerancePolicy
+) -> dict[TensorKey, Comparison]:
+    """What one step of a method left behind, compared with the same step of the reference."""
+    expected, compute = training.steps[index], compute_dtype(training.problem.precision)
+
+    def tolerance(key: TensorKey, dtype: str) -> Tolerance:
+        asked = policy.for_tensor(key.path, dtype or compute, compute)
+        if key.quantity is None or dtype not in PRECISIONS or asked != _DEFAULTS.for_tensor(key.path, dtype, compute):
+            return asked
+        return _of_movement(asked, dtype, training.start[key], expected[key], steps=index + 1)
+
+    compared = compared_tensors(training.where, expected, found, tolerance)
+    for weight in training.problem.weights:
+        key = value_key(weight)
+        if key in compared and compared[key].status == "exact" and _same(training.start[key], expected[key]):
+            compared[key] = replace(compared[key], status="dead", note=_UNMOVED)
+    return compared
+
+
+def _of_movement(asked: Tolerance, dtype: str, start: Any, reference: Any, *, steps: int) -> Tolerance:
+    """The default tolerance for what training moves, relative to how far it has moved, not to how large it is.
+
+    A weight of 0.5 that moves by 1e-6 would pass within 1e-5 of itself if it were not updated at all. Each step rounds
+    the weight once more on either side.
+    """
+    rtol, atol = asked.resolve(dtype, movement(start, reference))
+    rounding = steps * PRECISIONS[dtype].eps * largest(reference)
+    return Tolerance(rtol=0.0, atol=rtol * movement(start, reference) + atol + rounding)
+
+
+def _undetermined(
+    training: ReferenceTraining, compared: Sequence[dict[TensorKey, Comparison]]
+) -> list[dict[TensorKey, Comparison]]:
+    """`compared`, where nothing is held against what an optimizer makes of a gradient that is zero but for rounding.
+
+    Such is that of a bias before batch norm, which has no effect. An optimizer may square it, or divide it by its own
+    size, and no multiple of a noise floor says how far that goes.
+    """
+    noisy: set[str] = set()
+    judged = []
+    for step, floors, comparisons in zip(training.steps, training.noise_floors, compared, strict=False):
+        noisy |= {w.path for w in training.problem.weights if 0 < largest(step[w.key]) <= NOISE_FACTOR * floors[w.key]}
+        keys = {value_key(w) for w in training.problem.weights if w.path in noisy}
+        keys |= {slot for slot, weight in training.owners.items() if weight.path in noisy}
+        undecided = {key: replace(comparisons[key], **_ROUNDING) for key in keys & {*failing_keys(comparisons)}}
+        judged.append(comparisons | undecided)
+    return judged
+
+
+def _without_slots(tensors: Mapping[TensorKey, Any]) -> dict[TensorKey, Any]:
+    return {key: tensor for key, tensor in tensors.items() if key.kind != "optimizer"}
+
+
+def _idle(training: ReferenceTraining, tensors: Mapping[TensorKey, Any]) -> bool:
+    """Whether weights have moved, and nothing that the optimizer keeps."""
+    moved = {key.kind for key, was in training.start.items() if not _same(was, tensors[key])}
+    return moved == {"weight"}
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(one, other))

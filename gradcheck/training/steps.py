@@ -1,0 +1,180 @@
+"""A model in training, step by step: gradients, what the optimizer makes of them, and all of it held for comparison."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import tensorflow as tf
+
+from gradcheck.comparing.keys import Place, as_array, named_tensors
+from gradcheck.problem.optimizer import loss_scale
+from gradcheck.problem.problem import TensorKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.problem.problem import Problem, Weight
+
+    #: One step from where the model is: computes gradients or, given the optimizer, does the whole update itself.
+    Compute: TypeAlias = Callable[[Problem], Gradients]
+    Update: TypeAlias = Callable[[Problem, Any], Gradients]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one step left behind.
+
+    Attributes:
+        tensors: as NumPy sees them: loss, outputs and gradients of the step; weights, slots and state after it.
+        gradients: what the method itself returned.
+        unfit: the path of a weight whose gradient has another shape; no optimizer takes it, and training ends there.
+    """
+
+    tensors: Mapping[TensorKey, Any]
+    gradients: Gradients
+    unfit: str | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trainee:
+    """One copy of a model with an optimizer of its own.
+
+    Attributes:
+        problem: whose weights are trained.
+        variables: those that the optimizer updates, in the order of the problem's weights.
+        optimizer: built on them.
+        slot_paths: what its variables are called in reports.
+    """
+
+    problem: Problem
+    variables: Sequence[Any]
+    optimizer: Any
+    slot_paths: tuple[str, ...]
+
+    def values(self) -> dict[TensorKey, Any]:
+        """The weights and the optimizer's slots as they are now, as NumPy sees them."""
+        weights = zip((value_key(weight) for weight in self.problem.weights), self.variables, strict=True)
+        slots = zip(map(slot_key, self.slot_paths), self.optimizer.variables, strict=True)
+        return {key: as_array(tf.identity(variable.value)) for key, variable in (*weights, *slots)}
+
+    def steps(self, update: Update, count: int) -> Iterator[Step]:
+        """Takes `count` steps by `update`, fewer where a gradient does not fit. Nothing is put back in between."""
+        for _ in range(count):
+            state = self.problem.state.retaken(flows=True)
+            problem = replace(self.problem, state=state, loss_scale=loss_scale(self.optimizer))
+            gradients = update(problem, self.optimizer)
+            found = {key: as_array(tensor) for key, tensor in named_tensors(problem, gradients).items()}
+            unfit = self._unfit(gradients)
+            yield Step(tensors=found if unfit else {**found, **self.values()}, gradients=gradients, unfit=unfit)
+            if unfit:
+                return
+
+    def applying(
+        self,
+        compute: Compute,
+        *,
+        change: Callable[[list[Any]], list[Any]] = list,
+        groups: Sequence[Sequence[int]] | None = None,
+    ) -> Update:
+        """The update that hands the gradients by `compute` to the optimizer, scaled as it expects them.
+
+        For planted mistakes they can be changed before, or handed over in groups (by index of the weight).
+        """
+        groups = groups or [range(len(self.variables))]
+
+        def update(problem: Problem, _: Any) -> Gradients:
+            gradients = compute(problem)
+            of_weights = [_scaled(gradients.tensors[weight.key], problem.loss_scale) for weight in problem.weights]
+            if self._unfit(gradients) is None:
+                of_weights = change(of_weights)
+                for group in groups:
+                    self._applied([of_weights[i] for i in group], [self.variables[i] for i in group])
+            return gradients
+
+        return update
+
+    def _applied(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+        """One call of the optimizer. Keras refuses one without any gradient."""
+        if all(gradient is None for gradient in gradients):
+            return
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Gradients do not exist")  # the report says so
+            self.optimizer.apply(gradients, variables)
+        self._copies_updated()
+
+    def by_segment(self) -> list[list[int]]:
+        """The indices of the weights by the first segment that uses them, for every segment that has some."""
+        first = [min(weight.segments, default=0) for weight in self.problem.weights]
+        return [[i for i, segment in enumerate(first) if segment == one] for one in sorted(set(first))]
+
+    @property
+    def global_clipnorm(self) -> float | None:
+        """The norm that the optimizer clips all gradients together by; None if it does not."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        norm: float | None = inner.global_clipnorm
+        return norm
+
+    def _unfit(self, gradients: Gradients) -> str | None:
+        for weight in self.problem.weights:
+            gradient = gradients.tensors.get(weight.key)
+            if gradient is not None and tuple(gradient.shape) != tuple(weight.variable.shape):
+                return weight.path
+        return None
+
+    def _copies_updated(self) -> None:
+        """Gives every other copy of a weight that separate parts hold, such as a tied one, what was trained."""
+        trained = {weight.path: v for weight, v in zip(self.problem.weights, self.variables, strict=True)}
+        for variable in self._copies:
+            variable.assign(trained[self.problem.counterparts[id(variable.value)].path].value)
+
+    @cached_property
+    def _copies(self) -> tuple[Any, ...]:
+        ours = {id(variable) for variable in self.variables}
+        held = {id(v): v for segment in self.problem.segments for v in segment.trainable_variables}
+        return tuple(v for i, v in held.items() if i not in ours and id(v.value) in self.problem.counterparts)
+
+
+def value_key(weight: Weight) -> TensorKey:
+    """The key of what a weight is after a step."""
+    return TensorKey("weight", weight.path, "value")
+
+
+def slot_key(path: str) -> TensorKey:
+    """The key of a variable of the optimizer."""
+    return TensorKey("optimizer", path, "value")
+
+
+def places_in_training(trainee: Trainee) -> dict[TensorKey, Place]:
+    """Where the weights' values and the optimizer's slots belong: a slot to the weight that it is kept for."""
+    weights = trainee.problem.weights
+    where = {value_key(w): Place(w.segments, w.layer, w.name, w.variable) for w in weights}
+    owners = slot_owners(trainee)
+    for path, slot in zip(trainee.slot_paths, trainee.optimizer.variables, strict=True):
+        owner = owners.get(slot_key(path))
+        segments, layer = (owner.segments, owner.layer) if owner else ((), path.rpartition("/")[0])
+        where[slot_key(path)] = Place(segments, layer, slot.name, slot)
+    return where
+
+
+def slot_owners(trainee: Trainee) -> dict[TensorKey, Weight]:
+    """The weight that a slot is kept for, as its name tells; slots that are kept for none are left out."""
+    found = {}
+    for path, slot in zip(trainee.slot_paths, trainee.optimizer.variables, strict=True):
+        owners = [w for w in trainee.problem.weights if slot.name.startswith(w.variable.path.replace("/", "_"))]
+        if owners:
+            found[slot_key(path)] = max(owners, key=lambda weight: len(weight.variable.path))
+    return found
+
+
+def _scaled(gradient: Any, scale: Any) -> Any:
+    """A gradient multiplied by the loss scale, as the loss was before; a sparse one stays sparse."""
+    if gradient is None or scale is None:
+        return gradient
+    if isinstance(gradient, tf.IndexedSlices):
+        values = gradient.values * tf.cast(scale, gradient.values.dtype)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient * tf.cast(scale, gradient.dtype)

@@ -1,0 +1,31 @@
+"""What is told of an exception that Keras or TensorFlow raised."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradcheck.building.messages import gist
+
+XLA = (
+    "Detected unsupported operations when trying to compile graph __inference_<lambda>_51123[_XlaMustCompile=true,"
+    "executor_type=11160] on XLA_CPU_JIT: SparseFillEmptyRows (No registered 'SparseFillEmptyRows' OpKernel for "
+    "XLA_CPU_JIT devices compatible with node {{node hidden_1/Rows}}){{node hidden_1/Rows}}\n"
+    'The op is created at:\nFile "x.py", line 1, in <module>'
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (XLA, "XLA cannot compile SparseFillEmptyRows (hidden_1/Rows)"),
+        ("no shape\nat all", "no shape at all"),
+        ("", "(no message)"),
+        (
+            "Exception encountered when calling Dense.call().\n\n\x1b[1mit broke\x1b[0m\n\nArguments received by it",
+            "it broke",
+        ),
+        ("a\n" * 1000, "a " * 300 + " …"),
+    ],
+)
+def test_the_gist_of_a_message(message: str, expected: str) -> None:
+    assert gist(ValueError(message)) == expected

@@ -1,0 +1,170 @@
+"""The search among known mistakes: what is suspected, in what order, how long, and which place is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gradcheck.comparing.reference import Reference
+from gradcheck.comparing.tensorwise import compare_all
+from gradcheck.config import load_config
+from gradcheck.diagnose import Observed, Replayed
+from gradcheck.diagnose.replaying.replays import COARSE, imprint, search, suspected_in
+from gradcheck.faults import FAULTS
+from gradcheck.numerics import TolerancePolicy
+from gradcheck.problem.prepare import prepare, session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONFIG = """
+model:
+  input: {shape: [3]}
+  layers:
+    - Dense: {units: 3, activation: tanh, name: a}
+    - Dense: {units: 3, activation: tanh, name: b}
+    - Dense: {units: 1, name: c}
+split: {after: [a, b]}
+loss: MeanSquaredError
+data: {batch_size: 4}
+"""
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder: Path = tmp_path_factory.mktemp("replays")
+    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    loaded = load_config(folder / "config.yaml")
+    with session(loaded.config):
+        yield prepare(loaded.config, loaded.base)
+
+
+@pytest.fixture(scope="module")
+def reference(problem: Any) -> Reference:
+    return Reference(problem)
+
+
+def injection(problem: Any, code: str, text: str) -> Any:
+    found = (i for i in suspected_in(problem, own_slices=True) if i.code == code)
+    return next(i for i in found if text in f"{i.place.text}: {i.effect}")
+
+
+def observed(problem: Any, reference: Reference, replayed: Replayed, code: str, text: str) -> Observed:
+    """What a candidate returns who makes that mistake: gradients of the weights, and nothing else."""
+    found = replayed.gradients(injection(problem, code, text))
+    weights = {key: tensor for key, tensor in found.tensors.items() if key.kind == "weight"}
+    gradients = replace(found, loss=None, outputs=(), tensors=weights)
+    rows = compare_all(problem, reference, gradients, TolerancePolicy(), noise=False)
+    return Observed(problem=problem, reference=reference, gradients=gradients, rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "segment"),
+    [
+        ("GC101", "boundary 0", 0),
+        ("GC101", "boundary 1", 1),
+        ("GC101", "every boundary", None),
+        ("GC102", "boundary 1", 1),
+        ("GC103", "boundary 0 → 1: the cotangent of segment_0 was averaged", 0),
+        ("GC504", "boundary 1", 1),
+    ],
+)
+def test_a_fault_is_found_where_it_was_injected(
+    problem: Any, reference: Reference, code: str, text: str, segment: int | None
+) -> None:
+    replayed = Replayed(problem)
+    found = search(observed(problem, reference, replayed, code, text), replayed, seconds=60)
+    first = found.matches[0]
+    assert (first.injection.code, first.injection.place.segment) == (code, segment)
+    assert first.agreement.furthest <= 1e-5
+    assert first.agreement.wrong > 0
+    assert found.left == 0
+
+
+def test_each_code_is_named_once_and_the_specific_before_the_general(problem: Any, reference: Reference) -> None:
+    replayed = Replayed(problem)
+    found = search(observed(problem, reference, replayed, "GC102", "boundary 0"), replayed, seconds=60)
+    codes = [match.injection.code for match in found.matches]
+    assert codes[0] == "GC102"
+    assert len(set(codes)) == len(codes) > 1
+    order = [fault.code for fault in FAULTS]
+    assert codes == sorted(codes, key=order.index)
+
+
+def test_without_time_all_is_left(problem: Any, reference: Reference) -> None:
+    replayed = Replayed(problem)
+    found = search(observed(problem, reference, replayed, "GC101", "boundary 0"), replayed, seconds=-1)
+    assert (found.matches, found.tried) == ((), 0)
+    assert found.left > 10
+
+
+def test_a_candidate_is_suspected_of_every_number_of_micro_batches(problem: Any) -> None:
+    own = suspected_in(problem, own_slices=True)
+    assert {i.slices for i in own} >= {None, 2, 4}
+    assert {i.slices for i in suspected_in(problem, own_slices=False)} == {None}
+
+
+def test_what_was_replayed_once_is_not_replayed_again_where_it_cannot_match(problem: Any, reference: Reference) -> None:
+    replayed = Replayed(problem)
+    wrong = observed(problem, reference, replayed, "GC101", "boundary 0")
+    seen = replayed.fingerprint(wrong.gradients)
+    first, second = (injection(problem, "GC101", f"boundary {i}") for i in (0, 1))
+    assert replayed.may_equal(second, seen)  # nobody knows yet
+    replayed.gradients(second)
+    assert not replayed.may_equal(second, seen)
+    assert replayed.may_equal(first, seen)
+
+
+def test_rounding_excludes_no_replay(problem: Any, reference: Reference) -> None:
+    """Also of a gradient that is zero but for rounding, beside one that is not."""
+    replayed = Replayed(problem)
+    wrong = observed(problem, reference, replayed, "GC101", "boundary 0")
+    rng = np.random.default_rng(0)
+    largest = max(float(tf.norm(tensor)) for tensor in wrong.gradients.tensors.values())
+    moved = {
+        key: t * (1 + COARSE / 4 * rng.standard_normal(t.shape)) + 1e-7 * largest * rng.standard_normal(t.shape)
+        for key, t in wrong.gradients.tensors.items()
+    }
+    seen = replayed.fingerprint(replace(wrong.gradients, tensors=moved))
+    assert replayed.may_equal(injection(problem, "GC101", "boundary 0"), seen)
+
+
+def test_a_fingerprint_has_each_weight_and_zeros_for_none(problem: Any, reference: Reference) -> None:
+    replayed = Replayed(problem)
+    wrong = observed(problem, reference, replayed, "GC102", "boundary 1")
+    prints = replayed.fingerprint(wrong.gradients)
+    assert prints.shape == (len(problem.weights), 2)
+    none = [wrong.gradients.tensors[weight.key] is None for weight in problem.weights]
+    assert any(none)
+    assert (prints == 0).all(axis=1).tolist() == none
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        (None, (0.0, 0.0)),
+        (tf.constant(2.0), (2.0, 2.0)),
+        (tf.constant([3.0, 4.0]), (5.0, 3.0)),
+        (tf.constant([4.0, 3.0]), (5.0, 4.0)),
+        (tf.constant([-3.0, -4.0]), (5.0, -3.0)),
+        (tf.zeros((0, 3)), (0.0, 0.0)),
+        (tf.IndexedSlices(tf.ones((2, 1)), tf.constant([1, 1]), tf.constant([4, 1])), (2.0, 2**0.5)),
+    ],
+)
+def test_the_norm_and_half_of_a_gradient(tensor: Any, expected: tuple[float, float]) -> None:
+    assert imprint(tensor) == pytest.approx(expected)
+
+
+@given(arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e3, 1e3)), st.data())
+def test_imprints_are_no_further_apart_than_tensors(one: np.ndarray[Any, Any], data: st.DataObject) -> None:
+    other = data.draw(arrays(np.float64, one.shape, elements=st.floats(-1e3, 1e3)))
+    apart = np.linalg.norm(one - other) * (1 + 1e-9) + 1e-9
+    assert all(abs(a - b) <= apart for a, b in zip(imprint(one), imprint(other), strict=True))

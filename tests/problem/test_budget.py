@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+import pytest
+
+from gradcheck.errors import RunError
+from gradcheck.problem.budget import FREE_SHARE, bounded_variables, check_fits, jacobian_block, resolve_budget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.results.report import RunReport
+
+
+def test_auto_is_a_share_of_what_is_free() -> None:
+    assert 0 < resolve_budget("auto") < 2**45
+    assert resolve_budget(1000) == 1000
+    assert FREE_SHARE < 1
+
+
+def test_a_variable_over_the_budget_is_refused_before_it_is_made() -> None:
+    with pytest.raises(RunError, match="huge/kernel") as caught, bounded_variables(2**20):
+        keras.layers.Dense(10**9, name="huge").build((None, 64))
+    assert caught.value.code == "GC056"
+
+
+def test_variables_count_together_and_the_bound_ends_with_the_block() -> None:
+    with bounded_variables(100_000):
+        keras.layers.Dense(100).build((None, 200))
+        with pytest.raises(RunError):
+            keras.layers.Dense(100).build((None, 200))
+    keras.layers.Dense(100).build((None, 200))
+
+
+def test_what_fits_is_let_through() -> None:
+    check_fits(10, 10)
+    with pytest.raises(RunError, match="memory budget"):
+        check_fits(11, 10)
+    assert jacobian_block(8 * 1000) == 1000
+
+
+def test_a_batch_that_does_not_fit_is_an_error_of_the_run(run: Callable[..., RunReport]) -> None:
+    config = {
+        "model": {"input": {"shape": [64]}, "layers": [{"Dense": 10}, {"Dense": 2}]},
+        "split": {"every": "layer"},
+        "data": {"batch_size": 10**9},
+    }
+    report = run(config)
+    assert (report.verdict, report.exit_code) == ("error", 3)
+    assert report.error is not None
+    assert report.error.code == "GC056"

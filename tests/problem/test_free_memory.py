@@ -1,0 +1,83 @@
+"""Against trees that are laid out as Linux lays out /proc and /sys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gradcheck.problem import budget
+from gradcheck.problem.free_memory import UNKNOWN_FREE, free_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GIB = 2**30
+MEMINFO = f"MemTotal: {64 * 2**20} kB\nMemAvailable: {32 * 2**20} kB\n"
+NO_LIMIT = "9223372036854771712\n"  # how version 1 writes it
+
+
+def tree(root: Path, **files: str | int) -> Path:
+    """Files below `root`, `__` for a slash in their names."""
+    for name, text in {"proc__meminfo": MEMINFO, **files}.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    return root
+
+
+def test_without_control_groups_what_the_system_has(tmp_path: Path) -> None:
+    assert free_bytes(tree(tmp_path)) == 32 * GIB
+
+
+def test_in_a_container_the_limit_of_version_2(tmp_path: Path) -> None:
+    root = tree(tmp_path, proc__self__cgroup="0::/", **{"sys__fs__cgroup__memory.max": 2 * GIB})
+    assert free_bytes(root) == 2 * GIB
+
+
+def test_what_is_used_counts_and_what_is_only_cached_does_not(tmp_path: Path) -> None:
+    group = "sys__fs__cgroup__"
+    files = {
+        f"{group}memory.max": 4 * GIB,
+        f"{group}memory.current": 3 * GIB,
+        f"{group}memory.stat": f"anon {2 * GIB}\ninactive_file {GIB}\nactive_file 7",
+    }
+    assert free_bytes(tree(tmp_path, proc__self__cgroup="0::/", **files)) == 2 * GIB
+
+
+@pytest.mark.parametrize(("inner", "outer", "expected"), [("max", 3, 3), (2, 3, 2), (5, 3, 3), ("max", "max", 32)])
+def test_nested_groups_are_all_in_force(tmp_path: Path, inner: int | str, outer: int | str, expected: int) -> None:
+    inner, outer = (n if isinstance(n, str) else n * GIB for n in (inner, outer))
+    files = {"sys__fs__cgroup__ci__memory.max": outer, "sys__fs__cgroup__ci__job__memory.max": inner}
+    assert free_bytes(tree(tmp_path, proc__self__cgroup="0::/ci/job", **files)) == expected * GIB
+
+
+@pytest.mark.parametrize("path", ["/docker/abc", "/"])
+def test_version_1_also_where_the_path_is_the_hosts(tmp_path: Path, path: str) -> None:
+    files = {
+        "sys__fs__cgroup__memory__memory.limit_in_bytes": GIB,
+        "sys__fs__cgroup__memory__memory.usage_in_bytes": GIB // 2,
+    }
+    root = tree(tmp_path, proc__self__cgroup=f"9:cpu,cpuacct:{path}\n4:memory:{path}", **files)
+    assert free_bytes(root) == GIB // 2
+
+
+def test_no_limit_is_none_and_a_limit_that_is_used_up_leaves_nothing(tmp_path: Path) -> None:
+    limit, used = (f"sys__fs__cgroup__memory__memory.{name}_in_bytes" for name in ("limit", "usage"))
+    assert free_bytes(tree(tmp_path, proc__self__cgroup="4:memory:/", **{limit: NO_LIMIT, used: 5})) == 32 * GIB
+    assert free_bytes(tree(tmp_path, **{limit: GIB, used: 2 * GIB})) == 0
+
+
+def test_a_path_above_the_namespace_is_that_of_the_group_that_is_mounted(tmp_path: Path) -> None:
+    files = {"sys__fs__cgroup__memory.max": GIB, "sys__fs__outside__memory.max": 1}
+    assert free_bytes(tree(tmp_path, proc__self__cgroup="0::/../outside", **files)) == GIB
+
+
+def test_where_the_system_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sysconf")
+    assert free_bytes(tmp_path) == UNKNOWN_FREE
+
+
+def test_the_budget_is_a_share_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "free_bytes", lambda: 1000)
+    assert budget.resolve_budget("auto") == 800
