@@ -23,7 +23,7 @@ from gradcheck.errors import GradcheckError, NotApplicable, RunError
 from gradcheck.methods.directional.directions import described, projections, random_directions
 from gradcheck.methods.directional.points import GIVEN, values_at
 from gradcheck.methods.directional.slopes import BESIDE, GOAL, NEARBY, Probe, Slopes, compared, judged
-from gradcheck.methods.directional.surface import Surface
+from gradcheck.methods.directional.surface import Surface, output_masks
 from gradcheck.methods.directional.surrogate import stood_in
 from gradcheck.numerics import derivative, noise_level, noise_points
 from gradcheck.problem.twin import twin
@@ -117,13 +117,16 @@ def surface_at(problem: Problem, points: tuple[str, ...] | None) -> Surface:
         return Surface(problem)
     (point,) = points
     try:
-        surface = Surface(problem, values_at(problem, point))
+        values = values_at(problem, point)
+        surface = Surface(problem, values)
     except Exception as error:
         if point == GIVEN or isinstance(error, GradcheckError):
             raise
         raise NotApplicable(f"the model raises at the point `{point}`: {gist(error)}") from error
     if not math.isfinite(surface.loss):
         raise NotApplicable(f"the loss is not finite at the point `{point}`. Received: {surface.loss}")
+    if output_masks(problem, values) != output_masks(problem, {}):
+        raise NotApplicable(f"the model masks other steps at the point `{point}`: it cuts their gradient on purpose")
     return surface
 
 

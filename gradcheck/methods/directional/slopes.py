@@ -124,20 +124,26 @@ class Slopes:
                 values[i] = found.value if math.isfinite(found.value) else 0.0
             elif self.standings[i] in ("agrees", "kink"):
                 values[i] = found.value
+        values[self._flat] = 0.0
         return values
+
+    @cached_property
+    def _flat(self) -> list[int]:
+        """Where the tape says zero beside a slope that is zero but for a tiny share of those around the point."""
+        return [
+            i
+            for i in self.which("agrees")
+            if self.probe.tape[i] == 0
+            and (abs((d := self.found[i]).value) + d.error <= FLAT * d.steepest or not d.steepest)
+        ]
 
     @property
     def bars(self) -> Array:
-        """How far off the differences may be; infinite where they say nothing of what the tape should give.
-
-        A tape that says zero, beside a slope that is zero but for a tiny share of those around the point, leaves no
-        doubt.
-        """
+        """How far off the differences may be; infinite where they say nothing of what the tape should give."""
         bars = np.array([found.error for found in self.found], np.float64)
         for i in self.which("denied"):
             bars[i] = nearest_slope(float(self.probe.tape[i]), self.found[i])[1]
-        flat = np.array([abs(d.value) + d.error <= FLAT * d.steepest or not d.steepest for d in self.found], np.bool_)
-        bars[flat & (self.probe.tape == 0)] = 0.0
+        bars[self._flat] = 0.0
         bars[self.which("infinite", "unknown") + sorted(self.excused)] = math.inf
         if self.assigned:
             bars[:] = math.inf

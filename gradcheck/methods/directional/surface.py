@@ -15,6 +15,7 @@ from gradcheck.building.state import Snapshot, movable_variables
 from gradcheck.comparing.gradient_flow import traced
 from gradcheck.comparing.keys import as_float64
 from gradcheck.comparing.tape import monolithic
+from gradcheck.cutting.run_calls import mask_of
 from gradcheck.handoff.execute import Execution, batch_tensors, compiled
 from gradcheck.handoff.tensors import total_loss
 from gradcheck.methods.directional.directions import points, whole_loss
@@ -199,6 +200,16 @@ def moved_to(problem: Problem, at: Mapping[TensorKey, Array]) -> Tensors:
         else:
             variables[key].assign(value)
     return batch
+
+
+def output_masks(problem: Problem, at: Mapping[TensorKey, Array]) -> list[Any]:
+    """The Keras masks of the outputs, as lists, with the inputs `at` in place of the batch's."""
+    if not any(mask_of(problem.graph.spec(ref)) is not None for ref in problem.graph.outputs):
+        return []
+    with problem.state.preserved():
+        x = problem.model_inputs([tf.identity(tensor) for tensor in moved_to(problem, at).x])
+        outputs = keras.tree.flatten(problem.model(x, training=problem.training))
+    return [None if (mask := mask_of(output)) is None else np.asarray(mask).tolist() for output in outputs]
 
 
 def tape_at(problem: Problem, batch: Tensors) -> tuple[float, dict[TensorKey, Any]]:

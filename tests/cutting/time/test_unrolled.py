@@ -39,6 +39,7 @@ def test_the_states_cross_and_nothing_else_that_is_not_needed() -> None:
 
 
 def test_masks_and_dropout_cross_as_well() -> None:
+    keras.utils.clear_session()  # Keras numbers the operations of a session
     tokens = keras.Input((5,), dtype="int32")
     embedded = layers.Embedding(7, 4, mask_zero=True)(tokens)
     gru = layers.GRU(3, return_sequences=True, recurrent_dropout=0.5, name="gru")

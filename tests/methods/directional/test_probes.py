@@ -32,7 +32,13 @@ STRIDE = 8
 
 
 @cache
-def checked(name: str, shapes: tuple[tuple[int, ...], ...], values: tuple[Any, ...] = (), order: int = 1) -> RunReport:
+def checked(
+    name: str,
+    shapes: tuple[tuple[int, ...], ...],
+    values: tuple[Any, ...] = (),
+    order: int = 1,
+    kwargs: tuple[tuple[str, Any], ...] = (),
+) -> RunReport:
     """`gradcheck layer` on a target, without forward mode."""
     methods = ("numeric", "hvp")[:order]
     target = Target(
@@ -40,7 +46,7 @@ def checked(name: str, shapes: tuple[tuple[int, ...], ...], values: tuple[Any, .
         shapes=shapes,
         dtypes=[None] * len(shapes),
         values=list(values),
-        kwargs={},
+        kwargs=dict(kwargs),
         order=order,
         methods=methods,
     )
@@ -227,6 +233,22 @@ def test_second_order_at_a_point(upstream: str) -> None:
     assert convictions(report) == {"hvp[zeros]": {"GC803"}}
 
 
+def test_the_identity_that_keras_makes_of_prelu_has_no_gradient_at_zero() -> None:
+    report = checked("PReLU", ((4,),), kwargs=(("alpha_initializer", "ones"),))
+    assert convictions(report)["numeric[zeros]"] == {"GC803"}
+
+
+def test_a_point_where_a_layer_masks_is_none_of_its() -> None:
+    report = checked("Masking", ((5, 3),))
+    assert convictions(report) == {}
+    assert any(
+        "numeric[zeros] does not apply: the model masks other steps at the point `zeros`" in note
+        for note in report.notes
+    )
+    other = checked("Masking", ((5, 3),), kwargs=(("mask_value", 1.0),))
+    assert any("numeric[ones] does not apply" in note for note in other.notes)
+
+
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
@@ -273,8 +295,9 @@ def verdict(status: str, note: str) -> str:
     return "kink" if "GC802" in note or "GC805" in note else "undecided"
 
 
-#: What TensorFlow gives no right gradient of at some point: see `docs/upstream.md`.
-KNOWN_WRONG: frozenset[str] = frozenset()
+#: With alpha = 1 it is the identity, and at 0 Keras's `relu(x) - alpha * relu(-x)` has the gradient 0: outside of both
+#: slopes for every alpha between 0 and 1.
+KNOWN_WRONG = frozenset({"PReLU"})
 
 
 def chosen(request: pytest.FixtureRequest, cases: Sequence[Any]) -> Sequence[Any]:
