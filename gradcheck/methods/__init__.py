@@ -1,9 +1,11 @@
-"""Methods: each turns a problem into gradients. A new one is one file here and one name in `METHODS`."""
+"""Methods: each turns a problem into gradients. A new one is a file here, and an entry in the config's table."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from gradcheck.config.sections.methods import METHODS as KNOWN
 
 if TYPE_CHECKING:
     from gradcheck.handoff.interface import Gradients, Method
@@ -20,20 +22,4 @@ def _loaded_when_called(place: str) -> Method:
     return method
 
 
-METHODS: dict[str, Method] = {
-    place.rpartition(".")[2]: _loaded_when_called(place)
-    for place in (
-        "by_segment.vjp",
-        "by_segment.jacobian",
-        "by_segment.naive",
-        "by_segment.recompute",
-        "by_segment.graph",
-        "by_segment.graph_scalar",
-        "directional.forward",
-        "directional.numeric",
-        "directional.hvp",
-        "along_time.stateful",
-        "along_time.scan",
-        "candidate",
-    )
-}
+METHODS: dict[str, Method] = {name: _loaded_when_called(info.place) for name, info in KNOWN.items()}

@@ -15,7 +15,7 @@ from gradcheck.comparing.exempt import exempted, judged, unmatched, unneeded
 from gradcheck.comparing.reference import GRADIENT_KINDS, Reference
 from gradcheck.comparing.second_opinion import second_opinion
 from gradcheck.comparing.tensorwise import compare_all, first_divergence
-from gradcheck.config.sections.methods import EAGER_METHODS, RESTS_ON, MethodConfig, MethodOptions
+from gradcheck.config.sections.methods import REFERENCE_CHECK, MethodConfig, MethodOptions
 from gradcheck.custom_gradients import custom_gradients_of
 from gradcheck.diagnose import (
     Effort,
@@ -49,12 +49,8 @@ if TYPE_CHECKING:
     from gradcheck.results.report import Diagnosis, Outcome, TensorReport
     from gradcheck.training.side_by_side import Trained
 
-#: Methods that differ from the reference in the hand-off alone.
-HANDS_ON = frozenset({"vjp", "naive"})
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
-#: The check of the reference itself, as it is called in reports.
-REFERENCE = "reference"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,7 +99,7 @@ class Checker:
         Raises:
             GradcheckError: if the method cannot be carried out.
         """
-        if self.problem.execution == "xla" and method.method in EAGER_METHODS and self.problem.draws:
+        if self.problem.execution == "xla" and method.info.eager and self.problem.draws:
             check = self._eagerly.check(method)
             return replace(check, notes=(*check.notes, _DRAWS))
         if method.method not in METHODS:
@@ -141,7 +137,7 @@ class Checker:
         found = replace(found or Gradients(loss=None, outputs=(), tensors={}, state={}, seconds=0.0), state=state)
         policy, noise = tolerance_policy(self.config.tolerance), self.config.tolerance.noise == "auto"
         tensors = compare_all(self.problem, self.reference, found, policy, noise=noise)
-        check = _compared(MethodConfig(method=REFERENCE, options=MethodOptions()), found, tensors, repeats=False)
+        check = _compared(MethodConfig(method=REFERENCE_CHECK, options=MethodOptions()), found, tensors, repeats=False)
         if check.as_expected:
             return verified, ()
         effort = Effort()
@@ -158,7 +154,7 @@ class Checker:
 
     def _repeats(self, method: MethodConfig) -> bool:
         """Whether the method would compute the reference once more: without a hand-off it is the same tape."""
-        return method.method in HANDS_ON and not self.problem.is_cut
+        return method.info.hands_on and not self.problem.is_cut
 
     def _trained(self, method: MethodConfig, training: ReferenceTraining, trained: Trained) -> CheckReport:
         """The check of a training run: judged by every step, shown by the first that fails and the last."""
@@ -238,7 +234,7 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
         max_abs_error=math.nan,
         max_rel_error=math.nan,
         seconds=math.nan,
-        rests_on=RESTS_ON[method.method],
+        rests_on=method.info.rests_on,
         error=ErrorReport.of(error)[0],
     )
 
@@ -264,7 +260,7 @@ def _compared(
         max_abs_error=_largest(t.max_abs_error for t in bound if t.kind in GRADIENT_KINDS),
         max_rel_error=_largest(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
         seconds=gradients.seconds,
-        rests_on=RESTS_ON[method.method],
+        rests_on=method.info.rests_on,
         first_divergence=first_divergence(tensors),
         tensors=tensors,
         warnings=(*gradients.warnings, *_misspelt(method, tensors)),

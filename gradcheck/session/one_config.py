@@ -11,6 +11,7 @@ from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.missing_gradients import why_none
 from gradcheck.comparing.reference import Reference
 from gradcheck.config.keyed import located
+from gradcheck.config.sections.methods import METHODS
 from gradcheck.custom_gradients import watching
 from gradcheck.errors import ConfigError, ExitCode, GradcheckError, NotApplicable, RunError, most_serious
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, euclidean_norm, is_zero
@@ -182,18 +183,18 @@ def judge(
     return "vacuous", ExitCode.VACUOUS
 
 
-#: Methods that differentiate by the gradients that are on trial: they prove nothing that differences leave open.
-REGISTERED = frozenset({"forward", "hvp"})
-
-
 def undecided(checks: Sequence[CheckReport]) -> frozenset[str]:
     """The tensors that finite differences of the batch as it is were asked about, and did not decide."""
     return frozenset(t.path for c in checks if c.method == "numeric" for t in c.tensors if t.status == "inconclusive")
 
 
 def _beside(check: CheckReport, open_: frozenset[str]) -> Sequence[TensorReport]:
-    """What of a check may count as proven beside what finite differences left `open_`."""
-    return [t for t in check.tensors if check.method not in REGISTERED or t.path not in open_]
+    """What of a check may count as proven beside what finite differences left `open_`.
+
+    A method that differentiates by the gradients on trial proves nothing there.
+    """
+    registered = check.method in METHODS and METHODS[check.method].registered
+    return [t for t in check.tensors if not registered or t.path not in open_]
 
 
 def _unproven(checker: Checker, reasons: Mapping[TensorKey, str]) -> tuple[Unproven, ...]:

@@ -58,10 +58,10 @@ def test_a_control_that_mismatches_is_as_expected(run: Run) -> None:
 
 
 def test_every_check_says_what_it_rests_on(run: Run) -> None:
-    from gradcheck.config.sections.methods import RESTS_ON
+    from gradcheck.config.sections.methods import METHODS
 
     report = run(chain(more="    methods: [vjp, numeric, graph_scalar, stateful]\n"))
-    assert [c.rests_on for c in report.checks] == [RESTS_ON[c.method] for c in report.checks]
+    assert [c.rests_on for c in report.checks] == [METHODS[c.method].rests_on for c in report.checks]
     assert report.checks[-1].outcome == "error"  # nothing to run along the time axis
     assert len(report.checks) == 4
 

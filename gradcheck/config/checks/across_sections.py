@@ -8,9 +8,7 @@ from pydantic import ValidationError
 
 from gradcheck.config.findings import Finding, nearest
 from gradcheck.config.sections.methods import (
-    SLICED_METHODS,
-    TRAINING_METHODS,
-    WHOLE_MODEL_METHODS,
+    METHODS,
     CandidateOptions,
     MethodConfig,
 )
@@ -36,9 +34,14 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
         yield from _without_steps(methods)
     elif isinstance(steps, int):
         gives_none = "does not train: it gives no gradients that an optimizer could take"
-        yield from _only(TRAINING_METHODS, methods, "train", gives_none)
+        yield from _only([name for name, info in METHODS.items() if info.trains], methods, "train", gives_none)
     if isinstance(data.get("microbatches"), int) and data["microbatches"] > 1:
-        yield from _only(SLICED_METHODS, methods, "microbatches", "does not run in micro-batches")
+        yield from _only(
+            [name for name, info in METHODS.items() if info.slices],
+            methods,
+            "microbatches",
+            "does not run in micro-batches",
+        )
 
 
 def _steps(train: Any) -> Any:
@@ -68,7 +71,7 @@ def _method(entry: Any) -> MethodConfig | None:
 
 def _without_split(methods: dict[int, MethodConfig], *, given: bool) -> Iterator[Finding]:
     for index, method in methods.items():
-        if method.method not in WHOLE_MODEL_METHODS:
+        if method.info.splits:
             default = "" if given else ", the default,"
             yield Finding(
                 message=f"method `{method.label}`{default} needs a split, and the config has none",
@@ -76,7 +79,7 @@ def _without_split(methods: dict[int, MethodConfig], *, given: bool) -> Iterator
                 at="value" if given else "key",
                 code="GC026",
                 help="add `split: {every: layer}`, or name only methods of the whole model: "
-                f"{', '.join(sorted(WHOLE_MODEL_METHODS))}",
+                f"{', '.join(sorted(name for name, info in METHODS.items() if not info.splits))}",
             )
 
 

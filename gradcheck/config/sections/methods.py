@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
@@ -114,43 +115,74 @@ class CandidateOptions(MethodOptions):
     name: Text | None = Field(default=None, description="The method's name in reports.")
 
 
-#: The candidates that a config may name, each with the options that it takes.
-METHOD_OPTIONS: dict[str, type[MethodOptions]] = {
-    "vjp": MethodOptions,
-    "jacobian": MethodOptions,
-    "naive": MethodOptions,
-    "recompute": MethodOptions,
-    "graph": MethodOptions,
-    "graph_scalar": MethodOptions,
-    "forward": ForwardOptions,
-    "numeric": NumericOptions,
-    "stateful": MethodOptions,
-    "scan": ScanOptions,
-    "hvp": HvpOptions,
-    "candidate": CandidateOptions,
+_SHARED = "the model's forward code and its registered and custom gradients, all shared with the reference"
+_FORWARD = "the forward pass alone: no gradient code is shared with the reference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodInfo:
+    """What is known of a method before it runs. A new one is an entry in `METHODS` and a file that `place` names.
+
+    Attributes:
+        place: the module below `gradcheck.methods` whose function of the same name computes the gradients.
+        options: what it takes in a config.
+        rests_on: what a check by it shares with the reference, and so cannot find wrong.
+        splits: needs a split.
+        slices: runs in micro-batches.
+        trains: gives gradients that an optimizer can take, step after step.
+        eager: runs eagerly whatever the config says, and is held against the reference.
+        hands_on: differs from the reference in the hand-off alone.
+        registered: differentiates by the registered gradients that finite differences judge.
+    """
+
+    place: str
+    options: type[MethodOptions] = MethodOptions
+    rests_on: str = _SHARED
+    splits: bool = True
+    slices: bool = False
+    trains: bool = False
+    eager: bool = False
+    hands_on: bool = False
+    registered: bool = False
+
+
+#: The candidates that a config may name.
+METHODS: dict[str, MethodInfo] = {
+    "vjp": MethodInfo(place="by_segment.vjp", slices=True, trains=True, hands_on=True),
+    "jacobian": MethodInfo(place="by_segment.jacobian", trains=True, eager=True),
+    "naive": MethodInfo(place="by_segment.naive", slices=True, trains=True, hands_on=True),
+    "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True),
+    "graph": MethodInfo(place="by_segment.graph", slices=True, trains=True),
+    "graph_scalar": MethodInfo(place="by_segment.graph_scalar", trains=True),
+    "forward": MethodInfo(
+        place="directional.forward",
+        options=ForwardOptions,
+        rests_on="the registered and custom gradients, shared with the reference: a JVP is made by transposing them",
+        splits=False,
+        registered=True,
+    ),
+    "numeric": MethodInfo(place="directional.numeric", options=NumericOptions, rests_on=_FORWARD, splits=False),
+    "stateful": MethodInfo(place="along_time.stateful", eager=True),
+    "scan": MethodInfo(place="along_time.scan", options=ScanOptions),
+    "hvp": MethodInfo(
+        place="directional.hvp",
+        options=HvpOptions,
+        rests_on="the registered and custom gradients, shared with the reference; their gradients on differences",
+        splits=False,
+        registered=True,
+    ),
+    "candidate": MethodInfo(
+        place="candidate",
+        options=CandidateOptions,
+        rests_on="its own code, and the registered and custom gradients of what it calls, shared with the reference",
+        slices=True,
+        trains=True,
+        eager=True,
+    ),
 }
-
-#: Methods that need no split.
-WHOLE_MODEL_METHODS = frozenset({"forward", "numeric", "hvp"})
-#: Methods that run in micro-batches.
-SLICED_METHODS = frozenset({"vjp", "recompute", "naive", "graph", "candidate"})
-#: Methods whose gradients an optimizer can take, step after step.
-TRAINING_METHODS = frozenset({"vjp", "recompute", "naive", "jacobian", "graph", "graph_scalar", "candidate"})
-
-#: Methods that run eagerly whatever the config says, and are held against the reference.
-EAGER_METHODS = frozenset({"jacobian", "stateful", "candidate"})
-
-_SPLIT = "the model's forward code and its registered and custom gradients, all shared with the reference"
-#: What a check of each method, and of the reference itself, rests on: what it shares with the reference, and so cannot
-#: find wrong.
-RESTS_ON: dict[str, str] = {
-    **dict.fromkeys(("vjp", "jacobian", "naive", "recompute", "graph", "graph_scalar", "stateful", "scan"), _SPLIT),
-    "forward": "the registered and custom gradients, shared with the reference: a JVP is made by transposing them",
-    "numeric": "the forward pass alone: no gradient code is shared with the reference",
-    "hvp": "the registered and custom gradients, shared with the reference; the gradients of these on differences",
-    "reference": "the forward pass alone: no gradient code is shared with the reference",
-    "candidate": "its own code, and the registered and custom gradients of what it calls, shared with the reference",
-}
+#: The check of the reference itself, by finite differences, as reports call it; no config names it.
+REFERENCE_CHECK = "reference"
+_OF_REFERENCE = MethodInfo(place="", rests_on=_FORWARD, splits=False)
 
 
 class MethodConfig(Section):
@@ -171,7 +203,7 @@ class MethodConfig(Section):
                 or Finding(message=f"expected a method: `name` or `name: {{options}}`. Received: {received(raw)}")
             )
         method, options = found
-        if method not in METHOD_OPTIONS:
+        if method not in METHODS:
             raise refusal(_unknown(method, () if isinstance(raw, str) else (method,)))
         return Written(
             {"method": method, "options": {} if options is None else options},
@@ -181,21 +213,26 @@ class MethodConfig(Section):
     @field_validator("options", mode="before")
     @classmethod
     def _options_of_the_method(cls, raw: Any, info: ValidationInfo) -> Any:
-        return raw if isinstance(raw, MethodOptions) else METHOD_OPTIONS[info.data["method"]].model_validate(raw)
+        return raw if isinstance(raw, MethodOptions) else METHODS[info.data["method"]].options.model_validate(raw)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         options = {
-            name: {"anyOf": [handler(model.__pydantic_core_schema__), {"type": "null"}]}
-            for name, model in METHOD_OPTIONS.items()
+            name: {"anyOf": [handler(info.options.__pydantic_core_schema__), {"type": "null"}]}
+            for name, info in METHODS.items()
         }
-        named = [name for name in METHOD_OPTIONS if name != "candidate"]
+        named = [name for name in METHODS if name != "candidate"]
         mapping = {"type": "object", "properties": options, "additionalProperties": False}
         return {
             "title": "Method",
             "description": cls.__doc__ or "",
             "anyOf": [{"enum": named}, {**mapping, "minProperties": 1, "maxProperties": 1}],
         }
+
+    @property
+    def info(self) -> MethodInfo:
+        """What is known of the method."""
+        return METHODS.get(self.method, _OF_REFERENCE)
 
     @property
     def label(self) -> str:
@@ -226,5 +263,5 @@ def _unknown(method: str, path: tuple[str, ...]) -> Finding:
     if method == "tape":
         help_ = "remove it: tape is the reference, which is always computed"
         return Finding(message="`tape` is not a candidate", path=path, at="key", help=help_)
-    help_ = suggestion(method, METHOD_OPTIONS, "Known methods")
+    help_ = suggestion(method, METHODS, "Known methods")
     return Finding(message=f"unknown method `{method}`", path=path, at="key", help=help_)
