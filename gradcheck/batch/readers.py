@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
+from gradcheck.keras_private import all_layers, functional_within, nodes_in_order
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,7 +36,7 @@ class Reader(NamedTuple):
         """
         if not isinstance(self.operation, keras.Layer):
             return []
-        return list(self.operation._flatten_layers()) if _is_discrete(self.dtype) else [self.operation]  # noqa: SLF001 - a layer's own layers have no public list
+        return all_layers([self.operation]) if _is_discrete(self.dtype) else [self.operation]
 
 
 def readers(model: keras.Model, position: int) -> list[Reader]:
@@ -49,14 +51,13 @@ def readers(model: keras.Model, position: int) -> list[Reader]:
 
 def _functional(operation: Any) -> Any:
     """The functional model that `operation` is, or that a Sequential keeps; None for anything else."""
-    graph = getattr(operation, "_functional", None) or operation
+    graph = functional_within(operation) or operation
     return graph if isinstance(graph, keras.Model) and hasattr(graph, "_nodes_by_depth") else None
 
 
 def _reading(graph: Any, tensor: Any) -> Iterator[Reader]:
     carrying = {id(tensor)}
-    depths = sorted(graph._nodes_by_depth, reverse=True)  # noqa: SLF001 - Keras's own record of its graph
-    for node in (node for depth in depths for node in graph._nodes_by_depth[depth]):  # noqa: SLF001 - as above
+    for node in nodes_in_order(graph):
         read = [index for index, t in enumerate(node.input_tensors) if id(t) in carrying]
         if node.is_input or not read:
             continue

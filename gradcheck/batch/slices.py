@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from gradcheck.building.endpoints import input_names, packed_inputs
 from gradcheck.config.keyed import KeyedError, at
+from gradcheck.keras_private import mask_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +149,7 @@ def _weighed(term: Term, loss: keras.losses.Loss, y: Any, output: Any, sample_we
 def _mask(loss: keras.losses.Loss, y: Any, output: Any) -> NDArray[Any] | None:
     """The mask that Keras applies to the values: the output's, and the one that the loss makes (`ignore_class`)."""
     made = loss.call(y, output) if getattr(loss, "ignore_class", None) is not None else None
-    masks = [getattr(tensor, "_keras_mask", None) for tensor in (output, made) if tensor is not None]
+    masks = [mask_of(tensor) for tensor in (output, made) if tensor is not None]
     arrays = [np.asarray(mask).astype(np.float64) for mask in masks if mask is not None]
     return np.asarray(math.prod(arrays)) if arrays else None
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from gradcheck.batch.readers import readers
+from gradcheck.keras_private import split_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +63,7 @@ def from_vocabulary(
 def _vocabulary_of(layer: keras.Layer) -> Vocabulary | None:
     """What `layer` looks up, None if it is no layer that does."""
     if isinstance(layer, keras.layers.TextVectorization):
-        separator = {"character": "", None: None}.get(layer._split, " ")  # noqa: SLF001 - the attribute behind `split`
+        separator = {"character": "", None: None}.get(split_of(layer), " ")
         return Vocabulary(known=tuple(layer.get_vocabulary(include_special_tokens=False)), separator=separator)
     if isinstance(layer, (keras.layers.StringLookup, keras.layers.IntegerLookup)) and not layer.invert:
         known = tuple(layer.get_vocabulary(include_special_tokens=False))

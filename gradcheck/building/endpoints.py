@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gradcheck.building.naming import unique_names
+from gradcheck.keras_private import functional_within, operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +25,12 @@ def output_names(model: keras.Model) -> tuple[str, ...]:
 
 
 def _names(tensors: Sequence[Any]) -> tuple[str, ...]:
-    return unique_names(str(tensor._keras_history.operation.name) for tensor in tensors)  # noqa: SLF001 - Keras's own record
+    return unique_names(str(operation_of(tensor).name) for tensor in tensors)
 
 
 def packed_inputs(model: keras.Model, flat: Sequence[Any]) -> Any:
     """`flat`, in the order of `model.inputs`, in the structure that the model takes: a tensor, a list or a mapping."""
-    graph = getattr(model, "_functional", None) or model  # a Sequential has no structure of its own
+    graph = functional_within(model) or model  # a Sequential has no structure of its own
     return keras.tree.pack_sequence_as(getattr(graph, "_inputs_struct", list(flat)), list(flat))
 
 

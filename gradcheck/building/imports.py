@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
-from keras.src.backend.common import global_state  # where Keras counts the names of a session
+
+from gradcheck.keras_private import all_layers, of_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,12 +89,12 @@ class Imports:
 
 def _taken() -> Any:
     """How many objects of each kind Keras has named in this session."""
-    return global_state.get_global_attribute("object_name_uids", defaultdict(int), set_to_default=True)
+    return of_session("object_name_uids", defaultdict(int))
 
 
 def _in_session() -> set[tuple[Path, str]]:
     """The files whose names are taken in this session."""
-    found: set[tuple[Path, str]] = global_state.get_global_attribute("gradcheck_names", set(), set_to_default=True)
+    found: set[tuple[Path, str]] = of_session("gradcheck_names", set())
     return found
 
 
@@ -102,7 +103,7 @@ _STATEFUL = (keras.Layer, keras.losses.Loss)
 
 
 def _parts(made: Any) -> list[Any]:
-    return made._flatten_layers() if isinstance(made, keras.Layer) else [made]  # noqa: SLF001 - the nested ones too
+    return all_layers([made]) if isinstance(made, keras.Layer) else [made]
 
 
 def is_made_once(value: Any) -> bool:

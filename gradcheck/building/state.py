@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
 
 from gradcheck.building.naming import unique_names
+from gradcheck.keras_private import (
+    all_layers,
+    global_seed,
+    own_metrics,
+    own_weights,
+    set_trainable_flag,
+    trainable_flag,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,8 +41,8 @@ def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
     `variables` lacks the states of stateful recurrent layers and the metrics inside layers, and counts frozen weights
     as not trainable, which are no state.
     """
-    layers = _all_layers(models)
-    weights = {id(v) for layer in layers for v in layer._trainable_variables}  # noqa: SLF001 - also those frozen since
+    layers = all_layers(models)
+    weights = {id(v) for layer in layers for v in own_weights(layer)}  # also those frozen since
     found: dict[int, tuple[str, Any]] = {}
     for model in models:
         found.update({id(v): (v.path, v) for v in model.variables if not v.trainable and id(v) not in weights})
@@ -43,7 +50,7 @@ def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
         for i, v in enumerate(keras.tree.flatten(getattr(layer, "states", None) or [])):
             found[id(v)] = (f"{layer.path}/state_{i}", v)
         if not isinstance(layer, keras.Model):  # whose metrics its own training step updates
-            found.update({id(v): (v.path, v) for metric in layer._metrics for v in metric.variables})  # noqa: SLF001
+            found.update({id(v): (v.path, v) for metric in own_metrics(layer) for v in metric.variables})
     paths = unique_names(path for path, _ in found.values())
     return tuple(
         StateVariable(path=path, layer=path.rpartition("/")[0], name=path.rpartition("/")[2], variable=variable)
@@ -51,17 +58,11 @@ def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
     )
 
 
-def _all_layers(models: Sequence[keras.Layer]) -> list[keras.Layer]:
-    """Every layer inside `models`, each once."""
-    layers = {id(layer): layer for model in models for layer in model._flatten_layers()}  # noqa: SLF001
-    return list(layers.values())
-
-
 def movable_variables(models: Sequence[keras.Layer]) -> list[Any]:
     """All that a forward pass through `models` can change: weights too, for spectral normalisation assigns one."""
     weights = {id(v): v for model in models for v in model.variables}
     state = {id(s.variable): s.variable for s in state_variables(models)}
-    return [*{**weights, **state}.values(), global_seed_generator().state]
+    return [*{**weights, **state}.values(), global_seed()]
 
 
 class Snapshot:
@@ -131,8 +132,8 @@ class State:
         self._seed = seed
         models = [*models, *parts]
         self._snapshot = Snapshot(movable_variables(models))
-        self._trainable = [(layer, layer._trainable) for layer in _all_layers(models)]  # noqa: SLF001 - the setter spreads
-        self._trainable += [(v, v._trainable) for model in models for v in model.variables]  # noqa: SLF001 - as above
+        self._trainable = [(layer, trainable_flag(layer)) for layer in all_layers(models)]
+        self._trainable += [(v, trainable_flag(v)) for model in models for v in model.variables]
 
     def retaken(self, *, flows: bool = False) -> State:
         """The state of the same models as it is now, for one step of training if it `flows`."""
@@ -165,7 +166,7 @@ class State:
     def put_back_trainable(self) -> None:
         """Freezes and thaws what was frozen and thawed when the snapshot was taken."""
         for holder, trainable in self.frozen_or_thawed:
-            holder._trainable = trainable  # noqa: SLF001 - the setter would spread to the layers below
+            set_trainable_flag(holder, trainable=trainable)
 
     def put_back(self, variables: Sequence[Any]) -> None:
         """Assigns to these what the snapshot holds, whether it flows or not."""
@@ -174,7 +175,7 @@ class State:
     @property
     def frozen_or_thawed(self) -> list[tuple[Any, bool]]:
         """The layers and variables whose `trainable` has changed, and what it was."""
-        return [(holder, was) for holder, was in self._trainable if holder._trainable != was]  # noqa: SLF001 - as above
+        return [(holder, was) for holder, was in self._trainable if trainable_flag(holder) != was]
 
     def read(self, *, split: bool = True) -> dict[str, Any]:
         """The current value of every state variable, by path: that of the split model, which may have its own."""

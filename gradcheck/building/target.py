@@ -27,6 +27,7 @@ from gradcheck.building.sources.arguments import build_layer, layer_failure
 from gradcheck.building.sources.layers import positional
 from gradcheck.config.sections.model import InputSpec, LayerSpec
 from gradcheck.errors import GradcheckError, RunError
+from gradcheck.keras_private import all_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,7 @@ def model(
 
 def takes_training(layer: keras.Layer) -> bool:
     """Whether it, or a layer inside it, is called with `training`."""
-    return any("training" in inner.call_signature_parameters for inner in layer._flatten_layers())  # noqa: SLF001
+    return any("training" in inner.call_signature_parameters for inner in all_layers([layer]))
 
 
 def takes_mask(layer: keras.Layer, shapes: Sequence[Sequence[int]]) -> bool:

@@ -11,6 +11,7 @@ from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.tape import monolithic
 from gradcheck.handoff.execute import Execution
+from gradcheck.keras_private import all_layers, draws
 from gradcheck.numerics import PRECISIONS, largest, movement
 
 if TYPE_CHECKING:
@@ -61,11 +62,11 @@ def _why(problem: Problem) -> str:
 def _causes(problem: Problem) -> Iterator[str]:
     if not problem.training:
         return
-    layers = {id(layer): layer for layer in problem.model._flatten_layers()}.values()  # noqa: SLF001 - the nested ones too
+    layers = all_layers([problem.model])
     norms = [layer.name for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
     if norms:
         yield f"{_some(norms)} normalise{'s' if len(norms) == 1 else ''} each slice by its own statistics"
-    random = [layer.name for layer in layers if getattr(layer, "_seed_generators", None) and not _idle(layer)]
+    random = [layer.name for layer in layers if draws(layer) and not _idle(layer)]
     if random:
         yield f"{_some(random)} draw{'s' if len(random) == 1 else ''} other random numbers for each slice"
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from gradcheck.building.messages import described, is_foreign, user_location
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.tensors import total_loss
+from gradcheck.keras_private import all_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -141,7 +142,7 @@ def traced(problem: Problem) -> Trace:
 @contextmanager
 def _attributes_kept(problem: Problem) -> Iterator[None]:
     """Puts back what layers keep on themselves in a call: symbolic tensors are of no use outside."""
-    layers = list(problem.model._flatten_layers())  # noqa: SLF001 - Keras has no public way to every layer inside
+    layers = all_layers([problem.model])
     before = [dict(vars(layer)) for layer in layers]
     try:
         yield

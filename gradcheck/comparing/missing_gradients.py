@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
 
 from gradcheck.comparing.gradient_flow import Stop, traced
 from gradcheck.config.keyed import listed
+from gradcheck.keras_private import all_layers, global_seed, own_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,7 @@ def untracked_variables(problem: Problem) -> tuple[str, ...]:
     """
     trace = traced(problem)
     model_variables = [*problem.model.variables, *(s.variable for s in problem.state.variables)]
-    known = {id(v.value.handle) for v in (*model_variables, global_seed_generator().state)}
+    known = {id(v.value.handle) for v in (*model_variables, global_seed())}
     return tuple(str(v.name).removesuffix(":0") for v in trace.variables if id(v.handle) not in known)
 
 
@@ -76,8 +76,8 @@ def _never_read(problem: Problem, key: TensorKey) -> str:
         holders = listed(problem.captured_in[key.path])
         return f"the forward pass never reads it: it was captured as a constant while the model was built ({holders})"
     variable = next(weight.variable for weight in problem.weights if weight.key == key)
-    layers = problem.model._flatten_layers()  # noqa: SLF001 - Keras has no public way to every layer inside
-    owner = next((layer for layer in layers if any(v is variable for v in layer._trainable_variables)), None)  # noqa: SLF001
+    layers = all_layers([problem.model])
+    owner = next((layer for layer in layers if any(v is variable for v in own_weights(layer))), None)
     attributes = {} if owner is None else vars(owner)
     kept = [name for name, value in attributes.items() if isinstance(value, tf.Tensor)]
     also = f"; its layer keeps tensors that were computed before ({listed(kept)}): no gradient passes" if kept else ""

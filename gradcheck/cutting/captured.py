@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from gradcheck.keras_private import all_layers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -103,8 +105,7 @@ def _held(models: Sequence[keras.Model], graph: Graph) -> Iterator[tuple[str, An
         kind = "layer" if isinstance(call.operation, keras.layers.Layer) else "operation"
         for tensor in _tensors([call.arguments.args, call.arguments.kwargs], set()):
             yield f"{kind} {call.name}", tensor
-    layers = {id(layer): layer for model in models for layer in model._flatten_layers()}  # noqa: SLF001 - Keras has no public way to every layer inside
-    for layer in layers.values():
+    for layer in all_layers(models):
         for name, value in vars(layer).items():
             for tensor in _tensors(value, set()):
                 yield f"layer {layer.name} ({name})", tensor

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
-from keras.src.models.functional import Functional  # Keras exports no name for the class of functional models
 
 from gradcheck.building.naming import unique_names
 from gradcheck.errors import ConfigError
+from gradcheck.keras_private import Functional, functional_within, mask_of, nodes_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +91,7 @@ class Graph:
 def functional_of(model: Any) -> Functional | None:
     """The graph of layers behind `model`, or None where the model's own `call` decides what runs."""
     if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
-        return getattr(model, "_functional", None)
+        return functional_within(model)
     if isinstance(model, Functional) and type(model).call is Functional.call:
         return model
     return None
@@ -188,8 +188,7 @@ def _tensor_names(inputs: list[Any], calls: tuple[Call, ...]) -> dict[TensorRef,
 
 def _nodes_in_order(functional: Functional) -> Iterator[Any]:
     """The calls in the order in which Keras runs them, without input layers."""
-    for depth in sorted(functional._nodes_by_depth, reverse=True):  # noqa: SLF001 - Keras keeps its graph there only
-        yield from (node for node in functional._nodes_by_depth[depth] if node.operation and not node.is_input)  # noqa: SLF001
+    return (node for node in nodes_in_order(functional) if node.operation and not node.is_input)
 
 
 def _nested(node: Any) -> Functional | None:
@@ -198,7 +197,7 @@ def _nested(node: Any) -> Functional | None:
     if len(args) != 1 or not set(kwargs) <= {"training", "mask"}:
         return None
     given = keras.tree.flatten(kwargs.get("mask"))
-    carried = [getattr(tensor, "_keras_mask", None) for tensor in keras.tree.flatten(args[0])]
+    carried = [mask_of(tensor) for tensor in keras.tree.flatten(args[0])]
     own_mask = any(mask is not None for mask in given) and any(a is not b for a, b in zip(given, carried, strict=False))
     return None if own_mask else functional_of(node.operation)
 

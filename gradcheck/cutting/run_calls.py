@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from gradcheck.cutting.model_graph import TensorRef
 from gradcheck.errors import ConfigError
+from gradcheck.keras_private import logits_of, mask_of, runs_replaced, set_logits, set_mask, takes_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -24,21 +25,10 @@ def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
     logits that a loss on what a softmax or a sigmoid returned takes instead. `by` makes the copy.
     """
     copy = by(tensor)
-    for name in ("_keras_mask", "_keras_logits"):
-        hidden = getattr(tensor, name, None)
-        if hidden is not None:
-            setattr(copy, name, hidden)
+    for hidden_on, hide in ((mask_of, set_mask), (logits_of, set_logits)):
+        if (hidden := hidden_on(tensor)) is not None:
+            hide(copy, hidden)
     return copy
-
-
-def mask_of(tensor: Any) -> Any:
-    """The mask that Keras hides on `tensor`, or None."""
-    return getattr(tensor, "_keras_mask", None)
-
-
-def forget_mask(tensor: Any) -> None:
-    """Takes the mask off `tensor`."""
-    tensor._keras_mask = None  # noqa: SLF001 - Keras keeps masks there
 
 
 def replay(
@@ -48,7 +38,7 @@ def replay(
     for call in calls:
         tensors = {key: entered(source, values[source.ref]) for key, source in call.sources.items()}
         args, kwargs = call.arguments.fill_in(tensors)
-        if getattr(call.operation, "_call_has_training_arg", False):
+        if takes_training(call.operation):
             kwargs = {**kwargs, "training": training}  # the outer flag wins over one given at construction
         outputs = keras.tree.flatten(call.operation(*args, **kwargs))
         for i, output in enumerate(outputs):
@@ -66,7 +56,7 @@ def entered(source: Source, tensor: Any) -> Any:
         elif len(tensor.shape) < len(entry.shape):
             tensor = keras.ops.expand_dims(tensor, axis=-1)
         if mask is not None:
-            tensor._keras_mask = mask  # noqa: SLF001 - Keras keeps masks there
+            set_mask(tensor, mask)
     return tensor
 
 
@@ -85,17 +75,9 @@ def tapped(graph: Graph, wanted: Collection[TensorRef], watch: Callable[[Any], N
     """
     taps: dict[TensorRef, Any] = {}
     watcher = _Watcher(graph, frozenset(wanted), taps, watch)
-    remat = {id(f): getattr(f, "_remat_mode", None) for f in graph.functionals}
-    for functional in graph.functionals:
-        vars(functional)["_run_through_graph"] = watcher.runner(functional)
-        functional._remat_mode = None  # noqa: SLF001 - else the taps would be inside a recomputed function
-    try:
+    with runs_replaced(graph.functionals, watcher.runner):
         yield taps
         watcher.finish()
-    finally:
-        for functional in graph.functionals:
-            del vars(functional)["_run_through_graph"]
-            functional._remat_mode = remat[id(functional)]  # noqa: SLF001 - as above
 
 
 class _Watcher:
@@ -108,9 +90,8 @@ class _Watcher:
         self._wanted_calls = {ref.call for ref in wanted}
         self._next = 0
 
-    def runner(self, functional: Any) -> Callable[..., Any]:
-        """Stands in for `functional._run_through_graph`, telling this watcher of each call that it makes."""
-        original = functional._run_through_graph  # noqa: SLF001 - the one place through which Keras runs a graph
+    def runner(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """`original`, which runs a graph, telling this watcher of each call that it makes."""
 
         def run(inputs: Any, operation_fn: Callable[[Any], Any] = lambda operation: operation, **kwargs: Any) -> Any:
             return original(inputs, operation_fn=lambda operation: self._observed(operation, operation_fn), **kwargs)

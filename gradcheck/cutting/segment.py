@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gradcheck.cutting.run_calls import replay
+from gradcheck.keras_private import all_layers, own_losses
 
 if TYPE_CHECKING:
     from gradcheck.cutting.cut import SegmentPlan
@@ -55,8 +56,7 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
     @property
     def added_losses(self) -> list[Any]:
         """What the layers added in the last call."""
-        layers = {id(inner): inner for layer in self.used_layers for inner in layer._flatten_layers()}  # noqa: SLF001
-        return [loss for layer in layers.values() for loss in layer._get_own_losses()]  # noqa: SLF001
+        return [loss for layer in all_layers(self.used_layers) for loss in own_losses(layer)]
 
     @property
     def penalties(self) -> list[Any]:

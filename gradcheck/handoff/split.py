@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
-from gradcheck.cutting.run_calls import copied, entered, forget_mask, mask_of
+from gradcheck.cutting.run_calls import copied, entered
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import joined, micro_batches
 from gradcheck.handoff.schedule import order
 from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, summed, total_loss, watch
+from gradcheck.keras_private import logits_of, mask_of, set_logits, set_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +145,7 @@ class Flight:
         done = self._steps.run(segment, inputs, training=self._problem.training)
         for ref, given in masked:
             if mask_of(given) is None:  # attention takes it off what it is given: later layers do not see it either
-                forget_mask(self._values[ref])
+                set_mask(self._values[ref], None)
         self._passes[segment.plan.index] = done
         self._values.update(zip(segment.plan.outputs, done.outputs, strict=True))
         if segment is self._problem.segments[-1]:
@@ -195,7 +196,7 @@ class Flight:
         pairs = []
         for ref, output in zip(done.segment.plan.outputs, done.outputs, strict=True):
             pairs.append((output, self._steps.cotangent(done.segment, ref, output, self._cotangents.get(ref))))
-            pairs.append((getattr(output, _LOGITS, None), self._landing.hidden.get(ref)))
+            pairs.append((logits_of(output), self._landing.hidden.get(ref)))
         if done.extra is not None:
             seed = scaled(tf.ones_like(done.extra), self._share(done))
             pairs.append((done.extra, scaled(seed, self.part.tensors.loss_scale)))
@@ -234,7 +235,7 @@ def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], s
     tensors, graph = part.tensors, problem.graph
     with steps.tape() as tape:
         given = [copied(output) for output in outputs]
-        hidden = {ref: _own_logits(t) for ref, t in zip(graph.outputs, given, strict=True) if hasattr(t, _LOGITS)}
+        hidden = {ref: _own_logits(t) for ref, t in zip(graph.outputs, given, strict=True) if logits_of(t) is not None}
         watch(tape, [*given, *hidden.values()])
         final = [entered(source, tensor) for source, tensor in zip(graph.output_sources, given, strict=True)]
         loss = problem.loss(tensors.y, final, tensors.sample_weight, part.scales)
@@ -244,11 +245,8 @@ def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], s
     return Ending(loss, final, seeds, dict(zip(hidden, of_hidden, strict=True)))
 
 
-_LOGITS = "_keras_logits"
-
-
 def _own_logits(output: Any) -> Any:
     """Gives `output` a copy of the logits hidden on it, which a tape can tell from their origin."""
-    logits = copied(getattr(output, _LOGITS))
-    setattr(output, _LOGITS, logits)
+    logits = copied(logits_of(output))
+    set_logits(output, logits)
     return logits

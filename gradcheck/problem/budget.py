@@ -6,10 +6,10 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import keras
 import tensorflow as tf
 
 from gradcheck.errors import RunError
+from gradcheck.keras_private import allocations_watched
 from gradcheck.problem.free_memory import free_bytes
 
 if TYPE_CHECKING:
@@ -39,24 +39,16 @@ def bounded_variables(budget: int) -> Iterator[None]:
     Raises:
         RunError: GC056, naming the variable and its shape.
     """
-    variable: Any = keras.Variable
-    original = variable._initialize_with_initializer  # noqa: SLF001 - the one place where Keras allocates a weight
     held = 0
 
-    def initialize(self: Any, initializer: Any) -> None:
+    def count(path: str, shape: tuple[int, ...], dtype: Any) -> None:
         nonlocal held
-        held += math.prod(self._shape) * int(tf.as_dtype(self._dtype).size)
+        held += math.prod(shape) * int(tf.as_dtype(dtype).size)
         if held > budget:
-            raise _too_large(
-                f"the variable {self.path} of shape {tuple(self._shape)} brings the weights to", held, budget
-            )
-        original(self, initializer)
+            raise _too_large(f"the variable {path} of shape {shape} brings the weights to", held, budget)
 
-    variable._initialize_with_initializer = initialize  # noqa: SLF001 - as above
-    try:
+    with allocations_watched(count):
         yield
-    finally:
-        variable._initialize_with_initializer = original  # noqa: SLF001 - as above
 
 
 def check_fits(needed: int, budget: int) -> None:

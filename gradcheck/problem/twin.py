@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-from keras.src.backend.common import global_state  # where Keras holds names, seeds and policies of a session
 
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.state import State
 from gradcheck.errors import RunError
+from gradcheck.keras_private import session_trackers, set_session_trackers
 from gradcheck.problem.prepare import prepare, session
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def twin(problem: Problem, precision: str) -> Iterator[Problem]:
     if precision not in problem.made:
         config = problem.config.model_copy(update={"precision": precision, "split": None})
         with _session_set_aside(), session(config):
-            problem.made[precision] = Replica(problem=prepare(config, problem.base), trackers=_trackers())
+            problem.made[precision] = Replica(problem=prepare(config, problem.base), trackers=session_trackers())
     with problem.made[precision].entered() as other, precision_scope(precision):
         yield _with_values_of(problem, other)
 
@@ -60,7 +60,7 @@ class Replica:
     def entered(self) -> Iterator[Problem]:
         """The copy, in its session; afterwards Keras's session is again what it was."""
         with _session_set_aside():
-            global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = self.trackers
+            set_session_trackers(self.trackers)
             yield self.problem
 
 
@@ -78,21 +78,17 @@ def replica(problem: Problem) -> Replica:
         problem.state.restore()
         _copy(problem.state.movable, other.state.movable)
         copy = replace(other, batch=problem.batch, slices=problem.slices, state=other.state.retaken())
-        return Replica(problem=copy, trackers=_trackers())
-
-
-def _trackers() -> tuple[Any, Any]:
-    return global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER
+        return Replica(problem=copy, trackers=session_trackers())
 
 
 @contextmanager
 def _session_set_aside() -> Iterator[None]:
     """Lets the body clear Keras's session, and puts this one back: its names, seed generator and dtype policy."""
-    kept = _trackers()
+    kept = session_trackers()
     try:
         yield
     finally:
-        global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = kept
+        set_session_trackers(kept)
 
 
 def _with_values_of(problem: Problem, other: Problem) -> Problem:

@@ -21,6 +21,7 @@ from gradcheck.comparing.reference import GRADIENT_KINDS
 from gradcheck.config.sections.methods import NumericOptions
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import batch_tensors
+from gradcheck.keras_private import all_layers
 from gradcheck.methods.directional.directions import points, random_directions, standing_still, whole_loss
 from gradcheck.methods.directional.numeric import RESTLESS, numeric
 from gradcheck.methods.directional.surface import moved_to, tape_at
@@ -77,7 +78,7 @@ def is_due(problem: Problem, reference: Reference, watch: Watch, *, mode: str) -
         return True
     if any(method.method == "numeric" for method in problem.config.methods):
         return False
-    return reference.gradients.seconds < QUICK or watch.used or any(map(_is_users, problem.model._flatten_layers()))  # noqa: SLF001
+    return reference.gradients.seconds < QUICK or watch.used or any(map(_is_users, all_layers([problem.model])))
 
 
 def _is_finite(reference: Reference) -> bool:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from gradcheck.building.state import state_variables
+from gradcheck.keras_private import mask_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
             seeds: what the first call returned as its seeds; None for the first.
             follow_mask: without a `mask`, use the one on `sequences`.
         """
-        mask = getattr(sequences, "_keras_mask", None) if mask is None and follow_mask else mask
+        mask = mask_of(sequences) if mask is None and follow_mask else mask
         if initial_state is not None:
             structure = self.get_initial_state(batch_size=keras.ops.shape(sequences)[0])
             initial_state = keras.tree.pack_sequence_as(structure, keras.tree.flatten(initial_state))

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras.src.ops.symbolic_arguments import SymbolicArguments  # what Keras keeps a call's arguments in
 
 from gradcheck.cutting.cut import make_plan
 from gradcheck.cutting.model_graph import Call, Graph, Source, TensorRef
 from gradcheck.cutting.time.chunk_layers import Joined, Resumed, TimeSlice
 from gradcheck.cutting.time.recurrent_stack import Arguments, find_stack
+from gradcheck.keras_private import SymbolicArguments, mask_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -311,4 +311,4 @@ def _state(call: Call, state: Any, given: _Given, building: _Building) -> Any:
 
 
 def _carries_mask(tensor: Any) -> bool:
-    return getattr(tensor, "_keras_mask", None) is not None
+    return mask_of(tensor) is not None

@@ -106,7 +106,7 @@ def _forward(seen: Walk) -> Origin | None:
 def _backward(problem: Problem, seen: Walk, operation: _Operation | None) -> Origin | None:
     """The innermost call, the first in the order of the backward pass, that makes it of finite gradients."""
     by = "" if operation is None else f": {operation.words}"
-    if not _finite(seen.cotangents([*seen.outputs, *walk.logits_of(seen.outputs)])):
+    if not _finite(seen.cotangents([*seen.outputs, *walk.hidden_logits(seen.outputs)])):
         return Origin(how=f"the loss is finite, and its gradient for the outputs is not{by}")
     making = [call for call in seen.calls if _makes(seen, call)]
     inner = [call for call in making if not any(call.is_around(other) for other in making)]

@@ -19,6 +19,7 @@ from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef, flatten
 from gradcheck.cutting.run_calls import copied, entered
 from gradcheck.errors import ConfigError
 from gradcheck.handoff.tensors import gradients_of, is_differentiable, scaled, summed, watch
+from gradcheck.keras_private import all_layers, logits_of, set_logits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from gradcheck.cutting.model_graph import Graph
     from gradcheck.handoff.microbatches import MicroBatch
     from gradcheck.problem.problem import Problem
-
-_LOGITS = "_keras_logits"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,9 +111,9 @@ class Walk:
         return "/".join(inner.name for inner in call.stack[1:]) or str(call.operation.name)
 
 
-def logits_of(tensors: Iterable[Any]) -> list[Any]:
+def hidden_logits(tensors: Iterable[Any]) -> list[Any]:
     """What Keras hides on the outputs of a softmax or a sigmoid, for a loss to take instead."""
-    return [getattr(tensor, _LOGITS) for tensor in tensors if hasattr(tensor, _LOGITS)]
+    return [logits for tensor in tensors if (logits := logits_of(tensor)) is not None]
 
 
 def whole(problem: Problem, part: MicroBatch) -> Walk:
@@ -167,7 +166,7 @@ def _walk(
 ) -> Walk:
     """Runs from the snapshot and back to it, eagerly: compiled functions too, so that there is something to see."""
     tensors = part.tensors
-    operations = {id(layer): layer for model in models for layer in model._flatten_layers()}  # noqa: SLF001 - no public list
+    operations = {id(layer): layer for layer in all_layers(models)}
     operations |= {id(call.operation): call.operation for call in (graph.calls if graph else ())}
     watcher = _Watcher()
     with problem.state.preserved(), _eagerly():
@@ -182,7 +181,7 @@ def _walk(
             loss = data_loss if added is None else data_loss + tf.cast(added, data_loss.dtype)
             target = scaled(loss, tensors.loss_scale)
         values = {id(v.value): v.value for v in variables}
-        sources = [*x, *watcher.tensors, *outputs, *logits_of(outputs), *values.values()]
+        sources = [*x, *watcher.tensors, *outputs, *hidden_logits(outputs), *values.values()]
         found = dict(zip(map(id, sources), gradients_of(tape, [target], sources), strict=True))
     return Walk(
         calls=watcher.calls,
@@ -242,7 +241,7 @@ class _Watcher:
                     stack=tuple(self._stack),
                     given=given,
                     made=made,
-                    hidden=logits_of(made),
+                    hidden=hidden_logits(made),
                     began=began,
                     ended=len(self.calls),
                 )
@@ -257,8 +256,8 @@ class _Watcher:
         if not isinstance(tensor, tf.Tensor) or not is_differentiable(tensor):
             return tensor
         copy = copied(tensor)
-        for logits in logits_of([copy]):
-            setattr(copy, _LOGITS, self._copy(logits, [], tape))
+        for logits in hidden_logits([copy]):
+            set_logits(copy, self._copy(logits, [], tape))
         tape.watch(copy)
         self.tensors.append(copy)
         into.append(copy)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gradcheck.faults.interface import Fault, Place
+from gradcheck.keras_private import mask_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,6 @@ def _can_be_sliced(problem: Problem, batch: int) -> bool:
 def counts_elements(problem: Problem) -> bool:
     """Whether the loss may be a mean over something else than examples: unmasked elements, or sample weights."""
     losses = [term.keras_loss for term in problem.loss.terms if term is not None]
-    masked = any(getattr(problem.graph.spec(ref), "_keras_mask", None) is not None for ref in problem.graph.outputs)
+    masked = any(mask_of(problem.graph.spec(ref)) is not None for ref in problem.graph.outputs)
     ignoring = any(getattr(loss, "ignore_class", None) is not None for loss in losses)
     return masked or ignoring or problem.batch.sample_weight is not None

@@ -10,6 +10,7 @@ import tensorflow as tf
 from gradcheck.faults.interface import EVERYWHERE, Injection, Place
 from gradcheck.faults.links import links
 from gradcheck.handoff.split import HandOff
+from gradcheck.keras_private import mask_of, set_mask
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.cutting.segment import Segment
     from gradcheck.problem.problem import Problem
-
-_MASK = "_keras_mask"
 
 
 class MaskLost:
@@ -57,7 +56,7 @@ def _is_masked(problem: Problem, ref: TensorRef) -> bool:
 
 
 def _carries_mask(problem: Problem, ref: TensorRef) -> bool:
-    return getattr(problem.graph.spec(ref), _MASK, None) is not None
+    return mask_of(problem.graph.spec(ref)) is not None
 
 
 class Unmasked(HandOff):
@@ -95,6 +94,6 @@ class UnmaskedOutputs(HandOff):
 
 
 def _unmasked(tensor: Any) -> Any:
-    if getattr(tensor, _MASK, None) is not None:
-        setattr(tensor, _MASK, None)
+    if mask_of(tensor) is not None:
+        set_mask(tensor, None)
     return tensor

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.building.state import state_variables
 from gradcheck.faults.places import at_segments
 from gradcheck.handoff.split import HandOff
+from gradcheck.keras_private import all_layers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -30,7 +31,7 @@ class TrainingFlagLost:
 
 def _may_differ(segment: Segment) -> bool:
     """Whether a layer has state that training moves, or is not Keras's own: others of Keras's hardly use the flag."""
-    layers = (inner for layer in segment.used_layers for inner in layer._flatten_layers())  # noqa: SLF001 - no public list
+    layers = all_layers(segment.used_layers)
     own = any(not type(layer).__module__.startswith(("keras.", "gradcheck.")) for layer in layers)
     return own or bool(state_variables([segment]))
 

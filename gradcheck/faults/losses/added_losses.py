@@ -12,6 +12,7 @@ from gradcheck.faults.interface import Injection, Place
 from gradcheck.faults.places import at_segments
 from gradcheck.handoff.split import HandOff
 from gradcheck.handoff.tensors import scaled, summed
+from gradcheck.keras_private import all_layers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -108,7 +109,7 @@ def _counted(problem: Problem, adding: Adding, code: str, times: int, outcome: s
 
 
 def _penalises_activity(segment: Segment) -> bool:
-    layers = (inner for layer in segment.used_layers for inner in layer._flatten_layers())  # noqa: SLF001 - no public list
+    layers = all_layers(segment.used_layers)
     return any(getattr(layer, "activity_regularizer", None) is not None for layer in layers)
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from gradcheck.faults.interface import Injection, Place
 from gradcheck.faults.places import at_weight, used_weights
 from gradcheck.handoff.split import HandOff
+from gradcheck.keras_private import all_layers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -45,13 +46,8 @@ class SparseDuplicates:
 
 
 def _tables(problem: Problem) -> Iterator[Weight]:
-    layers = [
-        inner
-        for segment in problem.segments
-        for layer in segment.used_layers
-        for inner in layer._flatten_layers()  # noqa: SLF001 - no public list
-        if isinstance(inner, keras.layers.Embedding)
-    ]
+    used = all_layers(layer for segment in problem.segments for layer in segment.used_layers)
+    layers = [layer for layer in used if isinstance(layer, keras.layers.Embedding)]
     tables = {id(variable.value) for layer in layers for variable in layer.trainable_variables}
     keys = {weight.key for variable, weight in problem.counterparts.items() if variable in tables}
     return (weight for weight in used_weights(problem) if weight.key in keys)

@@ -21,6 +21,7 @@ from gradcheck.cutting.run_calls import copied
 from gradcheck.handoff.execute import Execution
 from gradcheck.handoff.split import HandOff, split
 from gradcheck.handoff.tensors import gradients_of, is_differentiable
+from gradcheck.keras_private import mask_of, set_mask
 from gradcheck.methods.by_segment.jacobian_report import KeptJacobians, with_jacobians
 from gradcheck.methods.by_segment.linear import Linearised, by_columns, by_rows, mixes_examples
 from gradcheck.methods.directional.directions import noise_floors
@@ -165,9 +166,9 @@ class ByJacobians(HandOff):
 def _tiled(tensor: Any, copies: int) -> Any:
     """`copies` of `tensor` along its first axis, its mask too."""
     tiled = tf.tile(tensor, [copies, *([1] * (tensor.shape.rank - 1))])
-    mask = getattr(tensor, "_keras_mask", None)
+    mask = mask_of(tensor)
     if mask is not None:
-        tiled._keras_mask = _tiled(mask, copies)  # noqa: SLF001 - Keras keeps masks there
+        set_mask(tiled, _tiled(mask, copies))
     return copied(tiled)
 
 

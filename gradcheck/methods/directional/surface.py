@@ -15,9 +15,9 @@ from gradcheck.building.state import Snapshot, movable_variables
 from gradcheck.comparing.gradient_flow import traced
 from gradcheck.comparing.keys import as_float64
 from gradcheck.comparing.tape import monolithic
-from gradcheck.cutting.run_calls import mask_of
 from gradcheck.handoff.execute import Execution, batch_tensors, compiled
 from gradcheck.handoff.tensors import total_loss
+from gradcheck.keras_private import all_layers, mask_of
 from gradcheck.methods.directional.directions import points, whole_loss
 from gradcheck.numerics import PRECISIONS
 
@@ -173,7 +173,7 @@ def coarsest(problem: Problem) -> float:
     """The rounding of the losses: that of their dtype, or of 16 bits where the forward pass goes through those."""
     trace = traced(problem)
     if trace.loss is None:  # it cannot be traced: by what the layers say
-        layers = problem.model._flatten_layers()  # noqa: SLF001 - the nested ones too
+        layers = all_layers([problem.model])
         found = {str(layer.compute_dtype) for layer in layers} & set(HALVES.values())
     else:
         graph = trace.loss.graph.as_graph_def()

@@ -1,0 +1,184 @@
+"""Everything that gradcheck reaches in Keras and that Keras does not export: the one place to look when Keras changes.
+
+Every name here was seen in Keras 3.15.1. `tests/test_keras_private.py` calls each one on the installed Keras.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradcheck.errors import RunError
+
+try:
+    from keras.src.backend.common import global_state  # names, seeds and policies of a session
+    from keras.src.models.functional import Functional  # the class of functional models
+    from keras.src.ops.symbolic_arguments import SymbolicArguments  # the arguments of one call in a functional model
+    from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
+except ImportError as error:
+    raise RunError(
+        f"Keras {keras.__version__} has no {error.name or error} any more, which gradcheck relies on",
+        help="install a release of gradcheck that knows this Keras, or Keras 3.15",
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+__all__ = ["Functional", "SymbolicArguments"]
+
+_MASK, _LOGITS = "_keras_mask", "_keras_logits"
+
+
+def _of(holder: Any, name: str) -> Any:
+    """The attribute `name` of `holder`.
+
+    Raises:
+        RunError: if it is gone.
+    """
+    try:
+        return getattr(holder, name)
+    except AttributeError as error:
+        raise RunError(
+            f"Keras {keras.__version__} has no `{type(holder).__name__}.{name}` any more, which gradcheck relies on",
+            help="install a release of gradcheck that knows this Keras, or Keras 3.15",
+        ) from error
+
+
+def all_layers(models: Iterable[keras.Layer]) -> list[keras.Layer]:
+    """Every layer inside `models` at any depth, themselves first, each once: `Layer._flatten_layers`."""
+    return list({id(layer): layer for model in models for layer in _of(model, "_flatten_layers")()}.values())
+
+
+def own_weights(layer: keras.Layer) -> list[Any]:
+    """The variables that a layer made as trainable, also where they are frozen now: `Layer._trainable_variables`."""
+    return list(_of(layer, "_trainable_variables"))
+
+
+def own_metrics(layer: keras.Layer) -> list[Any]:
+    """The metrics that a layer keeps: `Layer._metrics`."""
+    return list(_of(layer, "_metrics"))
+
+
+def own_losses(layer: keras.Layer) -> list[Any]:
+    """What a layer added in its last call, without its weight penalties: `Layer._get_own_losses`."""
+    return list(_of(layer, "_get_own_losses")())
+
+
+def draws(layer: keras.Layer) -> bool:
+    """Whether a layer holds a seed generator: `Layer._seed_generators`."""
+    return bool(getattr(layer, "_seed_generators", None))
+
+
+def takes_training(operation: Any) -> bool:
+    """Whether the call of a layer or operation has the argument `training`: `Layer._call_has_training_arg`."""
+    return bool(getattr(operation, "_call_has_training_arg", False))
+
+
+def trainable_flag(holder: Any) -> bool:
+    """`trainable` of a layer or variable as it was set, without the layers below: `Layer._trainable`."""
+    return bool(_of(holder, "_trainable"))
+
+
+def set_trainable_flag(holder: Any, *, trainable: bool) -> None:
+    """Sets `trainable` of a layer or variable, where the public setter would spread to the layers below."""
+    holder._trainable = trainable
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that Keras hides on a tensor, or None: `Tensor._keras_mask`."""
+    return getattr(tensor, _MASK, None)
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Hides `mask` on a tensor; None takes away the one that is there."""
+    setattr(tensor, _MASK, mask)
+
+
+def logits_of(tensor: Any) -> Any:
+    """The logits that softmax or sigmoid hide on what they return, and that a loss takes instead; None for none."""
+    return getattr(tensor, _LOGITS, None)
+
+
+def set_logits(tensor: Any, logits: Any) -> None:
+    """Hides `logits` on a tensor."""
+    setattr(tensor, _LOGITS, logits)
+
+
+def functional_within(model: Any) -> Functional | None:
+    """The functional model inside a Sequential one that is built, else None: `Sequential._functional`."""
+    found: Functional | None = getattr(model, "_functional", None)
+    return found
+
+
+def nodes_in_order(functional: Any) -> Iterator[Any]:
+    """Every node of a functional model, in the order in which Keras runs them: `Functional._nodes_by_depth`."""
+    by_depth = _of(functional, "_nodes_by_depth")
+    for depth in sorted(by_depth, reverse=True):
+        yield from by_depth[depth]
+
+
+def operation_of(tensor: Any) -> Any:
+    """The operation that made a symbolic tensor: `KerasTensor._keras_history`."""
+    return _of(tensor, "_keras_history").operation
+
+
+@contextmanager
+def runs_replaced(functionals: Sequence[Any], by: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Replaces `Functional._run_through_graph`, through which Keras runs a graph, by what `by` makes of it.
+
+    `Functional._remat_mode` is off inside: the calls would otherwise be inside a recomputed function.
+    """
+    remat = [getattr(functional, "_remat_mode", None) for functional in functionals]
+    for functional in functionals:
+        vars(functional)["_run_through_graph"] = by(_of(functional, "_run_through_graph"))
+        functional._remat_mode = None
+    try:
+        yield
+    finally:
+        for functional, mode in zip(functionals, remat, strict=True):
+            del vars(functional)["_run_through_graph"]
+            functional._remat_mode = mode
+
+
+@contextmanager
+def allocations_watched(before: Callable[[str, tuple[int, ...], Any], None]) -> Iterator[None]:
+    """Calls `before(path, shape, dtype)` ahead of each weight: `Variable._initialize_with_initializer`."""
+    variable: Any = keras.Variable
+    original = _of(variable, "_initialize_with_initializer")
+
+    def initialize(self: Any, initializer: Any) -> None:
+        before(self.path, tuple(self._shape), self._dtype)
+        original(self, initializer)
+
+    variable._initialize_with_initializer = initialize
+    try:
+        yield
+    finally:
+        variable._initialize_with_initializer = original
+
+
+def split_of(layer: keras.layers.TextVectorization) -> Any:
+    """How it splits text: `TextVectorization._split`."""
+    return _of(layer, "_split")
+
+
+def global_seed() -> Any:
+    """The variable of the seed generator that layers without a seed of their own draw from."""
+    return global_seed_generator().state
+
+
+def of_session(name: str, default: Any) -> Any:
+    """What is kept under `name` until Keras clears its session; `default` is put there first."""
+    return global_state.get_global_attribute(name, default, set_to_default=True)
+
+
+def session_trackers() -> tuple[Any, Any]:
+    """What Keras's session consists of: names, seeds, the dtype policy."""
+    return global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER
+
+
+def set_session_trackers(trackers: tuple[Any, Any]) -> None:
+    """Makes `trackers` Keras's session."""
+    global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = trackers
