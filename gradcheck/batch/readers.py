@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
-from gradcheck.keras_private import all_layers, functional_within, nodes_in_order
+from gradcheck.keras_private import Functional, all_layers, functional_within, nodes_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def readers(model: keras.Model, position: int) -> list[Reader]:
 def _functional(operation: Any) -> Any:
     """The functional model that `operation` is, or that a Sequential keeps; None for anything else."""
     graph = functional_within(operation) or operation
-    return graph if isinstance(graph, keras.Model) and hasattr(graph, "_nodes_by_depth") else None
+    return graph if isinstance(graph, Functional) else None
 
 
 def _reading(graph: Any, tensor: Any) -> Iterator[Reader]:

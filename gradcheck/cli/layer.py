@@ -169,10 +169,10 @@ def _yaml(name: str, text: str) -> Any:
     """The value of an option that is YAML."""
     from gradcheck.config.yaml.document import compose  # noqa: PLC0415 - not needed for --help
     from gradcheck.config.yaml.reader import Loader  # noqa: PLC0415 - as above
-    from gradcheck.config.yaml.texts import Source  # noqa: PLC0415 - as above
+    from gradcheck.config.yaml.texts import SourceText  # noqa: PLC0415 - as above
     from gradcheck.errors import ConfigErrors  # noqa: PLC0415 - as above
 
-    root, mistakes = compose(Source(Path(name), text), name)
+    root, mistakes = compose(SourceText(Path(name), text), name)
     if mistakes:
         raise ConfigErrors(mistakes)
     return None if root is None else Loader("", "").build(root)

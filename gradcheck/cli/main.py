@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Subcommand:
     """A subcommand: `module:attribute`, its line in the group's help, and the section that it stands in."""
 
     target: str
@@ -29,15 +29,17 @@ class Entry:
     section: str
 
 
-COMMANDS: dict[str, Entry] = {
-    "run": Entry("gradcheck.cli.run:run", "Check the gradients of every method, and report.", "Check"),
-    "layer": Entry("gradcheck.cli.layer:layer", "Check one layer or function, without a config.", "Check"),
-    "mutate": Entry("gradcheck.cli.mutate:mutate", "Show which known mistakes the check would see.", "Check"),
-    "plan": Entry("gradcheck.cli.plan:plan", "Show the segments and what each method would cost.", "Look closer"),
-    "explain": Entry("gradcheck.cli.explain:explain", "Say what a code means and how to mend it.", "Look closer"),
-    "validate": Entry("gradcheck.cli.validate:validate", "Check config files alone: every error at once.", "Configs"),
-    "init": Entry("gradcheck.cli.init:init", "Write a commented config that passes as written.", "Configs"),
-    "schema": Entry("gradcheck.cli.schema:schema", "Print the JSON Schema of the config, for editors.", "Configs"),
+COMMANDS: dict[str, Subcommand] = {
+    "run": Subcommand("gradcheck.cli.run:run", "Check the gradients of every method, and report.", "Check"),
+    "layer": Subcommand("gradcheck.cli.layer:layer", "Check one layer or function, without a config.", "Check"),
+    "mutate": Subcommand("gradcheck.cli.mutate:mutate", "Show which known mistakes the check would see.", "Check"),
+    "plan": Subcommand("gradcheck.cli.plan:plan", "Show the segments and what each method would cost.", "Look closer"),
+    "explain": Subcommand("gradcheck.cli.explain:explain", "Say what a code means and how to mend it.", "Look closer"),
+    "validate": Subcommand(
+        "gradcheck.cli.validate:validate", "Check config files alone: every error at once.", "Configs"
+    ),
+    "init": Subcommand("gradcheck.cli.init:init", "Write a commented config that passes as written.", "Configs"),
+    "schema": Subcommand("gradcheck.cli.schema:schema", "Print the JSON Schema of the config, for editors.", "Configs"),
 }
 
 _EXAMPLES = ("gradcheck init", "gradcheck run gradcheck.yaml", "gradcheck run configs/ --format junit -o report.xml")

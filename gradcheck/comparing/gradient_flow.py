@@ -38,7 +38,7 @@ class Stop:
         return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
-class Way(NamedTuple):
+class GradientPath(NamedTuple):
     """The operations on a way to the loss that a gradient does not pass, and whether it arrives on another way."""
 
     stops: list[Stop]
@@ -63,7 +63,7 @@ class Trace:
     loss: Any = None
     error: str | None = None
 
-    def follow(self, source: Any) -> Way:
+    def follow(self, source: Any) -> GradientPath:
         """How far a gradient of `source` comes."""
         stops: dict[str, Stop] = {}
         seen, waiting = {source.name}, deque([source])
@@ -77,7 +77,7 @@ class Trace:
                     stops.setdefault(operation.name, Stop(operation))
                 waiting.extend(output for output in passed if output.name not in seen)
                 seen.update(output.name for output in passed)
-        return Way(list(stops.values()), self.loss.name in seen)
+        return GradientPath(list(stops.values()), self.loss.name in seen)
 
     def is_assigned(self, source: Any) -> bool:
         """Whether `source` is a variable that the forward pass assigns to."""

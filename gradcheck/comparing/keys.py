@@ -31,7 +31,7 @@ def named_tensors(problem: Problem, gradients: Gradients) -> dict[TensorKey, Any
     return named | {TensorKey("state", path): tensor for path, tensor in gradients.state.items()}
 
 
-class Place(NamedTuple):
+class TensorPlace(NamedTuple):
     """Where a tensor belongs: the segments that use or make it (none for a model input), its layer, its name there.
 
     `like` has the shape and dtype that the tensor would have, for one that is absent on both sides.
@@ -53,24 +53,24 @@ class Place(NamedTuple):
         return "" if self.like is None else str(tf.as_dtype(self.like.dtype).name)
 
 
-def places(problem: Problem) -> dict[TensorKey, Place]:
+def places(problem: Problem) -> dict[TensorKey, TensorPlace]:
     """The place of every tensor that a method may supply."""
     graph, batch_size = problem.graph, int(problem.batch.x[0].shape[0])
     owner = {call: s.plan.index for s in problem.segments for call in s.plan.calls}
-    where = {LOSS: Place((), "loss", "loss")}
+    where = {LOSS: TensorPlace((), "loss", "loss")}
     for name, ref in zip(output_names(problem.model), graph.outputs, strict=False):
-        where[TensorKey("output", name)] = Place(_segments(owner, ref), graph.layer(ref), "output")
+        where[TensorKey("output", name)] = TensorPlace(_segments(owner, ref), graph.layer(ref), "output")
     for i in range(len(problem.model.inputs)):
         key = problem.input_key(i)
-        where[key] = Place((), key.path, "input", problem.batch.x[i])
-    where |= {w.key: Place(w.segments, w.layer, w.name, w.variable) for w in problem.weights}
+        where[key] = TensorPlace((), key.path, "input", problem.batch.x[i])
+    where |= {w.key: TensorPlace(w.segments, w.layer, w.name, w.variable) for w in problem.weights}
     for ref in problem.plan.boundaries if problem.plan else ():
         like = _sized(graph.spec(ref), batch_size)
-        where[problem.boundary_key(ref)] = Place(_segments(owner, ref), graph.layer(ref), "output", like)
+        where[problem.boundary_key(ref)] = TensorPlace(_segments(owner, ref), graph.layer(ref), "output", like)
     users = {id(s.variable): i for i, seg in reversed([*enumerate(problem.segments)]) for s in state_variables([seg])}
     for state in problem.state.variables:
         user = users.get(id(state.variable))
-        where[TensorKey("state", state.path)] = Place(() if user is None else (user,), state.layer, state.name)
+        where[TensorKey("state", state.path)] = TensorPlace(() if user is None else (user,), state.layer, state.name)
     return where
 
 

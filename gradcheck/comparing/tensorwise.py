@@ -12,7 +12,7 @@ from gradcheck.results.report import Required, TensorReport, Worst
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from gradcheck.comparing.keys import Place
+    from gradcheck.comparing.keys import TensorPlace
     from gradcheck.comparing.reference import Reference
     from gradcheck.handoff.interface import Gradients
     from gradcheck.numerics import Comparison, Tolerance, TolerancePolicy
@@ -30,7 +30,7 @@ def compare_all(
     policy: TolerancePolicy,
     *,
     noise: bool,
-    known: Mapping[TensorKey, Place] | None = None,
+    known: Mapping[TensorKey, TensorPlace] | None = None,
 ) -> tuple[TensorReport, ...]:
     """Every tensor that the candidate supplies, in report order.
 
@@ -59,7 +59,7 @@ def compare_all(
 
 
 def compared_tensors(
-    where: Mapping[TensorKey, Place],
+    where: Mapping[TensorKey, TensorPlace],
     expected: Mapping[TensorKey, Any],
     found: Mapping[TensorKey, Any],
     tolerance: Callable[[TensorKey, str], Tolerance],
@@ -137,7 +137,7 @@ def _backward_rank(position: int, tensor: TensorReport) -> tuple[int, int, int, 
 
 
 def _in_order(
-    where: Mapping[TensorKey, Place], reference: Mapping[TensorKey, Any], candidate: Mapping[TensorKey, Any]
+    where: Mapping[TensorKey, TensorPlace], reference: Mapping[TensorKey, Any], candidate: Mapping[TensorKey, Any]
 ) -> list[TensorKey]:
     """The keys that both have: outputs and loss, inputs, then by segment its weights and boundaries, then state.
 
@@ -169,7 +169,7 @@ _LAST = 1 << 30  # after every segment
 
 
 def record(
-    key: TensorKey, where: Place, c: Comparison, *, note: str | None = None, step: int | None = None
+    key: TensorKey, where: TensorPlace, c: Comparison, *, note: str | None = None, step: int | None = None
 ) -> TensorReport:
     """What a report shows of one tensor; in training of one `step`, where it is a gradient or a value."""
     quantity: Quantity | None = None if step is None else "value" if is_value(key) else "gradient"

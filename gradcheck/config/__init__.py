@@ -6,12 +6,12 @@ from gradcheck.config.json_schema import json_schema
 from gradcheck.config.load import LoadedConfig, load_config, load_given
 from gradcheck.config.schema import Config
 from gradcheck.config.yaml.discover import discover
-from gradcheck.config.yaml.overrides import Override, option_overrides
+from gradcheck.config.yaml.overrides import GivenValue, option_overrides
 
 __all__ = [
     "Config",
+    "GivenValue",
     "LoadedConfig",
-    "Override",
     "discover",
     "json_schema",
     "load_config",

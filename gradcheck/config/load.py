@@ -14,8 +14,8 @@ from gradcheck.config.checks.user_files import missing_files
 from gradcheck.config.schema import Config
 from gradcheck.config.sections.base import findings_of
 from gradcheck.config.yaml.document import Document, read_document
-from gradcheck.config.yaml.overrides import Override, overridden
-from gradcheck.config.yaml.texts import Source
+from gradcheck.config.yaml.overrides import GivenValue, overridden
+from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import ConfigErrors, Location, Mistake
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LoadedConfig:
 def load_config(
     path: str | Path,
     *,
-    overrides: Sequence[str | Override] = (),
+    overrides: Sequence[str | GivenValue] = (),
     methods: Sequence[str] = (),
     require_split: bool = False,
 ) -> LoadedConfig:
@@ -66,7 +66,7 @@ def load_config(
 
     Args:
         path: the YAML file.
-        overrides: `KEY=VALUE` in place of what the file says, in order (see `Override`).
+        overrides: `KEY=VALUE` in place of what the file says, in order (see `GivenValue`).
         methods: names that become the config's list of methods; one that the file lists keeps its options.
         require_split: whether a method that needs a split, where the config has none, is a mistake.
 
@@ -74,7 +74,7 @@ def load_config(
         ConfigErrors: every mistake of the file and the overrides at once, in the order of their lines.
     """
     path = Path(path)
-    source = Source(path, read_text(path))
+    source = SourceText(path, read_text(path))
     document = overridden(read_document(source), overrides, methods)
     data = document.data()
     config, findings = _validated(data, path.parent, require_split=require_split)
@@ -100,7 +100,7 @@ def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mappi
         data: dict[Any, Any] = {key: getattr(config, key) for key in config.model_fields_set}
     elif isinstance(config, (str, Path)):
         path = Path(config)
-        document = read_document(Source(path, read_text(path)))
+        document = read_document(SourceText(path, read_text(path)))
         data = document.data()
     else:
         data = dict(config)
@@ -156,7 +156,7 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8", "replace")
-        place = Source(path, before).lines
+        place = SourceText(path, before).lines
         location = Location(path=path, line=len(place), column=len(place[-1]) + 1)
         raise _refused("GC001", "the file is not UTF-8 text", path, location, "save it as UTF-8") from None
 

@@ -15,18 +15,18 @@ import tensorflow as tf
 
 from gradcheck.catalogue import title
 from gradcheck.custom_gradients.call_checks import findings_in
-from gradcheck.custom_gradients.watch import Watch, watching
+from gradcheck.custom_gradients.seen_calls import Watch, watching
 from gradcheck.results.report import Diagnosis
 
 if TYPE_CHECKING:
-    from gradcheck.custom_gradients.call_checks import Finding
-    from gradcheck.custom_gradients.watch import Call
+    from gradcheck.custom_gradients.call_checks import CallMistake
+    from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.problem.problem import Problem
 
 __all__ = ["Watch", "check_custom_gradients", "custom_gradients_of", "watching"]
 
 
-def custom_gradients_of(problem: Problem, watch: Watch) -> list[Call]:
+def custom_gradients_of(problem: Problem, watch: Watch) -> list[DecoratedCall]:
     """The calls of custom gradients in one forward pass and its loss, run eagerly and put back afterwards."""
     batch = problem.batch
     with problem.state.preserved(), watch.recording() as calls:
@@ -37,7 +37,7 @@ def custom_gradients_of(problem: Problem, watch: Watch) -> list[Call]:
 
 def check_custom_gradients(problem: Problem, watch: Watch) -> tuple[Diagnosis, ...]:
     """What is wrong with the custom gradients of the model and its loss: each mistake of a function once."""
-    found: dict[tuple[str, Finding | str], Diagnosis] = {}
+    found: dict[tuple[str, CallMistake | str], Diagnosis] = {}
     calls = custom_gradients_of(problem, watch)
     with problem.state.preserved():
         for call in calls:
@@ -46,7 +46,7 @@ def check_custom_gradients(problem: Problem, watch: Watch) -> tuple[Diagnosis, .
     return tuple(found.values())
 
 
-def _diagnosis(call: Call, finding: Finding) -> Diagnosis:
+def _diagnosis(call: DecoratedCall, finding: CallMistake) -> Diagnosis:
     return Diagnosis(
         code=finding.code,
         title=title(finding.code),

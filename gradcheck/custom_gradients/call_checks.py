@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gradcheck.custom_gradients.watch import Call
+    from gradcheck.custom_gradients.seen_calls import DecoratedCall
 
     Array = NDArray[Any]
-    Check = Callable[[Call, "_Cotangents", "Pulled"], Iterator["Finding"]]
+    Check = Callable[[DecoratedCall, "_Cotangents", "Pulled"], Iterator["CallMistake"]]
 
 #: A factor that takes a cotangent out of the range in which a clipped gradient looks linear.
 STRETCH = -64.0
@@ -36,7 +36,7 @@ ROUNDING, AT_MOST = 1000, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CallMistake:
     """One mistake; `kind` tells it from others of the same code."""
 
     code: str
@@ -53,7 +53,7 @@ class Pulled:
     variables: list[Any]
 
 
-def findings_in(call: Call, *, seed: int) -> Iterator[Finding]:
+def findings_in(call: DecoratedCall, *, seed: int) -> Iterator[CallMistake]:
     """Everything that is wrong at `call`; where a check fails those that build on it are left out."""
     keyword = list(_by_keyword(call))
     yield from keyword
@@ -70,7 +70,7 @@ def findings_in(call: Call, *, seed: int) -> Iterator[Finding]:
     yield from wrong or (*_asked(_order, call, cotangents, pulled), *_asked(_linear, call, cotangents, pulled))
 
 
-def _asked(check: Check, call: Call, cotangents: _Cotangents, pulled: Pulled) -> Sequence[Finding]:
+def _asked(check: Check, call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Sequence[CallMistake]:
     """What a check finds; nothing where `grad` refuses the cotangents that it makes up: it took an ordinary one."""
     try:
         return list(check(call, cotangents, pulled))
@@ -80,7 +80,7 @@ def _asked(check: Check, call: Call, cotangents: _Cotangents, pulled: Pulled) ->
         return ()
 
 
-def pull(call: Call, cotangents: Sequence[Any], variables: Sequence[Any]) -> Pulled:
+def pull(call: DecoratedCall, cotangents: Sequence[Any], variables: Sequence[Any]) -> Pulled:
     """Calls `grad` as TensorFlow does: with `variables` only where there are any."""
     if variables:
         inputs, of_variables = call.grad(*cotangents, variables=list(variables))
@@ -97,7 +97,7 @@ def _tensor(gradient: Any) -> Any:
 class _Cotangents:
     """Random cotangents for the result of a call."""
 
-    def __init__(self, call: Call, seed: int) -> None:
+    def __init__(self, call: DecoratedCall, seed: int) -> None:
         self._like = [tf.convert_to_tensor(tensor) for tensor in tf.nest.flatten(call.result)]
         self._seed = seed
 
@@ -107,7 +107,7 @@ class _Cotangents:
         return [tf.cast(rng.normal(size=tuple(t.shape)), t.dtype) for t in self._like]
 
 
-def _by_keyword(call: Call) -> Iterator[Finding]:
+def _by_keyword(call: DecoratedCall) -> Iterator[CallMistake]:
     """TensorFlow attaches a custom gradient to positional arguments only (`_eager_mode_decorator`)."""
     names = [
         name
@@ -117,7 +117,7 @@ def _by_keyword(call: Call) -> Iterator[Finding]:
     if names:
         dropped = any(tf.is_tensor(t) for t in tf.nest.flatten(call.args))
         what = "no gradient reaches it" if dropped else "the gradient is TensorFlow's own instead"
-        yield Finding(
+        yield CallMistake(
             code="GC602",
             kind="keyword",
             evidence=f"called with {listed(names)} by keyword: TensorFlow leaves keywords out, and {what}",
@@ -125,13 +125,13 @@ def _by_keyword(call: Call) -> Iterator[Finding]:
         )
 
 
-def _counts(call: Call, pulled: Pulled) -> Iterator[Finding]:
+def _counts(call: DecoratedCall, pulled: Pulled) -> Iterator[CallMistake]:
     expected, got = len(_targets(call, len(pulled.inputs))), len(pulled.inputs)
     if expected != got:
         yield _unusable(f"grad returns {got} gradients for {expected} arguments")
     if len(pulled.variables) != len(call.variables):
         names = listed(v.name for v in call.variables)
-        yield Finding(
+        yield CallMistake(
             code="GC603",
             kind="count",
             evidence=f"grad returns {len(pulled.variables)} gradients for {len(call.variables)} variables ({names})",
@@ -139,14 +139,14 @@ def _counts(call: Call, pulled: Pulled) -> Iterator[Finding]:
         )
 
 
-def _targets(call: Call, count: int) -> list[Any]:
+def _targets(call: DecoratedCall, count: int) -> list[Any]:
     """The flat arguments, without the `self` of a method (TensorFlow binds it, and never sees it)."""
     arguments = tf.nest.flatten(call.args)
     is_method = len(arguments) == count + 1 and not tf.is_tensor(arguments[0])
     return list(arguments[1:] if is_method else arguments)
 
 
-def _fits(call: Call, pulled: Pulled) -> Iterator[Finding]:
+def _fits(call: DecoratedCall, pulled: Pulled) -> Iterator[CallMistake]:
     """Shape and dtype of each gradient beside what it belongs to."""
     for name, like, gradient in _named(call, pulled):
         if gradient is None or not is_differentiable(like):
@@ -160,7 +160,7 @@ def _fits(call: Call, pulled: Pulled) -> Iterator[Finding]:
             )
 
 
-def _named(call: Call, pulled: Pulled) -> Iterator[tuple[str, Any, Any]]:
+def _named(call: DecoratedCall, pulled: Pulled) -> Iterator[tuple[str, Any, Any]]:
     """Name, value and gradient of every argument and variable."""
     arguments = [tf.convert_to_tensor(t) for t in _targets(call, len(pulled.inputs))]
     yield from zip(call.argument_names(len(arguments)), arguments, pulled.inputs, strict=False)
@@ -168,7 +168,7 @@ def _named(call: Call, pulled: Pulled) -> Iterator[tuple[str, Any, Any]]:
         yield f"variable {variable.name}", variable, gradient
 
 
-def _order(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Finding]:
+def _order(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Iterator[CallMistake]:
     """TensorFlow hands over the variables of an eager call in the order of a set: another in every process."""
     first = dict(zip(map(id, call.variables), pulled.variables, strict=True))
     given = list(call.variables)
@@ -176,7 +176,7 @@ def _order(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Find
         again = pull(call, cotangents.drawn(0), order).variables
         for variable, gradient in zip(order, again, strict=True):
             if not _same(gradient, first[id(variable)]):
-                yield Finding(
+                yield CallMistake(
                     code="GC603",
                     kind="order",
                     evidence=f"in another order of `variables` ({listed(v.name for v in order)}) {variable.name} gets "
@@ -187,7 +187,7 @@ def _order(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Find
     yield from _swapped(call, cotangents, pulled)
 
 
-def _swapped(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Finding]:
+def _swapped(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Iterator[CallMistake]:
     """Gradients that TensorFlow's own gradient of the function confirms for each other's variables."""
     with tf.GradientTape() as tape:
         result, _ = call.function(*call.args, **call.kwargs)
@@ -195,7 +195,7 @@ def _swapped(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Fi
     rows = zip(call.variables, pulled.variables, map(_tensor, own), strict=True)
     for (a, mine, right), (b, other, their_right) in combinations(rows, 2):
         if not _same(mine, right) and _same(mine, their_right) and _same(other, right):
-            yield Finding(
+            yield CallMistake(
                 code="GC603",
                 kind="swapped",
                 evidence=f"{a.name} gets the gradient of {b.name}, and {b.name} that of {a.name}",
@@ -203,7 +203,7 @@ def _swapped(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Fi
             )
 
 
-def not_its_own(call: Call, *, seed: int) -> Iterator[Finding]:
+def not_its_own(call: DecoratedCall, *, seed: int) -> Iterator[CallMistake]:
     """Where it differs from TensorFlow's own gradient of the function: meant so, or a mistake."""
     cotangents = _Cotangents(call, seed)
     pulled = pull(call, cotangents.drawn(0), call.variables)
@@ -218,10 +218,10 @@ def not_its_own(call: Call, *, seed: int) -> Iterator[Finding]:
         if right is not None and not _same(mine, right):
             evidence = f"the gradient of {name} is not the one that TensorFlow makes of the function"
             fix = "differentiate the function by hand once more, or leave it to TensorFlow"
-            yield Finding(code="GC601", kind="own", evidence=evidence, fix=fix)
+            yield CallMistake(code="GC601", kind="own", evidence=evidence, fix=fix)
 
 
-def _linear(call: Call, cotangents: _Cotangents, pulled: Pulled) -> Iterator[Finding]:
+def _linear(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Iterator[CallMistake]:
     """A VJP is linear in the cotangent: grad(u) repeats itself, grad(s·u) = s·grad(u), grad(u+v) = grad(u)+grad(v)."""
     u, v = cotangents.drawn(0), cotangents.drawn(1)
     of_u, of_v = pulled, pull(call, v, call.variables)
@@ -276,11 +276,11 @@ def _same(a: Any, b: Any) -> bool:
     return _departure(a, b, b, lambda first, _: first) is None
 
 
-def _unusable(evidence: str, kind: str = "unusable") -> Finding:
+def _unusable(evidence: str, kind: str = "unusable") -> CallMistake:
     fix = "return one gradient for each argument, of its shape and dtype (None where there is none)"
-    return Finding(code="GC604", kind=kind, evidence=evidence, fix=fix)
+    return CallMistake(code="GC604", kind=kind, evidence=evidence, fix=fix)
 
 
-def _nonlinear(kind: str, evidence: str) -> Finding:
+def _nonlinear(kind: str, evidence: str) -> CallMistake:
     fix = "return the cotangent times the derivative, and nothing else: a vector-Jacobian product is linear"
-    return Finding(code="GC601", kind=kind, evidence=evidence, fix=fix)
+    return CallMistake(code="GC601", kind=kind, evidence=evidence, fix=fix)

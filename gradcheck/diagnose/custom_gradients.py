@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.custom_gradients import Watch
-    from gradcheck.custom_gradients.watch import Call
+    from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.diagnose.effort import Effort
     from gradcheck.diagnose.tracing.not_finite import Origin
     from gradcheck.problem.problem import Problem
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def blamed(
-    calls: Sequence[Call], nearest: TensorReport | None, *, seed: int, meant: Sequence[Call] = ()
+    calls: Sequence[DecoratedCall], nearest: TensorReport | None, *, seed: int, meant: Sequence[DecoratedCall] = ()
 ) -> tuple[Diagnosis, ...]:
     """What is wrong with the custom gradients that a candidate called itself, each mistake of a function once.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import custom_gradients_of
-from gradcheck.custom_gradients.watch import place_of
+from gradcheck.custom_gradients.seen_calls import place_of
 from gradcheck.diagnose.custom_gradients import wrong_derivatives
 from gradcheck.diagnose.wording import named, some
 from gradcheck.problem.problem import TensorKey

@@ -23,7 +23,7 @@ from gradcheck.problem.problem import TensorKey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gradcheck.custom_gradients.watch import Call
+    from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.diagnose.evidence.observed import Observed
     from gradcheck.diagnose.replaying.replays import Match, Search
     from gradcheck.diagnose.replaying.several import Part
@@ -45,8 +45,8 @@ class Diagnosing:
 
     replayed: Replayed
     end: float
-    calls: Sequence[Call]
-    meant: Sequence[Call]
+    calls: Sequence[DecoratedCall]
+    meant: Sequence[DecoratedCall]
     effort: Effort
 
 
@@ -55,8 +55,8 @@ def diagnose_gradients(
     *,
     seconds: float,
     replayed: Replayed | None = None,
-    calls: Sequence[Call] = (),
-    meant: Sequence[Call] = (),
+    calls: Sequence[DecoratedCall] = (),
+    meant: Sequence[DecoratedCall] = (),
     effort: Effort | None = None,
 ) -> tuple[Diagnosis, ...]:
     """What explains `observed`, the more specific before the general; GC900 where nothing does.

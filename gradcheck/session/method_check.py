@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.schema import Config, ToleranceConfig
     from gradcheck.custom_gradients import Watch
-    from gradcheck.custom_gradients.watch import Call
+    from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, Outcome, TensorReport
     from gradcheck.training.side_by_side import Trained
@@ -179,7 +179,7 @@ class Checker:
         )
         return replace(check, diagnoses=found or (), warnings=(*check.warnings, *effort.warnings))
 
-    def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[Call]) -> CheckReport:
+    def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[DecoratedCall]) -> CheckReport:
         """The check with what explains its mismatch. One that is as expected never pays for it."""
         if check.outcome != "mismatch" or check.as_expected:
             return check
@@ -189,7 +189,7 @@ class Checker:
         return replace(check, diagnoses=diagnoses, second_opinion=opinion, warnings=warnings)
 
     def _diagnosed(
-        self, check: CheckReport, gradients: Gradients, calls: Sequence[Call], effort: Effort
+        self, check: CheckReport, gradients: Gradients, calls: Sequence[DecoratedCall], effort: Effort
     ) -> tuple[tuple[Diagnosis, ...], str | None]:
         """What explains a mismatch, and which side float64 takes: as far as that can be found out."""
         problem = self.problem

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
-from gradcheck.comparing.keys import Place, as_array, named_tensors
+from gradcheck.comparing.keys import TensorPlace, as_array, named_tensors
 from gradcheck.problem.optimizer import loss_scale
 from gradcheck.problem.problem import TensorKey
 
@@ -148,15 +148,15 @@ def slot_key(path: str) -> TensorKey:
     return TensorKey("optimizer", path, "value")
 
 
-def places_in_training(trainee: Trainee) -> dict[TensorKey, Place]:
+def places_in_training(trainee: Trainee) -> dict[TensorKey, TensorPlace]:
     """Where the weights' values and the optimizer's slots belong: a slot to the weight that it is kept for."""
     weights = trainee.problem.weights
-    where = {value_key(w): Place(w.segments, w.layer, w.name, w.variable) for w in weights}
+    where = {value_key(w): TensorPlace(w.segments, w.layer, w.name, w.variable) for w in weights}
     owners = slot_owners(trainee)
     for path, slot in zip(trainee.slot_paths, trainee.optimizer.variables, strict=True):
         owner = owners.get(slot_key(path))
         segments, layer = (owner.segments, owner.layer) if owner else ((), path.rpartition("/")[0])
-        where[slot_key(path)] = Place(segments, layer, slot.name, slot)
+        where[slot_key(path)] = TensorPlace(segments, layer, slot.name, slot)
     return where
 
 

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from gradcheck.config import Config, json_schema
 from gradcheck.config.yaml.document import read_document
-from gradcheck.config.yaml.texts import Source
+from gradcheck.config.yaml.texts import SourceText
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [
@@ -35,7 +35,7 @@ def test_the_committed_copy_is_the_generated_one() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_configs_fit(validator: Draft202012Validator, path: Path) -> None:
-    data = read_document(Source(path, path.read_text())).data()
+    data = read_document(SourceText(path, path.read_text())).data()
     assert [error.message for error in validator.iter_errors(data)] == []
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gradcheck.config.findings import nearest
 from gradcheck.config.load import read_text
 from gradcheck.config.yaml.document import read_document
-from gradcheck.config.yaml.texts import Source
+from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import ConfigErrors, Location, Mistake
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def is_config(path: Path) -> bool:
         text = read_text(path)
         if "model" not in text:
             return False
-        document = read_document(Source(path, text))
+        document = read_document(SourceText(path, text))
     except ConfigErrors:
         return bool(_MODEL_LINE.search(path.read_text(encoding="utf-8", errors="replace")))
     return any(key.value == "model" for key, _ in document.root.value)

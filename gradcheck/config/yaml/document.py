@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gradcheck.config.findings import Finding, KeyPath
-    from gradcheck.config.yaml.texts import Source
+    from gradcheck.config.yaml.texts import SourceText
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Document:
     """What one config says. Every mark in the tree carries the name of its source."""
 
     root: yaml.MappingNode
-    sources: Mapping[str, Source]
+    sources: Mapping[str, SourceText]
     mistakes: tuple[Mistake, ...] = ()  # those that do not keep the tree from being read
 
     def data(self) -> dict[Any, Any]:
@@ -77,7 +77,7 @@ def _entry(node: yaml.Node, step: Any) -> tuple[yaml.Node | None, yaml.Node] | N
     )
 
 
-def compose(source: Source, name: str) -> tuple[yaml.Node | None, tuple[Mistake, ...]]:
+def compose(source: SourceText, name: str) -> tuple[yaml.Node | None, tuple[Mistake, ...]]:
     """The tree of one text, whose marks carry `name`, and the mistakes that do not keep it from being read.
 
     Raises:
@@ -91,7 +91,7 @@ def compose(source: Source, name: str) -> tuple[yaml.Node | None, tuple[Mistake,
     return root, tuple(_duplicate(key, first, source) for key, first in loader.duplicates)
 
 
-def _duplicate(key: yaml.Node, first: yaml.Node, source: Source) -> Mistake:
+def _duplicate(key: yaml.Node, first: yaml.Node, source: SourceText) -> Mistake:
     return Mistake(
         code="GC006",
         message=f"duplicate key `{key.value}`: the first is in line {first.start_mark.line + 1}",
@@ -100,7 +100,7 @@ def _duplicate(key: yaml.Node, first: yaml.Node, source: Source) -> Mistake:
     )
 
 
-def read_document(source: Source) -> Document:
+def read_document(source: SourceText) -> Document:
     """The document of a config file.
 
     Raises:

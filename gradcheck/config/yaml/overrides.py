@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from gradcheck.config.sections.methods import MethodConfig
 from gradcheck.config.yaml.document import Document, compose
 from gradcheck.config.yaml.reader import Loader
-from gradcheck.config.yaml.texts import Source
+from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import ConfigErrors, Mistake
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _STEP = re.compile(r"""(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<bare>[^."'=\
 
 
 @dataclass(frozen=True)
-class Override:
+class GivenValue:
     """One value: `option` as the user wrote it, with what followed; `key` where the argument is the value alone."""
 
     argument: str
@@ -31,9 +31,9 @@ class Override:
     key: str | None = None
 
     @property
-    def source(self) -> Source:
+    def source(self) -> SourceText:
         """The argument as a text of its own, so that a mistake in it has a place."""
-        return Source(Path(self.option), self.argument)
+        return SourceText(Path(self.option), self.argument)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def option_overrides(
     precision: str | None = None,
     execution: str | None = None,
     verify_reference: str | None = None,
-) -> tuple[Override, ...]:
+) -> tuple[GivenValue, ...]:
     """The options of `gradcheck run` that stand for one key; None for those that were not given."""
     given = {
         "--seed": (seed, "seed"),
@@ -63,16 +63,16 @@ def option_overrides(
         "--execution": (execution, "execution"),
         "--verify-reference": (verify_reference, "verify_reference"),
     }
-    return tuple(Override(value, option, key) for option, (value, key) in given.items() if value is not None)
+    return tuple(GivenValue(value, option, key) for option, (value, key) in given.items() if value is not None)
 
 
-def overridden(document: Document, overrides: Sequence[str | Override], methods: Sequence[str] = ()) -> Document:
+def overridden(document: Document, overrides: Sequence[str | GivenValue], methods: Sequence[str] = ()) -> Document:
     """The document with each value in place, in order; `methods`, if any, become the config's list.
 
     Mistakes in an argument join those of the document; the argument then changes nothing.
     """
     for given in overrides:
-        override = Override(given) if isinstance(given, str) else given
+        override = GivenValue(given) if isinstance(given, str) else given
         try:
             document = _with_override(document, override)
         except ConfigErrors as error:
@@ -80,11 +80,11 @@ def overridden(document: Document, overrides: Sequence[str | Override], methods:
     return _with_methods(document, methods) if methods else document
 
 
-def _with_override(document: Document, override: Override) -> Document:
+def _with_override(document: Document, override: GivenValue) -> Document:
     """Raises ConfigErrors for an argument that cannot be read or that leads nowhere."""
     steps, offset = _steps(override)
     name = f"{override.option} {override.argument}"
-    value_source = Source(override.source.path, override.argument, offset)
+    value_source = SourceText(override.source.path, override.argument, offset)
     value, mistakes = compose(value_source, name)
     if value is None:
         value = _scalar("", Loader.DEFAULT_SCALAR_TAG.replace("str", "null"), name, 0, 0)
@@ -95,7 +95,7 @@ def _with_override(document: Document, override: Override) -> Document:
     return Document(root, sources, (*document.mistakes, *mistakes))
 
 
-def _steps(override: Override) -> tuple[list[_Step], int]:
+def _steps(override: GivenValue) -> tuple[list[_Step], int]:
     """The parts of the key, and where the value begins in the argument."""
     if override.key is not None:
         return [_Step(text, 0, len(override.argument)) for text in override.key.split(".")], 0
@@ -121,7 +121,7 @@ def _steps(override: Override) -> tuple[list[_Step], int]:
     )
 
 
-def _replaced(node: yaml.Node, steps: Sequence[_Step], value: yaml.Node, name: str, source: Source) -> yaml.Node:
+def _replaced(node: yaml.Node, steps: Sequence[_Step], value: yaml.Node, name: str, source: SourceText) -> yaml.Node:
     """A copy of the tree from `node` down the steps, with `value` at their end.
 
     A copy, because the other uses of an anchor stay as they are.
@@ -148,7 +148,7 @@ def _replaced(node: yaml.Node, steps: Sequence[_Step], value: yaml.Node, name: s
 _EMPTY = yaml.MappingNode(Loader.DEFAULT_MAPPING_TAG, [])
 
 
-def _entries(node: yaml.Node, step: _Step, source: Source) -> list[tuple[yaml.Node, yaml.Node]]:
+def _entries(node: yaml.Node, step: _Step, source: SourceText) -> list[tuple[yaml.Node, yaml.Node]]:
     """The entries of a mapping; none for nothing at all."""
     if isinstance(node, yaml.MappingNode):
         return list(node.value)
@@ -158,7 +158,7 @@ def _entries(node: yaml.Node, step: _Step, source: Source) -> list[tuple[yaml.No
     raise _misled(message, step, source, "set the whole value in place of it")
 
 
-def _index(node: yaml.SequenceNode, step: _Step, source: Source) -> int:
+def _index(node: yaml.SequenceNode, step: _Step, source: SourceText) -> int:
     count = len(node.value)
     if step.text.isascii() and step.text.isdigit() and int(step.text[:9]) < count:
         return int(step.text)
@@ -167,7 +167,7 @@ def _index(node: yaml.SequenceNode, step: _Step, source: Source) -> int:
     )
 
 
-def _misled(message: str, step: _Step, source: Source, advice: str) -> ConfigErrors:
+def _misled(message: str, step: _Step, source: SourceText, advice: str) -> ConfigErrors:
     location = source.at(0, step.column, step.length)
     return ConfigErrors([Mistake(code="GC003", message=message, location=location, help=advice)])
 
@@ -183,7 +183,7 @@ def _with_methods(document: Document, methods: Sequence[str]) -> Document:
     written = next((value for key, value in document.root.value if key.value == "methods"), None)
     entries = list(written.value) if isinstance(written, yaml.SequenceNode) else []
     labels = {label: entry for entry in reversed(entries) for label in _labels(entry)}
-    sources = {f"--method {name}": Source(Path("--method"), name) for name in methods}
+    sources = {f"--method {name}": SourceText(Path("--method"), name) for name in methods}
     tag = Loader.DEFAULT_SCALAR_TAG
     items = [labels.get(name) or _scalar(name, tag, f"--method {name}", 0, len(name)) for name in methods]
     others = [entry for entry in document.root.value if entry[0].value != "methods"]

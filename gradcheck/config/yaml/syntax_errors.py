@@ -6,7 +6,7 @@ import yaml
 from yaml.reader import ReaderError
 
 from gradcheck.config.yaml.reader import TooLargeError
-from gradcheck.config.yaml.texts import Source
+from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import Location, Mistake
 
 #: (part of the problem, part of the context, message, help); the first that fits is taken.
@@ -51,7 +51,7 @@ _WORDS: tuple[tuple[str, str, str, str | None], ...] = (
 _AT_CONTEXT = ("quoted scalar", "flow sequence", "flow mapping", "simple key")
 
 
-def mistake(error: yaml.YAMLError, source: Source) -> Mistake:
+def mistake(error: yaml.YAMLError, source: SourceText) -> Mistake:
     """One located mistake for what PyYAML could not read in `source`."""
     if isinstance(error, ReaderError):
         return _forbidden_character(error, source)
@@ -70,16 +70,16 @@ def _words(error: yaml.MarkedYAMLError) -> tuple[str, str | None]:
     return problem or context, None
 
 
-def _location(error: yaml.MarkedYAMLError, source: Source) -> Location | None:
+def _location(error: yaml.MarkedYAMLError, source: SourceText) -> Location | None:
     unclosed = error.context_mark is not None and any(part in (error.context or "") for part in _AT_CONTEXT)
     mark = error.context_mark if unclosed else error.problem_mark or error.context_mark
     return None if mark is None else source.of_mark(mark)
 
 
-def _forbidden_character(error: ReaderError, source: Source) -> Mistake:
+def _forbidden_character(error: ReaderError, source: SourceText) -> Mistake:
     """A control character, which YAML cannot hold."""
     position = error.position if isinstance(error.position, int) else 0
-    before = Source(source.path, source.text[source.offset :][:position]).lines
+    before = SourceText(source.path, source.text[source.offset :][:position]).lines
     character = error.character if isinstance(error.character, int) else ord(str(error.character))
     message = f"the character U+{character:04X} cannot stand in YAML"
     return Mistake(

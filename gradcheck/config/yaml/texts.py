@@ -19,7 +19,7 @@ _LINE_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceText:
     """A text as the user wrote it. YAML in it begins `offset` characters into the first line.
 
     `path` is the file, or a stand-in such as `--set`.

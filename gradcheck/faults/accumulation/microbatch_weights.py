@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class Weighting:
     """One way to weigh wrongly.
 
     Attributes:
@@ -48,7 +48,7 @@ class _Weights:
     """The base of these faults: they differ in their ways."""
 
     code: str
-    ways: tuple[Way, ...]
+    ways: tuple[Weighting, ...]
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Each way, over the problem's own micro-batches."""
@@ -76,7 +76,12 @@ class Summed(_Weights):
     """Means that are added up."""
 
     code = "GC201"
-    ways = (Way(effect="the micro-batches' mean gradients were summed", weigh=lambda right, _: [1.0] * len(right)),)
+    ways = (
+        Weighting(
+            effect="the micro-batches' mean gradients were summed",
+            weigh=lambda right, _: [1.0] * len(right),
+        ),
+    )
 
 
 class AveragedTwice(_Weights):
@@ -84,7 +89,7 @@ class AveragedTwice(_Weights):
 
     code = "GC202"
     ways = (
-        Way(
+        Weighting(
             effect="the gradients were divided by the number of micro-batches once more",
             weigh=lambda right, _: [weight / len(right) for weight in right],
         ),
@@ -96,25 +101,25 @@ class RaggedLast(_Weights):
 
     code = "GC203"
     ways = (
-        Way(
+        Weighting(
             effect="every micro-batch got the weight 1/M, whatever it holds",
             weigh=lambda right, _: [1 / len(right)] * len(right),
             sums=False,
             shows="uneven",
         ),
-        Way(
+        Weighting(
             effect="every micro-batch got the weight of a full one, its size / the batch",
             weigh=lambda right, sizes: [sizes[0] / sum(sizes)] * len(right),
             sums=False,
             shows="ragged",
         ),
-        Way(
+        Weighting(
             effect="the last micro-batch was averaged as if it were full",
             weigh=lambda right, sizes: [size / (sizes[0] * len(right)) for size in sizes],
             sums=False,
             shows="ragged",
         ),
-        Way(
+        Weighting(
             effect="micro-batches were weighed by their examples where the loss counts unmasked elements or weights",
             weigh=lambda _, sizes: [size / sum(sizes) for size in sizes],
             sums=False,
@@ -128,15 +133,15 @@ class OnlyLastKept(_Weights):
 
     code = "GC204"
     ways = (
-        Way(
+        Weighting(
             effect="only the last micro-batch's gradient was kept, as it is",
             weigh=lambda right, _: [*_none(right), 1.0],
         ),
-        Way(
+        Weighting(
             effect="only the last micro-batch's gradient was kept, weighed by its share",
             weigh=lambda right, _: [*_none(right), right[-1]],
         ),
-        Way(
+        Weighting(
             effect="only the last micro-batch's gradient was kept, divided by the number of micro-batches",
             weigh=lambda right, _: [*_none(right), 1 / len(right)],
             shows="uneven",
@@ -149,15 +154,15 @@ class LastLeftOut(_Weights):
 
     code = "GC206"
     ways = (
-        Way(
+        Weighting(
             effect="the last micro-batch was left out, and the others weighed as if it were there",
             weigh=lambda right, _: [*right[:-1], 0.0],
         ),
-        Way(
+        Weighting(
             effect="the last micro-batch was left out as if the batch ended before it",
             weigh=lambda right, _: [*(weight * sum(right) / sum(right[:-1]) for weight in right[:-1]), 0.0],
         ),
-        Way(
+        Weighting(
             effect="the last micro-batch was left out, and each of the others got the weight 1/M",
             weigh=lambda right, _: [*[1 / len(right)] * (len(right) - 1), 0.0],
             shows="uneven",
@@ -173,7 +178,7 @@ def _none(right: Sequence[float]) -> list[float]:
 class Weighed(HandOff):
     """Every micro-batch is there, but counts for something else."""
 
-    def __init__(self, problem: Problem, way: Way, *, added_too: bool = True) -> None:
+    def __init__(self, problem: Problem, way: Weighting, *, added_too: bool = True) -> None:
         """`problem` says which terms of its loss are sums; `added_too` is for what layers add to it."""
         self._way, self._added_too = way, added_too
         self._sums = [term is not None and term.reduction == "sum" for term in problem.loss.terms]

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.comparing.keys import Place
+from gradcheck.comparing.keys import TensorPlace
 from gradcheck.comparing.reference import NOISE_RUNS, nudged
 from gradcheck.cutting.cut import ancestors
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
@@ -120,11 +120,11 @@ def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) 
         expected = _monolithic(problem, [pair for pair, _ in comparable], problem.batch.x)
     found: dict[TensorKey, Any] = {}
     against: dict[TensorKey, Any] = {}
-    where: dict[TensorKey, Place] = {}
+    where: dict[TensorKey, TensorPlace] = {}
     for (pair, values), array in zip(comparable, expected, strict=True):
         key = TensorKey("jacobian", f"d {problem.graph.name(pair.target)} / d {_name(problem, pair.source)}")
         found[key], against[key] = values.full(array.shape).astype(array.dtype), array
-        where[key] = Place((pair.segment.plan.index,), problem.graph.layer(pair.target), "jacobian")
+        where[key] = TensorPlace((pair.segment.plan.index,), problem.graph.layer(pair.target), "jacobian")
     left_out = len(kept.pairs) - len(comparable)
     remark = f"{left_out} Jacobians are not shown: their source also reaches the target through other segments"
     return replace(

@@ -39,7 +39,7 @@ from gradcheck.session.mutation.training import mutate_training
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gradcheck.comparing.keys import Place
+    from gradcheck.comparing.keys import TensorPlace
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
     from gradcheck.faults.interface import Injection
@@ -163,7 +163,7 @@ class Bench:
         return compared_tensors(self._places, named_tensors(self.problem, self.right), found, tolerance)
 
     @cached_property
-    def _places(self) -> Mapping[TensorKey, Place]:
+    def _places(self) -> Mapping[TensorKey, TensorPlace]:
         return places(self.problem)
 
     def _compare(self, gradients: Gradients) -> tuple[TensorReport, ...]:

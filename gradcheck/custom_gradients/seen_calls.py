@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Call:
+class DecoratedCall:
     """One eager call of a decorated function.
 
     Attributes:
@@ -96,14 +96,14 @@ class Watch:
     def __init__(self) -> None:
         self.used = False
         self.recomputed: list[Recomputation] = []
-        self._calls: list[Call] | None = None
+        self._calls: list[DecoratedCall] | None = None
         self._again = False  # whether what is recomputed is run a second time, to be compared
 
     @contextmanager
-    def recording(self) -> Iterator[list[Call]]:
+    def recording(self) -> Iterator[list[DecoratedCall]]:
         """Collects the calls made inside; `tf.function`s run eagerly meanwhile, so that there are values to look at."""
         eager = tf.config.functions_run_eagerly()
-        calls: list[Call] = []
+        calls: list[DecoratedCall] = []
         self._calls, self.recomputed, self._again = calls, [], True
         tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's signature
         try:
@@ -113,9 +113,9 @@ class Watch:
             self._calls, self._again = None, False
 
     @contextmanager
-    def listening(self) -> Iterator[list[Call]]:
+    def listening(self) -> Iterator[list[DecoratedCall]]:
         """Collects the calls made inside, but for those in compiled functions, which stay compiled."""
-        calls: list[Call] = []
+        calls: list[DecoratedCall] = []
         self._calls = calls
         try:
             yield calls
@@ -137,7 +137,9 @@ class Watch:
                 variables = [v for v in tape.watched_variables() if id(v) not in given]
                 result, grad = returned
                 self._calls.append(
-                    Call(function=function, args=args, kwargs=kwargs, result=result, grad=grad, variables=variables)
+                    DecoratedCall(
+                        function=function, args=args, kwargs=kwargs, result=result, grad=grad, variables=variables
+                    )
                 )
             return returned
 
