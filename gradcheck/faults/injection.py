@@ -10,7 +10,7 @@ from gradcheck.batch.slices import make_slices
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.interface import Gradients
 from gradcheck.handoff.microbatches import joined, micro_batches
-from gradcheck.handoff.split import Flight, HandOff, split
+from gradcheck.handoff.split import HandOff, MicroBatchPasses, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Replays:
         """Computes nothing yet."""
         self._problem = problem
         self._sliced: dict[int | None, Problem] = {None: problem}
-        self._flown: dict[int | None, _Flown] = {}
+        self._forward_passes: dict[int | None, _SharedPasses] = {}
 
     @cached_property
     def right(self) -> Gradients:
@@ -60,9 +60,9 @@ class Replays:
 
     def _backward(self, slices: int | None, steps: HandOff) -> Gradients:
         """The backward passes alone, with `steps`, from forward passes that are kept."""
-        if slices not in self._flown:
-            self._flown[slices] = _Flown(self._problem_in(slices))
-        return self._flown[slices].taken_back(steps)
+        if slices not in self._forward_passes:
+            self._forward_passes[slices] = _SharedPasses(self._problem_in(slices))
+        return self._forward_passes[slices].backward_on_shared_tapes(steps)
 
     def _problem_in(self, slices: int | None) -> Problem:
         """The problem over so many micro-batches."""
@@ -74,7 +74,7 @@ class Replays:
         return self._sliced[slices]
 
 
-class _Flown:
+class _SharedPasses:
     """The forward passes of a correct split, whose tapes can be asked again and again."""
 
     def __init__(self, problem: Problem) -> None:
@@ -83,21 +83,23 @@ class _Flown:
         self._loss_scale = tensors.loss_scale
         unused: dict[Any, Any] = {}
         with problem.state.preserved():
-            self._flights = [Flight(problem, part, steps, unused) for part in micro_batches(problem, tensors)]
-            for flight in self._flights:
+            self._all_passes = [
+                MicroBatchPasses(problem, part, steps, unused) for part in micro_batches(problem, tensors)
+            ]
+            for passes in self._all_passes:
                 for segment in problem.segments:
-                    flight.forward(segment)
+                    passes.forward(segment)
             self._state: Mapping[str, Any] = problem.state.read()
 
-    def taken_back(self, steps: HandOff) -> Gradients:
+    def backward_on_shared_tapes(self, steps: HandOff) -> Gradients:
         """The backward passes with `steps`."""
         weights: dict[Any, Any] = {weight.key: None for weight in self._problem.weights}
-        parts = steps.sliced([flight.part for flight in self._flights])
-        flights = [f.again(part, steps, weights) for f, part in zip(self._flights, parts, strict=True)]
-        for flight in flights:
+        parts = steps.sliced([passes.part for passes in self._all_passes])
+        all_passes = [p.sharing_tapes(part, steps, weights) for p, part in zip(self._all_passes, parts, strict=True)]
+        for passes in all_passes:
             for segment in reversed(self._problem.segments):
-                flight.backward(segment)
-        found = joined([flight.landed for flight in flights], weights, self._loss_scale)
+                passes.backward(segment)
+        found = joined([passes.result for passes in all_passes], weights, self._loss_scale)
         return Gradients(
             loss=found.loss, outputs=found.outputs, tensors=found.gradients, state=self._state, seconds=0.0
         )

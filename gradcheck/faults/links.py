@@ -44,8 +44,8 @@ class NothingBack(HandOff):
         self._lost = {(link.taker, link.ref) for link in lost}
         self._zeros = zeros
 
-    def sent_back(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:
+    def input_cotangent(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:
         """None, or zeros, for what is lost."""
         if (segment.plan.index, ref) not in self._lost:
-            return super().sent_back(segment, ref, gradient)
+            return super().input_cotangent(segment, ref, gradient)
         return tf.zeros_like(gradient) if self._zeros and gradient is not None else None

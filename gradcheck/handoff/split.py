@@ -42,7 +42,7 @@ class Pass:
     tape: tf.GradientTape | None
     inputs: list[Any]
     outputs: list[Any]
-    extra: Any  # what the segment adds to the loss, or None
+    added_loss: Any  # what the segment adds to the loss, or None
 
 
 class HandOff:
@@ -66,8 +66,8 @@ class HandOff:
         with self.tape() as tape:
             watch(tape, inputs)
             outputs = self.forward(segment, inputs, training=training)
-            extra = self.added(segment)
-        return Pass(segment=segment, tape=tape, inputs=list(inputs), outputs=outputs, extra=extra)
+            added_loss = self.added(segment)
+        return Pass(segment=segment, tape=tape, inputs=list(inputs), outputs=outputs, added_loss=added_loss)
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
         """The outputs of `segment`, in the order of its plan."""
@@ -79,22 +79,25 @@ class HandOff:
         return summed(segment.losses)
 
     def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:  # noqa: ARG002 - what an override may need
-        """What `segment` gets for `ref`: a tensor of its own, that its tape can tell from every other."""
+        """Copies the tensor that crosses, so that the tape of `segment` can tell it from every other."""
         return copied(tensor)
 
-    def turned(self, ending: Ending) -> Ending:
-        """The loss and its gradients for the model's outputs, where the forward pass turns into the backward pass."""
-        return ending
+    def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
+        """Hook on the loss and its gradients for the model's outputs, before the backward pass starts."""
+        return at_loss
 
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:  # noqa: ARG002 - as above
         """dLoss/dOutput for an output of `segment`: its seed. None where nothing came back."""
         return cotangent
 
-    def resumed(self, done: Pass, cotangents: Sequence[Any]) -> Pass:  # noqa: ARG002 - as above
-        """The forward pass as the backward pass takes it up, once the `cotangents` of its outputs are known."""
+    def forward_record(self, done: Pass, cotangents: Sequence[Any]) -> Pass:  # noqa: ARG002 - as above
+        """Returns the forward record that the backward pass differentiates. Override to recompute it.
+
+        `cotangents` are those of the outputs, as far as there are any.
+        """
         return done
 
-    def share_of_extra(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as above
+    def share_of_added_loss(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as above
         """How much of what `segment` adds to the loss counts: the micro-batch's share of the batch, 1 for a whole."""
         return share
 
@@ -102,8 +105,8 @@ class HandOff:
         """The sum over `targets` of seed · dTarget/dSource, for each of `sources`: a vector-Jacobian product."""
         return gradients_of(done.tape, targets, sources, seeds)
 
-    def sent_back(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:  # noqa: ARG002 - as above
-        """What `segment` hands back for `ref`, which it took: its part of that tensor's cotangent."""
+    def input_cotangent(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:  # noqa: ARG002 - as above
+        """The part of the cotangent of `ref`, an input of `segment`, that this segment contributes."""
         return gradient
 
     def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:  # noqa: ARG002 - as above
@@ -115,25 +118,27 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
     """Loss, outputs and every gradient of the split model."""
     weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
     steps = steps or HandOff()
-    flights = [Flight(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))]
-    for work in order(problem.schedule, len(problem.segments), len(flights)):
-        flight, segment = flights[work.microbatch], problem.segments[work.stage]
+    all_passes = [
+        MicroBatchPasses(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))
+    ]
+    for work in order(problem.schedule, len(problem.segments), len(all_passes)):
+        passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
         if work.backward:
-            flight.backward(segment)
+            passes.backward(segment)
         else:
-            flight.forward(segment)
-    return joined([flight.landed for flight in flights], weights, tensors.loss_scale)
+            passes.forward(segment)
+    return joined([passes.result for passes in all_passes], weights, tensors.loss_scale)
 
 
-class Flight:
-    """One micro-batch (or the whole batch) on its way through the segments, and its cotangents on their way back."""
+class MicroBatchPasses:
+    """The forward passes of one micro-batch (or the whole batch) through the segments, and its backward passes."""
 
     def __init__(self, problem: Problem, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> None:
         """`weights` is where the gradients of the weights are summed up, for all micro-batches together."""
         self._problem, self.part, self._steps, self._weights = problem, part, steps, weights
         self._values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(part.tensors.x)}
         self._passes: dict[int, Pass] = {}  # by index of the segment
-        self._ending: Ending | None = None
+        self._at_loss: LossGradients | None = None
         self._cotangents: dict[TensorRef, Any] = {}
 
     def forward(self, segment: Segment) -> None:
@@ -150,24 +155,29 @@ class Flight:
         self._values.update(zip(segment.plan.outputs, done.outputs, strict=True))
         if segment is self._problem.segments[-1]:
             self._values = {ref: self._values[ref] for ref in self._problem.graph.outputs}
-            self._turn()
+            self._differentiate_loss()
 
-    def _turn(self) -> None:
-        """The loss, and its gradient for each of the model's outputs: the first cotangents."""
+    def _differentiate_loss(self) -> None:
+        """Computes the loss and its gradient for each of the model's outputs: the first cotangents."""
         outputs = self._problem.graph.outputs
         found = loss_gradients(self._problem, self.part, [self._values[ref] for ref in outputs], self._steps)
-        ending = self._steps.turned(found)
-        extras = [scaled(done.extra, self._share(done)) for done in self._passes.values() if done.extra is not None]
-        self._ending = ending._replace(loss=total_loss(ending.loss, extras))
-        for ref, seed in zip(outputs, ending.seeds, strict=True):
+        at_loss = self._steps.loss_cotangents(found)
+        extras = [
+            scaled(done.added_loss, self._share(done)) for done in self._passes.values() if done.added_loss is not None
+        ]
+        self._at_loss = at_loss._replace(loss=total_loss(at_loss.loss, extras))
+        for ref, seed in zip(outputs, at_loss.seeds, strict=True):
             self._cotangents[ref] = added(self._cotangents.get(ref), seed)
 
-    def again(self, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> Flight:
-        """The same forward passes, before any backward pass, for `steps` to take back. Their tapes are persistent."""
-        flight = Flight(self._problem, part, steps, weights)
-        flight._passes, flight._values = dict(self._passes), self._values
-        flight._turn()
-        return flight
+    def sharing_tapes(self, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> MicroBatchPasses:
+        """Shares the recorded forward passes, so that `steps` can run another backward pass on their tapes.
+
+        The tapes must be persistent, and no backward pass may have run yet.
+        """
+        passes = MicroBatchPasses(self._problem, part, steps, weights)
+        passes._passes, passes._values = dict(self._passes), self._values
+        passes._differentiate_loss()
+        return passes
 
     def backward(self, segment: Segment) -> None:
         """One segment's part of the chain rule: adds to the weights, and to the cotangents of what the segment took.
@@ -176,15 +186,15 @@ class Flight:
         """
         plan, cotangents, steps = segment.plan, self._cotangents, self._steps
         done = self._passes.pop(plan.index)
-        known = [*(cotangents.get(ref) for ref in plan.outputs), *map(self._landing.hidden.get, plan.outputs)]
-        done = steps.resumed(done, [cotangent for cotangent in known if cotangent is not None])
+        known = [*(cotangents.get(ref) for ref in plan.outputs), *map(self._loss_gradients.hidden.get, plan.outputs)]
+        done = steps.forward_record(done, [cotangent for cotangent in known if cotangent is not None])
         targets, seeds = self._seeded(done)
         variables = self._problem.used_variables(done.tape)
         reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
         sources = [*done.inputs, *reused.values(), *variables]
         gradients = iter(steps.pull_back(done, targets, seeds, sources))
         for ref in plan.inputs:
-            cotangents[ref] = added(cotangents.get(ref), steps.sent_back(segment, ref, dense(next(gradients))))
+            cotangents[ref] = added(cotangents.get(ref), steps.input_cotangent(segment, ref, dense(next(gradients))))
         for ref in reused:  # what came back from later segments, and what calls of this segment add to it
             cotangents[ref] = dense(next(gradients))
         for variable, gradient in zip(variables, gradients, strict=True):
@@ -196,29 +206,31 @@ class Flight:
         pairs = []
         for ref, output in zip(done.segment.plan.outputs, done.outputs, strict=True):
             pairs.append((output, self._steps.cotangent(done.segment, ref, output, self._cotangents.get(ref))))
-            pairs.append((logits_of(output), self._landing.hidden.get(ref)))
-        if done.extra is not None:
-            seed = scaled(tf.ones_like(done.extra), self._share(done))
-            pairs.append((done.extra, scaled(seed, self.part.tensors.loss_scale)))
+            pairs.append((logits_of(output), self._loss_gradients.hidden.get(ref)))
+        if done.added_loss is not None:
+            seed = scaled(tf.ones_like(done.added_loss), self._share(done))
+            pairs.append((done.added_loss, scaled(seed, self.part.tensors.loss_scale)))
         pairs = [(target, seed) for target, seed in pairs if seed is not None]
         return [target for target, _ in pairs], [seed for _, seed in pairs]
 
     def _share(self, done: Pass) -> float:
-        return self._steps.share_of_extra(done.segment, 1.0 if self.part.share is None else self.part.share)
+        return self._steps.share_of_added_loss(done.segment, 1.0 if self.part.share is None else self.part.share)
 
     @property
-    def _landing(self) -> Ending:
-        if self._ending is None:
+    def _loss_gradients(self) -> LossGradients:
+        if self._at_loss is None:
             raise AssertionError("a backward pass before the last forward pass")
-        return self._ending
+        return self._at_loss
 
     @property
-    def landed(self) -> Computed:
+    def result(self) -> Computed:
         """Loss and outputs, and the gradients of inputs and boundaries."""
-        return Computed(self._landing.loss, self._landing.outputs, self._problem.crossing(self._cotangents))
+        return Computed(
+            self._loss_gradients.loss, self._loss_gradients.outputs, self._problem.crossing(self._cotangents)
+        )
 
 
-class Ending(NamedTuple):
+class LossGradients(NamedTuple):
     """The data loss, the model's outputs, and the loss's gradient for each tensor that they are made of.
 
     `hidden` are the cotangents of the logits that Keras hides on an output, and that the loss took in its place.
@@ -230,8 +242,8 @@ class Ending(NamedTuple):
     hidden: dict[TensorRef, Any]
 
 
-def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], steps: HandOff) -> Ending:
-    """The end of the forward pass and the start of the backward pass, under a tape of its own."""
+def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], steps: HandOff) -> LossGradients:
+    """Computes the loss under a tape of its own, and differentiates it with respect to the model's outputs."""
     tensors, graph = part.tensors, problem.graph
     with steps.tape() as tape:
         given = [copied(output) for output in outputs]
@@ -242,7 +254,7 @@ def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], s
         target = scaled(loss, tensors.loss_scale)
     gradients = [dense(gradient) for gradient in gradients_of(tape, [target], [*given, *hidden.values()])]
     seeds, of_hidden = gradients[: len(given)], gradients[len(given) :]
-    return Ending(loss, final, seeds, dict(zip(hidden, of_hidden, strict=True)))
+    return LossGradients(loss, final, seeds, dict(zip(hidden, of_hidden, strict=True)))
 
 
 def _own_logits(output: Any) -> Any:

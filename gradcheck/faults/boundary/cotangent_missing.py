@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.cutting.segment import Segment
-    from gradcheck.handoff.split import Ending
+    from gradcheck.handoff.split import LossGradients
     from gradcheck.problem.problem import Problem
 
 
@@ -55,11 +55,11 @@ class SeededWithOnes(HandOff):
 class LossLeftOut(HandOff):
     """The model's outputs are differentiated in place of the loss: with ones, and without what layers add to it."""
 
-    def turned(self, ending: Ending) -> Ending:
+    def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
         """Ones for every output, and nothing for what the loss reads behind one."""
-        seeds = [tf.ones_like(output) if is_differentiable(output) else None for output in ending.outputs]
-        return ending._replace(seeds=seeds, hidden={})
+        seeds = [tf.ones_like(output) if is_differentiable(output) else None for output in at_loss.outputs]
+        return at_loss._replace(seeds=seeds, hidden={})
 
-    def share_of_extra(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as the right step
+    def share_of_added_loss(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as the right step
         """Nothing."""
         return 0.0

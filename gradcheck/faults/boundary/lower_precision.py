@@ -65,10 +65,10 @@ class Cast(AtBoundaries):
             return super().cross(segment, ref, tensor)
         return copied(tensor, by=self._through)
 
-    def sent_back(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:
+    def input_cotangent(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:
         """The cotangent, rounded."""
         if ref not in self.refs or not self._backward or gradient is None:
-            return super().sent_back(segment, ref, gradient)
+            return super().input_cotangent(segment, ref, gradient)
         return self._through(gradient)
 
     def _through(self, tensor: Any) -> Any:

@@ -120,7 +120,7 @@ class Counted(HandOff):
         """`at` are the indices of the segments."""
         self._times, self._at = times, at
 
-    def share_of_extra(self, segment: Segment, share: float) -> float:
+    def share_of_added_loss(self, segment: Segment, share: float) -> float:
         """The share, so many times."""
         return share * self._times if segment.plan.index in self._at else share
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.cutting.segment import Segment
     from gradcheck.faults.interface import Found
-    from gradcheck.handoff.split import Ending
+    from gradcheck.handoff.split import LossGradients
     from gradcheck.problem.problem import Problem, TensorKey
 
 #: What Keras's `LossScaleOptimizer` starts with.
@@ -86,10 +86,10 @@ class ScaledLoss(HandOff):
         """`factor` is by how much."""
         self._factor = factor
 
-    def turned(self, ending: Ending) -> Ending:
+    def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
         """All that comes of the data loss, multiplied."""
-        seeds = [times(self._factor, seed) for seed in ending.seeds]
-        return ending._replace(seeds=seeds, hidden={ref: times(self._factor, s) for ref, s in ending.hidden.items()})
+        seeds = [times(self._factor, seed) for seed in at_loss.seeds]
+        return at_loss._replace(seeds=seeds, hidden={ref: times(self._factor, s) for ref, s in at_loss.hidden.items()})
 
 
 class ScaledCotangents(AtBoundaries):

@@ -13,7 +13,7 @@ from gradcheck.faults.interface import Injection, Place
 from gradcheck.faults.places import at_segments
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.microbatches import micro_batches
-from gradcheck.handoff.split import Flight, HandOff
+from gradcheck.handoff.split import HandOff, MicroBatchPasses
 from gradcheck.methods.by_segment.recompute import Recomputing
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ def moved(problem: Problem) -> dict[int, list[Any]]:
     """The variables that a forward pass through each segment moves, found by making one."""
     found = {}
     with problem.state.preserved():
-        flight = Flight(problem, micro_batches(problem, batch_tensors(problem))[0], HandOff(), {})
+        passes = MicroBatchPasses(problem, micro_batches(problem, batch_tensors(problem))[0], HandOff(), {})
         for segment in problem.segments:
             start = Snapshot(movable_variables([segment]))
-            flight.forward(segment)
+            passes.forward(segment)
             found[segment.plan.index] = start.changed(start.variables)
     return found
 
@@ -136,11 +136,11 @@ class NeitherRewoundNorUndone(WrongAgain):
 class OtherModeAgain(WrongAgain):
     """The second pass runs in the other mode."""
 
-    def resumed(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
+    def forward_record(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
         """As it is, with the other flag."""
         right = self._training
         self._training = right != (done.segment.plan.index in self._at)
-        again = super().resumed(done, cotangents)
+        again = super().forward_record(done, cotangents)
         self._training = right
         return again
 

@@ -51,11 +51,11 @@ class Recomputing(HandOff):
         start = Moment(movable_variables([segment]))
         kept = [copied(tensor) for tensor in inputs]  # attention takes the masks off what it is given
         outputs = self.forward(segment, inputs, training=training)
-        done = Pass(segment=segment, tape=None, inputs=kept, outputs=outputs, extra=summed(segment.losses))
+        done = Pass(segment=segment, tape=None, inputs=kept, outputs=outputs, added_loss=summed(segment.losses))
         self._starts[done] = start
         return done
 
-    def resumed(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
+    def forward_record(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
         """The forward pass over again, this time under a tape."""
         inputs = [copied(tensor, by=partial(not_before, cotangents)) for tensor in done.inputs]
         with self.rewound(done):

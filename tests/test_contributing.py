@@ -1,0 +1,110 @@
+"""The examples of CONTRIBUTING.md, added to the package as it says there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gradcheck.results.report import RunReport
+
+CONFIG: dict[str, Any] = {
+    "model": {"input": {"shape": [3]}, "layers": [{"Dense": {"units": 4, "activation": "tanh"}}, {"Dense": 2}]},
+    "split": {"after": [0]},
+}
+
+
+@pytest.fixture
+def example(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Loads the file that CONTRIBUTING.md shows under a path, as a module of the package."""
+
+    def load(path: str) -> ModuleType:
+        text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+        found = re.search(rf"`{re.escape(path)}`:\n\n```python\n(.*?)```", text, flags=re.DOTALL)
+        assert found is not None, path
+        name = path.removesuffix(".py").replace("/", ".")
+        module = ModuleType(name)
+        exec(compile(found[1], path, "exec"), vars(module))  # noqa: S102 - the example itself
+        monkeypatch.setitem(sys.modules, name, module)
+        return module
+
+    return load
+
+
+def entry(root: Path, place: str, **names: Any) -> Any:
+    """The entry that CONTRIBUTING.md adds to the table at `place`, as an expression."""
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = re.search(rf"In `\w+` of `{re.escape(place)}`.*?:\n\n```python\n(.*?)```", text, flags=re.DOTALL)
+    assert found is not None, place
+    written = found[1].strip()
+    return eval(f"{{{written}}}" if written.startswith('"') else written, names)  # noqa: S307 - as above
+
+
+def test_a_method(
+    root: Path, example: Callable[[str], ModuleType], run: Callable[..., RunReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradcheck import methods
+    from gradcheck.config.sections.methods import METHODS, MethodInfo
+
+    example("gradcheck/methods/by_segment/halved.py")
+    ((name, info),) = entry(root, "gradcheck/config/sections/methods.py", MethodInfo=MethodInfo).items()
+    monkeypatch.setitem(METHODS, name, info)
+    monkeypatch.setitem(methods.METHODS, name, methods._loaded_when_called(info.place))
+    report = run({**CONFIG, "methods": [{name: {"expect": "mismatch"}}]})
+    (check,) = report.checks
+    assert (report.verdict, check.outcome) == ("pass", "mismatch")
+    assert {t.path for t in check.of_kind("weight") if t.failed} == {"dense/kernel", "dense/bias"}
+    assert all(t.norm_ratio == pytest.approx(0.5) for t in check.of_kind("weight") if t.failed)
+
+
+def test_a_fault(
+    root: Path, example: Callable[[str], ModuleType], run: Callable[..., RunReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = example("gradcheck/faults/boundary/first_cotangent.py")
+    fault = entry(root, "gradcheck/faults/__init__.py", FirstCotangent=module.FirstCotangent)
+    replays = importlib.import_module("gradcheck.diagnose.replaying.replays")
+    monkeypatch.setattr(replays, "FAULTS", (fault, *replays.FAULTS))
+    train = """
+        import tensorflow as tf
+
+        def first_of(cotangent):
+            return tf.broadcast_to(cotangent[:1], tf.shape(cotangent))
+
+        def gradients(check):
+            front, back = check.segments
+            with tf.GradientTape() as first:
+                crossing = front(check.x, training=True)
+            with tf.GradientTape() as second:
+                second.watch(crossing)
+                loss = check.loss(check.y, back(crossing, training=True))
+            *of_back, cotangent = second.gradient(loss, [*back.trainable_variables, crossing])
+            return loss, [*first.gradient(crossing, front.trainable_variables, first_of(cotangent)), *of_back]
+    """
+    report = run({**CONFIG, "methods": [{"candidate": {"factory": "./train.py:gradients"}}]}, {"train.py": train})
+    (check,) = report.checks
+    assert [(d.code, d.confidence) for d in check.diagnoses] == [("GC103", "exact")]
+    assert "got the first example's cotangent" in check.diagnoses[0].evidence
+
+
+def test_a_reporter(
+    root: Path, example: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from gradcheck import reporters
+
+    example("gradcheck/reporters/verdicts.py")
+    added = entry(root, "gradcheck/reporters/__init__.py", _reporter=reporters._reporter)
+    monkeypatch.setattr(reporters, "REPORTERS", {**reporters.REPORTERS, **added})
+    from gradcheck import check
+
+    config = tmp_path / "small.yaml"
+    config.write_text("model: {input: {shape: [3]}, layers: [{Dense: 2}, {Dense: 1}]}\nsplit: {after: [0]}\n")
+    report = check(config)
+    assert reporters.REPORTERS["verdicts"](report, reporters.RenderOptions()) == "small: pass"
