@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from gradcheck.batch import make_batch
 from gradcheck.batch.loss import build_loss
 from gradcheck.batch.slices import Slice, make_slices
 from gradcheck.building.precision import precision_scope
+from gradcheck.building.recursion import deep_recursion
 from gradcheck.building.sources import build_model, match_variables
 from gradcheck.building.state import State
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
@@ -52,22 +52,21 @@ def session(config: Config) -> Iterator[None]:
 
 
 #: Python frames that building a deep model may need: Keras walks its graph recursively.
-_RECURSION_LIMIT = 20_000
+_RECURSION = 20_000
 
 
 @contextmanager
 def _settings_kept() -> Iterator[None]:
     """Puts back what user code may set for the whole process, so that no config changes another."""
     image_data_format, epsilon = keras.config.image_data_format(), keras.config.epsilon()
-    eager, frames = tf.config.functions_run_eagerly(), sys.getrecursionlimit()
-    sys.setrecursionlimit(max(frames, _RECURSION_LIMIT))
+    eager = tf.config.functions_run_eagerly()
     try:
-        yield
+        with deep_recursion(_RECURSION):
+            yield
     finally:
         keras.config.set_image_data_format(image_data_format)
         keras.config.set_epsilon(epsilon)
         tf.config.run_functions_eagerly(eager)
-        sys.setrecursionlimit(frames)
 
 
 def prepare(config: Config, base: Path) -> Problem:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from gradcheck.building.precision import widened
+from gradcheck.building.recursion import deep_recursion
 from gradcheck.building.sources import numpy_source as numpy_layer
 from gradcheck.building.sources.arguments import LayerError, build_layer, layer_failure
 from gradcheck.config.keyed import arguments_received, at, did_you_mean, listed
@@ -18,7 +17,7 @@ from gradcheck.config.sections.model import InputSpec
 from gradcheck.errors import GradcheckError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gradcheck.config.sections.model import LayerSpec, LayersSource
@@ -79,7 +78,7 @@ def _outputs(source: LayersSource, graph: _Graph) -> list[Any]:
 
 def _model(inputs: list[Any], outputs: list[Any], layers: int) -> keras.Model:
     """The functional model; one tensor stands for itself, not for a list of one."""
-    with at("layers"), _deep_recursion(layers * _FRAMES_PER_LAYER):
+    with at("layers"), deep_recursion(layers * _FRAMES_PER_LAYER):
         try:
             return keras.Model(_unpacked(inputs), _unpacked(outputs))
         except GradcheckError:
@@ -91,17 +90,6 @@ def _model(inputs: list[Any], outputs: list[Any], layers: int) -> keras.Model:
 
 def _unpacked(tensors: list[Any]) -> Any:
     return tensors[0] if len(tensors) == 1 else tensors
-
-
-@contextmanager
-def _deep_recursion(frames: int) -> Iterator[None]:
-    """Room for Keras to walk a deep graph: it recurses once per layer."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(limit + frames)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
 
 
 @dataclass

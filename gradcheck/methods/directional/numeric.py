@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 DOUBLE, SINGLE = "float64", "float32"
 #: Tensors of more elements are not decided element by element; of inputs, whose copies are run as one batch, of more.
 ELEMENTS, STACKED_ELEMENTS = 256, 4096
+#: Nor are those that would take more seconds, at so many losses for each element.
+PATIENCE, LOSSES = 60.0, 20
 
 
 def numeric(problem: Problem, options: NumericOptions) -> Gradients:
@@ -89,8 +91,22 @@ def _measured(options: NumericOptions, problem: Problem) -> Found:
     if options.surrogate is not None:
         return _by_rule(options, problem, options.surrogate)
     surface = surface_at(problem, options.points)
-    found = {key: _examined(surface, key, options) for key in surface.shapes if _fits(surface, key)}
-    return surface, judged(_AroundSurface(surface, found), found, seed=surface.seed), restless(surface)
+    slow: list[TensorKey] = []
+    found = {key: _examined(surface, key, options, slow) for key in surface.shapes if _fits(surface, key)}
+    warnings = (*restless(surface), *_left(slow))
+    return surface, judged(_AroundSurface(surface, found), found, seed=surface.seed), warnings
+
+
+def _left(slow: list[TensorKey]) -> tuple[str, ...]:
+    """What is said of tensors that were left to random directions."""
+    if not slow:
+        return ()
+    paths = ", ".join(key.path for key in slow)
+    said = (
+        f"random directions leave {paths} open, and element by element would take over {PATIENCE:.0f} s each: check "
+        "a smaller model, or ask for `mode: full`"
+    )
+    return (said,)
 
 
 def _by_rule(options: NumericOptions, problem: Problem, rule: str) -> Found:
@@ -104,7 +120,7 @@ def _by_rule(options: NumericOptions, problem: Problem, rule: str) -> Found:
         held = {weight.key for weight in problem.weights if id(weight.variable) in own}
         surface.gradients = {key: gradient for key, gradient in tape.gradients.items() if key not in held}
         keys = [key for key in surface.shapes if key not in held and _fits(surface, key)]
-        found = {key: _examined(surface, key, options) for key in keys}
+        found = {key: _examined(surface, key, options, []) for key in keys}
         around = _AroundSurface(tape, found, ruled=True)
         said = f"the weights of {layer.name} are not checked: its surrogate is a rule for its inputs"
         warnings = (*restless(surface), *((said,) if held else ()))
@@ -141,13 +157,29 @@ def _fits(surface: Surface, key: TensorKey) -> bool:
     return gradient is None or gradient.shape == surface.shapes[key]
 
 
-def _examined(surface: Surface, key: TensorKey, options: NumericOptions) -> Slopes:
-    """One tensor along a few directions; where those leave something open, along every element if they are not many."""
+def _examined(surface: Surface, key: TensorKey, options: NumericOptions, slow: list[TensorKey]) -> Slopes:
+    """One tensor along a few directions; where those leave something open, along every element if they are not many.
+
+    `slow` is told of a tensor whose elements would take too long.
+    """
     slopes = _along(surface, key, options, elements=options.mode == "full")
     limit = STACKED_ELEMENTS if key.kind == "input" else ELEMENTS
     if slopes.elements or not slopes.connected or len(slopes.which("agrees")) == len(slopes.found):
         return slopes
-    return _along(surface, key, options, elements=True) if math.prod(surface.shapes[key]) <= limit else slopes
+    count = math.prod(surface.shapes[key])
+    if count > limit:
+        return slopes
+    if key.kind != "input" and count * LOSSES * _seconds(surface, key) > PATIENCE:
+        slow.append(key)
+        return slopes
+    return _along(surface, key, options, elements=True)
+
+
+def _seconds(surface: Surface, key: TensorKey) -> float:
+    """How long one loss takes, once it is compiled."""
+    start = time.perf_counter()
+    surface.along(key, stack=False)(np.zeros(surface.shapes[key]), np.zeros(1))
+    return time.perf_counter() - start
 
 
 def _along(surface: Surface, key: TensorKey, options: NumericOptions, *, elements: bool) -> Slopes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,3 +263,26 @@ def test_the_problem_is_as_it_was(folder: Path) -> None:
         assert float(before.loss) == float(after.loss)
         for key, tensor in before.tensors.items():
             assert np.array_equal(np.asarray(tensor), np.asarray(after.tensors[key]))
+
+
+AT_KINKS = """
+    model:
+      input: {shape: [3]}
+      layers: [Dense: {units: 4, activation: relu, name: kinked}, Dense: {units: 2, name: last}]
+    data: {inputs: {constant: 0.0}}
+    methods: [numeric]
+"""
+
+
+def test_elements_that_would_take_too_long_are_left_to_directions_and_that_is_said(
+    run: Callable[..., RunReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("gradcheck.methods.directional.numeric")
+    (quick,) = run(AT_KINKS).checks
+    assert quick.warnings == ()
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    (left,) = run(AT_KINKS).checks
+    assert "random directions leave kinked/bias open" in left.warnings[0]
+    assert next(t for t in left.tensors if t.path == "kinked/bias").status == "inconclusive"
+    (full,) = run(AT_KINKS, methods=[{"numeric": {"mode": "full"}}]).checks
+    assert full.warnings == ()
