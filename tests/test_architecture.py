@@ -27,8 +27,6 @@ RECURRING_MODULES = {
     "files",
     "interface",  # what a method, a fault and a reporter are
 }  # fmt: skip
-#: Groups of the catalogue are named after what they are about.
-CATALOGUE = "gradcheck.catalogue."
 RECURRING_CLASSES = {
     "NumpyLayer",  # the section of a config, and the layer that it asks for
     "Worst",  # the worst element of a comparison, and as a report holds it
@@ -84,7 +82,7 @@ def test_no_cycle_between_files() -> None:
 def test_one_name_for_one_module() -> None:
     places = defaultdict(list)
     for name, path in MODULES.items():
-        if path.name not in ("__init__.py", "__main__.py") and not name.startswith(CATALOGUE):
+        if path.name not in ("__init__.py", "__main__.py"):
             places[name.rpartition(".")[2]].append(name)
     assert {leaf: found for leaf, found in places.items() if len(found) > 1 and leaf not in RECURRING_MODULES} == {}
 
@@ -104,7 +102,7 @@ PRIVATE = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", sorted(n for n in MODULES if not n.startswith(CATALOGUE)))
+@pytest.mark.parametrize("name", sorted(MODULES))
 def test_keras_is_reached_through_its_public_names(name: str) -> None:
     imports = [n.module or "" for n in ast.walk(TREES[name]) if isinstance(n, ast.ImportFrom)]
     private = [module for module in imports if module.startswith("keras.src")]

@@ -1,9 +1,15 @@
-"""What a code stands for, in words that hold without the report they appear in."""
+"""What a code stands for, in words that hold without the report they appear in, and reading those words."""
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+#: libyaml reads the texts ten times faster than Python, where PyYAML was built with it.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +33,15 @@ class Entry:
     example: str | None = None
 
 
-def code(text: str) -> str:
-    """`text` without its common indentation and the empty lines around it."""
-    return textwrap.dedent(text).strip("\n")
+def sections() -> dict[str, tuple[Entry, ...]]:
+    """The entries of every YAML file of this folder by the file's section, in the order of their codes."""
+    folder = files("gradcheck.catalogue")
+    texts = [file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".yaml")]
+    found = [yaml.load(text, _LOADER) for text in texts]  # noqa: S506 - a safe loader, and texts of our own
+    ordered = sorted(found, key=lambda group: min(group["entries"]))
+    return {group["section"]: tuple(map(_entry, group["entries"].items())) for group in ordered}
+
+
+def _entry(item: tuple[str, dict[str, Any]]) -> Entry:
+    code, texts = item
+    return Entry(code=code, **{**texts, "causes": tuple(texts.get("causes", ()))})

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from gradcheck.catalogue import CATALOGUE, SECTIONS, Entry, title
-from gradcheck.catalogue.entry import code
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(CATALOGUE.values())
@@ -85,7 +84,3 @@ def test_every_example_is_python_of_a_few_lines(entry: Entry) -> None:
     assert max(map(len, lines)) <= 110
     assert not entry.example.startswith((" ", "\n"))
     assert "```" not in entry.example
-
-
-def test_code_drops_the_common_indentation() -> None:
-    assert code("\n        a = 1\n        if a:\n            b = 2\n    ") == "a = 1\nif a:\n    b = 2"

@@ -11,7 +11,7 @@ import pytest
 
 import gradcheck
 from gradcheck.cli import main as module
-from gradcheck.cli.main import COMMANDS, Entry, cli, main
+from gradcheck.cli.main import COMMANDS, Subcommand, cli, main
 from gradcheck.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_every_command_is_where_the_table_says(name: str) -> None:
 
 
 def test_an_entry_names_a_module_and_an_attribute() -> None:
-    assert all(isinstance(entry, Entry) and entry.target.count(":") == 1 for entry in COMMANDS.values())
+    assert all(isinstance(entry, Subcommand) and entry.target.count(":") == 1 for entry in COMMANDS.values())
 
 
 class TestEndings:
