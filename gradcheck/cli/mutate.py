@@ -78,7 +78,7 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     be injected.
     """
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
-    from gradcheck.cli.run import RunArguments  # noqa: PLC0415 - as above
+    from gradcheck.cli.run_arguments import RunArguments  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver  # noqa: PLC0415 - not needed for --help
     from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
     from gradcheck.reporters.parts.text import plural  # noqa: PLC0415 - as above

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli.run_arguments import RunArguments
 from gradcheck.cli.terminal.options import Command, option, report_options, set_option, terminal_options
 from gradcheck.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from gradcheck.reporters.interface import Show
 
 _EXAMPLES = (
     "gradcheck run gradcheck.yaml",
@@ -87,28 +85,6 @@ def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: F
 
         return watched(paths, lambda: run_once(paths, arguments))
     return run_once(paths, arguments)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunArguments:
-    """The options of `run`, as they were given; None is not given."""
-
-    methods: tuple[str, ...]
-    overrides: tuple[str, ...]
-    rtol: str | None
-    atol: str | None
-    seed: str | None
-    precision: str | None
-    execution: str | None
-    format_: str
-    output: Path | None
-    show: Show
-    fail_fast: bool
-    exit_zero: bool
-    verify_reference: bool
-    timeout: float | None
-    jobs: int
-    safe: bool
 
 
 def run_once(paths: Sequence[Path], arguments: RunArguments) -> int:

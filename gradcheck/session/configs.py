@@ -124,11 +124,10 @@ def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total
 
     try:
         stage("loading TensorFlow")
-        from gradcheck.session.one_config import RunOptions, run_config  # noqa: PLC0415 - TensorFlow starts here
+        from gradcheck.session.one_config import run_config  # noqa: PLC0415 - TensorFlow starts here
 
-        chosen = RunOptions(fail_fast=options.fail_fast, optional=options.optional, on_error=options.on_error)
         with deadline(options.timeout):  # an import that is cut short leaves half a module for the next config
-            return run_config(loaded, chosen, stage)
+            return run_config(loaded, options, stage)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
         options.on_error(loaded.path, error)
         config = loaded.config

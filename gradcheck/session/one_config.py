@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradcheck.building.imports import imported_once
@@ -23,26 +23,14 @@ from gradcheck.session.notes import notes_of, warnings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import TensorReport, Verdict
+    from gradcheck.session.configs import CheckOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What a run does beside the config: stop at the first failing check, tell of errors.
-
-    What `optional` names, methods, may fail to apply: the others decide.
-    """
-
-    fail_fast: bool = False
-    optional: frozenset[str] = frozenset()
-    on_error: Callable[[Path, BaseException], None] = field(default=lambda *_: None)
-
-
-def run_config(loaded: LoadedConfig, options: RunOptions, stage: Callable[[str], None]) -> RunReport:
+def run_config(loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None]) -> RunReport:
     """Runs one config in a session of its own; `stage` is told what is being worked on.
 
     Raises:
@@ -104,7 +92,7 @@ def _may_be_explained(check: CheckReport, tensor: TensorReport) -> bool:
 
 
 def _checks(
-    loaded: LoadedConfig, checker: Checker, options: RunOptions, stage: Callable[[str], None], skipped: list[str]
+    loaded: LoadedConfig, checker: Checker, options: CheckOptions, stage: Callable[[str], None], skipped: list[str]
 ) -> Iterator[CheckReport]:
     """One report a method and point, up to the first that is not as expected where that is enough.
 

@@ -1,0 +1,33 @@
+"""What `run` and `mutate` were given on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gradcheck.reporters.interface import Show
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments:
+    """The options of `run`, as they were given; None is not given."""
+
+    methods: tuple[str, ...]
+    overrides: tuple[str, ...]
+    rtol: str | None
+    atol: str | None
+    seed: str | None
+    precision: str | None
+    execution: str | None
+    format_: str
+    output: Path | None
+    show: Show
+    fail_fast: bool
+    exit_zero: bool
+    verify_reference: bool
+    timeout: float | None
+    jobs: int
+    safe: bool
