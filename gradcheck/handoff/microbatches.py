@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 
 from gradcheck.handoff.interface import Computed
-from gradcheck.handoff.tensors import added
+from gradcheck.handoff.tensors import added, divided
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,7 +62,7 @@ def joined(parts: Sequence[Computed], weights: dict[TensorKey, Any], loss_scale:
     crossing = {key: _joined([part.gradients[key] for part in parts]) for key in parts[0].gradients}
     gradients = {**weights, **crossing}
     if loss_scale is not None:
-        gradients = {key: g if key.kind == "boundary" else _divided(g, loss_scale) for key, g in gradients.items()}
+        gradients = {key: g if key.kind == "boundary" else divided(g, loss_scale) for key, g in gradients.items()}
     outputs = [_joined(list(of_parts)) for of_parts in zip(*(part.outputs for part in parts), strict=True)]
     return Computed(parts[0].loss if len(parts) == 1 else tf.add_n([part.loss for part in parts]), outputs, gradients)
 
@@ -72,12 +72,3 @@ def _joined(parts: Sequence[Any]) -> Any:
     if len(parts) == 1 or parts[0] is None:
         return parts[0]
     return tf.concat([part if part.shape.rank else part[None] for part in parts], 0)
-
-
-def _divided(gradient: Any, scale: Any) -> Any:
-    if gradient is None:
-        return None
-    if isinstance(gradient, tf.IndexedSlices):
-        values = gradient.values / tf.cast(scale, gradient.values.dtype)
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return gradient / tf.cast(scale, gradient.dtype)

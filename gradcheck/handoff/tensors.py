@@ -9,7 +9,7 @@ import tensorflow as tf
 from gradcheck.building.precision import loss_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def is_differentiable(tensor: Any) -> bool:
@@ -55,9 +55,27 @@ def total_loss(data_loss: Any, losses: Sequence[Any], share: float | None = None
     return data_loss + (extra if share is None else share * extra)
 
 
-def scaled(tensor: Any, factor: Any) -> Any:
-    """`tensor` multiplied by a number or a scalar tensor, in its own dtype; None is 1."""
-    return tensor if factor is None else tensor * tf.cast(factor, tensor.dtype)
+def scaled(gradient: Any, factor: Any) -> Any:
+    """A tensor or gradient multiplied by a number or a scalar tensor, in its own dtype; a factor of None is 1.
+
+    A sparse gradient stays sparse, and None stays None.
+    """
+    if gradient is None or factor is None:
+        return gradient
+    return _with_values(gradient, lambda values: values * tf.cast(factor, values.dtype))
+
+
+def divided(gradient: Any, divisor: Any) -> Any:
+    """A gradient divided by a scalar tensor, as `scaled` multiplies it."""
+    if gradient is None or divisor is None:
+        return gradient
+    return _with_values(gradient, lambda values: values / tf.cast(divisor, values.dtype))
+
+
+def _with_values(gradient: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(change(gradient.values), gradient.indices, gradient.dense_shape)
+    return change(gradient)
 
 
 def gradients_of(

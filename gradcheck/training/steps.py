@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import tensorflow as tf
 
 from gradcheck.comparing.keys import TensorPlace, as_array, named_tensors
+from gradcheck.handoff.tensors import scaled
 from gradcheck.problem.optimizer import loss_scale
 from gradcheck.problem.problem import TensorKey
 
@@ -88,7 +89,7 @@ class Trainee:
 
         def update(problem: Problem, _: Any) -> Gradients:
             gradients = compute(problem)
-            of_weights = [_scaled(gradients.tensors[weight.key], problem.loss_scale) for weight in problem.weights]
+            of_weights = [scaled(gradients.tensors[weight.key], problem.loss_scale) for weight in problem.weights]
             if self._unfit(gradients) is None:
                 of_weights = change(of_weights)
                 for group in groups:
@@ -168,13 +169,3 @@ def slot_owners(trainee: Trainee) -> dict[TensorKey, Weight]:
         if owners:
             found[slot_key(path)] = max(owners, key=lambda weight: len(weight.variable.path))
     return found
-
-
-def _scaled(gradient: Any, scale: Any) -> Any:
-    """A gradient multiplied by the loss scale, as the loss was before; a sparse one stays sparse."""
-    if gradient is None or scale is None:
-        return gradient
-    if isinstance(gradient, tf.IndexedSlices):
-        values = gradient.values * tf.cast(scale, gradient.values.dtype)
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return gradient * tf.cast(scale, gradient.dtype)

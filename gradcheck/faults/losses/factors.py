@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
 from gradcheck.faults.interface import Injection, Place
 from gradcheck.faults.losses.added_losses import adds_to_loss
 from gradcheck.faults.places import AtBoundaries, at_boundaries, at_segments
@@ -69,14 +67,7 @@ def _multiplied(problem: Problem, code: str, factor: int, done: str) -> Iterator
 
 
 def _all_scaled(factor: int, found: Found) -> Found:
-    return {key: times(factor, gradient) for key, gradient in found.items()}
-
-
-def times(factor: int, gradient: Any) -> Any:
-    """`gradient`, multiplied; sparse ones stay sparse, and None stays None."""
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(scaled(gradient.values, factor), gradient.indices, gradient.dense_shape)
-    return None if gradient is None else scaled(gradient, factor)
+    return {key: scaled(gradient, factor) for key, gradient in found.items()}
 
 
 class ScaledLoss(HandOff):
@@ -88,8 +79,8 @@ class ScaledLoss(HandOff):
 
     def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
         """All that comes of the data loss, multiplied."""
-        seeds = [times(self._factor, seed) for seed in at_loss.seeds]
-        return at_loss._replace(seeds=seeds, hidden={ref: times(self._factor, s) for ref, s in at_loss.hidden.items()})
+        seeds = [scaled(seed, self._factor) for seed in at_loss.seeds]
+        return at_loss._replace(seeds=seeds, hidden={ref: scaled(s, self._factor) for ref, s in at_loss.hidden.items()})
 
 
 class ScaledCotangents(AtBoundaries):
@@ -103,7 +94,7 @@ class ScaledCotangents(AtBoundaries):
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
         """The seed, multiplied."""
         cotangent = super().cotangent(segment, ref, output, cotangent)
-        return times(self._factor, cotangent) if ref in self.refs else cotangent
+        return scaled(cotangent, self._factor) if ref in self.refs else cotangent
 
 
 class ScaledWeights(HandOff):
@@ -116,4 +107,4 @@ class ScaledWeights(HandOff):
     def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:
         """The gradient, multiplied."""
         gradient = super().contribution(segment, key, gradient)
-        return times(self._factor, gradient) if segment.plan.index in self._at else gradient
+        return scaled(gradient, self._factor) if segment.plan.index in self._at else gradient
