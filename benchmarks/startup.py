@@ -22,6 +22,7 @@ SIDES = {
     "--help": [*GRADCHECK, "--help"],
     "validate": [*GRADCHECK, "validate", "configs/cnn_three_parts.yaml"],
     "schema": [*GRADCHECK, "schema"],
+    "explain": [*GRADCHECK, "explain", "GC101"],
     "run": [*GRADCHECK, "run", "configs/cnn_three_parts.yaml", "--method", "vjp"],
 }
 #: Against which import each command is held, and the ratio to reach.
@@ -29,6 +30,7 @@ AGAINST = {
     "--help": ("import tensorflow", 0.12),
     "validate": ("import tensorflow", 0.12),
     "schema": ("import tensorflow", 0.12),
+    "explain": ("import tensorflow", 0.12),
     "run": ("import tensorflow, keras", 1.35),
 }
 
