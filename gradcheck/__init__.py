@@ -6,8 +6,6 @@ Importing this package imports no TensorFlow, nor anything else that takes long:
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,18 +42,6 @@ def _version() -> str:
         return version("gradcheck")
     except PackageNotFoundError:
         return "0+unknown"
-
-
-class _Package(types.ModuleType):
-    """`gradcheck.session.configs` is the function, also once Python has imported the module of that name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Importing a submodule sets it as an attribute of its package."""
-        is_module = isinstance(value, types.ModuleType)
-        super().__setattr__(name, value.check if name == "check" and is_module else value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -12,16 +12,21 @@ import keras
 
 from gradcheck.errors import RunError
 
+
+def _gone(what: str) -> RunError:
+    return RunError(
+        f"Keras {keras.__version__} has no {what} any more, which gradcheck relies on",
+        help="install a release of gradcheck that knows this Keras, or Keras 3.15",
+    )
+
+
 try:
     from keras.src.backend.common import global_state  # names, seeds and policies of a session
     from keras.src.models.functional import Functional  # the class of functional models
     from keras.src.ops.symbolic_arguments import SymbolicArguments  # the arguments of one call in a functional model
     from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
 except ImportError as error:
-    raise RunError(
-        f"Keras {keras.__version__} has no {error.name or error} any more, which gradcheck relies on",
-        help="install a release of gradcheck that knows this Keras, or Keras 3.15",
-    ) from error
+    raise _gone(str(error.name or error)) from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,10 +45,7 @@ def _of(holder: Any, name: str) -> Any:
     try:
         return getattr(holder, name)
     except AttributeError as error:
-        raise RunError(
-            f"Keras {keras.__version__} has no `{type(holder).__name__}.{name}` any more, which gradcheck relies on",
-            help="install a release of gradcheck that knows this Keras, or Keras 3.15",
-        ) from error
+        raise _gone(f"`{type(holder).__name__}.{name}`") from error
 
 
 def all_layers(models: Iterable[keras.Layer]) -> list[keras.Layer]:

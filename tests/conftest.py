@@ -40,7 +40,7 @@ def root() -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., RunReport]:
-    """Writes a config, and the files of user code beside it, and runs it as `gradcheck.session.configs` does."""
+    """Writes a config, and the files of user code beside it, and runs it as `gradcheck.check` does."""
 
     def check_one(config: dict[str, Any] | str, files: dict[str, str] | None = None, **overrides: Any) -> RunReport:
         from gradcheck import check

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def deep_recursion(frames: int) -> Iterator[None]:
-    """Allows so many more Python frames inside."""
+def deep_recursion(*, at_least: int = 0, more: int = 0) -> Iterator[None]:
+    """Allows `at_least` so many Python frames inside, or so many `more` than now, if that is more."""
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(limit + frames)
+    sys.setrecursionlimit(max(at_least, limit + more))
     try:
         yield
     finally:

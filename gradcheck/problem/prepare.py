@@ -61,7 +61,7 @@ def _settings_kept() -> Iterator[None]:
     image_data_format, epsilon = keras.config.image_data_format(), keras.config.epsilon()
     eager = tf.config.functions_run_eagerly()
     try:
-        with deep_recursion(_RECURSION):
+        with deep_recursion(at_least=_RECURSION):
             yield
     finally:
         keras.config.set_image_data_format(image_data_format)

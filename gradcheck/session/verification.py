@@ -122,12 +122,11 @@ def _along_one_direction(twin: Problem) -> Verified | None:
         rewind()
         loss, gradients = tape_at(twin, batch_tensors(twin))
         terms = [float(np.sum(g * v)) for key, v in along.items() if (g := gradients[key]) is not None]
-
-        size = sum(map(abs, terms))
+        expected, size = sum(terms), sum(map(abs, terms))
         for step in STEPS:
             right, left = (_loss(twin, rewind, tensors, along, side * step) for side in (1, -1))
             slopes = ((right - left) / (2 * step), (right - loss) / step, (loss - left) / step)  # a kink is on one side
-            off, rounding = min(abs(slope - sum(terms)) for slope in slopes), ROUNDING * abs(loss) / step
+            off, rounding = min(abs(slope - expected) for slope in slopes), ROUNDING * abs(loss) / step
             if size and off <= AGREE * size + rounding and rounding <= DECISIVE * size:
                 return Verified(share=(off + rounding) / size)
         if _loss(twin, rewind, tensors, along, 0.0) != _loss(twin, rewind, tensors, along, 0.0):

@@ -78,7 +78,7 @@ def _outputs(source: LayersSource, graph: _Graph) -> list[Any]:
 
 def _model(inputs: list[Any], outputs: list[Any], layers: int) -> keras.Model:
     """The functional model; one tensor stands for itself, not for a list of one."""
-    with at("layers"), deep_recursion(layers * _FRAMES_PER_LAYER):
+    with at("layers"), deep_recursion(more=layers * _FRAMES_PER_LAYER):
         try:
             return keras.Model(_unpacked(inputs), _unpacked(outputs))
         except GradcheckError:

@@ -167,7 +167,9 @@ METHODS: dict[str, MethodInfo] = {
     "hvp": MethodInfo(
         place="directional.hvp",
         options=HvpOptions,
-        rests_on="the registered and custom gradients, shared with the reference; their gradients on differences",
+        rests_on=(
+            "the registered and custom gradients, shared with the reference; the gradients of these on differences"
+        ),
         splits=False,
         registered=True,
     ),
