@@ -73,6 +73,11 @@ def model(
         raise layer_failure(error, f"{target} cannot be called", f"inputs of shape {shapes}", reference) from error
 
 
+def layer_of(built: keras.Model) -> keras.Layer:
+    """The target's layer in what `model` built, without a mask."""
+    return next(layer for layer in built.layers if not isinstance(layer, keras.layers.InputLayer))
+
+
 def takes_training(layer: keras.Layer) -> bool:
     """Whether it, or a layer inside it, is called with `training`."""
     return any("training" in inner.call_signature_parameters for inner in all_layers([layer]))

@@ -147,8 +147,8 @@ def _checked(target: Target, loaded: LoadedConfig) -> tuple[Report, Sequence[Der
 
     with user_output_to_stderr():
         quiet_tensorflow(verbose=settings().verbose)
-        looked = check_layer(target, loaded, CheckOptions(on_error=_on_error))
-        return envelope([looked.run]), looked.derivatives
+        checked = check_layer(target, loaded, CheckOptions(on_error=_on_error))
+        return envelope([checked.run]), checked.derivatives
 
 
 def _on_error(_: Path, error: BaseException) -> None:

@@ -48,6 +48,7 @@ class Execution:
             tensors=computed.gradients,
             state=self._problem.state.read(split=self._split),
             seconds=seconds,
+            part_norms=computed.part_norms,
         )
 
 

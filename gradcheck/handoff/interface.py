@@ -27,16 +27,25 @@ class Tensors(NamedTuple):
     loss_scale: Any = None
 
 
+class PartKey(NamedTuple):
+    """The part that one segment adds to the gradient of the weight at `path`."""
+
+    path: str
+    segment: int
+
+
 class Computed(NamedTuple):
     """What the body of a method returns; a tuple, so that a compiled function can return it too.
 
     `gradients` maps TensorKey to a tensor of the shape and dtype of what it belongs to, None where no gradient flows.
-    `loss` is None where the method does not compute one.
+    `loss` is None where the method does not compute one. `part_norms` are the 2-norms of the parts of which a weight's
+    gradient is the sum, from a method that measures them.
     """
 
     loss: Any
     outputs: list[Any]
     gradients: dict[TensorKey, Any]
+    part_norms: dict[PartKey, Any] = {}  # noqa: RUF012 - a tuple's default, never changed
 
 
 class Wrong(NamedTuple):
@@ -63,6 +72,7 @@ class Gradients:
             adds up more roundings. None: nothing but the reference's own noise floor excuses anything.
         tolerance_dtype: the dtype whose default tolerance applies, where that is not the problem's compute dtype.
         schedule: in what order micro-batches went through the segments.
+        part_norms: as in `Computed`.
     """
 
     loss: Any
@@ -80,6 +90,7 @@ class Gradients:
     noise: Callable[[Collection[TensorKey]], Mapping[TensorKey, float]] | None = None
     tolerance_dtype: str | None = None
     schedule: ScheduleReport | None = None
+    part_norms: Mapping[PartKey, Any] = field(default_factory=dict)
 
 
 class Method(Protocol):

@@ -13,7 +13,7 @@ sends back.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from gradcheck.handoff.interface import Tensors
     from gradcheck.handoff.microbatches import MicroBatch
     from gradcheck.problem.problem import Problem, TensorKey
+
+
+Direction: TypeAlias = Literal["forward", "backward"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,13 +124,18 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
     all_passes = [
         MicroBatchPasses(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))
     ]
+    drive(problem, all_passes)
+    return joined([passes.result for passes in all_passes], weights, tensors.loss_scale)
+
+
+def drive(problem: Problem, all_passes: Sequence[MicroBatchPasses], *, only: Direction | None = None) -> None:
+    """Runs every micro-batch through every segment and back, in the order of the schedule; `only` one of the two."""
     for work in order(problem.schedule, len(problem.segments), len(all_passes)):
         passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
-        if work.backward:
+        if work.backward and only != "forward":
             passes.backward(segment)
-        else:
+        elif not work.backward and only != "backward":
             passes.forward(segment)
-    return joined([passes.result for passes in all_passes], weights, tensors.loss_scale)
 
 
 class MicroBatchPasses:

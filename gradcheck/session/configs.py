@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
+    from gradcheck.session.look import Look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +117,10 @@ def exit_code(report: Report) -> ExitCode:
     return most_serious(ExitCode(run.exit_code) for run in report.runs)
 
 
-def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total: int = 1) -> RunReport:
-    """One run; an error becomes its verdict."""
+def check_one(
+    loaded: LoadedConfig, options: CheckOptions, index: int = 0, total: int = 1, *, look: Look | None = None
+) -> RunReport:
+    """One run, and what `look` adds to it; an error becomes its verdict."""
 
     def stage(name: str) -> None:
         options.on_progress(Progress(config=str(loaded.path), index=index, total=total, stage=name))
@@ -127,7 +130,7 @@ def check_one(loaded: LoadedConfig, options: CheckOptions, index: int = 0, total
         from gradcheck.session.one_config import run_config  # noqa: PLC0415 - TensorFlow starts here
 
         with deadline(options.timeout):  # an import that is cut short leaves half a module for the next config
-            return run_config(loaded, options, stage)
+            return run_config(loaded, options, stage, look)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
         options.on_error(loaded.path, error)
         config = loaded.config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,15 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradcheck.config.load import LoadedConfig, load_given
-from gradcheck.errors import GradcheckError
-from gradcheck.results.report import CheckReport, RunReport
+from gradcheck.errors import ExitCode
+from gradcheck.results.report import CheckReport
 from gradcheck.session.configs import check_one
+from gradcheck.session.look import Found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradcheck.custom_gradients import Watch
     from gradcheck.problem.problem import Problem
-    from gradcheck.results.report import Diagnosis
+    from gradcheck.results.report import Diagnosis, RunReport
     from gradcheck.session.configs import CheckOptions
 
 #: The check of custom gradients, as it is called in reports.
@@ -131,105 +132,120 @@ class Derivatives(NamedTuple):
     second: float | None
 
 
-class Looked(NamedTuple):
-    """A run with what was found beside it.
-
-    `derivatives` where numbers go in and one comes out; `trainable` counts weights and inputs, None where nothing ran.
-    """
+class Checked(NamedTuple):
+    """A layer's run, and its derivatives where numbers go in and one comes out."""
 
     run: RunReport
     derivatives: Sequence[Derivatives]
-    trainable: int | None = None
 
 
-def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions) -> Looked:
-    """Runs `loaded`, the config of `target`, in every mode that the layer has, and looks closer at what it ran."""
-    from gradcheck.building.imports import imported_once  # noqa: PLC0415 - as above
-    from gradcheck.custom_gradients import watching  # noqa: PLC0415 - TensorFlow starts here
+def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions) -> Checked:
+    """Runs `loaded`, the config of `target`, and then finite differences in every other mode that the layer has."""
+    from gradcheck.building.imports import imported_once  # noqa: PLC0415 - TensorFlow starts here
 
     options = replace(options, optional=frozenset({"forward"}))
-    modes = [Mode("", loaded)]
-    with imported_once(), watching():
-        with suppress(GradcheckError):  # the run says what is wrong with the target
-            modes = _modes(target, loaded)
-        first, *others = [(mode, check_one(mode.loaded, options)) for mode in modes]
-        looked = _looked_closer(target, first[0].loaded, first[1])
-    run = _together(looked.run, others)
-    return looked._replace(run=run if looked.trainable is None else _judged(run, looked.trainable))
+    look = _LayerLook(target)
+    with imported_once():  # the modes are models of one layer's code
+        run = check_one(loaded, options, look=look)
+        others = [(mode, check_one(mode.loaded, options, look=_LayerLook(target, closer=False))) for mode in look.modes]
+    return Checked(_together(run, others, trainable=look.trainable), look.derivatives)
 
 
 class Mode(NamedTuple):
-    """A way in which a layer is called, by its name in reports; "" is the first one."""
+    """A way in which a layer is called beside the first one, by its name in reports."""
 
     name: str
     loaded: LoadedConfig
 
 
-def _modes(target: Target, loaded: LoadedConfig) -> list[Mode]:
-    """With training on, and with it off and with a mask where the layer takes such an argument.
+class _LayerLook:
+    """A look at the model of a layer: its custom gradients, its variables, and the modes that it has.
 
-    A NumPy class is not asked for forward mode: its backward has no derivative of its own.
+    Without weights to train the inputs are what is proven.
+
+    Attributes:
+        modes: with training off, and with a mask, where the layer takes such an argument.
+        derivatives: of the one number that comes out, where numbers go in.
+        trainable: how many weights and inputs there are.
     """
-    from gradcheck.building.numpy_layer import NumpyLayer  # noqa: PLC0415 - TensorFlow starts here
-    from gradcheck.building.target import as_layer, takes_mask, takes_training  # noqa: PLC0415 - as above
-    from gradcheck.problem.prepare import session  # noqa: PLC0415 - as above
 
-    config = loaded.config
-    with session(config):
-        layer = as_layer(target.name, Path.cwd(), target.kwargs)
-        takes = takes_training(layer), takes_mask(layer, [spec["shape"] for spec in target.inputs.values()])
-    methods = tuple(m for m in config.methods if m.method != "forward" or not isinstance(layer, NumpyLayer))
-    modes = [Mode("", replace(loaded, config=config.model_copy(update={"methods": methods})))]
-    differences = replace(target, methods=("numeric",))
-    if any(method.method == "numeric" for method in methods):
-        if takes[0] and target.training is None:
-            modes.append(Mode("inference", layer_config(replace(differences, training=False))))
-        if takes[1]:
-            modes.append(Mode("masked", layer_config(differences, masked=True)))
+    def __init__(self, target: Target, *, closer: bool = True) -> None:
+        """Without `closer` only weights and inputs are counted."""
+        self._target, self._closer = target, closer
+        self.modes: Sequence[Mode] = ()
+        self.derivatives: Sequence[Derivatives] = ()
+        self.trainable = 0
+
+    def __call__(self, problem: Problem, watch: Watch) -> Found:
+        """Looks at `problem`, inside its session."""
+        from gradcheck.comparing.missing_gradients import untracked_variables  # noqa: PLC0415 - TensorFlow starts here
+        from gradcheck.custom_gradients import check_custom_gradients  # noqa: PLC0415 - as above
+
+        self.trainable = len(problem.weights) + len(problem.batch.x)
+        if not self._closer:
+            return Found(self.trainable)
+        findings = check_custom_gradients(problem, watch)
+        if self._target.surrogate:  # what the gradient should be is declared: clipping, for one, is not linear
+            findings = tuple(finding for finding in findings if finding.code != "GC601")
+        if self._target.is_scalar:
+            self.derivatives = _derivatives(problem, self._target.order)
+        self.modes = _other_modes(self._target, problem)
+        untracked = (
+            f"variable {name} is not part of the layer: no gradient of it is checked, and nothing puts it back"
+            for name in untracked_variables(problem)
+        )
+        return Found(self.trainable, (_custom_gradient_check(findings),) if findings else (), tuple(untracked))
+
+
+def _other_modes(target: Target, problem: Problem) -> list[Mode]:
+    """The modes in which finite differences are taken once more."""
+    from gradcheck.building.target import layer_of, takes_mask, takes_training  # noqa: PLC0415 - TensorFlow starts here
+
+    layer = layer_of(problem.model)
+    if not any(method.method == "numeric" for method in problem.config.methods):
+        return []
+    differences, modes = replace(target, methods=("numeric",)), []
+    if takes_training(layer) and target.training is None:
+        modes.append(Mode("inference", layer_config(replace(differences, training=False))))
+    if takes_mask(layer, [spec["shape"] for spec in target.inputs.values()]):
+        modes.append(Mode("masked", layer_config(differences, masked=True)))
     return modes
 
 
-def _together(run: RunReport, others: Sequence[tuple[Mode, RunReport]]) -> RunReport:
+def _together(run: RunReport, others: Sequence[tuple[Mode, RunReport]], *, trainable: int) -> RunReport:
     """One report of all modes. What a mask alone makes impossible is a note: nobody asked for it."""
-    checks, notes, warnings = list(run.checks), list(run.notes), list(run.warnings)
+    from gradcheck.session.verdict import judge  # noqa: PLC0415 - TensorFlow starts here
+
+    if not others:
+        return run
+    checks, notes, warnings, failure = list(run.checks), list(run.notes), list(run.warnings), run
     for mode, other in others:
         if other.reference is None and mode.name == "masked":
             notes.append(f"a mask does not apply: {other.error.message if other.error else 'the layer cannot be run'}")
             continue
         if other.reference is None:
-            run = replace(run, error=other.error, errors=other.errors, verdict="error", exit_code=other.exit_code)
+            failure = other
         checks += [replace(check, method=_in_mode(check.method, mode.name)) for check in other.checks]
         notes += [f"{mode.name}: {note}" for note in other.notes if note not in notes]
         warnings += [warning for warning in other.warnings if warning not in warnings]
-    return replace(run, checks=tuple(checks), notes=tuple(notes), warnings=tuple(warnings))
+    verdict, exit_code = judge(checks, trainable=trainable)
+    if failure.verdict == "error":
+        verdict, exit_code = failure.verdict, ExitCode(failure.exit_code)
+    return replace(
+        run,
+        error=failure.error,
+        errors=failure.errors,
+        verdict=verdict,
+        exit_code=int(exit_code),
+        checks=tuple(checks),
+        notes=tuple(notes),
+        warnings=tuple(warnings),
+    )
 
 
 def _in_mode(method: str, mode: str) -> str:
     """`numeric[zeros]` as `numeric[zeros, masked]`."""
     return f"{method[:-1]}, {mode}]" if method.endswith("]") else f"{method}[{mode}]"
-
-
-def _looked_closer(target: Target, loaded: LoadedConfig, run: RunReport) -> Looked:
-    """Checks the custom gradients in `target`, explains gradients that are missing, and judges again.
-
-    A run that could not be carried out is left as it is. Without weights to train the inputs are what is proven.
-    """
-    from gradcheck.custom_gradients import check_custom_gradients, watching  # noqa: PLC0415
-    from gradcheck.problem.prepare import prepare, session  # noqa: PLC0415 - TensorFlow starts here
-
-    if run.reference is None:
-        return Looked(run, ())
-    with session(loaded.config), watching() as watch:
-        problem = prepare(loaded.config, loaded.base)
-        checks = list(run.checks)
-        findings = check_custom_gradients(problem, watch)
-        if target.surrogate:  # what the gradient should be is declared: clipping, for one, is not linear
-            findings = tuple(finding for finding in findings if finding.code != "GC601")
-        if findings:
-            checks.append(_custom_gradient_check(findings))
-        explained = replace(run, checks=tuple(checks), warnings=(*run.warnings, *_untracked(problem)))
-        derivatives = _derivatives(problem, target.order) if target.is_scalar else []
-        return Looked(explained, derivatives, trainable=len(problem.weights) + len(problem.batch.x))
 
 
 def _custom_gradient_check(findings: Sequence[Diagnosis]) -> CheckReport:
@@ -246,26 +262,6 @@ def _custom_gradient_check(findings: Sequence[Diagnosis]) -> CheckReport:
         seconds=nan,
         diagnoses=tuple(findings),
     )
-
-
-def _untracked(problem: Problem) -> list[str]:
-    """Warnings of variables that the model does not know."""
-    from gradcheck.comparing.missing_gradients import untracked_variables  # noqa: PLC0415 - TensorFlow starts here
-
-    return [
-        f"variable {name} is not part of the layer: no gradient of it is checked, and nothing puts it back"
-        for name in untracked_variables(problem)
-    ]
-
-
-def _judged(run: RunReport, trainable: int) -> RunReport:
-    """The run with the verdict over all of its checks; an error stays one."""
-    from gradcheck.session.one_config import judge  # noqa: PLC0415 - TensorFlow starts here
-
-    if run.verdict == "error" and not any(check.error for check in run.checks):
-        return run
-    verdict, exit_code = judge(run.checks, trainable=trainable)
-    return replace(run, verdict=verdict, exit_code=int(exit_code))
 
 
 def _derivatives(problem: Problem, order: int) -> list[Derivatives]:

@@ -6,12 +6,14 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
 from gradcheck.building.messages import described, gist, user_location
 from gradcheck.comparing.exempt import exempted, judged, unmatched, unneeded
+from gradcheck.comparing.keys import as_array
+from gradcheck.comparing.missing_gradients import why_none
 from gradcheck.comparing.reference import GRADIENT_KINDS, Reference
 from gradcheck.comparing.second_opinion import second_opinion
 from gradcheck.comparing.tensorwise import compare_all, first_divergence
@@ -31,22 +33,23 @@ from gradcheck.errors import ConfigError, GradcheckError, RunError
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
-from gradcheck.numerics import ToleranceOverride, TolerancePolicy
+from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
 from gradcheck.problem.problem import TensorKey
-from gradcheck.results.report import PROVEN, CheckReport, ErrorReport
+from gradcheck.results.report import CheckReport, ErrorReport
 from gradcheck.session import patience
+from gradcheck.session.verdict import outcome_of
 from gradcheck.session.verification import Verified, is_due, state_of_forward, verify
 from gradcheck.training.reference_run import ReferenceTraining
 from gradcheck.training.side_by_side import train_with
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gradcheck.config.schema import Config, ToleranceConfig
     from gradcheck.custom_gradients import Watch
     from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.problem.problem import Problem
-    from gradcheck.results.report import Diagnosis, Outcome, TensorReport
+    from gradcheck.results.report import Contribution, Diagnosis, Outcome, TensorReport
     from gradcheck.training.side_by_side import Trained
 
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
@@ -54,20 +57,22 @@ _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Checker:
-    """Holds methods against one reference.
+class MethodChecker:
+    """Compares methods with one reference.
 
     Attributes:
-        config: whose methods they are.
-        problem: what is differentiated.
-        reference: what is right.
-        watch: what saw the model's code make custom gradients.
+        config: the config whose methods they are.
+        problem: the problem whose gradients they compute.
+        reference: the gradients that are right.
+        watch: the watch over the custom gradients that the model's code makes.
+        remarks: notes on every check.
     """
 
     config: Config
     problem: Problem
     reference: Reference
     watch: Watch
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def training(self) -> ReferenceTraining | None:
@@ -83,15 +88,24 @@ class Checker:
 
     @cached_property
     def replayed(self) -> Replayed:
-        """What was replayed to explain one method, for the next."""
+        """The replays that explained one method, for the next."""
         return Replayed(self.problem)
 
     @cached_property
-    def _eagerly(self) -> Checker:
+    def reasons(self) -> Mapping[TensorKey, str]:
+        """Why weights and floating inputs have no gradient in the reference, where the forward pass shows it."""
+        inputs = [self.problem.input_key(i) for i in range(len(self.problem.batch.x))]
+        found = {key: self.reference.tensors[key] for key in (*(w.key for w in self.problem.weights), *inputs)}
+        absent = {key for key, gradient in found.items() if gradient is None}
+        zero = {key for key, gradient in found.items() if gradient is not None and is_zero(as_array(gradient))}
+        return why_none(self.problem, absent, zero) if absent or zero else {}
+
+    @cached_property
+    def _eagerly(self) -> MethodChecker:
         """The same against an eager reference."""
         problem = replace(self.problem, execution="eager")
         with computing(problem, "the eager reference"):
-            return replace(self, problem=problem, reference=Reference(problem))
+            return replace(self, problem=problem, reference=Reference(problem), remarks=(_DRAWS,))
 
     def check(self, method: MethodConfig) -> CheckReport:
         """One method beside the reference: like beside like, where XLA draws other random numbers.
@@ -100,25 +114,22 @@ class Checker:
             GradcheckError: if the method cannot be carried out.
         """
         if self.problem.execution == "xla" and method.info.eager and self.problem.draws:
-            check = self._eagerly.check(method)
-            return replace(check, notes=(*check.notes, _DRAWS))
+            return self._eagerly.check(method)
         if method.method not in METHODS:
             raise ConfigError(
                 f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
             )
-        noise, policy = self.config.tolerance.noise == "auto", tolerance_policy(self.config.tolerance)
-        training = self.training
         with computing(self.problem, method.label):
-            if training is not None:
-                trained = train_with(training, method, policy, noise=noise)
-                return self._trained(
-                    method, training, replace(trained, tensors=exempted(trained.tensors, method.exempt))
-                )
+            if self.training is not None:
+                trained = train_with(self.training, method, self._policy, noise=self._noise)
+                trained = replace(trained, tensors=self._annotated(method, trained.tensors))
+                explain = partial(self._explain_training, self.training, trained)
+                return self._judged(method, trained.gradients, trained.tensors, trained=trained).report(explain)
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)
-            tensors = compare_all(self.problem, self.reference, gradients, policy, noise=noise)
-        check = _compared(method, gradients, exempted(tensors, method.exempt), repeats=self._repeats(method))
-        return self._explained(check, gradients, calls if method.method == "candidate" else ())
+            compared = self._compared(method, gradients)
+        explain = partial(self._explain, compared, calls if method.method == "candidate" else ())
+        return compared.report(explain)
 
     def verified(self, mode: str) -> tuple[Verified, tuple[CheckReport, ...]]:
         """The reference held against finite differences where that is due, and the check of it where it is wrong.
@@ -135,15 +146,11 @@ class Checker:
         if found is None and not state:
             return verified, ()
         found = replace(found or Gradients(loss=None, outputs=(), tensors={}, state={}, seconds=0.0), state=state)
-        policy, noise = tolerance_policy(self.config.tolerance), self.config.tolerance.noise == "auto"
-        tensors = compare_all(self.problem, self.reference, found, policy, noise=noise)
-        check = _compared(MethodConfig(method=REFERENCE_CHECK, options=MethodOptions()), found, tensors, repeats=False)
-        if check.as_expected:
+        compared = self._compared(MethodConfig(method=REFERENCE_CHECK, options=MethodOptions()), found)
+        if compared.as_expected:
             return verified, ()
-        effort = Effort()
-        explained = partial(diagnose_derivatives, self.problem, check.tensors, found.wrong, self.watch, effort)
-        diagnoses = effort.attempt("the derivatives", explained) or ()
-        return replace(verified, share=None), (replace(check, diagnoses=diagnoses, warnings=tuple(effort.warnings)),)
+        explain = partial(self._explain_derivatives, compared.tensors, found)
+        return replace(verified, share=None), (compared.report(explain),)
 
     def _state_of_forward(self) -> Mapping[str, Any]:
         """The state after a forward pass, where a backward pass may run one more; nothing where that is not alike."""
@@ -152,56 +159,63 @@ class Checker:
             return {}
         return state_of_forward(self.problem)
 
-    def _repeats(self, method: MethodConfig) -> bool:
-        """Whether the method would compute the reference once more: without a hand-off it is the same tape."""
-        return method.info.hands_on and not self.problem.is_cut
+    @property
+    def _policy(self) -> TolerancePolicy:
+        return tolerance_policy(self.config.tolerance)
 
-    def _trained(self, method: MethodConfig, training: ReferenceTraining, trained: Trained) -> CheckReport:
-        """The check of a training run: judged by every step, shown by the first that fails and the last."""
-        check = _compared(method, trained.gradients, trained.tensors, repeats=self._repeats(method))
-        check = replace(
-            check,
-            seconds=trained.seconds,
-            first_divergence=trained.first_divergence,
-            tensors=trained.listed,
-            warnings=(*trained.warnings, *_misspelt(method, trained.tensors)),
-            notes=tuple(dict.fromkeys((*check.notes, *trained.remarks))),
-            steps=trained.steps,
-            first_failing_step=trained.first_failing_step,
+    @property
+    def _noise(self) -> bool:
+        """Whether a noise floor may excuse a difference."""
+        return self.config.tolerance.noise == "auto"
+
+    def _compared(self, method: MethodConfig, gradients: Gradients) -> Compared:
+        rows = compare_all(self.problem, self.reference, gradients, self._policy, noise=self._noise)
+        return self._judged(method, gradients, self._annotated(method, rows))
+
+    def _annotated(self, method: MethodConfig, rows: Iterable[TensorReport]) -> tuple[TensorReport, ...]:
+        """The rows with what the config exempts, and why the reference has no gradient."""
+        return tuple(self._with_reason(method, row) for row in exempted(rows, method.exempt))
+
+    def _with_reason(self, method: MethodConfig, row: TensorReport) -> TensorReport:
+        reason = self.reasons.get(_key(row)) if _lacks_gradient(method, row) else None
+        if reason is None:
+            return row
+        return replace(row, note=f"{row.note}: {reason}" if row.status == "missing" else reason)
+
+    def _judged(
+        self,
+        method: MethodConfig,
+        gradients: Gradients,
+        tensors: tuple[TensorReport, ...],
+        *,
+        trained: Trained | None = None,
+    ) -> Compared:
+        """The tensors with their outcome: a match of a method without a hand-off is the reference, once more."""
+        repeats = method.info.hands_on and not self.problem.is_cut and outcome_of(tensors) == "match"
+        return Compared(
+            method=method,
+            gradients=gradients,
+            tensors=tensors,
+            trained=trained,
+            outcome="inconclusive" if repeats else outcome_of(tensors),
+            remarks=(*((_REPEATS,) if repeats else ()), *self.remarks),
+            contributions=contributions_of(self.problem, gradients),
         )
-        if check.as_expected or check.outcome != "mismatch":
-            return check
-        effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
-        rows, gradients = judged(trained.tensors, trained.gradients)
-        evidence = replace(trained, tensors=rows, gradients=gradients)
-        found = effort.attempt(
-            "the training", lambda: diagnose_training(training, evidence, seconds=seconds, effort=effort)
-        )
-        return replace(check, diagnoses=found or (), warnings=(*check.warnings, *effort.warnings))
 
-    def _explained(self, check: CheckReport, gradients: Gradients, calls: Sequence[DecoratedCall]) -> CheckReport:
-        """The check with what explains its mismatch. One that is as expected never pays for it."""
-        if check.outcome != "mismatch" or check.as_expected:
-            return check
-        effort = Effort()
-        diagnoses, opinion = self._diagnosed(check, gradients, calls, effort)
-        warnings = (*check.warnings, *effort.warnings)
-        return replace(check, diagnoses=diagnoses, second_opinion=opinion, warnings=warnings)
-
-    def _diagnosed(
-        self, check: CheckReport, gradients: Gradients, calls: Sequence[DecoratedCall], effort: Effort
-    ) -> tuple[tuple[Diagnosis, ...], str | None]:
-        """What explains a mismatch, and which side float64 takes: as far as that can be found out."""
-        problem = self.problem
-        rows, gradients = judged(check.tensors, gradients)
+    def _explain(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
+        """Which mistakes explain a mismatch, and which side float64 takes: as far as that can be found out."""
+        problem, effort = self.problem, Effort()
+        rows, gradients = judged(compared.tensors, compared.gradients)
         if gradients.against:  # without error bars: two ways of differentiating the same functions
-            compared = [row for row in rows if not gradients.wrong or _key(row) in gradients.wrong]
-            wrong = partial(diagnose_derivatives, problem, compared, gradients.wrong, self.watch, effort)
-            measured = bool(gradients.error_bars or gradients.wrong)
-            step = wrong if measured else partial(not_finite_derivatives, problem, rows, effort)
-            found = effort.attempt("the derivatives", step) or ()
-            apart = parts_apart(problem, self.reference, effort) if check.method == "hvp" else ()
-            return (*found, *apart), None
+            if not (gradients.error_bars or gradients.wrong):
+                step = partial(not_finite_derivatives, problem, rows, effort)
+                found = Explained(diagnoses=effort.attempt("the derivatives", step) or ())
+            else:
+                found = self._explain_derivatives(
+                    [row for row in rows if not gradients.wrong or _key(row) in gradients.wrong], gradients, effort
+                )
+            apart = parts_apart(problem, self.reference, effort) if compared.method.label == "hvp" else ()
+            return found._replace(diagnoses=(*found.diagnoses, *apart), warnings=tuple(effort.warnings))
         own = partial(custom_gradients_of, problem, self.watch)
         meant = effort.attempt("the custom gradients", own) if calls else ()
         observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
@@ -210,15 +224,119 @@ class Checker:
             diagnose, observed, seconds=seconds, replayed=replayed, calls=calls, meant=meant or (), effort=effort
         )
         opinion = partial(second_opinion, problem, self.reference, observed.arrays, observed.wrong_gradients)
-        return effort.attempt("its mistakes", explained) or (), effort.attempt("the second opinion", opinion)
+        diagnoses = effort.attempt("its mistakes", explained) or ()
+        return Explained(diagnoses, effort.attempt("the second opinion", opinion), tuple(effort.warnings))
+
+    def _explain_derivatives(
+        self, rows: Sequence[TensorReport], gradients: Gradients, effort: Effort | None = None
+    ) -> Explained:
+        """Which operations have a wrong derivative, where finite differences convict these tensors."""
+        effort = effort or Effort()
+        step = partial(diagnose_derivatives, self.problem, rows, gradients.wrong, self.watch, effort)
+        diagnoses = effort.attempt("the derivatives", step) or ()
+        return Explained(diagnoses, warnings=tuple(effort.warnings))
+
+    def _explain_training(self, training: ReferenceTraining, trained: Trained) -> Explained:
+        """Which mistakes explain a training run that differs."""
+        effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
+        rows, gradients = judged(trained.tensors, trained.gradients)
+        evidence = replace(trained, tensors=rows, gradients=gradients)
+        step = partial(diagnose_training, training, evidence, seconds=seconds, effort=effort)
+        diagnoses = effort.attempt("the training", step) or ()
+        return Explained(diagnoses, warnings=tuple(effort.warnings))
 
     def _patience(self, seconds: float) -> float:
         """How long a diagnosis may take, in seconds, where the candidate took so many."""
         return max(patience.SECONDS, patience.FACTOR * (self.reference.gradients.seconds + seconds))
 
 
+class Explained(NamedTuple):
+    """What explains a mismatch, and the warnings of what could not be found out."""
+
+    diagnoses: tuple[Diagnosis, ...] = ()
+    second_opinion: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A method beside the reference, judged.
+
+    Attributes:
+        method: the method as the config has it.
+        gradients: its gradients; of a training run those of the first step.
+        tensors: every tensor compared, of every step, in report order.
+        trained: its training run, where it was trained.
+        outcome: what the tensors come to.
+        remarks: notes on the check as a whole, beside those of the method itself.
+        contributions: the part of each chunk of a time split.
+    """
+
+    method: MethodConfig
+    gradients: Gradients
+    tensors: tuple[TensorReport, ...]
+    trained: Trained | None
+    outcome: Outcome
+    remarks: tuple[str, ...]
+    contributions: tuple[Contribution, ...]
+
+    @cached_property
+    def unneeded(self) -> tuple[str, ...]:
+        """The exemptions that hide nothing."""
+        return unneeded(self.tensors, self.method.exempt) if self.outcome != "inconclusive" else ()
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the check is as the config expects it; one that decides nothing is."""
+        return self.outcome in (self.method.expect, "inconclusive") and not self.unneeded
+
+    def report(self, explain: Callable[[], Explained]) -> CheckReport:
+        """The check's record. `explain` is called for an unexpected mismatch alone: it costs many times the check."""
+        explained = explain() if self.outcome == "mismatch" and not self.as_expected else Explained()
+        method, trained, gradients = self.method, self.trained, self.gradients
+        warnings = trained.warnings if trained else gradients.warnings
+        misspelt = [f"expect.mismatch: {p!r} matches no tensor" for p in unmatched(self.tensors, method.exempt)]
+        remarks = (*gradients.remarks, *self.remarks, *(trained.remarks if trained else ()))
+        bound = [tensor for tensor in self.tensors if not tensor.exempt]
+        return CheckReport(
+            method=method.label,
+            expect=method.expect,
+            exempt=method.exempt,
+            unneeded=self.unneeded,
+            outcome=self.outcome,
+            as_expected=self.as_expected,
+            loss=math.nan if gradients.loss is None else float(gradients.loss),
+            loss_abs_error=_largest(t.max_abs_error for t in bound if t.kind == "loss"),
+            max_abs_error=_largest(t.max_abs_error for t in bound if t.kind in GRADIENT_KINDS),
+            max_rel_error=_largest(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
+            seconds=trained.seconds if trained else gradients.seconds,
+            rests_on=method.info.rests_on,
+            first_divergence=trained.first_divergence if trained else first_divergence(self.tensors),
+            tensors=trained.listed if trained else self.tensors,
+            diagnoses=explained.diagnoses,
+            second_opinion=explained.second_opinion,
+            warnings=(*warnings, *misspelt, *explained.warnings),
+            notes=tuple(dict.fromkeys(remarks)),
+            contributions=self.contributions,
+            schedule=gradients.schedule,
+            steps=trained.steps if trained else 0,
+            first_failing_step=trained.first_failing_step if trained else None,
+        )
+
+
 def _key(row: TensorReport) -> TensorKey:
     return TensorKey(row.kind, row.path)
+
+
+def _lacks_gradient(method: MethodConfig, row: TensorReport) -> bool:
+    """Whether the row is a first-order gradient that the reference lacks, or that is zero.
+
+    Of the second order none is missing where a loss is linear.
+    """
+    if row.kind not in ("weight", "input") or row.dtype not in PRECISIONS or method.method == "hvp":
+        return False
+    lacking = row.status in ("absent", "dead") or IN_REFERENCE in (row.note or "")
+    return lacking and row.quantity != "value"
 
 
 def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
@@ -237,54 +355,6 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
         rests_on=method.info.rests_on,
         error=ErrorReport.of(error)[0],
     )
-
-
-def _compared(
-    method: MethodConfig, gradients: Gradients, tensors: tuple[TensorReport, ...], *, repeats: bool
-) -> CheckReport:
-    """The check of one method by what was compared; a match with what `repeats` the reference decides nothing."""
-    outcome, notes = _outcome(tensors), gradients.remarks
-    if repeats and outcome == "match":
-        outcome, notes = "inconclusive", (*notes, _REPEATS)
-    needless = unneeded(tensors, method.exempt) if outcome != "inconclusive" else ()
-    bound = [tensor for tensor in tensors if not tensor.exempt]
-    return CheckReport(
-        method=method.label,
-        expect=method.expect,
-        exempt=method.exempt,
-        unneeded=needless,
-        outcome=outcome,
-        as_expected=outcome in (method.expect, "inconclusive") and not needless,
-        loss=math.nan if gradients.loss is None else float(gradients.loss),
-        loss_abs_error=_largest(t.max_abs_error for t in bound if t.kind == "loss"),
-        max_abs_error=_largest(t.max_abs_error for t in bound if t.kind in GRADIENT_KINDS),
-        max_rel_error=_largest(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
-        seconds=gradients.seconds,
-        rests_on=method.info.rests_on,
-        first_divergence=first_divergence(tensors),
-        tensors=tensors,
-        warnings=(*gradients.warnings, *_misspelt(method, tensors)),
-        notes=notes,
-        contributions=contributions_of(gradients),
-        schedule=gradients.schedule,
-    )
-
-
-def _misspelt(method: MethodConfig, tensors: Sequence[TensorReport]) -> tuple[str, ...]:
-    """Warnings of exemptions that exempt nothing."""
-    return tuple(f"expect.mismatch: {pattern!r} matches no tensor" for pattern in unmatched(tensors, method.exempt))
-
-
-def _outcome(tensors: Sequence[TensorReport]) -> Outcome:
-    if any(tensor.failed for tensor in tensors):
-        return "mismatch"
-    undecided = any(tensor.status == "inconclusive" for tensor in tensors)
-    return "inconclusive" if undecided and not proves(tensors) else "match"
-
-
-def proves(tensors: Sequence[TensorReport]) -> bool:
-    """Whether some gradient was shown equal that is neither dead nor absent."""
-    return any(tensor.kind in GRADIENT_KINDS and tensor.status in PROVEN for tensor in tensors)
 
 
 def _largest(values: Any) -> float:

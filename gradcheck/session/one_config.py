@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradcheck.building.imports import imported_once
 from gradcheck.comparing.keys import as_array
-from gradcheck.comparing.missing_gradients import why_none
 from gradcheck.comparing.reference import Reference
 from gradcheck.config.keyed import located
-from gradcheck.config.sections.methods import METHODS
 from gradcheck.custom_gradients import watching
-from gradcheck.errors import ConfigError, ExitCode, GradcheckError, NotApplicable, RunError, most_serious
-from gradcheck.numerics import IN_REFERENCE, PRECISIONS, euclidean_norm, is_zero
+from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunError
+from gradcheck.numerics import euclidean_norm, is_zero
 from gradcheck.problem.prepare import prepare, session
-from gradcheck.problem.problem import TensorKey
-from gradcheck.results.report import CheckReport, Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
-from gradcheck.session.method_check import Checker, computing, failed, proves, tolerance_policy
+from gradcheck.results.report import Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
+from gradcheck.session.look import Found
+from gradcheck.session.method_check import MethodChecker, computing, failed, tolerance_policy
 from gradcheck.session.notes import notes_of, warnings_of
+from gradcheck.session.verdict import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.problem.problem import Problem
-    from gradcheck.results.report import TensorReport, Verdict
+    from gradcheck.results.report import CheckReport, TensorReport
     from gradcheck.session.configs import CheckOptions
+    from gradcheck.session.look import Look
 
 
-def run_config(loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None]) -> RunReport:
+def run_config(
+    loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None], look: Look | None = None
+) -> RunReport:
     """Runs one config in a session of its own; `stage` is told what is being worked on.
+
+    Args:
+        loaded: the config.
+        options: what is asked for beside it.
+        stage: called with the name of each stage as it begins.
+        look: looks at the problem after its methods, and adds to the report.
 
     Raises:
         GradcheckError: if the model, the data or the reference cannot be had. What goes wrong in a method is part of
@@ -44,55 +51,47 @@ def run_config(loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str
         stage("reference")
         with computing(problem, "the reference"):
             reference = Reference(problem)
-        checker = Checker(config=loaded.config, problem=problem, reference=reference, watch=watch)
+        checker = MethodChecker(config=loaded.config, problem=problem, reference=reference, watch=watch)
         skipped: list[str] = []
         with computing(problem, "verifying the reference"):
             verified, trial = checker.verified(loaded.config.verify_reference)
         skipped += [verified.note] if verified.note else []
         checks = (*trial, *_checks(loaded, checker, options, stage, skipped))
-        reasons = _reasons(problem, checks)
-        checks = tuple(_explained(check, reasons) for check in checks)
-        unproven = _unproven(checker, reasons) if loaded.config.require == "all" else ()
-        report = _report(loaded, problem, reference, checks, verified=verified.share, unproven=unproven)
-        policy = tolerance_policy(loaded.config.tolerance)
+        trainable = 0 if reference.only_rounding else len(problem.weights)
+        found = look(problem, watch) if look else Found(trainable)
         with computing(problem, "the reference"):
-            warnings = warnings_of(problem, reference, checks, policy)
-            warnings = (*warnings, *imports.warnings)
-            return replace(report, warnings=warnings, notes=(*notes_of(problem, reference), *skipped))
-
-
-def _reasons(problem: Problem, checks: Sequence[CheckReport]) -> Mapping[TensorKey, str]:
-    """Why weights and floating inputs have no gradient in some check, where the forward pass shows it."""
-    rows = [t for check in checks for t in check.of_kind("weight", "input") if _may_be_explained(check, t)]
-    zero = {TensorKey(t.kind, t.path) for t in rows if t.status == "dead"}
-    absent = {TensorKey(t.kind, t.path) for t in rows if t.status != "dead"}
-    return why_none(problem, absent, zero) if absent or zero else {}
-
-
-def _explained(check: CheckReport, reasons: Mapping[TensorKey, str]) -> CheckReport:
-    """The check with `reasons` as the notes of its gradients."""
-
-    def noted(tensor: TensorReport) -> TensorReport:
-        reason = reasons.get(TensorKey(tensor.kind, tensor.path)) if _may_be_explained(check, tensor) else None
-        if reason and tensor.status == "missing":
-            reason = f"{tensor.note}: {reason}"
-        return replace(tensor, note=reason or tensor.note)
-
-    return replace(check, tensors=tuple(map(noted, check.tensors))) if reasons else check
-
-
-def _may_be_explained(check: CheckReport, tensor: TensorReport) -> bool:
-    """Whether it is a first-order gradient that the reference lacks, or that is zero.
-
-    Of the second order none is missing where a loss is linear.
-    """
-    lacking = tensor.status in ("absent", "dead") or IN_REFERENCE in (tensor.note or "")
-    first_order = not check.method.startswith("hvp") and tensor.quantity != "value"
-    return first_order and lacking and tensor.dtype in PRECISIONS
+            warnings = warnings_of(problem, reference, checks, tolerance_policy(loaded.config.tolerance))
+            notes = (*notes_of(problem, reference), *skipped)
+        checks = (*checks, *found.checks)
+        unproven = _unproven(checker) if loaded.config.require == "all" else ()
+        verdict, exit_code = judge(checks, trainable=found.trainable, unproven=unproven)
+        errors = tuple(check.error for check in checks if check.error)
+        return RunReport(
+            name=loaded.name,
+            config=str(loaded.path),
+            seed=problem.seed,
+            precision=problem.precision,
+            execution=problem.execution,
+            verdict=verdict,
+            error=errors[0] if errors else None,
+            errors=errors,
+            exit_code=exit_code,
+            segments=segment_reports(problem),
+            reference=_reference_report(problem, reference, verified.share),
+            coverage=_coverage(problem, checks),
+            unproven=unproven,
+            checks=checks,
+            warnings=(*warnings, *imports.warnings, *found.warnings),
+            notes=notes,
+        )
 
 
 def _checks(
-    loaded: LoadedConfig, checker: Checker, options: CheckOptions, stage: Callable[[str], None], skipped: list[str]
+    loaded: LoadedConfig,
+    checker: MethodChecker,
+    options: CheckOptions,
+    stage: Callable[[str], None],
+    skipped: list[str],
 ) -> Iterator[CheckReport]:
     """One report a method and point, up to the first that is not as expected where that is enough.
 
@@ -118,74 +117,7 @@ def _checks(
             return
 
 
-def _report(
-    loaded: LoadedConfig,
-    problem: Problem,
-    reference: Reference,
-    checks: tuple[CheckReport, ...],
-    *,
-    verified: float | None,
-    unproven: tuple[Unproven, ...],
-) -> RunReport:
-    trainable = 0 if reference.only_rounding else len(problem.weights)
-    verdict, exit_code = judge(checks, trainable=trainable, unproven=unproven)
-    return RunReport(
-        name=loaded.name,
-        config=str(loaded.path),
-        seed=problem.seed,
-        precision=problem.precision,
-        execution=problem.execution,
-        verdict=verdict,
-        error=next((check.error for check in checks if check.error), None),
-        errors=tuple(check.error for check in checks if check.error),
-        exit_code=exit_code,
-        segments=segment_reports(problem),
-        reference=_reference_report(problem, reference, verified),
-        coverage=_coverage(problem, checks),
-        unproven=unproven,
-        checks=checks,
-    )
-
-
-def judge(
-    checks: Sequence[CheckReport], *, trainable: int, unproven: Sequence[Unproven] = ()
-) -> tuple[Verdict, ExitCode]:
-    """The verdict over all checks of a run, and the exit code that says the same.
-
-    A control that mismatches as expected is proof too: the check has been seen to fail. Any of `unproven` fails.
-    """
-    codes = [
-        ExitCode(check.error.exit_code) if check.error else ExitCode.MISMATCH
-        for check in checks
-        if not check.as_expected
-    ]
-    codes += [ExitCode.MISMATCH] if unproven else []
-    if codes:
-        worst = most_serious(codes)
-        return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
-    controls = any(check.expect == "mismatch" and check.outcome == "mismatch" for check in checks)
-    open_ = undecided(checks)
-    proven = any(check.outcome == "match" and proves(_beside(check, open_)) for check in checks)
-    if trainable and (controls or proven):
-        return "pass", ExitCode.OK
-    return "vacuous", ExitCode.VACUOUS
-
-
-def undecided(checks: Sequence[CheckReport]) -> frozenset[str]:
-    """The tensors that finite differences of the batch as it is were asked about, and did not decide."""
-    return frozenset(t.path for c in checks if c.method == "numeric" for t in c.tensors if t.status == "inconclusive")
-
-
-def _beside(check: CheckReport, open_: frozenset[str]) -> Sequence[TensorReport]:
-    """What of a check may count as proven beside what finite differences left `open_`.
-
-    A method that differentiates by the gradients on trial proves nothing there.
-    """
-    registered = check.method in METHODS and METHODS[check.method].registered
-    return [t for t in check.tensors if not registered or t.path not in open_]
-
-
-def _unproven(checker: Checker, reasons: Mapping[TensorKey, str]) -> tuple[Unproven, ...]:
+def _unproven(checker: MethodChecker) -> tuple[Unproven, ...]:
     """The trainable variables whose gradient in the reference is absent or dead, in training in every step."""
     training = checker.training
     steps = [checker.reference.tensors, *(training.steps if training else ())]
@@ -193,7 +125,7 @@ def _unproven(checker: Checker, reasons: Mapping[TensorKey, str]) -> tuple[Unpro
         Unproven(
             path=weight.path,
             status="absent" if steps[0][weight.key] is None else "dead",
-            note=reasons.get(weight.key),
+            note=checker.reasons.get(weight.key),
         )
         for weight in checker.problem.weights
         if all(is_zero(as_array(step[weight.key])) for step in steps)

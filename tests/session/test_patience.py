@@ -8,10 +8,10 @@ from gradcheck.session import patience
 
 
 def test_a_diagnosis_is_short_in_these_tests_whether_or_not_the_checker_is_imported() -> None:
-    from gradcheck.session.method_check import Checker
+    from gradcheck.session.method_check import MethodChecker
 
     quick = SimpleNamespace(gradients=SimpleNamespace(seconds=100.0))
-    checker = Checker(config=None, problem=None, reference=quick, watch=None)  # type: ignore[arg-type]
+    checker = MethodChecker(config=None, problem=None, reference=quick, watch=None)  # type: ignore[arg-type]
     assert (patience.SECONDS, checker._patience(100.0)) == (0.3, 0.3)
 
 

@@ -6,13 +6,12 @@ the state's cotangent is not handed back, only the chunks whose own output reach
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from gradcheck.handoff.execute import Execution
-from gradcheck.handoff.interface import Computed, Gradients
+from gradcheck.handoff.interface import PartKey
 from gradcheck.handoff.split import HandOff, split
 from gradcheck.handoff.tensors import added, dense
 from gradcheck.results.report import Contribution
@@ -20,23 +19,9 @@ from gradcheck.results.report import Contribution
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck.handoff.interface import Tensors
+    from gradcheck.handoff.interface import Computed, Gradients, Tensors
     from gradcheck.handoff.split import Pass
     from gradcheck.problem.problem import Problem
-
-
-class NormKey(NamedTuple):
-    """The key of the norm of what chunk `segment` adds to the gradient of the weight at `path`."""
-
-    path: str
-    segment: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkedGradients(Gradients):
-    """Gradients of a time split, and what each chunk contributed."""
-
-    contributions: tuple[Contribution, ...]
 
 
 class Recording(HandOff):
@@ -45,10 +30,10 @@ class Recording(HandOff):
     def __init__(self, problem: Problem) -> None:
         """`problem` knows the weights."""
         self._problem = problem
-        self._parts: dict[NormKey, Any] = {}
+        self._parts: dict[PartKey, Any] = {}
 
     @property
-    def norms(self) -> dict[NormKey, Any]:
+    def norms(self) -> dict[PartKey, Any]:
         """The 2-norm of every part."""
         return {key: tf.norm(tf.cast(dense(part), tf.float64)) for key, part in self._parts.items()}
 
@@ -58,41 +43,30 @@ class Recording(HandOff):
         for source, gradient in zip(sources, gradients, strict=True):
             weight = self._problem.counterparts.get(id(source))
             if weight is not None and gradient is not None:
-                key = NormKey(weight.path, done.segment.plan.index)
+                key = PartKey(weight.path, done.segment.plan.index)
                 self._parts[key] = added(self._parts.get(key), gradient)
         return gradients
 
 
 def recorded_split(problem: Problem, *, execution: str | None = None) -> Gradients:
-    """The gradients by `split`, with what each chunk contributes where the problem is cut along time."""
-    if problem.time is None:
-        return Execution(problem, split, execution=execution)()
-
-    def body(problem: Problem, tensors: Tensors) -> Computed:
-        recording = Recording(problem)
-        computed = split(problem, tensors, recording)
-        return computed._replace(gradients={"all": computed.gradients, "norms": recording.norms})  # type: ignore[dict-item]  # taken apart below
-
-    found = Execution(problem, body, execution=execution)()
-    norms: Any = found.tensors["norms"]  # type: ignore[index]  # as above
-    tensors: Any = found.tensors["all"]  # type: ignore[index]  # as above
-    return ChunkedGradients(**{**vars(found), "tensors": tensors}, contributions=_contributions(problem, norms))
+    """The gradients by `split`, with the norm of each segment's part where the problem is cut along time."""
+    return Execution(problem, split if problem.time is None else _recorded, execution=execution)()
 
 
-def _contributions(problem: Problem, norms: dict[NormKey, Any]) -> tuple[Contribution, ...]:
-    """One record for each weight that several chunks use."""
-    chunks = () if problem.time is None else tuple(problem.time.chunk_segments)
+def _recorded(problem: Problem, tensors: Tensors) -> Computed:
+    recording = Recording(problem)
+    return split(problem, tensors, recording)._replace(part_norms=recording.norms)
+
+
+def contributions_of(problem: Problem, gradients: Gradients) -> tuple[Contribution, ...]:
+    """One record for each weight that several chunks use; none for a method that does not measure the parts."""
+    chunks = tuple(problem.time.chunk_segments) if problem.time and gradients.part_norms else ()
     return tuple(
         Contribution(
             path=weight.path,
             segments=chunks,
-            norms=tuple(float(norms.get(NormKey(weight.path, segment), 0.0)) for segment in chunks),
+            norms=tuple(float(gradients.part_norms.get(PartKey(weight.path, segment), 0.0)) for segment in chunks),
         )
         for weight in problem.weights
         if set(weight.segments) & set(chunks)
     )
-
-
-def contributions_of(gradients: Gradients) -> tuple[Contribution, ...]:
-    """What each chunk contributed; nothing for a method that does not say."""
-    return gradients.contributions if isinstance(gradients, ChunkedGradients) else ()
