@@ -92,7 +92,7 @@ class Loss:
         total = tf.zeros((), self.dtype)
         for i, (term, target, value, weight) in enumerate(zip(self.terms, targets, values, weights, strict=True)):
             if term is not None:
-                # A copy: compiled, Keras would look for the softmax behind the tensor; it keeps the logits set on it.
+                # In a graph Keras would look for the softmax behind the tensor; a copy has only the logits set on it.
                 found = tf.cast(term.function(target, copied(value), weight), self.dtype)
                 factor = term.weight if scales is None else term.weight * (scales[i] or 0.0)
                 total += factor * found

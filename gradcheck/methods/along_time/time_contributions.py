@@ -1,7 +1,7 @@
-"""What each chunk of a time split adds to the gradient of each weight, so that truncation can be seen.
+"""The contribution of each chunk of a time split to the gradient of each weight, which shows truncation.
 
-A weight of a recurrent layer is used in every chunk, and its gradient is the sum of what the chunks' tapes give. Where
-the state's cotangent is not handed back, only the chunks whose own output reaches the loss give anything.
+A weight of a recurrent layer is used in every chunk, and its gradient is the sum of the gradients under the chunks'
+tapes. If the state's cotangent is not handed back, only the chunks whose own output reaches the loss contribute.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class NormKey(NamedTuple):
-    """The key of the norm of what chunk `segment` adds to the gradient of the weight at `path`."""
+    """The key of the norm of the gradient that chunk `segment` contributes to the weight at `path`."""
 
     path: str
     segment: int
@@ -34,26 +34,27 @@ class NormKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkedGradients(Gradients):
-    """Gradients of a time split, and what each chunk contributed."""
+    """Gradients of a time split, with the contribution of each chunk."""
 
     contributions: tuple[Contribution, ...]
 
 
 class Recording(HandOff):
-    """The hand-off as it is, noting every segment's part in a weight's gradient, summed over micro-batches."""
+    """The unchanged hand-off, recording every segment's part of a weight's gradient, summed over micro-batches."""
 
     def __init__(self, problem: Problem) -> None:
-        """`problem` knows the weights."""
+        """Take the weights of `problem`."""
         self._problem = problem
         self._parts: dict[NormKey, Any] = {}
 
     @property
     def norms(self) -> dict[NormKey, Any]:
         """The 2-norm of every part."""
+        # Of the sum over micro-batches, for norms do not add; in float64, where squares of float32 do not overflow.
         return {key: tf.norm(tf.cast(dense(part), tf.float64)) for key, part in self._parts.items()}
 
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-        """As it is; the sources that are weights are noted."""
+        """Return the gradients of the unchanged hand-off, and record those of weights."""
         gradients = super().pull_back(done, targets, seeds, sources)
         for source, gradient in zip(sources, gradients, strict=True):
             weight = self._problem.counterparts.get(id(source))
@@ -64,13 +65,15 @@ class Recording(HandOff):
 
 
 def recorded_split(problem: Problem, *, execution: str | None = None) -> Gradients:
-    """The gradients by `split`, with what each chunk contributes where the problem is cut along time."""
+    """Return the gradients by `split`, with each chunk's contribution if the problem is cut along time."""
     if problem.time is None:
         return Execution(problem, split, execution=execution)()
 
     def body(problem: Problem, tensors: Tensors) -> Computed:
         recording = Recording(problem)
         computed = split(problem, tensors, recording)
+        # A graph function can return the norms only with its other tensors, and `Execution` returns those of this
+        # mapping.
         return computed._replace(gradients={"all": computed.gradients, "norms": recording.norms})  # type: ignore[dict-item]  # taken apart below
 
     found = Execution(problem, body, execution=execution)()
@@ -80,7 +83,7 @@ def recorded_split(problem: Problem, *, execution: str | None = None) -> Gradien
 
 
 def _contributions(problem: Problem, norms: dict[NormKey, Any]) -> tuple[Contribution, ...]:
-    """One record for each weight that several chunks use."""
+    """Return one record for each weight that several chunks use."""
     chunks = () if problem.time is None else tuple(problem.time.chunk_segments)
     return tuple(
         Contribution(
@@ -94,5 +97,5 @@ def _contributions(problem: Problem, norms: dict[NormKey, Any]) -> tuple[Contrib
 
 
 def contributions_of(gradients: Gradients) -> tuple[Contribution, ...]:
-    """What each chunk contributed; nothing for a method that does not say."""
+    """Return the contributions of the chunks; none for a method that does not record them."""
     return gradients.contributions if isinstance(gradients, ChunkedGradients) else ()
