@@ -152,7 +152,7 @@ class NumpyCode:
         return call, locked[:count]
 
     def _saved(self, call: Any) -> bytes:
-        """Return the attributes that forward has set on `call`: those that differ from the template's.
+        """Return the attributes that forward has set on `call`, which differ from the template's.
 
         As bytes they can be a tensor, which passes through graphs and loops and is freed with the other tensors of its
         call.

@@ -59,7 +59,7 @@ def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
 
 
 def movable_variables(models: Sequence[keras.Layer]) -> list[Any]:
-    """Return all variables that a forward pass may change: weights too, for spectral normalization assigns one."""
+    """Return all variables that a forward pass may change: weights too, for spectral normalisation assigns one."""
     weights = {id(v): v for model in models for v in model.variables}
     state = {id(s.variable): s.variable for s in state_variables(models)}
     return [*{**weights, **state}.values(), global_seed()]

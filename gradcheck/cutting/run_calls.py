@@ -94,6 +94,7 @@ class _Watcher:
     def runner(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Return `original`, which runs a graph, with each of its calls reported to this watcher."""
 
+        # Keras gets the callable of every node from `operation_fn`.
         def run(inputs: Any, operation_fn: Callable[[Any], Any] = lambda operation: operation, **kwargs: Any) -> Any:
             return original(inputs, operation_fn=lambda operation: self._observed(operation, operation_fn), **kwargs)
 

@@ -149,7 +149,7 @@ class _Ladder:
         """Return the derivative that the values so far determine."""
         h = self._steps
         values = np.concatenate([self._right, self._left])
-        if math.isfinite(self._at_zero) and np.all(values == self._at_zero):  # noise may hide a slope
+        if math.isfinite(self._at_zero) and np.all(values == self._at_zero):  # noise hides any slope
             return Derivative(value=0.0, error=DEVIATIONS * self._noise / float(h[0]), left=0.0, right=0.0)
         with np.errstate(over="ignore", invalid="ignore"):
             right, right_error = self._slope(self._right - self._at_zero, sign=1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: then ten bars.
 DECISIVE = 1e-3
 #: A tensor whose elements are below this share of the largest of all is zero up to float64's rounding (a bias before
-#: batch normalization) …
+#: batch norm) …
 ROUNDING = 1e-12
 #: … and error bars of at most this share of the largest confirm it.
 ZERO = 1e-6

@@ -72,7 +72,7 @@ def convicts(found: Derivative, tape: float, nearby: Sequence[float], least: flo
 
 
 def nearest_slope(tape: float, found: Derivative) -> tuple[float, float]:
-    """Return the measured slope nearest to `tape`, and its error: what a report shows beside a denied tape."""
+    """Return the measured slope nearest to `tape`, and its error, which a report shows beside a denied tape."""
     if not found.kink and not found.infinite:
         return found.value, found.error
     sides = ((found.left, found.left_error), (found.right, found.right_error))

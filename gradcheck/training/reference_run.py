@@ -90,7 +90,7 @@ class ReferenceTraining:
 
     @cached_property
     def moved_by_forward(self) -> frozenset[str]:
-        """The paths of weights that a forward pass assigns, as spectral normalization does."""
+        """The paths of weights that a forward pass assigns, as spectral normalisation does."""
         with self.problem.state.preserved():
             self.reference.execution.run_as_it_is()
             changed = {id(v) for v in self.problem.state.changed([w.variable for w in self.problem.weights])}
@@ -122,6 +122,7 @@ class ReferenceTraining:
                         break
                 else:
                     return taken
+            # From the start again, so that every step has gradients to compare.
             self._initial_scale /= 2
             self.notes = {
                 slot: self._lowered(len(taken)) for slot in self.start if slot.path.endswith("/dynamic_scale")

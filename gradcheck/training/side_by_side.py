@@ -114,6 +114,7 @@ def train_by(
     observed = [_without_slots(step.tensors) if idle else step.tensors for step in steps]
     compared = [_beside(training, index, tensors, policy) for index, tensors in enumerate(observed)]
     if noise and any(map(failing_keys, compared)):  # measured in the reference's own session
+        # `strict=False`: the method's run ends early if a gradient does not fit its weight.
         compared = [excused(c, floors) for c, floors in zip(compared, training.noise_floors, strict=False)]
         compared = _undetermined(training, compared)
     reports = (

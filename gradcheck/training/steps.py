@@ -65,6 +65,7 @@ class Trainee:
     def steps(self, update: Update, count: int) -> Iterator[Step]:
         """Take `count` steps by `update`, fewer if a gradient does not fit. Nothing is restored in between."""
         for _ in range(count):
+            # Each step starts from what the last one left, and a method that restores its state must not undo it.
             state = self.problem.state.retaken(flows=True)
             problem = replace(self.problem, state=state, loss_scale=loss_scale(self.optimizer))
             gradients = update(problem, self.optimizer)
@@ -165,6 +166,8 @@ def slot_owners(trainee: Trainee) -> dict[TensorKey, Weight]:
     """Return the weight that each slot belongs to, by the slot's name; other slots are left out."""
     found = {}
     for path, slot in zip(trainee.slot_paths, trainee.optimizer.variables, strict=True):
+        # Keras names a slot after the path of its variable; `dense_1` starts with `dense`, so the longest path is the
+        # owner's.
         owners = [w for w in trainee.problem.weights if slot.name.startswith(w.variable.path.replace("/", "_"))]
         if owners:
             found[slot_key(path)] = max(owners, key=lambda weight: len(weight.variable.path))

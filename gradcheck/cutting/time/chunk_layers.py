@@ -54,7 +54,7 @@ class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
             name=layer.name,
         )
         self.__dict__["states"] = layer.states  # the very variables, past Keras's tracking: not of this layer's own
-        self._path = layer.path  # what they are named after
+        self._path = layer.path  # the states are named after it
         self.seeds = dropout_seeds(layer)
         self.built = True
 

@@ -90,7 +90,7 @@ class LayerLoop(keras.Layer):  # type: ignore[misc]  # Keras has no types
         mask: Any = None,
         training: bool = False,  # noqa: FBT001, FBT002 - Keras's signature
     ) -> Any:
-        """Return what the layer itself would return for the whole of `sequences` (batch, time, features)."""
+        """Return the layer's own outputs for the whole of `sequences` (batch, time, features)."""
         layer = self.layer
         if initial_state is not None:
             for variable, value in zip(_flat(layer.states), _flat(initial_state), strict=True):

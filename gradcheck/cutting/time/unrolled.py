@@ -71,6 +71,7 @@ def unrolled(graph: Graph, stack: Stack, *, stateful: bool = False) -> TimeCut:
     recurrent = {call.index: call for call in stack.calls}
     before = [building.keep(call) for call in graph.calls if call.index in stack.before]
     chunks = _Chunks(building, stack, layers, hand_on_states=not stateful)
+    # Chunk by chunk through the whole stack, not layer by layer: a segment is one chunk of all layers.
     groups = [chunks.add(number) for number in range(len(stack.chunks))]
     wanted = _wanted_outside(graph, stack)
     # Joined only if its whole output is used: an unused join would make every chunk's output a boundary.
@@ -97,6 +98,7 @@ def _wanted_outside(graph: Graph, stack: Stack) -> set[int]:
     """Return the recurrent calls whose outputs are used outside the chain, or whose output is penalised."""
     chain = {call.index for call in stack.calls}
     taken = {ref.call for call in graph.calls if call.index not in chain for ref in call.inputs}
+    # An activity penalty applies to the whole output, which only a join computes.
     penalised = {call.index for call in stack.calls if call.operation.activity_regularizer is not None}
     return chain & (taken | {ref.call for ref in graph.outputs} | penalised)
 
@@ -275,6 +277,7 @@ class _Chunks:
         if before is not None:
             keywords |= {"initial_state": given.all(before.states)} if self._hand_on_states else {}
             keywords |= {"seeds": given.all(before.seeds)} if before.seeds else {}
+            # A mask that the sequence carries shows only when the model runs: any mask in the model counts.
             masked = arguments.mask is not None or (arguments.follows_mask and self._masks_about)
             # With `zero_output_for_mask` a masked step outputs zeros, whatever came before.
             carries = masked and not layer.zero_output_for_mask

@@ -179,7 +179,7 @@ def _tiled(tensor: Any, copies: int) -> Any:
 def _repeats(stacked: Any, single: Any) -> bool:
     """Whether every copy equals the batch alone up to rounding, so that nothing depends on the number of copies."""
     copies = int(stacked.shape[0]) // int(single.shape[0])
-    # Matrix products of another size add in another order: equality up to rounding is all that can be asked for.
+    # Matrix products of another size add in another order: they can be equal up to rounding only.
     scale = tf.reduce_max(tf.abs(single))
     distance = tf.reduce_max(tf.abs(stacked - tf.tile(single, [copies, *([1] * (single.shape.rank - 1))])))
     return bool(distance <= 1e-4 * scale)

@@ -150,6 +150,7 @@ def _within_segment(problem: Problem, pair: Pair) -> bool:
         return False
     if not isinstance(pair.source, TensorRef):
         return len(pair.source.segments) == 1
+    # Any other path from the source enters the segment by another of its inputs.
     others = [ref for ref in pair.segment.plan.inputs if ref != pair.source]
     if pair.source.is_input:
         needed = ancestors(problem.graph, others)

@@ -78,6 +78,7 @@ def hvp(problem: Problem, options: HvpOptions) -> Gradients:
     _, found, warnings = measured
     say = partial(_say, options.directions)
     by_differences = compared(found, say, seconds=0.0, warnings=warnings)
+    # The two ways run at the batch itself, in the problem's own precision; at other points there are differences alone.
     if options.points in (None, (GIVEN,)):
         by_differences = _beside_two_ways(_two_ways(problem, options), by_differences, found)
     return replace(by_differences, seconds=time.perf_counter() - start)
@@ -110,6 +111,7 @@ def _lines(problem: Problem, options: HvpOptions) -> dict[TensorKey, Line]:
     """Return random directions and readings for every tensor; ones for a function of a single number."""
     tensors = points(problem)
     if sum(math.prod(t.shape) for t in tensors.values()) == 1:
+        # So that a report shows the second derivative itself.
         return {key: Line(*(np.ones((options.directions, *t.shape)),) * 2) for key, t in tensors.items()}
     return {
         key: Line(*(random_directions(key, t.shape, count=options.directions, seed=problem.seed + i) for i in range(2)))
@@ -225,7 +227,7 @@ def _reverse_over(
     with tf.GradientTape() as tape:
         watch(tape, x)
         gradients = _dense_gradients(body(problem, tensors._replace(x=x)), along)
-        # Inside the tape: the inner product is what it differentiates; the direction is a constant to it.
+        # Inside the tape, which differentiates the inner product; the direction is a constant to it.
         slope = inner_product(list(gradients.values()), [along[key] for key in gradients]) if gradients else None
     targets = [] if slope is None else [slope]
     return dict(zip(sources, gradients_of(tape, targets, list(sources.values())), strict=True))
@@ -247,6 +249,7 @@ def _sources(
     problem: Problem, variables: Sequence[Any], x: Sequence[Any], wanted: Collection[TensorKey]
 ) -> dict[TensorKey, Any]:
     """Return the tensors to differentiate with respect to, in the order of `wanted`."""
+    # Tapes and accumulators know the TensorFlow variables, not Keras's.
     weights = {weight.key: v.value for weight, v in zip(problem.weights, variables, strict=True)}
     every = weights | {problem.input_key(i): tensor for i, tensor in enumerate(x)}
     return {key: every[key] for key in wanted}

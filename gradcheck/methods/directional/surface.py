@@ -41,7 +41,7 @@ class Surface:
         loss: at the point.
         gradients: the tape's, at the point, in float64; None where there is none.
         repeats: whether the loss is the same each time it is computed from the same state.
-        assigned: the weights that the forward pass itself assigns, as spectral normalization does: the tape's gradient
+        assigned: the weights that the forward pass itself assigns, as spectral normalisation does: the tape's gradient
             is at the assigned value, while the loss depends on the value before.
         shapes: of the tensors that can be moved: the weights and inputs of a real floating dtype.
         eps: the relative rounding of the losses.
