@@ -56,7 +56,7 @@ FAULTS: tuple[Fault, ...] = (
     LastLeftOut(),
     BatchStatistics(),
     StateUpdatedTwice(),
-    DropoutDrawnAfresh(),  # before RecomputationDiffers: it says in what
+    DropoutDrawnAfresh(),  # before RecomputationDiffers, which is more general
     RecomputationDiffers(),
     SparseDuplicates(),
     Transposed(),
