@@ -94,7 +94,7 @@ def strip(check: CheckReport) -> Strip:
 
     bars, line = [], []
     for place, tensor in enumerate(check.tensors):
-        known = STRIP_HEIGHT if tensor.differs else 0.0  # no figure: as bad as can be, or nothing to show
+        known = STRIP_HEIGHT if tensor.differs else 0.0  # without a figure: the full height, or none
         error = tensor.max_rel_error
         tall = known if math.isnan(error) else STRIP_HEIGHT if math.isinf(error) else height(error)
         title = f"{named(tensor)}: {status_label(tensor)}, max rel {number(error)}"
