@@ -133,6 +133,7 @@ def traced(problem: Problem) -> Trace:
         place = f" ({location.path.name}:{location.line})" if location is not None else ""
         return Trace(error=f"{described(error)}{place}")
     captured = concrete.captured_inputs
+    # A traced function appends the tensors that it captures to its inputs, in the order of `captured_inputs`.
     inside = concrete.inputs[len(concrete.inputs) - len(captured) :]
     return Trace(
         inputs=concrete.inputs[: len(tensors.x)],

@@ -51,6 +51,7 @@ def _whole(problem: Problem, part: MicroBatch) -> tuple[Computed, dict[TensorKey
         data_loss = problem.loss(tensors.y, outputs, tensors.sample_weight, part.scales)
         # `model.losses` are those of the latest call, so they are added under the tape, before the next slice runs.
         loss = total_loss(data_loss, model.losses, part.share)
+        # The scaled loss is differentiated, as in mixed precision: small gradients underflow otherwise.
         target = scaled(loss, tensors.loss_scale)
     sources: dict[TensorKey, Any] = {weight.key: weight.variable.value for weight in problem.weights}
     inputs = {problem.input_key(i): tensor for i, tensor in enumerate(x)}

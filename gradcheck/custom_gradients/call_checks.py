@@ -117,6 +117,7 @@ def _by_keyword(call: DecoratedCall) -> Iterator[CallMistake]:
         if any(tf.is_tensor(t) and is_differentiable(t) for t in tf.nest.flatten(value))
     ]
     if names:
+        # Without a positional tensor to record, the tape follows the operations of the function itself.
         dropped = any(tf.is_tensor(t) for t in tf.nest.flatten(call.args))
         what = "no gradient reaches it" if dropped else "the gradient is TensorFlow's own instead"
         yield CallMistake(

@@ -134,6 +134,7 @@ class Watch:
             with tf.GradientTape() as tape:
                 returned = function(*args, **kwargs)
             if isinstance(returned, tuple) and len(returned) == 2:  # noqa: PLR2004 - else TensorFlow refuses it
+                # As in TensorFlow, a variable among the arguments has its gradient there, not in `variables`.
                 given = {id(arg) for arg in tf.nest.flatten((args, kwargs))}
                 variables = [v for v in tape.watched_variables() if id(v) not in given]
                 result, grad = returned

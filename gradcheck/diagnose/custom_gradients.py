@@ -41,6 +41,7 @@ def blamed(
     shared = {(call.place, finding.kind) for call in meant for finding in findings_in(call, seed=seed)}
     found: dict[tuple[str, str], Diagnosis] = {}
     for call in calls:
+        # A function that the reference calls too has the same gradient on both sides.
         own = [] if call.place in places else not_its_own(call, seed=seed)
         mistakes = [f for f in findings_in(call, seed=seed) if (call.place, f.kind) not in shared]
         for finding in mistakes or own:

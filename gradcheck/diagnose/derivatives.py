@@ -57,6 +57,7 @@ def diagnose_derivatives(
     certain = tuple(_by_code(of_code, wrong))
     if not around:
         return certain
+    # A recomputation that differs makes the tape wrong by itself: custom gradients are suspected only without one.
     redrawn = effort.attempt("the recomputations", partial(_redrawn, problem, around, watch))
     return (*certain, *(redrawn or wrong_derivatives(problem, around, watch, effort)))
 

@@ -137,6 +137,7 @@ def _explained(observed: Observed, here: Diagnosing) -> Sequence[Diagnosis]:
     explained = _by_itself(observed, here, [_replayed(match, observed) for match in found.matches])
     if explained:
         return explained
+    # Combinations get the time that single faults have left.
     several = partial(together, observed, here.replayed, seconds=here.end - time.monotonic(), effort=here.effort)
     parts = here.effort.attempt("several mistakes at once", several) or ()
     return [*_unexplained(observed, found, parts), *(_part(part, observed) for part in parts)]

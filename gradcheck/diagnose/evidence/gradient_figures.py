@@ -48,6 +48,7 @@ def _by_factor(observed: Observed, factor: float) -> Iterator[Diagnosis]:
         return
     evidence, counted = f"every gradient is {factor:.6g} times the reference's", _counted(observed, factor)
     power, batch = _power_of_two(factor), int(observed.problem.batch.x[0].shape[0])
+    # Counts come before powers of two: batch sizes are often powers of two themselves.
     if abs(factor + 1) < FITS:
         yield named("GC504", evidence)
     elif counted:

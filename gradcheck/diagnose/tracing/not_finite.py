@@ -129,6 +129,7 @@ def _makes(seen: Walk, call: Seen) -> bool:
 
     A weight's gradient from several calls, or from its penalty, is not attributed to a call.
     """
+    # Hidden logits too: their gradient arrives in place of the output's.
     if not _finite([*call.made, *seen.cotangents([*call.made, *call.hidden])]):
         return False
     alone = [v.value for v in seen.own_variables(call) if v.regularizer is None]
@@ -137,6 +138,7 @@ def _makes(seen: Walk, call: Seen) -> bool:
 
 def _finite(tensors: Iterable[Any]) -> bool:
     """Whether every element of `tensors` is finite; None, integers and symbolic tensors count as finite."""
+    # Ragged tensors and `IndexedSlices` hold their numbers in one dense tensor.
     dense = (getattr(t, "flat_values", getattr(t, "values", t)) for t in tensors if t is not None)
     known = (t for t in dense if hasattr(t, "numpy") and is_differentiable(t))
     return all(bool(np.isfinite(np.asarray(t)).all()) for t in known)

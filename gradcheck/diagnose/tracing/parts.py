@@ -98,6 +98,7 @@ def difference(problem: Problem) -> Difference | None:
     """Return where the parts first differ from the whole model; None if no layer shows it."""
     for part in micro_batches(problem, batch_tensors(problem)):
         sides = _Sides(problem, walk.whole(problem, part), walk.parts(problem, part))
+        # In this order: gradients are comparable only once the forward passes and the losses agree.
         found = sides.forward() or sides.added() or sides.backward()
         if found is not None:
             return found
@@ -146,6 +147,7 @@ class _Sides:
             part = self.problem.segments[self._segment(ours)].name
             how = f"{agree}, and {part}'s own gradient differs, at {self._layer(ours, theirs)}: what comes back to it "
             return self._at(ours, theirs, f"{how}agrees, and what it makes of that does not")
+        # `_makes` leaves out a weight of several calls: its gradient is a sum, which no single call shows.
         shared = self._shared()
         if shared is not None:
             ours, theirs = shared
@@ -209,6 +211,7 @@ class _Sides:
         """
         ours, theirs = list(_layers(self.parts)), list(_layers(self.whole))
         found: list[tuple[Seen, Seen]] = []
+        # Weights identify a call for certain; a name may differ by the number that Keras appends.
         for key, key_of_whole in ((self._by_weights, _by_own_weights), (_by_name, _by_name), (_by_family, _by_family)):
             new = list(self._paired([(key(c), c) for c in ours], [(key_of_whole(c), c) for c in theirs]))
             found += new
@@ -259,6 +262,7 @@ class _Sides:
     def _unpaired(self, side: int) -> list[Seen]:
         paired = {id(pair[side]) for pair in self.pairs}
         lone = [call for call in _layers(self._walks[side]) if id(call) not in paired]
+        # A layer around others is left out: the layers inside it are named instead.
         return [call for call in lone if not any(call.is_around(other) for other in self._walks[side].calls)]
 
     def _name(self, walked: Walk, call: Seen) -> str:

@@ -98,6 +98,7 @@ class Walk:
         """The trainable variables of layers, each with the calls that use it (of nested calls the innermost)."""
         found: dict[int, tuple[Any, list[Seen]]] = {}
         for call in self.calls:
+            # The layer's own variables alone: those of layers inside it belong to their own calls.
             for variable in getattr(call.operation, "_trainable_variables", ()):
                 found.setdefault(id(variable), (variable, []))[1].append(call)
         return [(v, [c for c in calls if not any(map(c.is_around, calls))]) for v, calls in found.values()]
