@@ -24,7 +24,7 @@ def exempted(rows: Iterable[TensorReport], patterns: Sequence[str]) -> tuple[Ten
 
 
 def unneeded(rows: Sequence[TensorReport], patterns: Iterable[str]) -> tuple[str, ...]:
-    """Return the patterns whose tensors all match: the exemption hides nothing."""
+    """Return the patterns whose tensors neither differ nor are undecided: the exemption hides nothing."""
     matched = {pattern: [row for row in rows if fnmatchcase(row.path, pattern)] for pattern in patterns}
     return tuple(
         pattern

@@ -64,7 +64,7 @@ class Trace:
     error: str | None = None
 
     def follow(self, source: Any) -> GradientPath:
-        """Return how far a gradient gets between the loss and `source`."""
+        """Return how far a gradient gets on its way from the loss to `source`."""
         stops: dict[str, Stop] = {}
         seen, waiting = {source.name}, deque([source])
         while waiting:

@@ -86,7 +86,7 @@ class Reference:
         scales = {
             kind: max(size for key, size in sizes.items() if key.kind == kind) for kind in {key.kind for key in sizes}
         }
-        # 4 eps: in 16 bits the order of a sum changes more than one percent of a gradient.
+        # 4 eps, for bfloat16: there the order of a sum may change more than one percent of a gradient.
         share = max(UNREPEATED, 4 * PRECISIONS[compute_dtype(self._problem.precision)].eps)
         return tuple(
             key

@@ -155,7 +155,7 @@ class Watch:
             self.used = True
             result = function(*args, **kwargs)
             if self._again and tf.executing_eagerly():
-                # Only for the record: the backward pass runs the function too late, when its result is not visible.
+                # A recording runs no backward pass: this second run stands for the one there.
                 again = function(*args, **kwargs)
                 self.recomputed.append(
                     Recomputation(function=function, layer=_calling_layer(), results=(result, again))

@@ -89,7 +89,7 @@ def _searched(training: ReferenceTraining, trained: Trained, effort: Effort, *, 
     for suspect in _suspects(training, trained, effort):
         left = time.monotonic() > end
         if left or (found and suspect.steps < trained.steps):
-            break  # the loop explains every step: its first needs no other mistake
+            break  # all steps are explained: a mistake in the first adds nothing
         tried += 1
         explains = partial(_explains, training, trained, suspect)
         if suspect.diagnosis.code not in found and effort.attempt(REPLAYS, explains):

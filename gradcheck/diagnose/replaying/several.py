@@ -47,7 +47,7 @@ def together(observed: Observed, replayed: Replayed, *, seconds: float, effort: 
     """
     remaining, chosen = set(observed.failing), list[Part]()
     likely = list(_likely(observed, replayed, seconds=seconds, effort=effort))
-    # A greedy set cover: trying every combination of replays would take too long.
+    # A greedy set cover: there are too many combinations to try each.
     while remaining and len(chosen) < MOST:
         part = _most_of(remaining, likely, observed, replayed)
         if part is None:

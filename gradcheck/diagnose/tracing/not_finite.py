@@ -125,7 +125,7 @@ def _backward(problem: Problem, seen: Walk, operation: _Operation | None) -> Ori
 
 
 def _makes(seen: Walk, call: Seen) -> bool:
-    """Whether `call` receives finite gradients and returns others, for its inputs or for a weight of its own.
+    """Whether `call` receives finite gradients and returns ones that are not, for its inputs or a weight of its own.
 
     A weight's gradient from several calls, or from its penalty, is not attributed to a call.
     """
