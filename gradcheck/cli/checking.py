@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments) -> Report:
-    """The report over all `entries`."""
+    """Check every config of `entries`, and return the report over all of them."""
     options = CheckOptions(fail_fast=arguments.fail_fast, timeout=arguments.timeout)
     if settings().verbose:
         options = dataclasses.replace(options, on_error=print_traceback)
@@ -45,7 +45,7 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
 
 
 def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions:
-    """`options` that show each stage."""
+    """Return `options` that show each stage as progress."""
 
     def on_progress(event: Progress) -> None:
         show(f"[{event.index + 1}/{event.total}] {event.config}: {event.stage}")
@@ -54,14 +54,14 @@ def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions
 
 
 def print_traceback(path: Path, error: BaseException) -> None:
-    """What the config at `path` raised, in full, to standard error."""
+    """Print the traceback of the config at `path` to standard error."""
     lines = traceback.format_exception(error)
-    sys.stderr.write("".join([f"{path}:\n", *lines]))  # at once: another process may write too
+    sys.stderr.write("".join([f"{path}:\n", *lines]))  # in one write: another process may write too
 
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """Shows one line of progress where standard error is a terminal, and nothing elsewhere."""
+    """Show one line of progress if standard error is a terminal, and nothing otherwise."""
     if settings().quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -74,7 +74,7 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 def _in_processes(entries: Sequence[LoadedConfig | RunReport], options: CheckOptions, jobs: int) -> Report:
-    """Each config in one of `jobs` processes; with `fail_fast` those that wait are given up after the first failure."""
+    """Check each config in one of `jobs` processes; with `fail_fast` the waiting ones are cancelled after a failure."""
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     verbose = settings().verbose
     runs: list[RunReport] = []
@@ -93,7 +93,7 @@ def _in_processes(entries: Sequence[LoadedConfig | RunReport], options: CheckOpt
 
 
 def _result(loaded: LoadedConfig, future: Future[RunReport]) -> RunReport:
-    """The run of `loaded`; where its process was killed (out of memory, a crash below Python) that is its verdict."""
+    """Return the run of `loaded`; an error, if its process was killed (out of memory, a crash below Python)."""
     try:
         return future.result()
     except BrokenProcessPool:

@@ -93,7 +93,7 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
 
 
 def _mutated(entries: list[LoadedConfig | RunReport], timeout: float) -> Mutations:
-    """The report over all `entries`; what user code prints goes to standard error."""
+    """Return the report over all `entries`; output of user code goes to standard error."""
     from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
     from gradcheck.cli.checking import progress  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.streams import user_output_to_stderr  # noqa: PLC0415 - as above
@@ -116,7 +116,7 @@ def _tell(show: Callable[[str], None], of: str, stage: str) -> None:
 
 
 def _one(loaded: LoadedConfig, timeout: float, show: Callable[[str], None]) -> MutationReport:
-    """One config; an error becomes its verdict."""
+    """Inject faults into one config and return its report; an exception becomes an error in it."""
     from gradcheck.cli.checking import print_traceback  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.streams import quiet_tensorflow  # noqa: PLC0415 - as above
     from gradcheck.session.configs import understood, unreadable  # noqa: PLC0415 - not needed for --help
@@ -134,7 +134,7 @@ def _one(loaded: LoadedConfig, timeout: float, show: Callable[[str], None]) -> M
 
 
 def _failed(run: RunReport, *, name: str | None = None) -> MutationReport:
-    """The report of a config that gave an error."""
+    """Return the report of a config that ended with an error."""
     from gradcheck.results.mutation import MutationReport  # noqa: PLC0415 - not needed for --help
 
     return MutationReport(

@@ -54,7 +54,7 @@ def plan(path: Path, overrides: Sequence[str], format_: str) -> None:
 
 
 def _outlined(loaded: LoadedConfig) -> PlanReport:
-    """The plan; what user code prints while the model is built goes to standard error."""
+    """Return the plan; output of user code goes to standard error."""
     with user_output_to_stderr():
         quiet_tensorflow(verbose=settings().verbose)
         from gradcheck.session.plan import outline  # noqa: PLC0415 - TensorFlow starts here
