@@ -1,4 +1,4 @@
-"""Running the body of a method: eagerly, as a graph or compiled, from the snapshot and back to it."""
+"""The execution of a method: eagerly, as a graph or under XLA, from the snapshot and back to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def batch_tensors(problem: Problem) -> Tensors:
-    """The problem's batch."""
+    """Return the problem's batch as flat lists of tensors."""
     batch = problem.batch
     weight = None if batch.sample_weight is None else list(batch.sample_weight)
     return Tensors(list(batch.x), list(batch.y), weight, problem.loss_scale)
@@ -33,12 +33,12 @@ class Execution:
         self._function = compiled(lambda tensors: body(problem, tensors), execution or problem.execution)
 
     def __call__(self, tensors: Tensors | None = None) -> Gradients:
-        """Runs from the snapshot, and puts everything back. `tensors` replaces the problem's batch."""
+        """Run from the snapshot, and restore weights and state. `tensors` replaces the problem's batch."""
         with self._problem.state.preserved():
             return self.run_as_it_is(tensors)
 
     def run_as_it_is(self, tensors: Tensors | None = None) -> Gradients:
-        """Runs from whatever weights and state there are, and leaves what it changed."""
+        """Run from the current weights and state, and leave its changes to the state."""
         start = time.perf_counter()
         computed = self._function(tensors or batch_tensors(self._problem))
         seconds = time.perf_counter() - start
@@ -53,7 +53,7 @@ class Execution:
 
 
 def compiled(function: Callable[[Tensors], Computed], execution: str) -> Callable[[Tensors], Computed]:
-    """`function` as it is, or traced at its first call: as one graph function, or as one XLA program."""
+    """Return `function` itself, or a function that traces it at the first call: as one graph, or as one XLA program."""
     if execution == "eager":
         return function
     traced: list[Any] = []

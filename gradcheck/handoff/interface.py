@@ -1,4 +1,4 @@
-"""What a method is: it turns a problem into gradients."""
+"""The interface of a method, which computes the gradients of a problem, and its results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PartKey(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """What the body of a method returns; a tuple, so that a compiled function can return it too.
+    """The result of a method's body; a tuple, so that a compiled function can return it too.
 
     `gradients` maps TensorKey to a tensor of the shape and dtype of what it belongs to, None where no gradient flows.
     `loss` is None where the method does not compute one. `part_norms` are the 2-norms of the parts of which a weight's
@@ -49,7 +49,7 @@ class Computed(NamedTuple):
 
 
 class Wrong(NamedTuple):
-    """How a tensor is wrong: the code of the catalogue, and the figures in words."""
+    """A mistake in one tensor: the code of the catalogue, and the figures in words."""
 
     code: str
     says: str
@@ -57,7 +57,7 @@ class Wrong(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Gradients:
-    """What a method found: `Computed`, the state afterwards by path, and how long it took in seconds.
+    """The result of a method: `Computed`, the state afterwards by path, and the time that it took in seconds.
 
     Attributes:
         against: what a tensor is compared with where that is not the reference's gradient itself, such as its
@@ -94,8 +94,8 @@ class Gradients:
 
 
 class Method(Protocol):
-    """Computes the gradients of a problem in one way. State is put back before and after by `run`."""
+    """Computes the gradients of a problem in one way. Weights and state are those of the snapshot before and after."""
 
     def __call__(self, problem: Problem, options: MethodOptions) -> Gradients:
-        """The gradients of `problem`."""
+        """Return the gradients of `problem`."""
         ...

@@ -1,4 +1,4 @@
-"""A batch taken apart into micro-batches, and what they give put together again."""
+"""A batch divided into micro-batches, and their results joined."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MicroBatch(NamedTuple):
-    """A slice of the batch, and what it counts for: `scales` by term of the loss, `share` for what layers add to it.
+    """A slice of the batch with its weights: `scales` by term of the loss, `share` for the losses that layers add.
 
     None for the whole batch: all.
     """
@@ -28,7 +28,7 @@ class MicroBatch(NamedTuple):
 
 
 def micro_batches(problem: Problem, tensors: Tensors) -> list[MicroBatch]:
-    """The slices of `tensors` that the problem runs over; the whole where it is not sliced."""
+    """Return the slices of `tensors` that the problem runs over; the whole batch if it is not sliced."""
     if not problem.slices:
         return [MicroBatch(tensors)]
     return [
@@ -46,13 +46,13 @@ def micro_batches(problem: Problem, tensors: Tensors) -> list[MicroBatch]:
 
 
 def accumulated(totals: dict[TensorKey, Any], gradients: Iterable[tuple[TensorKey, Any]]) -> None:
-    """Adds `gradients` to `totals`."""
+    """Add `gradients` to `totals`."""
     for key, gradient in gradients:
         totals[key] = added(totals.get(key), gradient)
 
 
 def joined(parts: Sequence[Computed], weights: dict[TensorKey, Any], loss_scale: Any = None) -> Computed:
-    """What the micro-batches found, as if by one batch: losses summed, outputs and cotangents along the batch axis.
+    """Return the results of micro-batches as if of one batch: losses summed, outputs and cotangents concatenated.
 
     Args:
         parts: by micro-batch; their gradients are those of inputs and boundaries.
@@ -68,7 +68,7 @@ def joined(parts: Sequence[Computed], weights: dict[TensorKey, Any], loss_scale:
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Tensors one after another along their first axis; scalars beside one another."""
+    """Concatenate tensors along their first axis; stack scalars."""
     if len(parts) == 1 or parts[0] is None:
         return parts[0]
     return tf.concat([part if part.shape.rank else part[None] for part in parts], 0)

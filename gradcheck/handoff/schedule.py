@@ -28,7 +28,7 @@ class Work(NamedTuple):
 
 
 def order(schedule: str, stages: int, microbatches: int) -> tuple[Work, ...]:
-    """All work, each piece after what it needs.
+    """Return all work in an order in which each piece follows the pieces that it needs.
 
     Stages run beside one another on machines of their own; here they run one after another. Of all the orders that
     give each stage its own, this is the one in which a micro-batch passes every stage before the next one starts. So a
@@ -41,12 +41,12 @@ def order(schedule: str, stages: int, microbatches: int) -> tuple[Work, ...]:
 
 
 def _gpipe(stages: int) -> Callable[[Work], Iterator[Work]]:  # noqa: ARG001 - as the others
-    """Nothing is due before a forward pass."""
+    """Return the rule of `gpipe`: no backward pass is due before a forward pass."""
     return lambda forward: iter((forward,))
 
 
 def _one_forward_one_backward(stages: int) -> Callable[[Work], Iterator[Work]]:
-    """Before a stage takes in a micro-batch, the backward pass of the one that fills it up is due."""
+    """Return the rule of `1f1b`: a full stage goes back with its oldest micro-batch before it takes another."""
 
     def due(forward: Work) -> Iterator[Work]:
         oldest = forward.microbatch - (stages - forward.stage)
@@ -64,7 +64,7 @@ _DUE: dict[str, Callable[[int], Callable[[Work], Iterator[Work]]]] = {
 
 
 def schedule_report(name: str, work: Iterable[Work], stages: int) -> ScheduleReport:
-    """What each stage does, and how many micro-batches' activations it holds at most."""
+    """Return the work of each stage, and of how many micro-batches it holds activations at most."""
     of_stage: list[list[Work]] = [[] for _ in range(stages)]
     for piece in work:
         of_stage[piece.stage].append(piece)
@@ -79,7 +79,7 @@ def schedule_report(name: str, work: Iterable[Work], stages: int) -> ScheduleRep
 
 
 def _peak(pieces: Iterable[Work]) -> int:
-    """How many forward passes wait for their backward pass at most."""
+    """Return the largest number of forward passes that wait for their backward pass."""
     held = most = 0
     for piece in pieces:
         held += -1 if piece.backward else 1

@@ -39,7 +39,7 @@ Direction: TypeAlias = Literal["forward", "backward"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pass:
-    """What the backward pass of a segment needs of its forward pass. `tape` is None where nothing was recorded."""
+    """The forward record of a segment, for its backward pass. `tape` is None where nothing was recorded."""
 
     segment: Segment
     tape: tf.GradientTape | None
@@ -57,15 +57,15 @@ class HandOff:
     changes_forward = False
 
     def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
-        """The micro-batches, and what each counts for."""
+        """Return the micro-batches with their weights."""
         return parts
 
     def tape(self) -> Any:
-        """What records a forward pass and is asked for gradients."""
+        """Return the tape of one forward pass."""
         return tf.GradientTape(persistent=self.persistent)
 
     def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
-        """The forward pass of `segment`, under a tape of its own."""
+        """Run the forward pass of `segment` under a tape of its own."""
         with self.tape() as tape:
             watch(tape, inputs)
             outputs = self.forward(segment, inputs, training=training)
@@ -73,16 +73,16 @@ class HandOff:
         return Pass(segment=segment, tape=tape, inputs=list(inputs), outputs=outputs, added_loss=added_loss)
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
-        """The outputs of `segment`, in the order of its plan."""
+        """Return the outputs of `segment`, in the order of its plan."""
         outputs = segment(list(inputs), training=training)
         return outputs if isinstance(outputs, list) else [outputs]
 
     def added(self, segment: Segment) -> Any:
-        """What `segment` adds to the loss by the forward pass that was just made, or None."""
+        """Return the loss that `segment` added in the forward pass that has just run, or None."""
         return summed(segment.losses)
 
     def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:  # noqa: ARG002 - what an override may need
-        """Copies the tensor that crosses, so that the tape of `segment` can tell it from every other."""
+        """Copy the tensor that crosses, so that the tape of `segment` can tell it from every other tensor."""
         return copied(tensor)
 
     def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
@@ -94,31 +94,31 @@ class HandOff:
         return cotangent
 
     def forward_record(self, done: Pass, cotangents: Sequence[Any]) -> Pass:  # noqa: ARG002 - as above
-        """Returns the forward record that the backward pass differentiates. Override to recompute it.
+        """Return the forward record that the backward pass differentiates. Override to recompute it.
 
         `cotangents` are those of the outputs, as far as there are any.
         """
         return done
 
     def share_of_added_loss(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as above
-        """How much of what `segment` adds to the loss counts: the micro-batch's share of the batch, 1 for a whole."""
+        """Return the weight of the loss that `segment` adds: the micro-batch's share of the batch, 1 for all of it."""
         return share
 
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-        """The sum over `targets` of seed · dTarget/dSource, for each of `sources`: a vector-Jacobian product."""
+        """Return the sum over `targets` of seed · dTarget/dSource for each of `sources`: a vector-Jacobian product."""
         return gradients_of(done.tape, targets, sources, seeds)
 
     def input_cotangent(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:  # noqa: ARG002 - as above
-        """The part of the cotangent of `ref`, an input of `segment`, that this segment contributes."""
+        """Return the part of the cotangent of `ref`, an input of `segment`, that this segment contributes."""
         return gradient
 
     def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:  # noqa: ARG002 - as above
-        """What `segment` adds to the gradient of a weight."""
+        """Return the part of a weight's gradient that `segment` contributes."""
         return gradient
 
 
 def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> Computed:
-    """Loss, outputs and every gradient of the split model."""
+    """Return loss, outputs and every gradient of the split model."""
     weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
     steps = steps or HandOff()
     all_passes = [
@@ -129,7 +129,7 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
 
 
 def drive(problem: Problem, all_passes: Sequence[MicroBatchPasses], *, only: Direction | None = None) -> None:
-    """Runs every micro-batch through every segment and back, in the order of the schedule; `only` one of the two."""
+    """Run every micro-batch forward and backward through every segment, as scheduled; `only` one way if given."""
     for work in order(problem.schedule, len(problem.segments), len(all_passes)):
         passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
         if work.backward and only != "forward":
@@ -150,7 +150,7 @@ class MicroBatchPasses:
         self._cotangents: dict[TensorRef, Any] = {}
 
     def forward(self, segment: Segment) -> None:
-        """The forward pass of `segment`; after the last one the loss."""
+        """Run the forward pass of `segment`; after the last segment compute the loss."""
         inputs = [self._steps.cross(segment, ref, self._values[ref]) for ref in segment.plan.inputs]
         masked = [
             (ref, given) for ref, given in zip(segment.plan.inputs, inputs, strict=True) if mask_of(given) is not None
@@ -162,11 +162,12 @@ class MicroBatchPasses:
         self._passes[segment.plan.index] = done
         self._values.update(zip(segment.plan.outputs, done.outputs, strict=True))
         if segment is self._problem.segments[-1]:
+            # The boundaries are not needed any more: each segment's pass holds its own inputs until its backward pass.
             self._values = {ref: self._values[ref] for ref in self._problem.graph.outputs}
             self._differentiate_loss()
 
     def _differentiate_loss(self) -> None:
-        """Computes the loss and its gradient for each of the model's outputs: the first cotangents."""
+        """Compute the loss and its gradient for each of the model's outputs: the first cotangents."""
         outputs = self._problem.graph.outputs
         found = loss_gradients(self._problem, self.part, [self._values[ref] for ref in outputs], self._steps)
         at_loss = self._steps.loss_cotangents(found)
@@ -178,7 +179,7 @@ class MicroBatchPasses:
             self._cotangents[ref] = added(self._cotangents.get(ref), seed)
 
     def sharing_tapes(self, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> MicroBatchPasses:
-        """Shares the recorded forward passes, so that `steps` can run another backward pass on their tapes.
+        """Share the recorded forward passes, so that `steps` can run another backward pass on their tapes.
 
         The tapes must be persistent, and no backward pass may have run yet.
         """
@@ -188,7 +189,7 @@ class MicroBatchPasses:
         return passes
 
     def backward(self, segment: Segment) -> None:
-        """One segment's part of the chain rule: adds to the weights, and to the cotangents of what the segment took.
+        """Apply the chain rule to one segment: add to the gradients of its weights and the cotangents of its inputs.
 
         Its tape and its activations are freed.
         """
@@ -201,16 +202,19 @@ class MicroBatchPasses:
         reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
         sources = [*done.inputs, *reused.values(), *variables]
         gradients = iter(steps.pull_back(done, targets, seeds, sources))
+        # A tensor that several segments take, such as that of a skip connection, has a cotangent which is the sum of
+        # their parts. It is complete when the segment that makes it runs its backward pass: all takers come later.
         for ref in plan.inputs:
             cotangents[ref] = added(cotangents.get(ref), steps.input_cotangent(segment, ref, dense(next(gradients))))
         for ref in reused:  # what came back from later segments, and what calls of this segment add to it
             cotangents[ref] = dense(next(gradients))
         for variable, gradient in zip(variables, gradients, strict=True):
+            # A shared weight is summed over the segments that use it, and over the micro-batches.
             key = self._problem.counterparts[id(variable)].key
             self._weights[key] = added(self._weights[key], steps.contribution(segment, key, gradient))
 
     def _seeded(self, done: Pass) -> tuple[list[Any], list[Any]]:
-        """What the segment is differentiated at (its outputs, what it adds to the loss), and the cotangent of each."""
+        """Return the targets of the segment's VJP (its outputs, the loss that it adds), and the cotangent of each."""
         pairs = []
         for ref, output in zip(done.segment.plan.outputs, done.outputs, strict=True):
             pairs.append((output, self._steps.cotangent(done.segment, ref, output, self._cotangents.get(ref))))
@@ -218,6 +222,7 @@ class MicroBatchPasses:
         if done.added_loss is not None:
             seed = scaled(tf.ones_like(done.added_loss), self._share(done))
             pairs.append((done.added_loss, scaled(seed, self.part.tensors.loss_scale)))
+        # A None among several seeds can abort the process, and None for all of them would seed ones.
         pairs = [(target, seed) for target, seed in pairs if seed is not None]
         return [target for target, _ in pairs], [seed for _, seed in pairs]
 
@@ -251,7 +256,7 @@ class LossGradients(NamedTuple):
 
 
 def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], steps: HandOff) -> LossGradients:
-    """Computes the loss under a tape of its own, and differentiates it with respect to the model's outputs."""
+    """Compute the loss under a tape of its own, and differentiate it with respect to the model's outputs."""
     tensors, graph = part.tensors, problem.graph
     with steps.tape() as tape:
         given = [copied(output) for output in outputs]
@@ -266,7 +271,7 @@ def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], s
 
 
 def _own_logits(output: Any) -> Any:
-    """Gives `output` a copy of the logits hidden on it, which a tape can tell from their origin."""
+    """Give `output` a copy of the logits hidden on it, which a tape can tell from their origin."""
     logits = copied(logits_of(output))
     set_logits(output, logits)
     return logits

@@ -1,4 +1,4 @@
-"""Small steps that every method shares: what can be differentiated, adding gradients up, adding losses up."""
+"""Operations on tensors, gradients and losses that every method shares."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def is_differentiable(tensor: Any) -> bool:
 
 
 def watch(tape: Any, tensors: Sequence[Any]) -> None:
-    """Makes `tape` follow those of `tensors` that can have a gradient."""
+    """Have `tape` watch the tensors that can have a gradient."""
     floating = [tensor for tensor in tensors if is_differentiable(tensor)]
     tape.watch([tensor.flat_values if isinstance(tensor, tf.RaggedTensor) else tensor for tensor in floating])
 
 
 def dense(gradient: Any) -> Any:
-    """A tensor for an `IndexedSlices`; everything else as it is."""
+    """Return an `IndexedSlices` as a dense tensor, and any other tensor unchanged."""
     return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def added(first: Any, second: Any) -> Any:
-    """The sum of two gradients; None is no gradient, and two sparse ones stay sparse."""
+    """Return the sum of two gradients. None is no gradient; the sum of two sparse gradients is sparse."""
     if first is None or second is None:
         return second if first is None else first
     if isinstance(first, tf.IndexedSlices) and isinstance(second, tf.IndexedSlices):
@@ -42,12 +42,12 @@ def added(first: Any, second: Any) -> Any:
 
 
 def summed(losses: Sequence[Any]) -> Any:
-    """The sum of what layers add to the loss, as Keras takes it (each summed, in the loss's dtype); None for none."""
+    """Return the sum of the losses that layers add, as Keras forms it (each summed, in the loss's dtype), or None."""
     return tf.add_n([tf.reduce_sum(tf.cast(loss, loss_dtype())) for loss in losses]) if losses else None
 
 
 def total_loss(data_loss: Any, losses: Sequence[Any], share: float | None = None) -> Any:
-    """The data loss plus what layers and weight penalties add (`share` of it, None for all), in the loss's dtype."""
+    """Return the data loss plus `share` (None: all) of the losses that layers add, in the data loss's dtype."""
     extra = summed(losses)
     if extra is None:
         return data_loss
@@ -56,7 +56,7 @@ def total_loss(data_loss: Any, losses: Sequence[Any], share: float | None = None
 
 
 def scaled(gradient: Any, factor: Any) -> Any:
-    """A tensor or gradient multiplied by a number or a scalar tensor, in its own dtype; a factor of None is 1.
+    """Return a tensor or gradient times a number or a scalar tensor, in its own dtype; a factor of None is 1.
 
     A sparse gradient stays sparse, and None stays None.
     """
@@ -66,7 +66,7 @@ def scaled(gradient: Any, factor: Any) -> Any:
 
 
 def divided(gradient: Any, divisor: Any) -> Any:
-    """A gradient divided by a scalar tensor, as `scaled` multiplies it."""
+    """Return a gradient divided by a scalar tensor, as `scaled` multiplies it."""
     if gradient is None or divisor is None:
         return gradient
     return _with_values(gradient, lambda values: values / tf.cast(divisor, values.dtype))
