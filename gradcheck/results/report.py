@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gradcheck.results.json_types import plain_of, record_from
+from gradcheck.results.tensor import Comparison, Status
 
 if TYPE_CHECKING:
     from gradcheck.errors import GradcheckError, Location, Mistake
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "1"
 
 Kind = Literal["weight", "input", "boundary", "output", "loss", "state", "optimizer", "jacobian"]
-Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead", "inconclusive"]
 Outcome = Literal["match", "mismatch", "inconclusive", "error"]
 Expectation = Literal["match", "mismatch"]
 Verdict = Literal["pass", "fail", "error", "vacuous"]
@@ -34,49 +34,21 @@ PROVEN: frozenset[str] = frozenset({"exact", "close"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worst:
-    """The element with the largest absolute difference (a non-finite one first)."""
-
-    index: tuple[int, ...]
-    reference: float
-    candidate: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Required:
-    """The smallest tolerance, alone (the other being 0), that would pass. NaN if none would."""
-
-    rtol: float
-    atol: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorReport:
-    """One compared tensor. Figures are NaN where there was nothing to compute them from."""
+class TensorIdentity:
+    """Which tensor it is."""
 
     kind: Kind
     segment: int | None
     layer: str
     name: str
     path: str
-    shape: tuple[int, ...]
-    dtype: str
-    status: Status
-    allclose: bool
-    max_abs_error: float
-    max_rel_error: float
-    max_ulp_error: float
-    cosine: float
-    norm_ratio: float
-    noise_floor: float | None
-    elements: int
-    mismatched_elements: int
-    worst: Worst | None
-    rtol: float
-    atol: float
-    required: Required
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorReport(Comparison, TensorIdentity):
+    """One compared tensor: which it is, then what the comparison found (a dataclass's last base comes first)."""
+
     segments: tuple[int, ...] | None = None  # a shared weight: every segment that uses it
-    note: str | None = None  # why a tensor cannot be compared, or what else a reader should know of it
     step: int | None = None  # of training, from 1
     quantity: Quantity | None = None  # in training: its gradient in that step, or its value after it
     exempt: bool = False  # the config expects it to differ where all others match

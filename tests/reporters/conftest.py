@@ -16,7 +16,6 @@ from gradcheck.results.report import (
     ErrorReport,
     ReferenceReport,
     Report,
-    Required,
     RunReport,
     ScheduleReport,
     SegmentReport,
@@ -25,8 +24,8 @@ from gradcheck.results.report import (
     TensorReport,
     Tool,
     Unproven,
-    Worst,
 )
+from gradcheck.results.tensor import Required, Worst
 
 #: Markup of rich, HTML, Markdown, XML, GitHub and terminals, and characters that cannot be encoded.
 HOSTILE = (

@@ -44,9 +44,10 @@ if TYPE_CHECKING:
     from gradcheck.config.schema import Config
     from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.numerics import Comparison, Tolerance
+    from gradcheck.numerics import Tolerance
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import TensorReport, Verdict
+    from gradcheck.results.tensor import Comparison
 
 #: Seconds that one config may take, where nothing else is asked for.
 BUDGET = 600.0
