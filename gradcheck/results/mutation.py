@@ -16,7 +16,8 @@ from gradcheck.results.report import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gradcheck.results.report import Environment, ErrorReport, Tool, Verdict
+    from gradcheck.errors import Mistake
+    from gradcheck.results.report import Environment, Tool, Verdict
 
 FaultStatus = Literal["caught", "missed", "equivalent", "not-applicable"]
 
@@ -94,7 +95,7 @@ class MutationReport:
     precision: str = "float32"
     verdict: Verdict
     exit_code: int = 0
-    errors: tuple[ErrorReport, ...] = ()
+    errors: tuple[Mistake, ...] = ()
     baseline: str | None = None
     faults: tuple[FaultReport, ...] = ()
     notes: tuple[str, ...] = ()

@@ -6,17 +6,14 @@ written as null, and read back as NaN where a number is required: the status say
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import typing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from gradcheck.errors import Mistake  # noqa: TC001 - reading a report evaluates the types of its fields
 from gradcheck.results.json_types import plain_of, record_from
 from gradcheck.results.tensor import Comparison, Status
-
-if TYPE_CHECKING:
-    from gradcheck.errors import GradcheckError, Location, Mistake
 
 SCHEMA_VERSION = "1"
 
@@ -76,34 +73,6 @@ class Diagnosis:
     evidence: str
     fix: str
     place: str | None = None  # in words, such as `boundary 0 → 1`
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorReport:
-    """A run-time or configuration error, as it is printed (several are possible for one config)."""
-
-    code: str
-    message: str
-    exit_code: int = 3
-    file: str | None = None
-    line: int | None = None
-    column: int | None = None
-    length: int = 1
-    excerpt: str | None = None  # the line that the mistake is in
-    help: str | None = None
-
-    @classmethod
-    def of(cls, error: GradcheckError) -> tuple[ErrorReport, ...]:
-        """Every mistake in `error`."""
-        return tuple(cls._of(mistake, mistake.location, int(error.exit_code)) for mistake in error.mistakes)
-
-    @classmethod
-    def _of(cls, mistake: Mistake, place: Location | None, exit_code: int) -> ErrorReport:
-        error = cls(code=mistake.code, message=mistake.message, help=mistake.help, exit_code=exit_code)
-        if place is None:
-            return error
-        where = {name: getattr(place, name) for name in ("line", "column", "length", "excerpt")}
-        return dataclasses.replace(error, file=str(place.path), **where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +169,7 @@ class CheckReport:
     first_divergence: str | None = None
     tensors: tuple[TensorReport, ...] = ()
     diagnoses: tuple[Diagnosis, ...] = ()
-    error: ErrorReport | None = None
+    error: Mistake | None = None
     warnings: tuple[str, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     schedule: ScheduleReport | None = None
@@ -232,8 +201,8 @@ class RunReport:
     precision: str
     execution: str
     verdict: Verdict
-    error: ErrorReport | None = None
-    errors: tuple[ErrorReport, ...] = ()  # all of them; `error` is the first
+    error: Mistake | None = None
+    errors: tuple[Mistake, ...] = ()  # all of them; `error` is the first
     exit_code: int = 0
     segments: tuple[SegmentReport, ...] = ()
     reference: ReferenceReport | None = None
