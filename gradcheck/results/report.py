@@ -7,13 +7,15 @@ written as null, and read back as NaN where a number is required: the status say
 from __future__ import annotations
 
 import json
-import typing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradcheck.errors import Mistake  # noqa: TC001 - reading a report evaluates the types of its fields
-from gradcheck.results.json_types import plain_of, record_from
+from gradcheck.results.json_types import json_text, plain_of, record_from
 from gradcheck.results.tensor import Comparison, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCHEMA_VERSION = "1"
 
@@ -243,7 +245,7 @@ class Summary:
     vacuous: int
 
     @classmethod
-    def of(cls, runs: typing.Sequence[RunReport]) -> Summary:
+    def of(cls, runs: Sequence[RunReport]) -> Summary:
         """Counts the verdicts of `runs`."""
         verdicts = [run.verdict for run in runs]
         return cls(
@@ -259,20 +261,19 @@ class Summary:
 class Report:
     """The whole envelope, however many configs."""
 
+    schema_version: str = SCHEMA_VERSION
     tool: Tool
     environment: Environment
     summary: Summary
     runs: tuple[RunReport, ...]
-    schema_version: str = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types with the contract's keys; numbers that are not finite become None."""
-        plain: dict[str, Any] = plain_of(self)
-        return {"schema_version": plain.pop("schema_version"), **plain}
+        return dict(plain_of(self))
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """The report as JSON text, without a trailing line break."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+        return json_text(self.to_dict(), indent)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Report:
@@ -284,7 +285,7 @@ class Report:
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
             raise ValueError(f"not a gradcheck report of schema version {SCHEMA_VERSION}. Received: {version!r}")
-        return typing.cast("Report", record_from(cls, data))
+        return record_from(cls, data)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
