@@ -69,7 +69,7 @@ class Mistake:
     help: str | None = None
 
     def at(self, location: Location | None) -> Mistake:
-        """The same, at `location` where that is known."""
+        """Return the same mistake at `location`, where that is known."""
         if location is None:
             return self
         return replace(

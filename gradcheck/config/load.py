@@ -55,7 +55,7 @@ class LoadedConfig:
         return None if self.document is None else self.document.locate(keys)
 
     def mistake(self, finding: Finding) -> Mistake:
-        """`finding` where it stands in the file, where there is one."""
+        """Return `finding` as a mistake, at its place in the file where there is one."""
         return _without_text(finding) if self.document is None else self.document.mistake(finding)
 
 

@@ -14,7 +14,7 @@ _Record = TypeVar("_Record")
 
 
 def plain_of(value: Any) -> Any:
-    """`value` in plain JSON types; a number that is not finite is None."""
+    """Return `value` in plain JSON types; a number that is not finite becomes None."""
     if dataclasses.is_dataclass(value):
         return {field.name: plain_of(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -25,13 +25,13 @@ def plain_of(value: Any) -> Any:
 
 
 def json_text(plain: Any, indent: int | None = 2) -> str:
-    """Plain types as JSON text. A lone surrogate, of a file name that is no UTF-8, is its escape: it can be written."""
+    """Return plain types as JSON text. A lone surrogate, of a file name that is no UTF-8, is escaped for UTF-8."""
     text = json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def record_from(cls: type[_Record], data: Any) -> _Record:
-    """The dataclass `cls` from plain types; without a key it takes the field's default, and unknown keys are ignored.
+    """Make the dataclass `cls` of plain types. A missing key takes the field's default, an unknown key is ignored.
 
     Raises:
         ValueError: if `data` is no such record.
@@ -50,7 +50,7 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
 
 
 def _typed(hint: Any, value: Any) -> Any:
-    """`value` as the field type `hint` wants it: tuples, nested records, and NaN for a null number."""
+    """Convert `value` to the field type `hint`: tuples, nested records, and NaN for a null number."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _typed(next(a for a in arguments if a is not type(None)), value)
@@ -64,7 +64,7 @@ def _typed(hint: Any, value: Any) -> Any:
 
 
 def _expected(kind: Any, value: Any) -> Any:
-    """`value`, which has to be of this kind."""
+    """Return `value`, which has to be of this kind."""
     if not isinstance(value, kind):
         raise TypeError(f"expected {getattr(kind, '__name__', kind)}. Received: {type(value).__name__}")
     return value
