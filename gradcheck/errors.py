@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -53,12 +53,46 @@ class Location:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """One thing that is wrong: what failed (with what was received), where, and what to do."""
+    """One thing that is wrong: what failed (with what was received), where, and what to do.
+
+    It is what an error holds, what a report shows, and what is printed.
+    """
 
     code: str
     message: str
-    location: Location | None = None
+    exit_code: int = int(ExitCode.RUNTIME)
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    length: int = 1
+    excerpt: str | None = None
     help: str | None = None
+
+    def at(self, location: Location | None) -> Mistake:
+        """Return the same mistake at `location`, where that is known."""
+        if location is None:
+            return self
+        return replace(
+            self,
+            file=str(location.path),
+            line=location.line,
+            column=location.column,
+            length=location.length,
+            excerpt=location.excerpt,
+        )
+
+    @property
+    def location(self) -> Location | None:
+        """Where it is; None where no file is known."""
+        if self.file is None:
+            return None
+        return Location(
+            path=Path(self.file),
+            line=self.line or 1,
+            column=self.column or 1,
+            length=self.length,
+            excerpt=self.excerpt,
+        )
 
 
 @dataclass(eq=False)
@@ -89,9 +123,10 @@ class GradcheckError(Exception):
         return self.message
 
     @property
-    def mistakes(self) -> Sequence[Mistake]:
+    def mistakes(self) -> tuple[Mistake, ...]:
         """Every single mistake in this error: one, unless the class collects several."""
-        return (Mistake(code=self.code, message=self.message, location=self.location, help=self.help),)
+        mistake = Mistake(code=self.code, message=self.message, exit_code=int(self.exit_code), help=self.help)
+        return (mistake.at(self.location),)
 
 
 class UsageError(GradcheckError):
@@ -112,10 +147,10 @@ class ConfigErrors(ConfigError):  # noqa: N818 - the plural says that it holds e
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         first = mistakes[0]
         super().__init__(first.message, code=first.code, location=first.location, help=first.help)
-        self._mistakes = tuple(mistakes)
+        self._mistakes = tuple(replace(mistake, exit_code=int(self.exit_code)) for mistake in mistakes)
 
     @property
-    def mistakes(self) -> Sequence[Mistake]:
+    def mistakes(self) -> tuple[Mistake, ...]:
         """The mistakes in the order of their lines."""
         return self._mistakes
 

@@ -29,7 +29,6 @@ RECURRING_MODULES = {
 }  # fmt: skip
 RECURRING_CLASSES = {
     "NumpyLayer",  # the section of a config, and the layer that it asks for
-    "Worst",  # the worst element of a comparison, and as a report holds it
 }
 
 

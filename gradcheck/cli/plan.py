@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -47,7 +46,7 @@ def plan(path: Path, overrides: Sequence[str], format_: str) -> None:
     report = _outlined(loaded)
     terminal = sys.stdout.isatty()
     if format_ == "json":
-        write_report(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_report(report.to_json() + "\n")
         return
     width = shutil.get_terminal_size().columns if terminal else None
     write_report(render_plan(report, width=width, color=settings().colored(terminal=terminal)) + "\n")

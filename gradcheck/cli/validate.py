@@ -47,7 +47,7 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], list[Mistake]]:
     try:
         return discover(paths), []
     except ConfigErrors as error:
-        wrong = {mistake.location.path for mistake in error.mistakes if mistake.location is not None}
+        wrong = {Path(mistake.file) for mistake in error.mistakes if mistake.file is not None}
         return discover(path for path in paths if path not in wrong), list(error.mistakes)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors, places
 from gradcheck.numerics import compare, decide, excuse, largest
-from gradcheck.results.report import Required, TensorReport, Worst
+from gradcheck.results.report import TensorReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from gradcheck.comparing.keys import TensorPlace
     from gradcheck.comparing.reference import Reference
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.numerics import Comparison, Tolerance, TolerancePolicy
+    from gradcheck.numerics import Tolerance, TolerancePolicy
     from gradcheck.problem.problem import Problem, TensorKey
-    from gradcheck.results.report import Quantity
+    from gradcheck.results.tensor import Comparison
 
 #: Kinds whose value may well be zero: zero on both sides proves as much as any other value.
 VALUES = frozenset({"output", "loss", "state", "optimizer"})
@@ -172,33 +173,17 @@ def record(
     key: TensorKey, where: TensorPlace, c: Comparison, *, note: str | None = None, step: int | None = None
 ) -> TensorReport:
     """What a report shows of one tensor; in training of one `step`, where it is a gradient or a value."""
-    quantity: Quantity | None = None if step is None else "value" if is_value(key) else "gradient"
-    absent = c.status == "absent"
-    worst = None if c.worst is None else Worst(**vars(c.worst))
+    if c.status == "absent":
+        c = replace(c, shape=where.shape, dtype=where.dtype)
+    notes = (c.note, note) if c.status == "missing" else (c.note or note,)
     return TensorReport(
         kind=key.kind,
         segment=where.segments[0] if where.segments else None,
         layer=where.layer,
         name=where.name,
         path=key.path,
-        shape=where.shape if absent else c.shape,
-        dtype=where.dtype if absent else c.dtype,
-        status=c.status,
-        allclose=c.allclose,
-        max_abs_error=c.max_abs_error,
-        max_rel_error=c.max_rel_error,
-        max_ulp_error=c.max_ulp_error,
-        cosine=c.cosine,
-        norm_ratio=c.norm_ratio,
-        noise_floor=c.noise_floor,
-        elements=c.elements,
-        mismatched_elements=c.mismatched_elements,
-        worst=worst,
-        rtol=c.rtol,
-        atol=c.atol,
-        required=Required(rtol=c.required_rtol, atol=c.required_atol),
+        **vars(replace(c, note="; ".join(filter(None, notes)) or None)),
         segments=where.segments if len(where.segments) > 1 else None,
-        note="; ".join(filter(None, (c.note, note))) if c.status == "missing" else c.note or note,
         step=step,
-        quantity=quantity,
+        quantity=None if step is None else "value" if is_value(key) else "gradient",
     )

@@ -54,6 +54,10 @@ class LoadedConfig:
         """Where the value at these keys is written, or its nearest parent; None if not even the first key is."""
         return None if self.document is None else self.document.locate(keys)
 
+    def mistake(self, finding: Finding) -> Mistake:
+        """Return `finding` as a mistake, at its place in the file where there is one."""
+        return _without_text(finding) if self.document is None else self.document.mistake(finding)
+
 
 def load_config(
     path: str | Path,
@@ -170,4 +174,4 @@ def _refused(
 ) -> ConfigErrors:
     """A file that cannot be looked into."""
     location = location or Location(path=path, line=1)
-    return ConfigErrors([Mistake(code=code, message=message, location=location, help=advice)])
+    return ConfigErrors([Mistake(code=code, message=message, help=advice).at(location)])

@@ -3,11 +3,10 @@
 Nothing here knows of models or of TensorFlow: a gradient is an array, a `SparseRows` or None.
 """
 
-from gradcheck.numerics.comparison import IN_REFERENCE, Comparison, Status, Tensor, compare
+from gradcheck.numerics.comparison import IN_REFERENCE, Tensor, compare
 from gradcheck.numerics.differences import Derivative, derivative, noise_level, noise_points
 from gradcheck.numerics.elements import ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
-from gradcheck.numerics.figures import Figures, Worst
 from gradcheck.numerics.noise import NOISE_FACTOR, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, is_zero, largest
 from gradcheck.numerics.sparse import SparseRows, to_array
@@ -27,18 +26,14 @@ __all__ = [
     "IN_REFERENCE",
     "NOISE_FACTOR",
     "PRECISIONS",
-    "Comparison",
     "Derivative",
-    "Figures",
     "Precision",
     "SparseRows",
     "Standing",
-    "Status",
     "Tensor",
     "Tolerance",
     "ToleranceOverride",
     "TolerancePolicy",
-    "Worst",
     "compare",
     "convicts",
     "decide",

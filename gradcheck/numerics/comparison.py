@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from typing import TypeAlias
 
 from gradcheck.errors import RunError
 from gradcheck.numerics.elements import BLOCK, Array, is_integral, magnitude, real_parts, same_bits
-from gradcheck.numerics.figures import Figures, equal_figures, measure
+from gradcheck.numerics.figures import equal, measure
 from gradcheck.numerics.sparse import SparseRows, align, to_array
 from gradcheck.numerics.tolerance import PRECISIONS, Tolerance
+from gradcheck.results.tensor import Comparison, Status
 
-Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead", "inconclusive"]
 Tensor: TypeAlias = "Array | SparseRows"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison(Figures):
-    """The result of comparing two tensors: the status, the tolerance that was applied, and the figures.
-
-    Attributes:
-        status: `exact` bitwise equal · `close` within the tolerance, or excused by the noise floor · `mismatch` ·
-            `nonfinite` NaN or infinity on either side · `missing` None on one side · `absent` None on both · `dead`
-            zero on both · `inconclusive` where the error bars are too large to decide (`error_bars.decide`).
-        allclose: as `numpy.allclose`: |c - r| ≤ atol + rtol·|r| for every element, all of them finite. True for an
-            absent tensor, as for an empty one.
-        elements: the number of elements of the dense tensor; a complex number counts as two.
-        rtol, atol: the tolerance that was applied; an automatic atol as the number that it came to.
-        max_abs_reference: max|r| over the finite elements.
-        noise_floor: how far rounding alone moves the reference; None where that was not measured.
-        note: why the tensors could not be compared, or another remark for the reader.
-        shape, dtype: of the reference; of the candidate where there is no reference.
-    """
-
-    status: Status
-    allclose: bool
-    elements: int
-    rtol: float
-    atol: float
-    max_abs_reference: float = math.nan
-    noise_floor: float | None = None
-    note: str | None = None
-    shape: tuple[int, ...]
-    dtype: str
 
 
 #: The note on a tensor that only the candidate has.
@@ -95,31 +65,15 @@ def _compare_dense(
     # Bitwise equal is not yet `exact`: two NaNs with the same bits are equal too.
     r_size = magnitude(r, block)
     c_size = r_size if same else magnitude(c, block)
-    finite = r_size.finite and c_size.finite
-    rtol, atol = tolerance.resolve(dtype, r_size.largest)
-    figures = equal_figures(r_size) if same and finite else measure(r, c, (r_size, c_size), (rtol, atol), block)
-    allclose = figures.mismatched_elements == 0
-
+    resolved = tolerance.resolve(dtype, r_size.largest)
+    found = equal(r, r_size, resolved) if same and r_size.finite else measure(r, c, (r_size, c_size), resolved, block)
     # The order matters: a non-finite gradient is never called dead, and a dead one never exact.
-    status: Status = "close" if allclose else "mismatch"
-    if not finite:
-        status = "nonfinite"
-    elif gradient and r_size.largest == c_size.largest == 0:
-        status = "dead"
-    elif same:
-        status = "exact"
-    return Comparison(
-        status=status,
-        allclose=allclose,
-        elements=r.size,
-        rtol=rtol,
-        atol=atol,
-        max_abs_reference=r_size.largest,
-        note="complex: real and imaginary parts, as a last axis" if reference.dtype.kind == "c" else None,
-        shape=reference.shape,
-        dtype=dtype,
-        **vars(figures),
-    )
+    if gradient and found.status != "nonfinite" and r_size.largest == c_size.largest == 0:
+        found = replace(found, status="dead")
+    if reference.dtype.kind == "c":
+        note = "complex: real and imaginary parts, as a last axis"
+        found = replace(found, note=note, shape=reference.shape, dtype=dtype)
+    return found
 
 
 def _compare_sparse(

@@ -13,8 +13,9 @@ from gradcheck.numerics.sparse import to_array
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck.numerics.comparison import Comparison, Tensor
+    from gradcheck.numerics.comparison import Tensor
     from gradcheck.numerics.elements import Array
+    from gradcheck.results.tensor import Comparison
 
 #: An error bar is small enough if it is at most this share of the tensor's largest element: a fault of one per cent is
 #: then ten bars.

@@ -1,58 +1,19 @@
-"""The figures behind a comparison, in one pass over two arrays, a block at a time."""
+"""The comparison of two arrays, in one pass over both, a block at a time."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gradcheck.numerics.elements import absolute_error, blocks, ulp_distance
+from gradcheck.results.tensor import Comparison, Required, Worst
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck.numerics.elements import Array, Magnitude
-
-
-@dataclass(frozen=True, kw_only=True)
-class Worst:
-    """The element with the largest absolute difference, the first of several; non-finite differences rank above all."""
-
-    index: tuple[int, ...]
-    reference: float
-    candidate: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """How far a candidate c is from its reference r. NaN: the figure could not be computed.
-
-    Attributes:
-        mismatched_elements: the number of elements that fail |c - r| ≤ atol + rtol·|r|; NaN or infinity on either side
-            always fails.
-        max_abs_error: max|c - r|, in float64.
-        max_rel_error: max|c - r| / max|r|; 0 if both tensors are zero, infinity if only the reference is.
-        max_ulp_error: the largest distance in units in the last place of the tensor's own dtype; for integers the plain
-            difference. It shows errors in small elements, which an absolute tolerance hides.
-        cosine: cosine of the angle between the two as vectors; NaN if one is zero.
-        norm_ratio: ‖c‖ / ‖r‖, Euclidean; NaN if both are zero, infinity if only the reference is.
-        required_rtol: the smallest rtol that would pass with atol 0; NaN if none would, as where an element differs
-            from a zero reference.
-        required_atol: the smallest atol that would pass with rtol 0; NaN if none would.
-        worst: None where no element differs, or nothing could be compared.
-    """
-
-    mismatched_elements: int
-    max_abs_error: float = math.nan
-    max_rel_error: float = math.nan
-    max_ulp_error: float = math.nan
-    cosine: float = math.nan
-    norm_ratio: float = math.nan
-    required_rtol: float = math.nan
-    required_atol: float = math.nan
-    worst: Worst | None = None
 
 
 class _Block(NamedTuple):
@@ -74,8 +35,8 @@ def measure(
     sizes: tuple[Magnitude, Magnitude],
     tolerance: tuple[float, float],
     block: int,
-) -> Figures:
-    """Return the figures of two arrays that differ somewhere, or are not finite.
+) -> Comparison:
+    """Compare two arrays that differ somewhere, or are not finite.
 
     Args:
         reference: any shape, not empty; a real dtype.
@@ -94,31 +55,48 @@ def measure(
         error = parts[leading].error
         relative = np.float64(error) / sizes[0].largest if error else 0.0
         cosine, norm_ratio = _angle_and_ratio(parts, units) if finite else (math.nan, math.nan)
-    return Figures(
-        mismatched_elements=sum(part.failing for part in parts),
+    failing = sum(part.failing for part in parts)
+    return Comparison(
+        shape=reference.shape,
+        dtype=reference.dtype.name,
+        status="nonfinite" if not finite else "mismatch" if failing else "close",
+        allclose=not failing,
+        elements=reference.size,
+        mismatched_elements=failing,
+        rtol=tolerance[0],
+        atol=tolerance[1],
         max_abs_error=error,
+        max_abs_reference=sizes[0].largest,
         max_rel_error=float(relative),
         max_ulp_error=math.nan if math.isnan(error) else float(max(part.ulps for part in parts)),
         cosine=cosine,
         norm_ratio=norm_ratio,
-        required_rtol=float(np.max([part.rtol for part in parts])),
-        required_atol=error if math.isfinite(error) else math.nan,
+        required=Required(
+            rtol=float(np.max([part.rtol for part in parts])), atol=error if math.isfinite(error) else math.nan
+        ),
         worst=_element(reference, candidate, leading * block + parts[leading].place) if error else None,
     )
 
 
-def equal_figures(size: Magnitude) -> Figures:
-    """Return the figures of two bitwise equal, finite arrays of magnitude `size`."""
+def equal(array: Array, size: Magnitude, tolerance: tuple[float, float]) -> Comparison:
+    """Return the comparison of `array` with a bitwise equal one; both are finite, of magnitude `size`."""
     aligned = 1.0 if size.largest else math.nan
-    return Figures(
+    return Comparison(
+        shape=array.shape,
+        dtype=array.dtype.name,
+        status="exact",
+        allclose=True,
+        elements=array.size,
         mismatched_elements=0,
+        rtol=tolerance[0],
+        atol=tolerance[1],
         max_abs_error=0.0,
+        max_abs_reference=size.largest,
         max_rel_error=0.0,
         max_ulp_error=0.0,
         cosine=aligned,
         norm_ratio=aligned,
-        required_rtol=0.0,
-        required_atol=0.0,
+        required=Required(rtol=0.0, atol=0.0),
     )
 
 

@@ -19,7 +19,8 @@ from gradcheck.numerics.sparse import SparseRows, align, to_array
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gradcheck.numerics.comparison import Comparison, Tensor
+    from gradcheck.numerics.comparison import Tensor
+    from gradcheck.results.tensor import Comparison
 
 #: A difference of at most this many floors is excused: a few perturbed runs do not find the largest movement.
 NOISE_FACTOR = 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.errors import error_line, error_place
 from gradcheck.reporters.parts.exempt import excused, unneeded
 from gradcheck.reporters.parts.required import shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, is_control, run_errors
@@ -27,8 +28,8 @@ def render(report: Report, options: RenderOptions) -> str:
 
 def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
     for error in run_errors(run):
-        place = words.error_place(error)
-        yield words.error_line(error) + (f" at {place}" if place else "")
+        place = error_place(error)
+        yield error_line(error) + (f" at {place}" if place else "")
     for check in run.checks:
         yield from _check(check, run.coverage.trainable, tensors=tensors)
     for line in shortfall_lines(run):
@@ -60,7 +61,7 @@ def _check(check: CheckReport, trainable: int, *, tensors: bool) -> Iterator[str
 def _verdict(check: CheckReport, trainable: int) -> str:
     """Return a line such as `pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08`."""
     if check.error:
-        return f"{words.error_line(check.error)} ({inline(check.method)})"
+        return f"{error_line(check.error)} ({inline(check.method)})"
     proven, total = words.weight_counts(check, trainable)
     word = "pass" if check.as_expected else "FAIL"
     if check.as_expected and (check.outcome == "inconclusive" or words.proves_nothing(check)):

@@ -13,8 +13,9 @@ from gradcheck.reporters.parts.training import label
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import RenderOptions
-    from gradcheck.results.report import CheckReport, ErrorReport, Report, RunReport
+    from gradcheck.results.report import CheckReport, Report, RunReport
 
 #: GitHub shows ten annotations a step and truncates long ones: a check is one annotation with its first failures.
 _MOST_TENSORS = 20
@@ -69,7 +70,7 @@ def _first(tensors: list[str]) -> list[str]:
     return [*tensors[:_MOST_TENSORS], *([f"and {more} more"] if more > 0 else [])]
 
 
-def _error(run: RunReport, error: ErrorReport, title: str) -> str:
+def _error(run: RunReport, error: Mistake, title: str) -> str:
     message = "\n".join([f"error[{error.code}]: {error.message}", *([f"help: {error.help}"] if error.help else [])])
     place = {"line": error.line, "col": error.column} if error.file else {}
     return _command("error", message, file=error.file or config_name(run), **place, title=title)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import RunError
 from gradcheck.reporters.parts import charts, text, training, words
+from gradcheck.reporters.parts.errors import error_lines
 from gradcheck.reporters.parts.exempt import expectation, status_label
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, grouped, run_errors, shown
@@ -32,6 +33,7 @@ def render(report: Report, options: RenderOptions) -> str:
     )
     environment.globals.update(
         words=words, text=text, charts=charts, training=training, config_name=config_name, fails=fails,
+        error_lines=error_lines,
         grouped=grouped, has_floor=_has_floor, run_errors=run_errors, shown=shown, status_label=status_label,
         expectation=expectation, shortfall=shortfall, shortfall_lines=shortfall_lines,
     )  # fmt: skip

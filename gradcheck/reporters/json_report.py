@@ -11,5 +11,4 @@ if TYPE_CHECKING:
 
 def render(report: Report, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
     """Render the report with the keys of the JSON contract; numbers that are not finite are null."""
-    # A lone surrogate (a file name that is no UTF-8) could not be written to a file: its escape is valid JSON.
-    return report.to_json().encode("utf-8", "backslashreplace").decode("utf-8")
+    return report.to_json()

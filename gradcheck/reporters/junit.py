@@ -8,14 +8,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.errors import error_lines
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, run_errors, shown
 from gradcheck.reporters.parts.text import inline, multiline
 from gradcheck.reporters.parts.training import label, schedule_heading, stage_line
 
 if TYPE_CHECKING:
+    from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import RenderOptions
-    from gradcheck.results.report import CheckReport, ErrorReport, Report, RunReport, TensorReport
+    from gradcheck.results.report import CheckReport, Report, RunReport, TensorReport
 
 _SKIPPED = {
     "dead": "dead: zero on both sides, proves nothing",
@@ -40,13 +42,7 @@ def _suite(run: RunReport, options: RenderOptions) -> ET.Element:
     for name, value in (("seed", str(run.seed)), ("precision", run.precision), ("execution", run.execution)):
         ET.SubElement(properties, "property", name=name, value=inline(value))
     for error in run_errors(run):
-        _result(
-            _case(suite, run, inline(run.name), "run"),
-            "error",
-            error.code,
-            error.message,
-            "\n".join(words.error_lines(error)),
-        )
+        _error(_case(suite, run, inline(run.name), "run"), error)
     for check in run.checks:
         _check(suite, run, check, options)
     if run.unproven:
@@ -110,8 +106,8 @@ def _result(case: ET.Element, tag: str, kind: str, message: str, text: str) -> N
     element.text = multiline(text)
 
 
-def _error(case: ET.Element, error: ErrorReport) -> None:
-    _result(case, "error", error.code, error.message, "\n".join(words.error_lines(error)))
+def _error(case: ET.Element, error: Mistake) -> None:
+    _result(case, "error", error.code, error.message, "\n".join(error_lines(error)))
 
 
 def _count(element: ET.Element) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.errors import error_lines
 from gradcheck.reporters.parts.exempt import status_label
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, grouped, run_errors
@@ -16,8 +17,9 @@ from gradcheck.reporters.parts.training import has_steps, schedule_heading, stag
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import RenderOptions, Show
-    from gradcheck.results.report import CheckReport, ErrorReport, Report, RunReport, ScheduleReport, TensorReport
+    from gradcheck.results.report import CheckReport, Report, RunReport, ScheduleReport, TensorReport
 
 
 def render(report: Report, options: RenderOptions) -> str:
@@ -167,8 +169,8 @@ def _every_row(run: RunReport, check: CheckReport) -> str:
     return f"<details><summary>{summary}</summary>\n\n{_tensor_table(tensors, header, rows)}\n\n</details>"
 
 
-def error_block(error: ErrorReport) -> str:
+def error_block(error: Mistake) -> str:
     """Return the error in a code block, whose fence is longer than any inside."""
-    text = "\n".join(words.error_lines(error))
+    text = "\n".join(error_lines(error))
     fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence}text\n{text}\n{fence}"

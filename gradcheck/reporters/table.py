@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gradcheck.reporters.parts import training, words
 from gradcheck.reporters.parts.columns import Layout
+from gradcheck.reporters.parts.errors import error_excerpt, error_place
 from gradcheck.reporters.parts.exempt import expectation
 from gradcheck.reporters.parts.page import Page
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
@@ -13,12 +14,12 @@ from gradcheck.reporters.parts.selection import config_name, fails, grouped, lay
 from gradcheck.reporters.parts.text import inline, named, plain_number, plural, seconds, shorten, size
 
 if TYPE_CHECKING:
+    from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.reporters.parts.words import Tone
     from gradcheck.results.report import (
         CheckReport,
         Diagnosis,
-        ErrorReport,
         Report,
         RunReport,
         ScheduleReport,
@@ -169,12 +170,12 @@ def _diagnoses(page: Page, diagnoses: tuple[Diagnosis, ...], tone: Tone) -> None
         page.paragraph((f"more: gradcheck explain {codes}", "dim"), indent=2)
 
 
-def _error(page: Page, error: ErrorReport, *, indent: int) -> None:
+def _error(page: Page, error: Mistake, *, indent: int) -> None:
     page.block((f"error[{error.code}]", "bold red"), error.message, indent=indent)
-    place = words.error_place(error)
+    place = error_place(error)
     if place:
         page.paragraph(f"--> {place}", indent=indent + 2)
-    for line in words.error_excerpt(error, page.width and page.width - indent - 4):
+    for line in error_excerpt(error, page.width and page.width - indent - 4):
         page.line(line, indent=indent + 4)
     if error.help:
         page.block("help", error.help, indent=indent + 2)

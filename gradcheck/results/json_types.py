@@ -1,44 +1,70 @@
-"""Records to plain JSON types, and back."""
+"""Records to plain JSON types and text, and back."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import math
 import types
 import typing
-from typing import Any
+from typing import Any, TypeVar
+
+_Record = TypeVar("_Record")
 
 
 def plain_of(value: Any) -> Any:
-    """`value` in plain JSON types."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    """Return `value` in plain JSON types; a number that is not finite becomes None."""
+    if dataclasses.is_dataclass(value):
         return {field.name: plain_of(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: plain_of(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [plain_of(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def record_from(cls: type, data: dict[str, Any]) -> Any:
-    """The dataclass `cls` from plain types; a key that is left out takes the field's default."""
-    hints = typing.get_type_hints(cls)
-    known = {field.name for field in dataclasses.fields(cls)}
+def json_text(plain: Any, indent: int | None = 2) -> str:
+    """Return plain types as JSON text. A lone surrogate, of a file name that is no UTF-8, is escaped for UTF-8."""
+    text = json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def record_from(cls: type[_Record], data: Any) -> _Record:
+    """Make the dataclass `cls` of plain types. A missing key takes the field's default, an unknown key is ignored.
+
+    Raises:
+        ValueError: if `data` is no such record.
+    """
     try:
-        return cls(**{key: _typed(hints[key], value) for key, value in data.items() if key in known})
-    except (TypeError, AttributeError) as error:
+        given = _expected(dict, data)
+        hints = _hints(cls)  # type: ignore[arg-type] # a class is hashable
+        return cls(**{key: _typed(hint, given[key]) for key, hint in hints.items() if key in given})
+    except TypeError as error:
         raise ValueError(f"not a gradcheck report: {cls.__name__}: {error}") from error
 
 
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def _typed(hint: Any, value: Any) -> Any:
-    """`value` as the field type `hint` wants it: tuples, nested records, and NaN for a null number."""
+    """Convert `value` to the field type `hint`: tuples, nested records, and NaN for a null number."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _typed(next(a for a in arguments if a is not type(None)), value)
     if origin is tuple:
-        return tuple(_typed(arguments[0], item) for item in value)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return tuple(_typed(arguments[0], item) for item in _expected(list, value))
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return record_from(hint, value)
     if hint is float:
-        return math.nan if value is None else float(value)
+        return math.nan if value is None else float(_expected(int | float, value))
+    return value if origin is not None else _expected(hint, value)
+
+
+def _expected(kind: Any, value: Any) -> Any:
+    """Return `value`, which has to be of this kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {getattr(kind, '__name__', kind)}. Received: {type(value).__name__}")
     return value

@@ -5,18 +5,18 @@ The keys are a contract: add, never rename. Numbers that are not finite are writ
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from gradcheck.results.json_types import json_text, plain_of
 from gradcheck.results.report import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gradcheck.results.report import Environment, ErrorReport, Tool, Verdict
+    from gradcheck.errors import Mistake
+    from gradcheck.results.report import Environment, Tool, Verdict
 
 FaultStatus = Literal["caught", "missed", "equivalent", "not-applicable"]
 
@@ -41,13 +41,13 @@ class FaultReport:
     """
 
     code: str
-    title: str
     place: str = ""
-    effect: str = ""
     status: FaultStatus
     named: bool = False
     margin: float = math.nan
     reason: str = ""
+    title: str
+    effect: str = ""
     diagnosed: tuple[str, ...] = ()
 
     @property
@@ -59,13 +59,6 @@ class FaultReport:
     def left_out(self) -> bool:
         """Whether it could have been injected, and there was no time to."""
         return self.status == "not-applicable" and bool(self.place)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, the contract's keys first."""
-        plain = dataclasses.asdict(self)
-        plain["margin"] = self.margin if math.isfinite(self.margin) else None
-        contract = ("code", "place", "status", "named", "margin", "reason")
-        return {key: plain.pop(key) for key in contract} | plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +87,7 @@ class MutationReport:
     precision: str = "float32"
     verdict: Verdict
     exit_code: int = 0
-    errors: tuple[ErrorReport, ...] = ()
+    errors: tuple[Mistake, ...] = ()
     baseline: str | None = None
     faults: tuple[FaultReport, ...] = ()
     notes: tuple[str, ...] = ()
@@ -107,10 +100,8 @@ class MutationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the faults: the envelope lists those of all configs."""
-        plain = dataclasses.asdict(self)
-        del plain["faults"]
-        plain["seconds"] = self.seconds if math.isfinite(self.seconds) else None
-        return plain | {"score": dataclasses.asdict(self.score)}
+        plain = {key: value for key, value in plain_of(self).items() if key != "faults"}
+        return plain | {"score": plain_of(self.score)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +121,13 @@ class Mutations:
         """Plain JSON types; each fault says which config it was injected into."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "tool": dataclasses.asdict(self.tool),
-            "environment": dataclasses.asdict(self.environment),
+            "tool": plain_of(self.tool),
+            "environment": plain_of(self.environment),
             "runs": [run.to_dict() for run in self.runs],
-            "faults": [fault.to_dict() | {"config": run.config} for run in self.runs for fault in run.faults],
-            "score": dataclasses.asdict(self.score),
+            "faults": [plain_of(fault) | {"config": run.config} for run in self.runs for fault in run.faults],
+            "score": plain_of(self.score),
         }
 
     def to_json(self) -> str:
         """The report as JSON text, without a trailing line break."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        return json_text(self.to_dict())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+
+from gradcheck.results.json_types import json_text, plain_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,6 @@ class PlanReport:
     memory: dict[str, int]
     warnings: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return dataclasses.asdict(self)
+    def to_json(self) -> str:
+        """The plan as JSON text, without a trailing line break."""
+        return json_text(plain_of(self))

@@ -6,21 +6,20 @@ written as null, and read back as NaN where a number is required: the status say
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradcheck.results.json_types import plain_of, record_from
+from gradcheck.errors import Mistake  # noqa: TC001 - reading a report evaluates the types of its fields
+from gradcheck.results.json_types import json_text, plain_of, record_from
+from gradcheck.results.tensor import Comparison, Status
 
 if TYPE_CHECKING:
-    from gradcheck.errors import GradcheckError, Location, Mistake
+    from collections.abc import Sequence
 
 SCHEMA_VERSION = "1"
 
 Kind = Literal["weight", "input", "boundary", "output", "loss", "state", "optimizer", "jacobian"]
-Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead", "inconclusive"]
 Outcome = Literal["match", "mismatch", "inconclusive", "error"]
 Expectation = Literal["match", "mismatch"]
 Verdict = Literal["pass", "fail", "error", "vacuous"]
@@ -34,49 +33,21 @@ PROVEN: frozenset[str] = frozenset({"exact", "close"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worst:
-    """The element with the largest absolute difference (a non-finite one first)."""
-
-    index: tuple[int, ...]
-    reference: float
-    candidate: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Required:
-    """The smallest tolerance, alone (the other being 0), that would pass. NaN if none would."""
-
-    rtol: float
-    atol: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorReport:
-    """One compared tensor. Figures are NaN where there was nothing to compute them from."""
+class TensorIdentity:
+    """Which tensor it is."""
 
     kind: Kind
     segment: int | None
     layer: str
     name: str
     path: str
-    shape: tuple[int, ...]
-    dtype: str
-    status: Status
-    allclose: bool
-    max_abs_error: float
-    max_rel_error: float
-    max_ulp_error: float
-    cosine: float
-    norm_ratio: float
-    noise_floor: float | None
-    elements: int
-    mismatched_elements: int
-    worst: Worst | None
-    rtol: float
-    atol: float
-    required: Required
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorReport(Comparison, TensorIdentity):
+    """One compared tensor: which it is, then what the comparison found (a dataclass's last base comes first)."""
+
     segments: tuple[int, ...] | None = None  # a shared weight: every segment that uses it
-    note: str | None = None  # why a tensor cannot be compared, or what else a reader should know of it
     step: int | None = None  # of training, from 1
     quantity: Quantity | None = None  # in training: its gradient in that step, or its value after it
     exempt: bool = False  # the config expects it to differ where all others match
@@ -104,34 +75,6 @@ class Diagnosis:
     evidence: str
     fix: str
     place: str | None = None  # in words, such as `boundary 0 → 1`
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorReport:
-    """A run-time or configuration error, as it is printed (several are possible for one config)."""
-
-    code: str
-    message: str
-    exit_code: int = 3
-    file: str | None = None
-    line: int | None = None
-    column: int | None = None
-    length: int = 1
-    excerpt: str | None = None  # the line that the mistake is in
-    help: str | None = None
-
-    @classmethod
-    def of(cls, error: GradcheckError) -> tuple[ErrorReport, ...]:
-        """Every mistake in `error`."""
-        return tuple(cls._of(mistake, mistake.location, int(error.exit_code)) for mistake in error.mistakes)
-
-    @classmethod
-    def _of(cls, mistake: Mistake, place: Location | None, exit_code: int) -> ErrorReport:
-        error = cls(code=mistake.code, message=mistake.message, help=mistake.help, exit_code=exit_code)
-        if place is None:
-            return error
-        where = {name: getattr(place, name) for name in ("line", "column", "length", "excerpt")}
-        return dataclasses.replace(error, file=str(place.path), **where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +171,7 @@ class CheckReport:
     first_divergence: str | None = None
     tensors: tuple[TensorReport, ...] = ()
     diagnoses: tuple[Diagnosis, ...] = ()
-    error: ErrorReport | None = None
+    error: Mistake | None = None
     warnings: tuple[str, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     schedule: ScheduleReport | None = None
@@ -260,8 +203,8 @@ class RunReport:
     precision: str
     execution: str
     verdict: Verdict
-    error: ErrorReport | None = None
-    errors: tuple[ErrorReport, ...] = ()  # all of them; `error` is the first
+    error: Mistake | None = None
+    errors: tuple[Mistake, ...] = ()  # all of them; `error` is the first
     exit_code: int = 0
     segments: tuple[SegmentReport, ...] = ()
     reference: ReferenceReport | None = None
@@ -302,7 +245,7 @@ class Summary:
     vacuous: int
 
     @classmethod
-    def of(cls, runs: typing.Sequence[RunReport]) -> Summary:
+    def of(cls, runs: Sequence[RunReport]) -> Summary:
         """Counts the verdicts of `runs`."""
         verdicts = [run.verdict for run in runs]
         return cls(
@@ -318,20 +261,19 @@ class Summary:
 class Report:
     """The whole envelope, however many configs."""
 
+    schema_version: str = SCHEMA_VERSION
     tool: Tool
     environment: Environment
     summary: Summary
     runs: tuple[RunReport, ...]
-    schema_version: str = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types with the contract's keys; numbers that are not finite become None."""
-        plain: dict[str, Any] = plain_of(self)
-        return {"schema_version": plain.pop("schema_version"), **plain}
+        return dict(plain_of(self))
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """The report as JSON text, without a trailing line break."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+        return json_text(self.to_dict(), indent)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Report:
@@ -343,7 +285,7 @@ class Report:
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
             raise ValueError(f"not a gradcheck report of schema version {SCHEMA_VERSION}. Received: {version!r}")
-        return typing.cast("Report", record_from(cls, data))
+        return record_from(cls, data)
 
     @classmethod
     def from_json(cls, text: str) -> Report:

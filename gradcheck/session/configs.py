@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck import __version__
 from gradcheck.config.load import load_given
 from gradcheck.errors import ExitCode, GradcheckError, RunError, most_serious
-from gradcheck.results.report import Environment, ErrorReport, Report, RunReport, Summary, Tool
+from gradcheck.results.report import Environment, Report, RunReport, Summary, Tool
 from gradcheck.session.deadline import deadline
 
 if TYPE_CHECKING:
@@ -149,12 +149,11 @@ def unreadable(path: Path, error: GradcheckError) -> RunReport:
 
 
 def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
-    errors = ErrorReport.of(error)
     return {
         "config": str(path),
         "verdict": "error",
-        "error": errors[0],
-        "errors": errors,
+        "error": error.mistakes[0],
+        "errors": error.mistakes,
         "exit_code": int(error.exit_code),
     }
 

@@ -35,7 +35,7 @@ from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
 from gradcheck.problem.problem import TensorKey
-from gradcheck.results.report import CheckReport, ErrorReport
+from gradcheck.results.report import CheckReport
 from gradcheck.session import patience
 from gradcheck.session.verdict import outcome_of
 from gradcheck.session.verification import Verified, is_due, state_of_forward, verify
@@ -353,7 +353,7 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
         max_rel_error=math.nan,
         seconds=math.nan,
         rests_on=method.info.rests_on,
-        error=ErrorReport.of(error)[0],
+        error=error.mistakes[0],
     )
 
 

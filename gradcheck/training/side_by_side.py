@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.methods import MethodConfig
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.numerics import Comparison
     from gradcheck.problem.problem import Problem, TensorKey
     from gradcheck.results.report import TensorReport
+    from gradcheck.results.tensor import Comparison
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step, Trainee, Update
 

@@ -185,7 +185,8 @@ def test_all_undecided_is_no_needless_exemption() -> None:
 
 
 def row(path: str, status: Any) -> Any:
-    from gradcheck.results.report import Required, TensorReport
+    from gradcheck.results.report import TensorReport
+    from gradcheck.results.tensor import Required
 
     return TensorReport(
         kind="weight", segment=None, layer="", name="", path=path, shape=(1,), dtype="float32", status=status,

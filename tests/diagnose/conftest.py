@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gradcheck.problem.problem import TensorKey
-from gradcheck.results.report import Required, TensorReport
+from gradcheck.results.report import TensorReport
+from gradcheck.results.tensor import Required
 
 
 def weight(path: str) -> TensorKey:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gradcheck.errors import RunError
-from gradcheck.numerics import EXACT, Comparison, Tolerance, Worst, compare
+from gradcheck.numerics import EXACT, Tolerance, compare
+from gradcheck.results.tensor import Comparison, Worst
 
 AUTO = Tolerance(1e-5, None)
 FLOATS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
@@ -48,7 +49,7 @@ def test_identical_arrays_pass(array: np.ndarray) -> None:
     assert found.status == ("exact" if array.any() else "dead")
     assert found.allclose
     assert found.worst is None
-    figures = (found.max_abs_error, found.max_rel_error, found.max_ulp_error, found.required_rtol, found.required_atol)
+    figures = (found.max_abs_error, found.max_rel_error, found.max_ulp_error, found.required.rtol, found.required.atol)
     assert figures == (0, 0, 0, 0, 0)
     assert (found.elements, found.mismatched_elements, found.shape) == (array.size, 0, array.shape)
 
@@ -83,8 +84,8 @@ def test_nan_and_infinity_never_pass(array: np.ndarray, data: st.DataObject, bad
     assert found.worst is not None
     assert found.worst.index == index
     assert not math.isfinite(found.max_abs_error)
-    assert math.isnan(found.required_rtol)
-    assert math.isnan(found.required_atol)
+    assert math.isnan(found.required.rtol)
+    assert math.isnan(found.required.atol)
 
 
 def test_none_is_absent_on_both_sides_and_missing_on_one() -> None:
@@ -188,14 +189,14 @@ def test_required_tolerances_pass_and_a_little_less_fails(both: tuple[np.ndarray
     r, c = both
     found = compare(r, c, EXACT)
     assume(found.max_abs_error > 0)
-    assert compare(r, c, Tolerance(0.0, found.required_atol)).allclose
-    assert not compare(r, c, Tolerance(0.0, 0.999 * found.required_atol)).allclose
+    assert compare(r, c, Tolerance(0.0, found.required.atol)).allclose
+    assert not compare(r, c, Tolerance(0.0, 0.999 * found.required.atol)).allclose
     if ((r == 0) & (c != 0)).any():
-        assert math.isnan(found.required_rtol)
+        assert math.isnan(found.required.rtol)
         assert not compare(r, c, Tolerance(1e30, 0.0)).allclose
     else:
-        assert compare(r, c, Tolerance(found.required_rtol, 0.0)).allclose
-        assert not compare(r, c, Tolerance(0.999 * found.required_rtol, 0.0)).allclose
+        assert compare(r, c, Tolerance(found.required.rtol, 0.0)).allclose
+        assert not compare(r, c, Tolerance(0.999 * found.required.rtol, 0.0)).allclose
 
 
 @given(
@@ -203,13 +204,13 @@ def test_required_tolerances_pass_and_a_little_less_fails(both: tuple[np.ndarray
     c=hnp.arrays(np.float64, 8, elements=st.floats(-1e300, 1e300)),
 )
 def test_required_rtol_passes_at_any_scale(r: np.ndarray, c: np.ndarray) -> None:
-    needed = compare(r, c, EXACT).required_rtol
+    needed = compare(r, c, EXACT).required.rtol
     assume(not math.isnan(needed))
     assert compare(r, c, Tolerance(needed, 0.0), gradient=False).allclose
 
 
 def test_required_rtol_beyond_the_largest_number_does_not_exist() -> None:
-    assert math.isnan(compare(np.array([1e-231, 0.0]), np.array([1e99, 0.0]), EXACT).required_rtol)
+    assert math.isnan(compare(np.array([1e-231, 0.0]), np.array([1e99, 0.0]), EXACT).required.rtol)
 
 
 def test_relative_error_of_an_all_zero_side() -> None:
@@ -261,7 +262,7 @@ def test_ulp_to_infinity_counts_and_to_nan_does_not() -> None:
 def test_an_overflowing_difference_is_a_mismatch() -> None:
     found = compare(np.array([1.5e308]), np.array([-1.5e308]), AUTO)
     assert (found.status, found.max_abs_error) == ("mismatch", math.inf)
-    assert math.isnan(found.required_atol)
+    assert math.isnan(found.required.atol)
 
 
 @pytest.mark.parametrize(("r", "c"), [(1e308, np.inf), (np.inf, 1e308)])
@@ -330,7 +331,7 @@ def test_one_element_near_zero_in_a_large_tensor_fails_nothing() -> None:
     c[17] = -3e-9
     found = compare(r, c, AUTO)
     assert found.status == "close"
-    assert found.required_rtol == pytest.approx(4.0)
+    assert found.required.rtol == pytest.approx(4.0)
     assert compare(r, c, replace(AUTO, atol=0.0)).status == "mismatch"
 
 
@@ -359,7 +360,7 @@ def test_block_boundaries_change_no_figure(both: tuple[np.ndarray, np.ndarray], 
 def test_memory_layout_changes_no_figure(both: tuple[np.ndarray, np.ndarray]) -> None:
     r, c = both
     straight, fortran = compare(r, c, AUTO, block=5), compare(np.array(r, order="F"), c, AUTO, block=5)
-    np.testing.assert_equal(vars(fortran), vars(straight))
+    np.testing.assert_equal(asdict(fortran), asdict(straight))
 
 
 @pytest.mark.parametrize("change", [0.0, 1e-7])

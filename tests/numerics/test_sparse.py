@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import ml_dtypes
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gradcheck.errors import RunError
-from gradcheck.numerics import EXACT, SparseRows, Tolerance, Worst, compare
+from gradcheck.numerics import EXACT, SparseRows, Tolerance, compare
 from gradcheck.numerics import comparison as comparison_module
+from gradcheck.results.tensor import Worst
 
 AUTO = Tolerance(1e-4, None)
 ROWS = 6
@@ -46,9 +48,9 @@ def test_coalesce_sums_duplicates_into_sorted_unique_rows(rows: SparseRows) -> N
 def test_sparse_equals_dense_after_densifying(a: SparseRows, b: SparseRows, *, near: bool, block: int) -> None:
     if near:
         b = SparseRows(a.indices[::-1], a.values[::-1] * np.float32(1 + 2**-14), a.shape)
-    dense = vars(compare(added_up(a), added_up(b), AUTO))
+    dense = asdict(compare(added_up(a), added_up(b), AUTO))
     for left, right in ((a, b), (a, added_up(b)), (added_up(a), b)):
-        found = vars(compare(left, right, AUTO, block=block))
+        found = asdict(compare(left, right, AUTO, block=block))
         for figure in ("cosine", "norm_ratio"):
             assert found[figure] == pytest.approx(dense[figure], abs=1e-12, nan_ok=True)
         np.testing.assert_equal(

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
+from gradcheck.errors import Mistake
 from gradcheck.results.report import (
     CheckReport,
     Coverage,
     Diagnosis,
     Environment,
-    ErrorReport,
     ReferenceReport,
     Report,
-    Required,
     RunReport,
     ScheduleReport,
     SegmentReport,
@@ -25,8 +24,8 @@ from gradcheck.results.report import (
     TensorReport,
     Tool,
     Unproven,
-    Worst,
 )
+from gradcheck.results.tensor import Required, Worst
 
 #: Markup of rich, HTML, Markdown, XML, GitHub and terminals, and characters that cannot be encoded.
 HOSTILE = (
@@ -192,7 +191,7 @@ def unexpected_match() -> Report:
 
 @pytest.fixture
 def broken() -> Report:
-    error = ErrorReport(
+    error = Mistake(
         code="GC051",
         message="the factory raised ValueError: units must be positive\nReceived: units=-1",
         file="model.py",
@@ -207,7 +206,7 @@ def broken() -> Report:
 
 @pytest.fixture
 def check_error() -> Report:
-    error = ErrorReport(code="GC054", message="the candidate raised KeyError: 'conv_9'", file="train.py", line=7)
+    error = Mistake(code="GC054", message="the candidate raised KeyError: 'conv_9'", file="train.py", line=7)
     failed = check("candidate", outcome="error", as_expected=False, tensors=(), error=error, seconds=math.nan)
     return report(run(verdict="error", exit_code=3, checks=(check(), failed)))
 
@@ -272,11 +271,11 @@ def large() -> Report:
 def invalid() -> Report:
     """A config with two mistakes."""
     fields: dict[str, Any] = {"file": "configs/invalid.yaml", "exit_code": 2}
-    first = ErrorReport(
+    first = Mistake(
         code="GC003", message="unknown key: los", line=7, column=3, length=3, excerpt="  los: MSE",
         help="did you mean loss?", **fields,
     )  # fmt: skip
-    second = ErrorReport(code="GC005", message="missing key: model", line=1, column=1, **fields)
+    second = Mistake(code="GC005", message="missing key: model", line=1, column=1, **fields)
     nothing: dict[str, Any] = {
         "segments": (),
         "reference": None,
@@ -400,7 +399,7 @@ def hostile() -> Report:
         unproven(f"dead {HOSTILE}", "dead", layer=HOSTILE, note=HOSTILE),
         tensor(HOSTILE, kind="boundary", layer=HOSTILE),
     )
-    error = ErrorReport(code="GC054", message=HOSTILE, file=HOSTILE, line=1, column=1, help=HOSTILE)
+    error = Mistake(code="GC054", message=HOSTILE, file=HOSTILE, line=1, column=1, help=HOSTILE)
     bad = check(
         HOSTILE,
         outcome="mismatch",

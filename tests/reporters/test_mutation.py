@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from gradcheck.errors import Mistake
 from gradcheck.reporters.interface import RenderOptions
 from gradcheck.reporters.mutation import MUTATION_REPORTERS, render_json, render_markdown, render_table
 from gradcheck.results.mutation import FaultReport, MutationReport, Mutations, Score
-from gradcheck.results.report import Environment, ErrorReport, Tool
+from gradcheck.results.report import Environment, Tool
 
 HOSTILE = "[red]x[/red] <script>\x1b[31m a|b `c` *d* @me\n\u202e\ud800 </details>"
 
@@ -133,7 +134,7 @@ def test_several_configs_end_with_the_sum() -> None:
 
 
 def test_an_error_in_place_of_faults() -> None:
-    error = ErrorReport(code="GC051", message="the factory raised", file="model.py", line=3, column=5, help="mend it")
+    error = Mistake(code="GC051", message="the factory raised", file="model.py", line=3, column=5, help="mend it")
     report = envelope(run(verdict="error", errors=(error,), exit_code=3))
     expected = "ERROR cnn (configs/cnn.yaml)\n  error[GC051]: the factory raised\n    --> model.py:3:5\n  help: mend it"
     assert table(report) == expected

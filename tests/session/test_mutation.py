@@ -12,7 +12,8 @@ import yaml
 
 from gradcheck.config import load_config
 from gradcheck.errors import ConfigError
-from gradcheck.results.report import Diagnosis, Required, TensorReport, Worst
+from gradcheck.results.report import Diagnosis, TensorReport
+from gradcheck.results.tensor import Required, Worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -13,16 +12,16 @@ from gradcheck.cli.terminal.errors import print_mistakes
 from gradcheck.cli.terminal.files import write_file
 from gradcheck.cli.terminal.options import settings
 from gradcheck.cli.terminal.streams import write_report
-from gradcheck.errors import Location, Mistake
 from gradcheck.reporters.interface import RenderOptions
 from gradcheck.reporters.parts.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gradcheck.reporters.interface import Show
     from gradcheck.results.mutation import Mutations
-    from gradcheck.results.report import ErrorReport, Report
+    from gradcheck.results.report import Report
 
 
 #: What has runs with errors, and is rendered.
@@ -50,7 +49,7 @@ def deliver(
         verbose=settings().verbose,
     )
     if not (terminal and format_ == "table" and sys.stderr.isatty()):
-        print_mistakes([_mistake(error) for run in report.runs for error in run.errors], color=settings().colored())
+        print_mistakes((error for run in report.runs for error in run.errors), color=settings().colored())
     text = render(report, options) + "\n"
     if output is None:
         write_report(text)
@@ -71,17 +70,3 @@ def summarise(report: Report, seconds: float) -> None:
     }
     words = ", ".join(f"{count} {word}" for word, count in found.items() if count)
     click.echo(f"{plural(counts.runs, 'config')}: {words} in {seconds:.1f} s", err=True)
-
-
-def _mistake(error: ErrorReport) -> Mistake:
-    """An error of the report as it is printed."""
-    place = None
-    if error.file is not None:
-        place = Location(
-            path=Path(error.file),
-            line=error.line or 1,
-            column=error.column or 1,
-            length=error.length,
-            excerpt=error.excerpt,
-        )
-    return Mistake(code=error.code, message=error.message, location=place, help=error.help)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gradcheck.reporters.parts.errors import error_excerpt, error_place
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gradcheck.errors import GradcheckError, Location, Mistake
+    from gradcheck.errors import GradcheckError, Mistake
 
 
 def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the one thing that a caller chooses
@@ -21,32 +23,21 @@ def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the 
         return click.style(text, fg=foreground, bold=True) if color else text
 
     lines = [f"{styled(f'error[{mistake.code}]', 'red')}{styled(f': {mistake.message}')}"]
-    if mistake.location is not None:
-        lines += _excerpt(mistake.location, color=color)
-    if mistake.help is not None:
-        lines.append(f"{styled('help', 'cyan')}: {mistake.help}")
-    return "\n".join(lines)
-
-
-def _excerpt(location: Location, *, color: bool) -> list[str]:
-    """Where it is: `--> place`, then the line with its number and carets below, if the line is known."""
-
-    def styled(text: str, foreground: str) -> str:
-        return click.style(text, fg=foreground, bold=True) if color else text
-
-    number = str(location.line)
-    margin = " " * len(number)
-    lines = [f"{margin} {styled('-->', 'blue')} {location}"]
-    if location.excerpt is not None:
-        bar = styled("|", "blue")
-        text = location.excerpt.replace("\t", " ")  # one column each, as the column counts them
-        carets = styled("^" * location.length, "red")
+    number = "" if mistake.line is None else str(mistake.line)
+    margin, bar = " " * len(number), styled("|", "blue")
+    if mistake.file is not None:
+        lines.append(f"{margin} {styled('-->', 'blue')} {error_place(mistake)}")
+    if mistake.excerpt is not None:
+        text, below = error_excerpt(mistake, tab=1)  # one column each, as the column counts them
+        carets = below.lstrip()
         lines += [
             f"{margin} {bar}",
             f"{styled(number, 'blue')} {bar} {text}".rstrip(),
-            f"{margin} {bar} {' ' * (location.column - 1)}{carets}",
+            f"{margin} {bar} {' ' * (len(below) - len(carets))}{styled(carets, 'red')}",
         ]
-    return lines
+    if mistake.help is not None:
+        lines.append(f"{styled('help', 'cyan')}: {mistake.help}")
+    return "\n".join(lines)
 
 
 def print_error(error: GradcheckError, *, color: bool) -> None:

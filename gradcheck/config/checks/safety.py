@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.config.findings import Finding
 from gradcheck.config.schema import Config
-from gradcheck.errors import ConfigErrors, Mistake
+from gradcheck.errors import ConfigErrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def refuse_code(loaded: LoadedConfig) -> None:
     data = _plain(loaded)
     findings = [finding for section in _SECTIONS for finding in _code(data.get(section), (section,))]
     if findings:
-        raise ConfigErrors([_mistake(loaded, finding) for finding in findings])
+        raise ConfigErrors([*map(loaded.mistake, findings)])
 
 
 def _plain(loaded: LoadedConfig) -> dict[Any, Any]:
@@ -75,12 +75,4 @@ def _finding(path: KeyPath, what: Any) -> Finding:
         code="GC029",
         message=f"`{what}` would run code, which --safe refuses",
         help="read the code first, then run without --safe",
-    )
-
-
-def _mistake(loaded: LoadedConfig, finding: Finding) -> Mistake:
-    if loaded.document is not None:
-        return loaded.document.mistake(finding)
-    return Mistake(
-        code=finding.code, message=f"{'.'.join(map(str, finding.path))}: {finding.message}", help=finding.help
     )

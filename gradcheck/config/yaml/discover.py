@@ -68,15 +68,13 @@ def _missing(path: Path) -> Mistake:
     return Mistake(
         code="GC001",
         message=f"there is no file or folder {path}",
-        location=Location(path=path, line=1),
         help=f"did you mean {path.parent / near}?" if near else None,
-    )
+    ).at(Location(path=path, line=1))
 
 
 def _no_configs(path: Path) -> Mistake:
     return Mistake(
         code="GC008",
         message=f"no config below {path}",
-        location=Location(path=path, line=1),
         help="a config is a .yaml or .yml file with a top-level `model:` key; `gradcheck init` writes one",
-    )
+    ).at(Location(path=path, line=1))

@@ -34,12 +34,8 @@ class Document:
 
     def mistake(self, finding: Finding) -> Mistake:
         """`finding` where it stands in the text."""
-        return Mistake(
-            code=finding.code,
-            message=finding.message,
-            location=self.locate(finding.path, finding.at) or self._top(),
-            help=finding.help,
-        )
+        mistake = Mistake(code=finding.code, message=finding.message, help=finding.help)
+        return mistake.at(self.locate(finding.path, finding.at) or self._top())
 
     def locate(self, path: KeyPath, at: Literal["key", "value"] = "value") -> Location | None:
         """The key or value at `path`, or its nearest parent that is written; None where there is none but the file."""
@@ -95,9 +91,8 @@ def _duplicate(key: yaml.Node, first: yaml.Node, source: SourceText) -> Mistake:
     return Mistake(
         code="GC006",
         message=f"duplicate key `{key.value}`: the first is in line {first.start_mark.line + 1}",
-        location=source.of_node(key),
         help="keep one of them; YAML alone would silently take the last",
-    )
+    ).at(source.of_node(key))
 
 
 def read_document(source: SourceText) -> Document:
@@ -110,10 +105,9 @@ def read_document(source: SourceText) -> Document:
     root, mistakes = compose(source, name)
     if root is None:
         help_ = "`gradcheck init` writes a config to begin with"
-        raise ConfigErrors([Mistake(code="GC002", message="the file is empty", location=source.at(0, 0), help=help_)])
+        raise ConfigErrors([Mistake(code="GC002", message="the file is empty", help=help_).at(source.at(0, 0))])
     if not isinstance(root, yaml.MappingNode):
         message = f"expected a mapping of keys to values. Received: {received(Loader('', '').build(root))}"
-        location = source.of_node(root)
         help_ = "a config begins with keys such as `model:`"
-        raise ConfigErrors([Mistake(code="GC004", message=message, location=location, help=help_)])
+        raise ConfigErrors([Mistake(code="GC004", message=message, help=help_).at(source.of_node(root))])
     return Document(root, {name: source}, mistakes)

@@ -109,16 +109,9 @@ def _steps(override: GivenValue) -> tuple[list[_Step], int]:
         if argument[position : position + 1] != ".":
             break
         position += 1
-    raise ConfigErrors(
-        [
-            Mistake(
-                code="GC010",
-                message=f"expected KEY=VALUE. Received: {argument}",
-                location=override.source.at(0, position),
-                help="for example --set data.batch_size=8",
-            )
-        ]
-    )
+    message = f"expected KEY=VALUE. Received: {argument}"
+    mistake = Mistake(code="GC010", message=message, help="for example --set data.batch_size=8")
+    raise ConfigErrors([mistake.at(override.source.at(0, position))])
 
 
 def _replaced(node: yaml.Node, steps: Sequence[_Step], value: yaml.Node, name: str, source: SourceText) -> yaml.Node:
@@ -169,7 +162,7 @@ def _index(node: yaml.SequenceNode, step: _Step, source: SourceText) -> int:
 
 def _misled(message: str, step: _Step, source: SourceText, advice: str) -> ConfigErrors:
     location = source.at(0, step.column, step.length)
-    return ConfigErrors([Mistake(code="GC003", message=message, location=location, help=advice)])
+    return ConfigErrors([Mistake(code="GC003", message=message, help=advice).at(location)])
 
 
 def _scalar(text: str, tag: str, name: str, column: int, length: int) -> yaml.ScalarNode:

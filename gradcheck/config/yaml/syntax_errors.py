@@ -56,10 +56,10 @@ def mistake(error: yaml.YAMLError, source: SourceText) -> Mistake:
     if isinstance(error, ReaderError):
         return _forbidden_character(error, source)
     if not isinstance(error, yaml.MarkedYAMLError):
-        return Mistake(code="GC002", message=str(error), location=source.at(0, 0))
+        return Mistake(code="GC002", message=str(error)).at(source.at(0, 0))
     message, advice = _words(error)
     code = "GC009" if isinstance(error, TooLargeError) else "GC002"
-    return Mistake(code=code, message=message, location=_location(error, source), help=advice)
+    return Mistake(code=code, message=message, help=advice).at(_location(error, source))
 
 
 def _words(error: yaml.MarkedYAMLError) -> tuple[str, str | None]:
@@ -82,6 +82,5 @@ def _forbidden_character(error: ReaderError, source: SourceText) -> Mistake:
     before = SourceText(source.path, source.text[source.offset :][:position]).lines
     character = error.character if isinstance(error.character, int) else ord(str(error.character))
     message = f"the character U+{character:04X} cannot stand in YAML"
-    return Mistake(
-        code="GC002", message=message, location=source.at(len(before) - 1, len(before[-1])), help="remove it"
-    )
+    location = source.at(len(before) - 1, len(before[-1]))
+    return Mistake(code="GC002", message=message, help="remove it").at(location)

@@ -10,8 +10,9 @@ from gradcheck.reporters.parts.text import inline, named
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import Show
-    from gradcheck.results.report import CheckReport, ErrorReport, RunReport, SegmentReport, TensorReport
+    from gradcheck.results.report import CheckReport, RunReport, SegmentReport, TensorReport
 
 #: Kinds that have a group of their own, after the segments (inputs come before them).
 _OWN_GROUPS = {
@@ -67,7 +68,7 @@ def layers_in_brief(segment: SegmentReport) -> str:
     return f"{inline(segment.layers[0])} to {inline(segment.layers[-1])}, {len(segment.layers)} layers"
 
 
-def run_errors(run: RunReport) -> tuple[ErrorReport, ...]:
+def run_errors(run: RunReport) -> tuple[Mistake, ...]:
     """Return every error of the run as a whole."""
     return run.errors or ((run.error,) if run.error else ())
 

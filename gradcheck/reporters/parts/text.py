@@ -30,13 +30,13 @@ def multiline(text: str) -> str:
     return "\n".join(lines(text))
 
 
-def carets(excerpt: str, column: int, length: int, room: int | None = None) -> list[str]:
+def carets(excerpt: str, column: int, length: int, room: int | None = None, tab: int = 4) -> list[str]:
     """A source line, and below it carets under `length` characters from `column` (from 1) on.
 
     Where there is `room` for some columns only, the line is cut so that the mistake stays in sight.
     """
-    line = inline(excerpt.expandtabs(4))
-    start = len(inline(excerpt[: column - 1].expandtabs(4)))
+    line = inline(excerpt.expandtabs(tab))
+    start = len(inline(excerpt[: column - 1].expandtabs(tab)))
     count = max(1, min(length, len(line) - start, room or length))
     cut = max(0, start + count - room) if room else 0
     return [line[cut:][:room], " " * (start - cut) + "^" * count]

@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from gradcheck.reporters.parts.errors import error_line
 from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.parts.selection import is_control
-from gradcheck.reporters.parts.text import carets, index, inline, lines, multiline, named, number, pair, plural
+from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair, plural
 from gradcheck.reporters.parts.training import first_wrong
 from gradcheck.results.report import FAILING, PROVEN
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gradcheck.results.report import (
         CheckReport,
         Diagnosis,
-        ErrorReport,
         Kind,
         Report,
         RunReport,
@@ -216,34 +216,6 @@ def _where(diagnosis: Diagnosis) -> str:
     if diagnosis.layer is not None:
         places.append(f"layer {diagnosis.layer}")
     return ", ".join(places)
-
-
-def error_line(error: ErrorReport) -> str:
-    """`error[CODE]: message` on one line."""
-    return f"error[{error.code}]: {inline(error.message)}"
-
-
-def error_place(error: ErrorReport) -> str | None:
-    """`file:line:column` as far as it is known."""
-    parts = [error.file, error.line, error.column]
-    known = parts[: parts.index(None)] if None in parts else parts
-    return inline(":".join(map(str, known))) or None
-
-
-def error_lines(error: ErrorReport) -> list[str]:
-    """The whole error: message, place, the line itself with carets, and what to do."""
-    place = error_place(error)
-    return [
-        *lines(f"error[{error.code}]: {error.message}"),
-        *([f"  --> {place}"] if place else []),
-        *(f"    {line}" for line in error_excerpt(error)),
-        *(lines(f"help: {error.help}") if error.help else []),
-    ]
-
-
-def error_excerpt(error: ErrorReport, room: int | None = None) -> list[str]:
-    """The line that the mistake is in, and carets under it; nothing where it is not known."""
-    return [] if error.excerpt is None else carets(error.excerpt, error.column or 1, error.length, room)
 
 
 def summary_line(report: Report) -> str:

@@ -23,7 +23,7 @@ from gradcheck.config.keyed import located
 from gradcheck.config.sections.model import SegmentsSource
 from gradcheck.diagnose import Observed, Replayed, diagnose
 from gradcheck.diagnose.wording import some
-from gradcheck.errors import ConfigError, ExitCode
+from gradcheck.errors import ConfigErrors, ExitCode
 from gradcheck.faults import FAULTS
 from gradcheck.faults.state.training_loop import TRAINING_FAULTS
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
@@ -44,9 +44,10 @@ if TYPE_CHECKING:
     from gradcheck.config.schema import Config
     from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.numerics import Comparison, Tolerance
+    from gradcheck.numerics import Tolerance
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import TensorReport, Verdict
+    from gradcheck.results.tensor import Comparison
 
 #: Seconds that one config may take, where nothing else is asked for.
 BUDGET = 600.0
@@ -114,13 +115,12 @@ def _excluded(config: Config) -> frozenset[str]:
 
 
 def _needs_split(loaded: LoadedConfig) -> None:
-    """Raises ConfigError for a config whose model is in one piece."""
+    """Raises ConfigErrors for a config whose model is in one piece."""
     if loaded.config.split is not None or isinstance(loaded.config.model, SegmentsSource):
         return
     message, advice = "mutate injects faults into a split, and the config has none", "add `split: {every: layer}`"
     finding = Finding(message=message, path=("model",), at="key", code="GC026", help=advice)
-    location = loaded.document.mistake(finding).location if loaded.document else None
-    raise ConfigError(message, code="GC026", location=location, help=advice)
+    raise ConfigErrors([loaded.mistake(finding)])
 
 
 class Bench:

@@ -11,9 +11,8 @@ from gradcheck.errors import Location, Mistake
 MISTAKE = Mistake(
     code="GC003",
     message="unknown key `sed`",
-    location=Location(path=Path("a/b.yaml"), line=12, column=3, length=3, excerpt="  sed: 1"),
     help="did you mean `seed`?",
-)
+).at(Location(path=Path("a/b.yaml"), line=12, column=3, length=3, excerpt="  sed: 1"))
 TEXT = """\
 error[GC003]: unknown key `sed`
    --> a/b.yaml:12:3
@@ -35,7 +34,7 @@ def test_colour_changes_nothing_but_colour() -> None:
 
 def test_without_an_excerpt_a_place_or_help() -> None:
     place = Location(path=Path("a.yaml"), line=1)
-    assert format_mistake(Mistake(code="GC001", message="x", location=place), color=False) == (
+    assert format_mistake(Mistake(code="GC001", message="x").at(place), color=False) == (
         "error[GC001]: x\n  --> a.yaml:1:1"
     )
     assert format_mistake(Mistake(code="GC001", message="x"), color=False) == "error[GC001]: x"
@@ -43,7 +42,7 @@ def test_without_an_excerpt_a_place_or_help() -> None:
 
 def test_a_tab_takes_one_column() -> None:
     place = Location(path=Path("a.yaml"), line=1, column=2, length=1, excerpt="\tx")
-    lines = format_mistake(Mistake(code="GC002", message="m", location=place), color=False).splitlines()
+    lines = format_mistake(Mistake(code="GC002", message="m").at(place), color=False).splitlines()
     assert lines[-2:] == ["1 |  x", "  |  ^"]
 
 

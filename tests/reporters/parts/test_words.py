@@ -161,18 +161,6 @@ def test_failure_lines(failing: Report, nonfinite: Report) -> None:
     )
 
 
-def test_error_with_its_line(invalid: Report) -> None:
-    assert words.error_lines(invalid.runs[0].errors[0]) == snapshot(
-        [
-            "error[GC003]: unknown key: los",
-            "  --> configs/invalid.yaml:7:3",
-            "      los: MSE",
-            "      ^^^",
-            "help: did you mean loss?",
-        ]
-    )
-
-
 def test_summary_line(several: Report) -> None:
     assert words.summary_line(several) == snapshot("5 configs: 2 passed, 1 failed, 1 error, 1 vacuous (nothing proven)")
 

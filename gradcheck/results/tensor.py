@@ -1,0 +1,76 @@
+"""Frozen records of two tensors, compared: what came of it, and the figures behind it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead", "inconclusive"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worst:
+    """The element with the largest absolute difference, the first of several; non-finite differences rank above all."""
+
+    index: tuple[int, ...]
+    reference: float
+    candidate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Required:
+    """The smallest tolerance, alone (the other being 0), that would pass.
+
+    NaN if none would: as an rtol where an element differs from a zero reference.
+    """
+
+    rtol: float = math.nan
+    atol: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How far a candidate c is from its reference r. NaN: the figure could not be computed.
+
+    Attributes:
+        shape, dtype: of the reference; of the candidate where there is no reference.
+        status: `exact` bitwise equal · `close` within the tolerance, or excused by the noise floor · `mismatch` ·
+            `nonfinite` NaN or infinity on either side · `missing` None on one side · `absent` None on both · `dead`
+            zero on both · `inconclusive` where the error bars are too large to decide.
+        allclose: as `numpy.allclose`: |c - r| ≤ atol + rtol·|r| for every element, all of them finite. True for an
+            absent tensor, as for an empty one.
+        max_abs_error: max|c - r|, in float64.
+        max_abs_reference: max|r| over the finite elements.
+        max_rel_error: max|c - r| / max|r|; 0 if both tensors are zero, infinity if only the reference is.
+        max_ulp_error: the largest distance in units in the last place of the tensor's own dtype; for integers the plain
+            difference. It shows errors in small elements, which an absolute tolerance hides.
+        cosine: cosine of the angle between the two as vectors; NaN if one is zero.
+        norm_ratio: ‖c‖ / ‖r‖, Euclidean; NaN if both are zero, infinity if only the reference is.
+        noise_floor: how far rounding alone moves the reference; None where that was not measured.
+        elements: the number of elements of the dense tensor; a complex number counts as two.
+        mismatched_elements: the number of elements that fail |c - r| ≤ atol + rtol·|r|; NaN or infinity on either side
+            always fails.
+        worst: None where no element differs, or nothing could be compared.
+        rtol, atol: the tolerance that was applied; an automatic atol as the number that it came to.
+        note: why the tensors could not be compared, or another remark for the reader.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    status: Status
+    allclose: bool
+    max_abs_error: float = math.nan
+    max_abs_reference: float = math.nan
+    max_rel_error: float = math.nan
+    max_ulp_error: float = math.nan
+    cosine: float = math.nan
+    norm_ratio: float = math.nan
+    noise_floor: float | None = None
+    elements: int
+    mismatched_elements: int
+    worst: Worst | None = None
+    rtol: float
+    atol: float
+    required: Required = Required()
+    note: str | None = None
