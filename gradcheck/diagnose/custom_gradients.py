@@ -9,7 +9,8 @@ from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import check_custom_gradients, custom_gradients_of
 from gradcheck.custom_gradients.call_checks import findings_in, not_its_own
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
-from gradcheck.diagnose.wording import named, some
+from gradcheck.diagnose.wording import named
+from gradcheck.phrases import some
 from gradcheck.problem.twin import float64_twin
 
 if TYPE_CHECKING:

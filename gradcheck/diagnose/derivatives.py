@@ -9,7 +9,8 @@ from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import custom_gradients_of
 from gradcheck.custom_gradients.seen_calls import place_of
 from gradcheck.diagnose.custom_gradients import wrong_derivatives
-from gradcheck.diagnose.wording import named, some
+from gradcheck.diagnose.wording import named
+from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:

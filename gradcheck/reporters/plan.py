@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts.page import Page
-from gradcheck.reporters.parts.text import inline, named, plural, size
+from gradcheck.reporters.parts.text import inline, named, size
 
 if TYPE_CHECKING:
     from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport

@@ -14,8 +14,8 @@ from gradcheck.cli.terminal.files import write_file
 from gradcheck.cli.terminal.options import settings
 from gradcheck.cli.terminal.streams import write_report
 from gradcheck.errors import Location, Mistake
+from gradcheck.phrases import plural
 from gradcheck.reporters.interface import RenderOptions
-from gradcheck.reporters.parts.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,9 +15,10 @@ from pydantic import (
 )
 from pydantic import ValidatorFunctionWrapHandler as Handler
 
-from gradcheck.config.findings import Finding, received, suggestion
+from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, misplaced_arguments, refusal, single_key
 from gradcheck.config.sections.scalars import Count, Reference, Text  # noqa: TC001 - pydantic reads the annotations
+from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler

@@ -15,6 +15,7 @@ import numpy as np
 
 from gradcheck.handoff.interface import Gradients, Wrong
 from gradcheck.numerics import convicts, nearest_slope, standing, too_coarse
+from gradcheck.phrases import and_more
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -261,7 +262,7 @@ def _wrong(slopes: Slopes) -> list[Wrong]:
         figures = {"tape": slopes.probe.tape[first], "slope": slope, "left": found.left, "right": found.right}
         says = _SAYS[code].format(**{name: f"{figure:.6g}" for name, figure in figures.items()})
         at = f" at {slopes.probe.index(first)}" if slopes.elements and len(slopes.found) > 1 else ""
-        said.append(Wrong(code, says + at + (f", and {len(of_code) - 1} more" if len(of_code) > 1 else "")))
+        said.append(Wrong(code, ", ".join([says + at, *and_more(len(of_code) - 1)])))
     return said
 
 

@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.parts.selection import is_control
-from gradcheck.reporters.parts.text import carets, index, inline, lines, multiline, named, number, pair, plural
+from gradcheck.reporters.parts.text import carets, index, inline, lines, multiline, named, number, pair
 from gradcheck.reporters.parts.training import first_wrong
 from gradcheck.results.report import FAILING, PROVEN
 

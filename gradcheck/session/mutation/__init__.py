@@ -22,11 +22,11 @@ from gradcheck.config.findings import Finding
 from gradcheck.config.keyed import located
 from gradcheck.config.sections.model import SegmentsSource
 from gradcheck.diagnose import Observed, Replayed, diagnose
-from gradcheck.diagnose.wording import some
 from gradcheck.errors import ConfigError, ExitCode
 from gradcheck.faults import FAULTS
 from gradcheck.faults.state.training_loop import TRAINING_FAULTS
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
+from gradcheck.phrases import some
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.mutation import NOT_TRIED, FaultReport, MutationReport
