@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import check_custom_gradients, custom_gradients_of
 from gradcheck.custom_gradients.call_checks import findings_in, not_its_own
-from gradcheck.diagnose.tracing.not_finite import not_finite, origin
+from gradcheck.diagnose.tracing.not_finite import not_finite_derivatives
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import some
-from gradcheck.problem.twin import float64_twin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from gradcheck.custom_gradients import Watch
     from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.diagnose.effort import Effort
-    from gradcheck.diagnose.tracing.not_finite import Origin
-    from gradcheck.problem.problem import Problem
+    from gradcheck.diagnose.evidence.observed import Observed
     from gradcheck.results.report import Diagnosis, TensorReport
 
 
@@ -56,22 +54,19 @@ def blamed(
     return tuple(found.values())
 
 
-def wrong_derivatives(
-    problem: Problem, rows: Sequence[TensorReport], watch: Watch, effort: Effort
-) -> tuple[Diagnosis, ...]:
+def wrong_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple[Diagnosis, ...]:
     """What makes the tape's gradient another than that of finite differences.
 
     Where it is not finite that is said, and where it is made; of what else is wrong, the custom gradients that may be
     to blame: what their own calls show first, then what figures alone say.
 
     Args:
-        problem: whose tape and finite differences disagree.
-        rows: every tensor as it was compared.
+        observed: where tape and finite differences disagree.
         watch: what saw the model's code decorate its functions.
         effort: gets what could not be completed.
     """
-    broken = not_finite_derivatives(problem, rows, effort, beside=" by the tape, and is by finite differences")
-    wrong = [row for row in rows if row.failed and row.status != "nonfinite"]
+    problem, broken = observed.problem, not_finite_derivatives(observed, effort)
+    wrong = [row for row in observed.rows if row.failed and row.status != "nonfinite"]
     nearest = first_wrong(wrong)
     if nearest is None:
         return broken
@@ -92,20 +87,3 @@ def wrong_derivatives(
     )
     checked = effort.attempt("the checks of the custom gradients", partial(check_custom_gradients, problem, watch))
     return (*broken, *(checked or ()), blamed)
-
-
-def not_finite_derivatives(
-    problem: Problem, rows: Sequence[TensorReport], effort: Effort, *, beside: str = " by the tape"
-) -> tuple[Diagnosis, ...]:
-    """GC703 where the tape's own gradient is not finite, and where that is made: in float64, else as it is."""
-    if all(row.status != "nonfinite" for row in rows):
-        return ()
-    step = "the search for what is not finite"
-    made = effort.attempt(step, partial(_origin_in_float64, problem)) or effort.attempt(step, partial(origin, problem))
-    found = not_finite(problem, rows, made, beside=beside)
-    return () if found is None else (found,)
-
-
-def _origin_in_float64(problem: Problem) -> Origin | None:
-    with float64_twin(problem) as twin:
-        return origin(twin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from gradcheck.custom_gradients import Watch
     from gradcheck.diagnose.effort import Effort
+    from gradcheck.diagnose.evidence.observed import Observed
     from gradcheck.handoff.interface import Wrong
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, TensorReport
@@ -30,24 +32,17 @@ _SAYS = {
 }
 
 
-def diagnose_derivatives(
-    problem: Problem,
-    rows: Sequence[TensorReport],
-    wrong: Mapping[TensorKey, Wrong],
-    watch: Watch,
-    effort: Effort,
-) -> tuple[Diagnosis, ...]:
+def diagnose_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple[Diagnosis, ...]:
     """What explains the wrong rows of a comparison with finite differences.
 
     Args:
-        problem: whose tape it is.
-        rows: every tensor as it was compared.
-        wrong: what the differences know of wrong tensors.
+        observed: the tape beside the differences, and what they know of wrong tensors.
         watch: what saw the model's code decorate its functions.
         effort: gets what could not be completed.
     """
+    problem, wrong = observed.problem, observed.gradients.wrong
     of_code: dict[str, list[TensorReport]] = {}
-    for row in (row for row in rows if row.failed):
+    for row in (row for row in observed.rows if row.failed):
         known = wrong.get(TensorKey(row.kind, row.path))
         of_code.setdefault(known.code if known and known.code in _SAYS else "", []).append(row)
     around = of_code.pop("", [])
@@ -58,7 +53,7 @@ def diagnose_derivatives(
     if not around:
         return certain
     redrawn = effort.attempt("the recomputations", partial(_redrawn, problem, around, watch))
-    return (*certain, *(redrawn or wrong_derivatives(problem, around, watch, effort)))
+    return (*certain, *(redrawn or wrong_derivatives(replace(observed, rows=around), watch, effort)))
 
 
 def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:

@@ -63,6 +63,7 @@ class Gradients:
             adds up more roundings. None: nothing but the reference's own noise floor excuses anything.
         tolerance_dtype: the dtype whose default tolerance applies, where that is not the problem's compute dtype.
         schedule: in what order micro-batches went through the segments.
+        way: how the method differentiates, where that is another way than the tape's: `by forward mode`.
     """
 
     loss: Any
@@ -80,6 +81,7 @@ class Gradients:
     noise: Callable[[Collection[TensorKey]], Mapping[TensorKey, float]] | None = None
     tolerance_dtype: str | None = None
     schedule: ScheduleReport | None = None
+    way: str = ""
 
 
 class Method(Protocol):

@@ -141,7 +141,8 @@ class Checker:
         if check.as_expected:
             return verified, ()
         effort = Effort()
-        explained = partial(diagnose_derivatives, self.problem, check.tensors, found.wrong, self.watch, effort)
+        observed = Observed(problem=self.problem, reference=self.reference, gradients=found, rows=check.tensors)
+        explained = partial(diagnose_derivatives, observed, self.watch, effort)
         diagnoses = effort.attempt("the derivatives", explained) or ()
         return replace(verified, share=None), (replace(check, diagnoses=diagnoses, warnings=tuple(effort.warnings)),)
 
@@ -195,10 +196,11 @@ class Checker:
         problem = self.problem
         rows, gradients = judged(check.tensors, gradients)
         if gradients.against:  # without error bars: two ways of differentiating the same functions
-            compared = [row for row in rows if not gradients.wrong or _key(row) in gradients.wrong]
-            wrong = partial(diagnose_derivatives, problem, compared, gradients.wrong, self.watch, effort)
+            rows = tuple(row for row in rows if not gradients.wrong or _key(row) in gradients.wrong)
+            two_ways = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
+            wrong = partial(diagnose_derivatives, two_ways, self.watch, effort)
             measured = bool(gradients.error_bars or gradients.wrong)
-            step = wrong if measured else partial(not_finite_derivatives, problem, rows, effort)
+            step = wrong if measured else partial(not_finite_derivatives, two_ways, effort)
             found = effort.attempt("the derivatives", step) or ()
             apart = parts_apart(problem, self.reference, effort) if check.method == "hvp" else ()
             return (*found, *apart), None

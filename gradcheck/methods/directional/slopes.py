@@ -121,9 +121,7 @@ class Slopes:
         for i, (tape, found) in enumerate(zip(self.probe.tape, self.found, strict=True)):
             if self.standings[i] == "denied" and i not in self.excused:
                 values[i] = nearest_slope(float(tape), found)[0]
-            elif self.standings[i] == "nonfinite":
-                values[i] = found.value if math.isfinite(found.value) else 0.0
-            elif self.standings[i] in ("agrees", "kink"):
+            elif self.standings[i] in ("agrees", "kink", "nonfinite"):
                 values[i] = found.value
         values[self._flat] = 0.0
         return values
@@ -230,6 +228,7 @@ def compared(found: Mapping[TensorKey, Slopes], what: Callable[[Slopes], str], *
         wrong={key: wrong[0] for key, slopes in found.items() if (wrong := _wrong(slopes))},
         tolerance_dtype=DIGITS,
         state={},
+        way="by finite differences",
         **more,
     )
 
