@@ -57,6 +57,8 @@ class Fault(Protocol):
     """A way to get split gradients wrong."""
 
     code: str
+    #: Why it can sit nowhere in a model, where it cannot: a clause.
+    nowhere: str = "nothing in this model could be changed that way"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """The fault at every place where it can sit, in the order of the backward pass, then at all of them at once.

@@ -11,13 +11,10 @@ from gradcheck.reporters.parts.text import inline, named, size
 if TYPE_CHECKING:
     from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport
 
-#: How each entry of the memory estimate is introduced.
+#: How entries of the memory estimate are introduced that are no method, or say more of one than its name.
 _MEMORY_WORDS = {
     "weights": "variables",
     "tape": "tape (reference)",
-    "vjp": "vjp",
-    "naive": "naive",
-    "recompute": "recompute",
     "jacobian": "jacobian, streamed",
     "jacobian_full": "jacobian, if kept whole",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gradcheck.faults.interface import EVERYWHERE, Injection, Place
+from gradcheck.faults.interface import EVERYWHERE, Fault, Injection, Place
 from gradcheck.faults.links import NothingBack, links
 
 if TYPE_CHECKING:
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class CotangentDropped:
+class CotangentDropped(Fault):
     """A skip connection, a second output or a state whose cotangent was forgotten."""
 
     code = "GC105"
+    nowhere = "no boundary of several tensors, and none that several segments take"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Each tensor of several, each segment of several that take one, and what a loop forgets everywhere."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.faults.interface import EVERYWHERE, Injection, Place
+from gradcheck.faults.interface import EVERYWHERE, Fault, Injection, Place
 from gradcheck.faults.links import links
 from gradcheck.handoff.split import HandOff
 from gradcheck.keras_private import mask_of, set_mask
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class MaskLost:
+class MaskLost(Fault):
     """A copy of a tensor is another object, without the mask of the first."""
 
     code = "GC107"
+    nowhere = "no Keras mask crosses a boundary"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """What each segment takes, what all take, and the model's outputs, where the loss uses their mask."""

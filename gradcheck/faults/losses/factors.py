@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.losses.added_losses import adds_to_loss
 from gradcheck.faults.places import AtBoundaries, at_boundaries, at_segments
 from gradcheck.handoff.split import HandOff
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 _FIRST_SCALE = 2**15
 
 
-class LossScaleLeft:
+class LossScaleLeft(Fault):
     """The loss was multiplied so that small gradients survive 16 bits, and the gradients were never divided."""
 
     code = "GC503"
+    nowhere = "the loss is not scaled"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """With the scale that Keras starts with, where a loss is scaled at all."""
@@ -38,7 +39,7 @@ class LossScaleLeft:
         return _multiplied(problem, self.code, factor, f"multiplied by the loss scale {factor}, and not divided again")
 
 
-class SignFlipped:
+class SignFlipped(Fault):
     """The loss is maximised."""
 
     code = "GC504"

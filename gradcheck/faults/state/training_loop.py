@@ -29,6 +29,7 @@ class TrainingFault(Protocol):
     code: str
     #: What goes wrong, as a clause for people.
     effect: str
+    nowhere: str = "no training steps"
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
         """Whether it can change anything in so many steps."""
@@ -40,7 +41,7 @@ class TrainingFault(Protocol):
 
 
 @dataclass(frozen=True)
-class NotCleared:
+class NotCleared(TrainingFault):
     """GC205: each step adds its gradients to those of the steps before."""
 
     code = "GC205"
@@ -62,7 +63,7 @@ class NotCleared:
 
 
 @dataclass(frozen=True)
-class StaleWeights:
+class StaleWeights(TrainingFault):
     """GC305: each step applies the gradients at the weights of the step before."""
 
     code = "GC305"
@@ -84,7 +85,7 @@ class StaleWeights:
 
 
 @dataclass(frozen=True)
-class SteppedPerSegment:
+class SteppedPerSegment(TrainingFault):
     """GC306: the optimizer takes a step for each segment, so that its iteration count runs ahead."""
 
     code = "GC306"
@@ -102,7 +103,7 @@ class SteppedPerSegment:
 
 
 @dataclass(frozen=True)
-class AppliedTwice:
+class AppliedTwice(TrainingFault):
     """GC306: each step hands the same gradients to the optimizer twice."""
 
     code = "GC306"
@@ -119,7 +120,7 @@ class AppliedTwice:
 
 
 @dataclass(frozen=True)
-class LossNotScaled:
+class LossNotScaled(TrainingFault):
     """GC503, the other way round: the optimizer divides by a loss scale that the loss never got."""
 
     code = "GC503"
@@ -136,7 +137,7 @@ class LossNotScaled:
 
 
 @dataclass(frozen=True)
-class ClippedPerSegment:
+class ClippedPerSegment(TrainingFault):
     """GC405: each segment's gradients are clipped by their own norm, not by that of all."""
 
     code = "GC405"
