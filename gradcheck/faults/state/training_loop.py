@@ -13,7 +13,7 @@ from gradcheck.methods import METHODS
 from gradcheck.problem.optimizer import loss_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
@@ -40,48 +40,50 @@ class TrainingFault(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class NotCleared(TrainingFault):
-    """GC205: each step adds its gradients to those of the steps before."""
+@dataclass(frozen=True, kw_only=True)
+class FromEarlierSteps(TrainingFault):
+    """Steps after the first apply something else than their own gradients.
 
-    code = "GC205"
-    effect = "each step applied the sum of its own gradients and those of every step before"
+    Attributes:
+        applied: of what the step before kept, its own gradients in the first one, and the step's own: what it applies,
+            and what it keeps.
+    """
 
-    def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
-        """Where there is a step before."""
-        return steps > 1
-
-    def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Applies the running sum."""
-        totals: list[Gradient] = [None] * len(trainee.variables)
-
-        def summed(gradients: Sequence[Gradient]) -> list[Gradient]:
-            totals[:] = [added(total, gradient) for total, gradient in zip(totals, gradients, strict=True)]
-            return list(totals)
-
-        return trainee.applying(compute, change=summed)
-
-
-@dataclass(frozen=True)
-class StaleWeights(TrainingFault):
-    """GC305: each step applies the gradients at the weights of the step before."""
-
-    code = "GC305"
-    effect = "each step after the first applied the gradients of the step before"
+    code: str
+    effect: str
+    applied: Callable[[Sequence[Gradient], Sequence[Gradient]], tuple[Sequence[Gradient], Sequence[Gradient]]]
 
     def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
         """Where there is a step before."""
         return steps > 1
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Applies what the step before computed; the first step its own."""
-        before: list[list[Gradient]] = []
+        """Applies its own gradients in the first step."""
+        kept: Sequence[Gradient] = ()
 
-        def stale(gradients: Sequence[Gradient]) -> list[Gradient]:
-            before.append(list(gradients))
-            return before.pop(0) if len(before) > 1 else list(gradients)
+        def changed(own: Sequence[Gradient]) -> list[Gradient]:
+            nonlocal kept
+            found, kept = self.applied(kept, own) if kept else (own, own)
+            return list(found)
 
-        return trainee.applying(compute, change=stale)
+        return trainee.applying(compute, change=changed)
+
+
+def _summed(kept: Sequence[Gradient], own: Sequence[Gradient]) -> tuple[Sequence[Gradient], Sequence[Gradient]]:
+    total = [added(*pair) for pair in zip(kept, own, strict=True)]
+    return total, total
+
+
+NOT_CLEARED = FromEarlierSteps(
+    code="GC205",
+    effect="each step applied the sum of its own gradients and those of every step before",
+    applied=_summed,
+)
+STALE_WEIGHTS = FromEarlierSteps(
+    code="GC305",
+    effect="each step after the first applied the gradients of the step before",
+    applied=lambda kept, own: (kept, own),
+)
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,8 @@ TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     AppliedTwice(),
     LossNotScaled(),
     ClippedPerSegment(),
-    NotCleared(),
-    StaleWeights(),
+    NOT_CLEARED,
+    STALE_WEIGHTS,
 )
 
 
