@@ -18,8 +18,9 @@ from gradcheck.batch.raw import RawBatch, Request
 from gradcheck.batch.targets import class_count, default_target, takes_integers, target_shape
 from gradcheck.batch.vocabulary import from_vocabulary
 from gradcheck.building.endpoints import input_names, output_names, output_positions, packed_inputs
-from gradcheck.config.keyed import KeyedError, at, did_you_mean, listed
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.config.sections.data import ArraySpec
+from gradcheck.phrases import did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

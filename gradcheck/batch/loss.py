@@ -13,9 +13,10 @@ from gradcheck.building import user_code
 from gradcheck.building.endpoints import flat_values, output_names, output_positions
 from gradcheck.building.messages import described
 from gradcheck.building.precision import loss_dtype
-from gradcheck.config.keyed import KeyedError, KeyedRunError, arguments_received, at, did_you_mean, listed
+from gradcheck.config.keyed import KeyedError, KeyedRunError, arguments_received, at
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec
 from gradcheck.cutting.run_calls import copied
+from gradcheck.phrases import did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

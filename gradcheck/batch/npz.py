@@ -9,7 +9,8 @@ import numpy as np
 from gradcheck.batch.raw import RawBatch, Request, inputs_by_name, outputs_by_name
 from gradcheck.building.endpoints import input_names, output_names, output_positions
 from gradcheck.building.messages import described
-from gradcheck.config.keyed import KeyedError, at, listed
+from gradcheck.config.keyed import KeyedError, at
+from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

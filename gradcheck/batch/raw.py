@@ -10,7 +10,8 @@ import numpy as np
 
 from gradcheck.batch.composite import as_values
 from gradcheck.building.endpoints import flat_values, input_names, output_names, output_positions
-from gradcheck.config.keyed import KeyedError, did_you_mean, listed
+from gradcheck.config.keyed import KeyedError
+from gradcheck.phrases import did_you_mean, listed
 
 if TYPE_CHECKING:
     from pathlib import Path

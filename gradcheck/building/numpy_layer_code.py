@@ -35,7 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.building import user_code
-from gradcheck.config.keyed import KeyedRunError, listed
+from gradcheck.config.keyed import KeyedRunError
+from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

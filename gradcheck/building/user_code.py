@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.imports import Names, imported_once, imports_of, is_made_once, training_told
 from gradcheck.building.messages import described, user_location
-from gradcheck.config.keyed import KeyedError, at, did_you_mean
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.errors import GradcheckError, RunError
+from gradcheck.phrases import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

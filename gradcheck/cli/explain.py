@@ -63,7 +63,7 @@ def _entries(codes: Sequence[str]) -> list[Entry]:
     wanted = list(dict.fromkeys(code.upper() for code in codes))
     unknown = [code for code in wanted if code not in CATALOGUE]
     if unknown:
-        from gradcheck.config.findings import nearest  # noqa: PLC0415 - not needed otherwise
+        from gradcheck.phrases import nearest  # noqa: PLC0415 - not needed otherwise
 
         near = list(dict.fromkeys(filter(None, (nearest(code, CATALOGUE) for code in unknown))))
         meant = f"did you mean {' or '.join(near)}? " if near else ""

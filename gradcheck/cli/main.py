@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve the command; the error for an unknown name suggests the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from gradcheck.config.findings import nearest  # noqa: PLC0415 - not needed otherwise
+            from gradcheck.phrases import nearest  # noqa: PLC0415 - not needed otherwise
 
             near = nearest(args[0], COMMANDS)
             meant = f" Did you mean {near}?" if near else ""

@@ -80,8 +80,8 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.cli.run_arguments import RunArguments  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver  # noqa: PLC0415 - not needed for --help
+    from gradcheck.phrases import plural  # noqa: PLC0415 - as above
     from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
-    from gradcheck.reporters.parts.text import plural  # noqa: PLC0415 - as above
 
     unused: dict[str, Any] = {"methods": (), "fail_fast": False, "exit_zero": False, "verify_reference": False}
     arguments = RunArguments(format_=format_, output=output, show=show, timeout=timeout, jobs=1, **unused, **options)

@@ -10,6 +10,7 @@ import click
 from gradcheck.cli.terminal.errors import print_mistakes
 from gradcheck.cli.terminal.options import Command, set_option, settings, terminal_options
 from gradcheck.errors import ConfigErrors, ExitCode
+from gradcheck.phrases import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,5 +68,5 @@ def summary(counts: Sequence[int]) -> str:
     wrong = [count for count in counts if count]
     total, errors = len(counts), sum(wrong)
     parts = [f"{total - len(wrong)} valid"] if len(wrong) < total else []
-    parts += [f"{len(wrong)} with {errors} error{'s' * (errors > 1)}"] if wrong else []
-    return f"{total} file{'s' * (total > 1)}: {', '.join(parts)}"
+    parts += [f"{len(wrong)} with {plural(errors, 'error')}"] if wrong else []
+    return f"{plural(total, 'file')}: {', '.join(parts)}"

@@ -13,6 +13,7 @@ from gradcheck.comparing.tape import monolithic
 from gradcheck.handoff.execute import Execution
 from gradcheck.keras_private import all_layers, draws
 from gradcheck.numerics import PRECISIONS, largest, movement
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,17 +68,13 @@ def _causes(problem: Problem) -> Iterator[str]:
     layers = all_layers([problem.model])
     norms = [layer.name for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
     if norms:
-        yield f"{_some(norms)} normalise{'s' if len(norms) == 1 else ''} each slice by its own statistics"
+        yield f"{some(norms)} normalise{'s' if len(norms) == 1 else ''} each slice by its own statistics"
     random = [layer.name for layer in layers if draws(layer) and not _idle(layer)]
     if random:
-        yield f"{_some(random)} draw{'s' if len(random) == 1 else ''} other random numbers for each slice"
+        yield f"{some(random)} draw{'s' if len(random) == 1 else ''} other random numbers for each slice"
 
 
 def _idle(layer: keras.Layer) -> bool:
     """Whether a layer with a seed draws nothing: recurrent cells and attention have a seed even without dropout."""
     rates = [getattr(layer, name) for name in ("rate", "dropout", "recurrent_dropout") if hasattr(layer, name)]
     return bool(rates) and not any(rates)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - a line's worth

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.comparing.gradient_flow import Stop, traced
-from gradcheck.config.keyed import listed
 from gradcheck.keras_private import all_layers, global_seed, own_weights
+from gradcheck.phrases import first, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,8 +92,7 @@ def _where_it_stops(trace: Trace, source: Any) -> str:
         return ""
     stops = trace.follow(source).stops
     said = list(dict.fromkeys(f"{_stop(trace, stop)}{stop.place}" for stop in stops))
-    more = f", and {len(said) - _MOST} more" if len(said) > _MOST else ""
-    return f"{_assigned(trace, source)}the gradient stops at {'; '.join(said[:_MOST])}{more}" if said else ""
+    return f"{_assigned(trace, source)}the gradient stops at {'; '.join(first(said, _MOST))}" if said else ""
 
 
 def _lost(trace: Trace, source: Any) -> str:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
 
 #: Keys and list indices from the top of the file to a value.
 KeyPath: TypeAlias = tuple[Any, ...]
@@ -22,21 +18,6 @@ class Finding:
     at: Literal["key", "value"] = "value"
     code: str = "GC004"
     help: str | None = None
-
-
-def nearest(word: Any, known: Iterable[str]) -> str | None:
-    """The word of `known` that `word` most likely was meant to be, whatever its case; None if none is near."""
-    by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
-
-
-def suggestion(word: Any, known: Iterable[str], what: str) -> str:
-    """What to do about an unknown `word`: the nearest known one, then all of them, introduced by `what`."""
-    names = list(known)
-    near = nearest(word, names)
-    meant = f"did you mean `{near}`? " if near else ""
-    return f"{meant}{what}: {', '.join(names)}"
 
 
 def received(value: Any) -> str:

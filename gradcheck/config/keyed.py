@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gradcheck.config.findings import nearest
 from gradcheck.errors import ConfigError, GradcheckError, RunError
+from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from gradcheck.config.load import LoadedConfig
 
@@ -51,17 +51,6 @@ def located(loaded: LoadedConfig) -> Iterator[None]:
         if error.location is None and keys:
             error.location = loaded.locate(*keys)
         raise
-
-
-def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
-    """A help line that names the known word nearest to `word`; `otherwise` if none is near."""
-    near = nearest(word, known)
-    return otherwise if near is None else f"did you mean {near}?"
-
-
-def listed(names: Iterable[str], otherwise: str = "none") -> str:
-    """`a, b, c`, or `otherwise` for no names."""
-    return ", ".join(names) or otherwise
 
 
 def arguments_received(kwargs: Any, argument: Any = None) -> str:

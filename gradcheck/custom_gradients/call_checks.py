@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.messages import described
-from gradcheck.config.keyed import listed
 from gradcheck.errors import GradcheckError
 from gradcheck.handoff.tensors import dense, is_differentiable
 from gradcheck.numerics import PRECISIONS
+from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradcheck.cutting.balance import balanced
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.errors import ConfigError
+from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -188,13 +188,9 @@ def _unknown(graph: Graph, name: str | int, position: int | None) -> CutError:
     if isinstance(name, int):
         message = f"split.after: {name} is no call of the model, which has {len(graph.calls)} calls"
         return CutError(message, code="GC023", help=f"use 0 to {len(graph.calls) - 1}, or a name", position=position)
-    names = accepted_names(graph)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")  # noqa: PLR2004 - a line's worth
     return CutError(
         f"split.after: the model has no call named {name!r}",
         code="GC023",
-        help=f"{hint}`gradcheck plan` without split lists every name: {shown}",
+        help=suggestion(name, accepted_names(graph), "`gradcheck plan` without split lists every name", most=12),
         position=position,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gradcheck.diagnose.custom_gradients import not_finite_derivatives
 from gradcheck.diagnose.derivatives import diagnose_derivatives
 from gradcheck.diagnose.effort import Effort
 from gradcheck.diagnose.evidence.observed import Observed
 from gradcheck.diagnose.gradients import diagnose_gradients as diagnose
 from gradcheck.diagnose.replaying.replays import Replayed
+from gradcheck.diagnose.tracing.not_finite import not_finite_derivatives
 from gradcheck.diagnose.tracing.parts import parts_apart
 from gradcheck.diagnose.training import diagnose_training
 

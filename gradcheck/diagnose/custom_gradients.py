@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import check_custom_gradients, custom_gradients_of
 from gradcheck.custom_gradients.call_checks import findings_in, not_its_own
-from gradcheck.diagnose.tracing.not_finite import not_finite, origin
-from gradcheck.diagnose.wording import named, some
-from gradcheck.problem.twin import float64_twin
+from gradcheck.diagnose.tracing.not_finite import not_finite_derivatives
+from gradcheck.diagnose.wording import named
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from gradcheck.custom_gradients import Watch
     from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.diagnose.effort import Effort
-    from gradcheck.diagnose.tracing.not_finite import Origin
-    from gradcheck.problem.problem import Problem
+    from gradcheck.diagnose.evidence.observed import Observed
     from gradcheck.results.report import Diagnosis, TensorReport
 
 
@@ -57,22 +56,19 @@ def blamed(
     return tuple(found.values())
 
 
-def wrong_derivatives(
-    problem: Problem, rows: Sequence[TensorReport], watch: Watch, effort: Effort
-) -> tuple[Diagnosis, ...]:
+def wrong_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple[Diagnosis, ...]:
     """Return the diagnoses of a tape whose gradients differ from finite differences.
 
     Gradients that are not finite come first, with the layer that makes them; then the mistakes that the calls of
     custom gradients show; then GC601, which names the custom gradients that may be responsible for the rest.
 
     Args:
-        problem: the problem whose tape was checked.
-        rows: the report of every compared tensor.
+        observed: the tape beside the finite differences that it disagrees with.
         watch: the `Watch` under which the model's code was loaded.
         effort: collects the steps that fail.
     """
-    broken = not_finite_derivatives(problem, rows, effort, beside=" by the tape, and is by finite differences")
-    wrong = [row for row in rows if row.failed and row.status != "nonfinite"]
+    problem, broken = observed.problem, not_finite_derivatives(observed, effort)
+    wrong = [row for row in observed.rows if row.failed and row.status != "nonfinite"]
     nearest = first_wrong(wrong)
     if nearest is None:
         return broken
@@ -93,24 +89,3 @@ def wrong_derivatives(
     )
     checked = effort.attempt("the checks of the custom gradients", partial(check_custom_gradients, problem, watch))
     return (*broken, *(checked or ()), blamed)
-
-
-def not_finite_derivatives(
-    problem: Problem, rows: Sequence[TensorReport], effort: Effort, *, beside: str = " by the tape"
-) -> tuple[Diagnosis, ...]:
-    """Return GC703 if a gradient of the tape is not finite, with the layer that makes it.
-
-    The search runs in float64; in the problem's own precision if that finds nothing, or cannot run.
-    """
-    if all(row.status != "nonfinite" for row in rows):
-        return ()
-    # `numeric` checks the tape of the float64 twin: the rows may be finite in the problem's own precision.
-    step = "the search for what is not finite"
-    made = effort.attempt(step, partial(_origin_in_float64, problem)) or effort.attempt(step, partial(origin, problem))
-    found = not_finite(problem, rows, made, beside=beside)
-    return () if found is None else (found,)
-
-
-def _origin_in_float64(problem: Problem) -> Origin | None:
-    with float64_twin(problem) as twin:
-        return origin(twin)

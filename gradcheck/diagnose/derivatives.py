@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import custom_gradients_of
 from gradcheck.custom_gradients.seen_calls import place_of
 from gradcheck.diagnose.custom_gradients import wrong_derivatives
-from gradcheck.diagnose.wording import named, some
+from gradcheck.diagnose.wording import named
+from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from gradcheck.custom_gradients import Watch
     from gradcheck.diagnose.effort import Effort
+    from gradcheck.diagnose.evidence.observed import Observed
     from gradcheck.handoff.interface import Wrong
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, TensorReport
@@ -29,24 +32,17 @@ _SAYS = {
 }
 
 
-def diagnose_derivatives(
-    problem: Problem,
-    rows: Sequence[TensorReport],
-    wrong: Mapping[TensorKey, Wrong],
-    watch: Watch,
-    effort: Effort,
-) -> tuple[Diagnosis, ...]:
+def diagnose_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple[Diagnosis, ...]:
     """Return the diagnoses of the wrong rows of a comparison with finite differences.
 
     Args:
-        problem: the problem whose tape was checked.
-        rows: the report of every compared tensor.
-        wrong: what the differences show of wrong tensors: a code, and figures in words.
+        observed: the tape beside the differences, with the mistakes that these show of single tensors.
         watch: the `Watch` under which the model's code was loaded.
         effort: collects the steps that fail.
     """
+    problem, wrong = observed.problem, observed.gradients.wrong
     of_code: dict[str, list[TensorReport]] = {}
-    for row in (row for row in rows if row.failed):
+    for row in (row for row in observed.rows if row.failed):
         known = wrong.get(TensorKey(row.kind, row.path))
         of_code.setdefault(known.code if known and known.code in _SAYS else "", []).append(row)
     around = of_code.pop("", [])
@@ -59,7 +55,7 @@ def diagnose_derivatives(
         return certain
     # A recomputation that differs makes the tape wrong by itself: custom gradients are suspected only without one.
     redrawn = effort.attempt("the recomputations", partial(_redrawn, problem, around, watch))
-    return (*certain, *(redrawn or wrong_derivatives(problem, around, watch, effort)))
+    return (*certain, *(redrawn or wrong_derivatives(replace(observed, rows=around), watch, effort)))
 
 
 def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:

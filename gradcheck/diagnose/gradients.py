@@ -17,7 +17,8 @@ from gradcheck.diagnose.replaying.replays import Replayed, search
 from gradcheck.diagnose.replaying.several import together
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_differ
-from gradcheck.diagnose.wording import named, named_at, some
+from gradcheck.diagnose.wording import named, named_at
+from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.replaying.replays import suspected_in
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
-from gradcheck.diagnose.wording import named, named_at, some
+from gradcheck.diagnose.wording import named, named_at
 from gradcheck.faults.injection import Replays
 from gradcheck.faults.state.training_loop import applicable, committed
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
+from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:

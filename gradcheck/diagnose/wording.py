@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.catalogue import CATALOGUE
+from gradcheck.phrases import some
 from gradcheck.results.report import Diagnosis
 
 if TYPE_CHECKING:
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 
     from gradcheck.faults.interface import Injection
     from gradcheck.results.report import Confidence
-
-#: The most names that a sentence lists.
-LISTED = 3
 
 
 def named(
@@ -47,12 +45,6 @@ def named_at(injection: Injection, evidence: str, *, confidence: Confidence = "e
     return named(
         injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer, confidence=confidence
     )
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first few of `names`, and how many more there are."""
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def are(names: Sequence[str]) -> str:

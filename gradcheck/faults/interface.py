@@ -57,6 +57,8 @@ class Fault(Protocol):
     """A known mistake in a split model's gradients."""
 
     code: str
+    #: Why it can sit nowhere in a model, where it cannot: a clause.
+    nowhere: str = "nothing in this model could be changed that way"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield the fault at every place, in the order of the backward pass, then at all places at once.

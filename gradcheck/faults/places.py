@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from gradcheck.faults.interface import EVERYWHERE, Injection, Place, boundaries, boundary
 from gradcheck.handoff.split import HandOff
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ def at_boundaries(
     places = {index: boundary(problem, index) for index in where}
     # If the change applies at some boundaries only, its effect must name these.
     complete = len(where) == len(boundaries(problem))
-    everyone = "every segment but the last" if complete else _listed(problem, where)
+    everyone = "every segment but the last" if complete else _each_of(problem, where)
     return _each_then_all(problem, code, places, change, effect, everywhere=EVERYWHERE, everyone=everyone)
 
 
@@ -65,7 +66,7 @@ def at_segments(
     where = range(len(problem.segments))[::-1] if where is None else where
     places = {index: Place(text=f"segment {index}", segment=index) for index in where}
     everywhere = Place(text="every segment", everywhere=True)
-    everyone = "every segment" if len(where) == len(problem.segments) else _listed(problem, where)
+    everyone = "every segment" if len(where) == len(problem.segments) else _each_of(problem, where)
     return _each_then_all(problem, code, places, change, effect, everywhere=everywhere, everyone=everyone)
 
 
@@ -89,15 +90,8 @@ def _each_then_all(
         )
 
 
-#: The most segments that an effect names one by one.
-_NAMED = 3
-
-
-def _listed(problem: Problem, where: Sequence[int]) -> str:
-    names = [problem.segments[index].plan.name for index in sorted(where)]
-    if len(names) <= _NAMED:
-        return "each of " + ", ".join(names)
-    return f"each of {len(names)} segments ({names[0]} to {names[-1]})"
+def _each_of(problem: Problem, where: Sequence[int]) -> str:
+    return f"each of {some([problem.segments[index].plan.name for index in sorted(where)])}"
 
 
 def at_weight(weight: Weight) -> Place:

@@ -73,6 +73,7 @@ class Gradients:
         tolerance_dtype: the dtype whose default tolerance applies, where that is not the problem's compute dtype.
         schedule: in what order micro-batches went through the segments.
         part_norms: as in `Computed`.
+        way: how the method differentiates, where that is another way than the tape's: `by forward mode`.
     """
 
     loss: Any
@@ -91,6 +92,7 @@ class Gradients:
     tolerance_dtype: str | None = None
     schedule: ScheduleReport | None = None
     part_norms: Mapping[PartKey, Any] = field(default_factory=dict)
+    way: str = ""
 
 
 class Method(Protocol):

@@ -13,6 +13,7 @@ from gradcheck.building import user_code
 from gradcheck.building.precision import kept_precision
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods.returned import scalar, understood
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -171,5 +172,5 @@ def _weights_put_back(problem: Problem, variables: Sequence[Any]) -> tuple[str, 
     problem.state.put_back(changed)
     if not changed:
         return ()
-    names = ", ".join(v.path for v in changed[:3]) + (" …" if len(changed) > 3 else "")  # noqa: PLR2004 - a line's worth
+    names = some([variable.path for variable in changed])
     return (f"the candidate changed {len(changed)} weights ({names}); they were put back",)

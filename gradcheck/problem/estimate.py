@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.config.sections.methods import METHODS
 from gradcheck.cutting.cost import elements, tensor_bytes
 from gradcheck.cutting.model_graph import TensorRef
 from gradcheck.problem.budget import jacobian_block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from gradcheck.config.sections.methods import Held
     from gradcheck.cutting.model_graph import Graph
     from gradcheck.cutting.segment import Segment
 
@@ -26,20 +28,23 @@ class MemoryEstimate:
     Attributes:
         weights: all variables, trainable or not.
         tape: inputs and all activations, and one gradient per weight.
-        vjp: as `tape`, and the cotangents of the widest cut.
-        naive: as `vjp`.
-        recompute: the boundaries, the activations of the largest segment, and one gradient per weight.
-        jacobian: as `tape`, and one block.
+        held: by what a method holds, with one gradient per weight: `activations`, as `tape`, and the cotangents of the
+            widest cut; `boundaries`, with the activations of the largest segment; `jacobian_block`, with all
+            activations.
         jacobian_full: the explicit Jacobians of all segments with respect to inputs and weights, if they were kept.
     """
 
     weights: int
     tape: int
-    vjp: int
-    naive: int
-    recompute: int
-    jacobian: int
+    held: Mapping[Held, int]
     jacobian_full: int
+
+    @property
+    def by_name(self) -> dict[str, int]:
+        """All of it as the plan lists it, with each method by what it holds."""
+        known = METHODS.items()
+        methods = {name: size for held, size in self.held.items() for name, info in known if info.holds == held}
+        return {"weights": self.weights, "tape": self.tape, **methods, "jacobian_full": self.jacobian_full}
 
 
 def estimate(
@@ -55,10 +60,11 @@ def estimate(
     return MemoryEstimate(
         weights=weights,
         tape=_bytes(graph, graph.names, batch_size) + gradients,
-        vjp=split,
-        naive=split,
-        recompute=sum(boundaries) + max(activations, default=0) + gradients,
-        jacobian=split + min(full, jacobian_block(budget)),
+        held={
+            "activations": split,
+            "boundaries": sum(boundaries) + max(activations, default=0) + gradients,
+            "jacobian_block": split + min(full, jacobian_block(budget)),
+        },
         jacobian_full=full,
     )
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from gradcheck.building.messages import described
 from gradcheck.config.findings import received
-from gradcheck.config.keyed import KeyedError, arguments_received, at, did_you_mean
+from gradcheck.config.keyed import KeyedError, arguments_received, at
+from gradcheck.phrases import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.errors import error_line, error_place
 from gradcheck.reporters.parts.exempt import excused, unneeded
 from gradcheck.reporters.parts.required import shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, is_control, run_errors
-from gradcheck.reporters.parts.text import index, inline, number, pair, plural
+from gradcheck.reporters.parts.text import index, inline, number, pair
 from gradcheck.reporters.parts.training import first_wrong, label
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradcheck.phrases import first
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, run_errors
@@ -34,7 +35,7 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
     for check in run.checks:
         yield from _check(run, check, title=f"{title} {check.method}", tensors=tensors)
     if run.unproven:
-        text = [shortfall(run), *_first(shortfall_lines(run))]
+        text = [shortfall(run), *first(shortfall_lines(run), _MOST_TENSORS)]
         yield _command("error", "\n".join(text), file=run.config, title=title)
     yield from _said(run, file=run.config, title=title)
     if run.verdict == "vacuous":
@@ -61,13 +62,8 @@ def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:
     """Return the conclusion, its explanations, and the figures of the first failing tensors."""
     text = [words.conclusion(check, run.coverage.trainable), *words.explanations(check)]
     failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
-    return "\n".join([*text, *_first([f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t))}" for t in failing])])
-
-
-def _first(tensors: list[str]) -> list[str]:
-    """Return as many lines as an annotation holds, and how many more there are."""
-    more = len(tensors) - _MOST_TENSORS
-    return [*tensors[:_MOST_TENSORS], *([f"and {more} more"] if more > 0 else [])]
+    figures = [f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t))}" for t in failing]
+    return "\n".join([*text, *first(figures, _MOST_TENSORS)])
 
 
 def _error(run: RunReport, error: Mistake, title: str) -> str:

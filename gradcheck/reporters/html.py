@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import RunError
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts import charts, text, training, words
 from gradcheck.reporters.parts.errors import error_lines
 from gradcheck.reporters.parts.exempt import expectation, status_label
@@ -35,7 +36,7 @@ def render(report: Report, options: RenderOptions) -> str:
         words=words, text=text, charts=charts, training=training, config_name=config_name, fails=fails,
         error_lines=error_lines,
         grouped=grouped, has_floor=_has_floor, run_errors=run_errors, shown=shown, status_label=status_label,
-        expectation=expectation, shortfall=shortfall, shortfall_lines=shortfall_lines,
+        expectation=expectation, plural=plural, shortfall=shortfall, shortfall_lines=shortfall_lines,
     )  # fmt: skip
     source = files("gradcheck.reporters").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(report=report, options=options).rstrip("\n")

@@ -6,12 +6,13 @@ import html
 import re
 from typing import TYPE_CHECKING
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.errors import error_lines
 from gradcheck.reporters.parts.exempt import status_label
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, grouped, run_errors
-from gradcheck.reporters.parts.text import index, inline, lines, number, pair, plain_number, plural, shape
+from gradcheck.reporters.parts.text import index, inline, lines, number, pair, plain_number, shape
 from gradcheck.reporters.parts.training import has_steps, schedule_heading, stage_line, step
 
 if TYPE_CHECKING:

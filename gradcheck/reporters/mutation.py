@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.markdown import code as code_span
 from gradcheck.reporters.markdown import error_block, prose, table
 from gradcheck.reporters.parts.errors import error_lines
 from gradcheck.reporters.parts.page import Page
-from gradcheck.reporters.parts.text import inline, number, plural, seconds, shorten
+from gradcheck.reporters.parts.text import inline, number, seconds, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

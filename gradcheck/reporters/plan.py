@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts.page import Page
-from gradcheck.reporters.parts.text import inline, named, plural, size
+from gradcheck.reporters.parts.text import inline, named, size
 
 if TYPE_CHECKING:
     from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 _MEMORY_WORDS = {
     "weights": "variables",
     "tape": "tape (reference)",
-    "vjp": "vjp",
-    "naive": "naive",
-    "recompute": "recompute",
     "jacobian": "jacobian, streamed",
     "jacobian_full": "jacobian, if kept whole",
 }

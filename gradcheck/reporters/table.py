@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts import training, words
 from gradcheck.reporters.parts.columns import Layout
 from gradcheck.reporters.parts.errors import error_excerpt, error_place
@@ -11,7 +12,7 @@ from gradcheck.reporters.parts.exempt import expectation
 from gradcheck.reporters.parts.page import Page
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
-from gradcheck.reporters.parts.text import inline, named, plain_number, plural, seconds, shorten, size
+from gradcheck.reporters.parts.text import inline, named, plain_number, seconds, shorten, size
 
 if TYPE_CHECKING:
     from gradcheck.errors import Mistake

@@ -207,15 +207,11 @@ class MethodChecker:
         problem, effort = self.problem, Effort()
         rows, gradients = judged(compared.tensors, compared.gradients)
         if gradients.against:  # without error bars: two ways of differentiating the same functions
-            if not (gradients.error_bars or gradients.wrong):
-                step = partial(not_finite_derivatives, problem, rows, effort)
-                found = Explained(diagnoses=effort.attempt("the derivatives", step) or ())
-            else:
-                found = self._explain_derivatives(
-                    [row for row in rows if not gradients.wrong or _key(row) in gradients.wrong], gradients, effort
-                )
+            rows = tuple(row for row in rows if not gradients.wrong or _key(row) in gradients.wrong)
+            measured = bool(gradients.error_bars or gradients.wrong)
+            found = self._explain_derivatives(rows, gradients, measured=measured)
             apart = parts_apart(problem, self.reference, effort) if compared.method.label == "hvp" else ()
-            return found._replace(diagnoses=(*found.diagnoses, *apart), warnings=tuple(effort.warnings))
+            return Explained((*found.diagnoses, *apart), warnings=(*found.warnings, *effort.warnings))
         own = partial(custom_gradients_of, problem, self.watch)
         meant = effort.attempt("the custom gradients", own) if calls else ()
         observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
@@ -228,13 +224,14 @@ class MethodChecker:
         return Explained(diagnoses, effort.attempt("the second opinion", opinion), tuple(effort.warnings))
 
     def _explain_derivatives(
-        self, rows: Sequence[TensorReport], gradients: Gradients, effort: Effort | None = None
+        self, rows: Sequence[TensorReport], gradients: Gradients, *, measured: bool = True
     ) -> Explained:
-        """Which operations have a wrong derivative, where finite differences convict these tensors."""
-        effort = effort or Effort()
-        step = partial(diagnose_derivatives, self.problem, rows, gradients.wrong, self.watch, effort)
-        diagnoses = effort.attempt("the derivatives", step) or ()
-        return Explained(diagnoses, warnings=tuple(effort.warnings))
+        """Explain two ways of differentiating that disagree; `measured` if one of them is a finite difference."""
+        effort = Effort()
+        observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=rows)
+        wrong = partial(diagnose_derivatives, observed, self.watch, effort)
+        step = wrong if measured else partial(not_finite_derivatives, observed, effort)
+        return Explained(effort.attempt("the derivatives", step) or (), warnings=tuple(effort.warnings))
 
     def _explain_training(self, training: ReferenceTraining, trained: Trained) -> Explained:
         """Which mistakes explain a training run that differs."""

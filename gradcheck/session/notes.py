@@ -8,8 +8,8 @@ import keras
 
 from gradcheck.comparing.batch_coupling import full_batch_note
 from gradcheck.comparing.keys import as_array
-from gradcheck.config.keyed import listed
 from gradcheck.numerics import NOISE_FACTOR, largest
+from gradcheck.phrases import first, listed, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,10 +64,9 @@ def _constants(problem: Problem) -> Iterator[str]:
     for path, holders in problem.captured_in.items():
         places.setdefault(holders, []).append(path)
     said = [f"{listed(paths)} ({listed(holders)})" for holders, paths in places.items()]
-    more = f"; and {len(said) - _MOST_PLACES} more" if len(said) > _MOST_PLACES else ""
     if said:
         yield (
-            f"captured as a constant while the model was built: {'; '.join(said[:_MOST_PLACES])}{more}. No gradient "
+            f"captured as a constant while the model was built: {'; '.join(first(said, _MOST_PLACES))}. No gradient "
             "passes through it, and training does not change it; compute it in `call`"
         )
 
@@ -119,8 +118,7 @@ def _repeat_warning(reference: Reference) -> Iterator[str]:
     """Names what a second run of the reference gives differently."""
     moved = [key.path for key in reference.unrepeatable]
     if moved:
-        named = ", ".join(moved[:5]) + (" …" if len(moved) > 5 else "")  # noqa: PLR2004 - a line's worth
         yield (
             "GC704: the reference does not repeat itself: a second run from the same weights, state and seeds "
-            f"differs in {named}; nothing can be held against it"
+            f"differs in {some(moved, 5)}; nothing can be held against it"
         )

@@ -43,7 +43,7 @@ def _report(loaded: LoadedConfig, found: Outline) -> PlanReport:
         batch_size=batch,
         names=() if found.segments else accepted_names(graph),
         segments=tuple(_segment(graph, segment, batch) for segment in found.segments),
-        memory=vars(costs) if found.segments else {},
+        memory=costs.by_name if found.segments else {},
         warnings=found.plan.warnings if found.plan else (),
     )
 

@@ -142,7 +142,7 @@ def test_every_listed_name_can_be_cut_at(config: Path, capfd: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--set", "split={after: [frist]}"], 2, "did you mean 'first'?"),
+        (["--set", "split={after: [frist]}"], 2, "did you mean `first`?"),
         (["--set", "split={after: [first, first]}"], 2, "error[GC024]"),
         (["--set", "model={factory: './none.py:build'}"], 2, "error[GC028]"),
         (["--set", "split={time: {chunks: 2}}"], 2, "no recurrent layer"),

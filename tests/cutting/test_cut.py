@@ -69,7 +69,7 @@ def test_the_nearest_name_is_suggested() -> None:
     x = keras.Input((4,))
     with pytest.raises(CutError) as caught:
         cut_after(flatten(keras.Model(x, keras.layers.Dense(2, name="encoder")(x))), ["enocder"])
-    assert "did you mean 'encoder'" in str(caught.value.help)
+    assert "did you mean `encoder`" in str(caught.value.help)
 
 
 @pytest.mark.parametrize(("after", "position"), [(["c", "a"], 1), (["c", "c"], 1), (["a", "b:2"], 1)])

@@ -159,7 +159,7 @@ def test_an_unknown_name_in_after_is_located(run: Run) -> None:
     assert report.error.code == "GC023"
     assert report.error.excerpt is not None
     assert report.error.excerpt[(report.error.column or 0) - 1 :].startswith("secnod")
-    assert "did you mean 'second'" in str(report.error.help)
+    assert "did you mean `second`" in str(report.error.help)
 
 
 def test_an_override_that_matches_nothing_is_a_warning(run: Run) -> None:

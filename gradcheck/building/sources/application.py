@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gradcheck.building.messages import described
-from gradcheck.config.keyed import KeyedError, KeyedRunError, arguments_received, at, did_you_mean
+from gradcheck.config.keyed import KeyedError, KeyedRunError, arguments_received, at
 from gradcheck.errors import GradcheckError
+from gradcheck.phrases import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

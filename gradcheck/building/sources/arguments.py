@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from gradcheck.building import user_code
 from gradcheck.building.messages import described, gist, user_location
 from gradcheck.building.precision import widened
-from gradcheck.config.keyed import KeyedError, arguments_received, did_you_mean
+from gradcheck.config.keyed import KeyedError, arguments_received
 from gradcheck.config.sections.model import LayerSpec
 from gradcheck.errors import GradcheckError, RunError
+from gradcheck.phrases import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,10 @@ from gradcheck.building.precision import widened
 from gradcheck.building.recursion import deep_recursion
 from gradcheck.building.sources import numpy_source as numpy_layer
 from gradcheck.building.sources.arguments import LayerError, build_layer, layer_failure
-from gradcheck.config.keyed import arguments_received, at, did_you_mean, listed
+from gradcheck.config.keyed import arguments_received, at
 from gradcheck.config.sections.model import InputSpec
 from gradcheck.errors import GradcheckError
+from gradcheck.phrases import did_you_mean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.config.keyed import KeyedRunError, listed
+from gradcheck.config.keyed import KeyedRunError
+from gradcheck.phrases import first, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,5 +88,4 @@ def _same_shape(one: Any, other: Any) -> bool:
 
 
 def _shown(variables: Sequence[Any]) -> str:
-    more = f" and {len(variables) - _SHOWN} more" if len(variables) > _SHOWN else ""
-    return listed(f"{v.path} {tuple(v.shape)}" for v in variables[:_SHOWN]) + more
+    return listed(first([f"{v.path} {tuple(v.shape)}" for v in variables], _SHOWN))

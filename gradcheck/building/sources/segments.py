@@ -13,8 +13,9 @@ from gradcheck.building.messages import user_location
 from gradcheck.building.sources.built import FUNCTIONAL_HELP, BuiltModel, is_functional, load_weights
 from gradcheck.building.sources.matching import match_variables
 from gradcheck.building.sources.single import build_any, build_single, described
-from gradcheck.config.keyed import KeyedRunError, at, listed
+from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
+from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from gradcheck.cli.terminal.errors import print_mistakes
 from gradcheck.cli.terminal.files import write_file
 from gradcheck.cli.terminal.options import settings
 from gradcheck.cli.terminal.streams import write_report
+from gradcheck.phrases import plural
 from gradcheck.reporters.interface import RenderOptions
-from gradcheck.reporters.parts.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

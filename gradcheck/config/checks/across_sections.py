@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gradcheck.config.findings import Finding, nearest
+from gradcheck.config.findings import Finding
 from gradcheck.config.sections.methods import (
     METHODS,
     CandidateOptions,
     MethodConfig,
 )
 from gradcheck.config.sections.model import SegmentsSource
+from gradcheck.phrases import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

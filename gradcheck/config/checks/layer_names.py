@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gradcheck.config.findings import Finding, KeyPath, nearest
+from gradcheck.config.findings import Finding, KeyPath
 from gradcheck.config.sections.model import LayerSpec
+from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,11 +136,7 @@ def _undefined(name: str, path: KeyPath, scope: _Scope, later: dict[str, int]) -
     if name in later:
         message, advice = f"`{name}` is defined further below", "a layer can only use what stands above it; move it up"
     else:
-        near = nearest(name, scope.layers)
-        names = ", ".join(scope.layers) or "none"
-        message = f"no layer or input above is named `{name}`"
-        advice = f"did you mean `{near}`? " if near else ""
-        advice += f"Names above: {names}"
+        message, advice = f"no layer or input above is named `{name}`", suggestion(name, scope.layers, "Names above")
     return Finding(message=message, path=path, code="GC022", help=advice)
 
 

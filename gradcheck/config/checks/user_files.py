@@ -6,7 +6,8 @@ import ast
 import re
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.config.findings import Finding, KeyPath, suggestion
+from gradcheck.config.findings import Finding, KeyPath
+from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

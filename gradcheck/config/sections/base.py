@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from gradcheck.config.findings import Finding, KeyPath, nearest
+from gradcheck.config.findings import Finding, KeyPath
 from gradcheck.config.sections.pydantic_errors import OWN_ERROR, finding
+from gradcheck.phrases import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, StrictInt, TypeAdapter, ValidationInfo, WrapValidator, field_validator, model_validator
 
-from gradcheck.config.findings import Finding, received, suggestion
+from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, refusal
 from gradcheck.config.sections.scalars import Count, Number, Reference, Text  # noqa: TC001 - pydantic reads the annotations
+from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler

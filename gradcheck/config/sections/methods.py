@@ -15,9 +15,10 @@ from pydantic import (
 )
 from pydantic import ValidatorFunctionWrapHandler as Handler
 
-from gradcheck.config.findings import Finding, received, suggestion
+from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, misplaced_arguments, refusal, single_key
 from gradcheck.config.sections.scalars import Count, Reference, Text  # noqa: TC001 - pydantic reads the annotations
+from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -119,6 +120,10 @@ _SHARED = "the model's forward code and its registered and custom gradients, all
 _FORWARD = "the forward pass alone: no gradient code is shared with the reference"
 
 
+#: What a method holds at its peak, beside weights and gradients.
+Held: TypeAlias = Literal["activations", "boundaries", "jacobian_block"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodInfo:
     """What is known of a method before it runs. A new one is an entry in `METHODS` and a file that `place` names.
@@ -133,6 +138,8 @@ class MethodInfo:
         eager: runs eagerly whatever the config says, and is held against the reference.
         hands_on: differs from the reference in the hand-off alone.
         registered: differentiates by the registered gradients that finite differences judge.
+        holds: what the plan estimates its memory by: all activations of the split, the boundaries and the activations
+            of one segment, or all activations and a block of a Jacobian. None: the plan says nothing of it.
     """
 
     place: str
@@ -144,14 +151,15 @@ class MethodInfo:
     eager: bool = False
     hands_on: bool = False
     registered: bool = False
+    holds: Held | None = None
 
 
 #: The candidates that a config may name.
 METHODS: dict[str, MethodInfo] = {
-    "vjp": MethodInfo(place="by_segment.vjp", slices=True, trains=True, hands_on=True),
-    "jacobian": MethodInfo(place="by_segment.jacobian", trains=True, eager=True),
-    "naive": MethodInfo(place="by_segment.naive", slices=True, trains=True, hands_on=True),
-    "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True),
+    "vjp": MethodInfo(place="by_segment.vjp", slices=True, trains=True, hands_on=True, holds="activations"),
+    "jacobian": MethodInfo(place="by_segment.jacobian", trains=True, eager=True, holds="jacobian_block"),
+    "naive": MethodInfo(place="by_segment.naive", slices=True, trains=True, hands_on=True, holds="activations"),
+    "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True, holds="boundaries"),
     "graph": MethodInfo(place="by_segment.graph", slices=True, trains=True),
     "graph_scalar": MethodInfo(place="by_segment.graph_scalar", trains=True),
     "forward": MethodInfo(

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, WrapValidator
 
-from gradcheck.config.findings import Finding, nearest, received
+from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, exclusion, misplaced_arguments, refusal, validated_at
 from gradcheck.config.sections.scalars import Count, Flag, Names, Reference, Text  # noqa: TC001 - pydantic reads the annotations
+from gradcheck.phrases import nearest
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler

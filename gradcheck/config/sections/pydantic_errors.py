@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.config.findings import Finding, received, suggestion
+from gradcheck.config.findings import Finding, received
+from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradcheck.config.findings import nearest
 from gradcheck.config.load import read_text
 from gradcheck.config.yaml.document import read_document
 from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import ConfigErrors, Location, Mistake
+from gradcheck.phrases import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

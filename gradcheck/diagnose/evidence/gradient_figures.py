@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from gradcheck.comparing.reference import GRADIENT_KINDS
 from gradcheck.diagnose.evidence.patterns import FITS, constant_factor, groups, permutation, transposed
 from gradcheck.diagnose.tracing.not_finite import not_finite
-from gradcheck.diagnose.wording import are, named, some
+from gradcheck.diagnose.wording import are, named
+from gradcheck.phrases import and_more, listed, some
 from gradcheck.results.report import PROVEN
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ def _patterns(observed: Observed) -> list[Diagnosis]:
     exchanged = permutation(observed)
     if exchanged:
         first, second = next(iter(exchanged.items()))
-        others = f", and {len(exchanged) - 1} more" if len(exchanged) > 1 else ""
-        evidence = f"{first.path} has the gradient of {second.path}{others}: each equals the reference's to 1e-04"
-        return [named("GC402", evidence, layer=first.path)]
+        exchange = listed([f"{first.path} has the gradient of {second.path}", *and_more(len(exchanged) - 1)])
+        return [named("GC402", f"{exchange}: each equals the reference's to 1e-04", layer=first.path)]
     turned = [key.path for key in transposed(observed)]
     if turned and len(turned) == len(observed.wrong_gradients):
         return [named("GC406", f"{some(turned)}: the reference's gradient, transposed", layer=turned[0])]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck.diagnose.evidence.patterns import common_factor
-from gradcheck.diagnose.wording import some
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,14 @@ from gradcheck.diagnose.wording import named
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.microbatches import micro_batches
 from gradcheck.handoff.tensors import is_differentiable
+from gradcheck.problem.problem import TensorKey
+from gradcheck.problem.twin import float64_twin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from gradcheck.diagnose.effort import Effort
+    from gradcheck.diagnose.evidence.observed import Observed
     from gradcheck.diagnose.tracing.walk import Seen, Walk
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, TensorReport
@@ -55,26 +60,68 @@ def not_finite(
     if first is None:
         return None
     evidence = f"{first.path} is not finite{beside}"
-    if origin is not None:
-        layer = origin.layer
-        segment = first.segment if layer is None else _segment(problem, layer)
-        where = None if layer is None else f"layer {layer}"
-        return named("GC703", f"{evidence}: {origin.how}", where=where, segment=segment, layer=layer)
-    if first.kind in GRADIENT_KINDS:
+    if origin is None and first.kind in GRADIENT_KINDS:
         evidence += "; it is the first such gradient in the order of the backward pass"
-    if first.kind in GRADIENT_KINDS and not {"output", "loss"} & {row.kind for row in broken}:
-        evidence += ", and outputs and loss are finite: the backward pass makes it"
-    return named("GC703", evidence, segment=first.segment, layer=first.layer)
+        if not {"output", "loss"} & {row.kind for row in broken}:
+            evidence += ", and outputs and loss are finite: the backward pass makes it"
+    return _made_at(problem, first, origin, evidence)
 
 
-def origin(problem: Problem) -> Origin | None:
-    """Return where the whole model makes the first value that is not finite; None if all are finite."""
+def not_finite_derivatives(observed: Observed, effort: Effort) -> tuple[Diagnosis, ...]:
+    """Return GC703 if one of two ways of differentiating is not finite, with the layer that makes it.
+
+    The search runs in float64; in the problem's own precision if that finds nothing, or cannot run. Gradients that are
+    not finite by the tape come first, for those can be followed.
+    """
+    problem = observed.problem
+    rows = {TensorKey(row.kind, row.path): row for row in observed.rows if row.status == "nonfinite"}
+    by_tape = [row for key, row in rows.items() if key in observed.broken_reference]
+    first = first_wrong(by_tape or list(rows.values()))
+    if first is None:
+        return ()
+    step, searches = "the search for what is not finite", (_origin_in_float64, origin)
+    tried = (effort.attempt(step, partial(search, problem, dropped=not by_tape)) for search in searches)
+    evidence = f"{first.path} is not finite {_by(observed, TensorKey(first.kind, first.path))}"
+    return (_made_at(problem, first, next(filter(None, tried), None), evidence),)
+
+
+def _by(observed: Observed, key: TensorKey) -> str:
+    """Return which way of differentiating gives NaN or infinity."""
+    way = observed.gradients.way
+    if key not in observed.broken_reference:
+        return f"{way}, and is by the tape"
+    return f"by the tape and {way}" if observed.is_broken(key) else f"by the tape, and is {way}"
+
+
+def _made_at(problem: Problem, row: TensorReport, made: Origin | None, evidence: str) -> Diagnosis:
+    """Return GC703 of `row`, at the layer that makes it if that is known."""
+    if made is None:
+        return named("GC703", evidence, segment=row.segment, layer=row.layer)
+    layer = made.layer
+    segment = row.segment if layer is None else _segment(problem, layer)
+    where = None if layer is None else f"layer {layer}"
+    return named("GC703", f"{evidence}: {made.how}", where=where, segment=segment, layer=layer)
+
+
+def _origin_in_float64(problem: Problem, *, dropped: bool) -> Origin | None:
+    with float64_twin(problem) as twin:
+        return origin(twin, dropped=dropped)
+
+
+def origin(problem: Problem, *, dropped: bool = False) -> Origin | None:
+    """Return where the whole model makes the first value that is not finite; None if all are finite.
+
+    With `dropped` an operation counts whose gradient is not finite and reaches no weight and no input.
+    """
     # Slice by slice, as the reference runs: a layer may fail on one slice alone.
     for part in micro_batches(problem, batch_tensors(problem)):
         with _differentiated() as operations:
             seen = walk.whole(problem, part)
         first = operations[0] if operations else None
-        found = _given(problem, seen) or _forward(seen) or _backward(problem, seen, first)
+        found = _given(problem, seen) or _forward(seen)
+        if found is None and dropped and first is not None:
+            found = Origin(how=f"{first.words}, and the tape drops what comes of it further back")
+        found = found or _backward(problem, seen, first)
         if found is not None:
             return found
     return None

@@ -13,11 +13,12 @@ from gradcheck.cutting.segment import Segment
 from gradcheck.diagnose.evidence.location import located
 from gradcheck.diagnose.evidence.observed import Observed
 from gradcheck.diagnose.tracing import walk
-from gradcheck.diagnose.wording import named, some
+from gradcheck.diagnose.wording import named
 from gradcheck.faults.injection import Replays
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.microbatches import micro_batches
 from gradcheck.numerics import TolerancePolicy, compare, is_zero
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

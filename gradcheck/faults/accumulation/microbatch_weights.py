@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from gradcheck.faults.accumulation.slicing import counts_elements, new_sizes, over, own_sizes
-from gradcheck.faults.interface import Injection
+from gradcheck.faults.interface import Fault, Injection
 from gradcheck.faults.losses.added_losses import adds_to_loss
 from gradcheck.handoff.split import HandOff
 
@@ -45,11 +45,11 @@ class Weighting:
         return math.isclose(sum(self.weigh([size / sum(sizes) for size in sizes], sizes)), 1.0)
 
 
-class _Weights:
+class _Weights(Fault):
     """The base of these faults, which differ in their weightings."""
 
-    code: str
     ways: tuple[Weighting, ...]
+    nowhere = "no micro-batches that it could change"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each weighting over the problem's own micro-batches."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gradcheck.faults.interface import EVERYWHERE, Injection, Place, boundaries, boundary
+from gradcheck.faults.interface import EVERYWHERE, Fault, Injection, Place, boundaries, boundary
 from gradcheck.faults.links import NothingBack, links
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class BoundaryDetached:
+class BoundaryDetached(Fault):
     """A boundary detached by `.numpy()`, `tf.stop_gradient` or a cast to an integer dtype."""
 
     code = "GC102"

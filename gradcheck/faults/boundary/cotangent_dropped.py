@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gradcheck.faults.interface import EVERYWHERE, Injection, Place
+from gradcheck.faults.interface import EVERYWHERE, Fault, Injection, Place
 from gradcheck.faults.links import NothingBack, links
 
 if TYPE_CHECKING:
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class CotangentDropped:
+class CotangentDropped(Fault):
     """A forgotten cotangent of a skip connection, a second output or a state."""
 
     code = "GC105"
+    nowhere = "no boundary of several tensors, and none that several segments take"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each tensor of several, each consumer of several, and what a loop over segments loses everywhere."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_boundaries
 from gradcheck.handoff.split import HandOff
 from gradcheck.handoff.tensors import is_differentiable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class CotangentMissing:
+class CotangentMissing(Fault):
     """`tape.gradient` without `output_gradients`, or with None for them: TensorFlow uses ones."""
 
     code = "GC101"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.faults.interface import Fault
 from gradcheck.faults.places import AtBoundaries, at_boundaries
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class CotangentReduced:
+class CotangentReduced(Fault):
     """A cotangent with the shape of one example, which broadcasting spreads over the batch."""
 
     code = "GC103"

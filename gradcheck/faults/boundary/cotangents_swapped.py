@@ -6,7 +6,7 @@ from functools import partial
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.faults.interface import EVERYWHERE, Injection, Place, boundaries, boundary
+from gradcheck.faults.interface import EVERYWHERE, Fault, Injection, Place, boundaries, boundary
 from gradcheck.faults.links import links
 from gradcheck.faults.places import handed_on, has_cotangent
 from gradcheck.handoff.split import HandOff
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 _FEW = 4
 
 
-class CotangentsSwapped:
+class CotangentsSwapped(Fault):
     """Exchanged cotangents, such as `[c, h]` for `[h, c]`."""
 
     code = "GC106"
+    nowhere = "no two tensors of one shape cross together"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each pair among the outputs or the inputs of a segment, and the first pair at every boundary."""

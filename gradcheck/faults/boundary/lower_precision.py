@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.cutting.run_calls import copied
-from gradcheck.faults.interface import boundaries
+from gradcheck.faults.interface import Fault, boundaries
 from gradcheck.faults.places import AtBoundaries, at_boundaries, handed_on, has_cotangent
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _WAYS = (
 )
 
 
-class LowerPrecision:
+class LowerPrecision(Fault):
     """A cast to a shorter dtype and back, as by compression or by a mixed-precision policy of one part."""
 
     code = "GC104"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.faults.interface import EVERYWHERE, Injection, Place
+from gradcheck.faults.interface import EVERYWHERE, Fault, Injection, Place
 from gradcheck.faults.links import links
 from gradcheck.handoff.split import HandOff
 from gradcheck.keras_private import mask_of, set_mask
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class MaskLost:
+class MaskLost(Fault):
     """A copy of a tensor, such as by `tf.identity`, which loses the Keras mask."""
 
     code = "GC107"
+    nowhere = "no Keras mask crosses a boundary"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each segment with a masked input, all of them, and the model's outputs if the loss uses their mask."""

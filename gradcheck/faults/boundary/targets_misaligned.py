@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.handoff.split import HandOff
 
 if TYPE_CHECKING:
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class TargetsMisaligned:
+class TargetsMisaligned(Fault):
     """Targets rolled along the batch, while sample weights stay where they are."""
 
     code = "GC109"
+    nowhere = "the batch is one example"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield a roll by one example in either direction, and by one micro-batch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.state import state_variables
+from gradcheck.faults.interface import Fault
 from gradcheck.faults.places import at_segments
 from gradcheck.handoff.split import HandOff
 from gradcheck.keras_private import all_layers
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class TrainingFlagLost:
+class TrainingFlagLost(Fault):
     """`segment(x)` in place of `segment(x, training=True)`."""
 
     code = "GC108"
+    nowhere = "no layer takes the training flag"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each segment that may behave differently in the other mode, and all of these."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.handoff.split import HandOff
 from gradcheck.handoff.tensors import added, dense
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_ELEMENTS = 64
 
 
-class ExamplesApart:
+class ExamplesApart(Fault):
     """`tape.batch_jacobian`, which sums over the examples of the output: no example may depend on another."""
 
     code = "GC607"

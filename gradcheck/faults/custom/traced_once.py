@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gradcheck.faults.accumulation.slicing import new_sizes, over, own_sizes
-from gradcheck.faults.interface import Injection
+from gradcheck.faults.interface import Fault, Injection
 from gradcheck.handoff.split import HandOff
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class TracedOnce:
+class TracedOnce(Fault):
     """The first micro-batch's targets, or inputs and targets, in later ones of its size: other sizes are retraced."""
 
     code = "GC606"

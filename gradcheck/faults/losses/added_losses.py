@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 
 from gradcheck.faults.accumulation.slicing import new_sizes
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_segments
 from gradcheck.handoff.split import HandOff
 from gradcheck.handoff.tensors import scaled, summed
@@ -24,20 +24,22 @@ if TYPE_CHECKING:
 _FEW = 8
 
 
-class AddedLossDropped:
+class AddedLossDropped(Fault):
     """A gradient of the data loss alone, or weight penalties that are computed outside the tape."""
 
     code = "GC501"
+    nowhere = "no layer adds to the loss"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each segment that adds a loss, and all of them."""
         return _counted(problem, _adding(problem), self.code, 0, "left out")
 
 
-class AddedLossRepeated:
+class AddedLossRepeated(Fault):
     """The whole model's added losses, counted in every segment or for every micro-batch."""
 
     code = "GC502"
+    nowhere = "no layer adds to the loss"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each segment that adds a loss, and all: twice, and up to once for each segment or micro-batch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.losses.added_losses import adds_to_loss
 from gradcheck.faults.places import AtBoundaries, at_boundaries, at_segments
 from gradcheck.handoff.split import HandOff
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 _FIRST_SCALE = 2**15
 
 
-class LossScaleLeft:
+class LossScaleLeft(Fault):
     """A loss scaled so that small gradients survive in 16 bits, and gradients that are never divided by the scale."""
 
     code = "GC503"
+    nowhere = "the loss is not scaled"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield the fault with Keras's initial scale, if the precision scales the loss."""
@@ -38,7 +39,7 @@ class LossScaleLeft:
         return _multiplied(problem, self.code, factor, f"multiplied by the loss scale {factor}, and not divided again")
 
 
-class SignFlipped:
+class SignFlipped(Fault):
     """A loss that is maximised."""
 
     code = "GC504"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.faults.accumulation.slicing import new_sizes, over
-from gradcheck.faults.interface import Injection
+from gradcheck.faults.interface import Fault, Injection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class BatchStatistics:
+class BatchStatistics(Fault):
     """A correct sum over micro-batches, which is another gradient if a layer or the loss couples the examples."""
 
     code = "GC301"
+    nowhere = "no micro-batches that it could change"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield the whole batch in one piece, if the problem has micro-batches."""

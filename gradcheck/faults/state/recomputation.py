@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.building.state import Moment, Snapshot, movable_variables
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_segments
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.microbatches import micro_batches
@@ -40,10 +40,9 @@ def is_seed(variable: Any) -> bool:
     return not tf.as_dtype(variable.dtype).is_floating
 
 
-class _Recomputed:
+class OfRecomputation(Fault):
     """The base of these faults. `ways` are effects with their hand-offs; `random` ones need a seed that changes."""
 
-    code: str
     ways: tuple[tuple[str, type[WrongAgain]], ...]
     random = False
 
@@ -156,17 +155,19 @@ class OtherModeFromThere(OtherModeAgain):
         now.put_back()
 
 
-class StateUpdatedTwice(_Recomputed):
+class StateUpdatedTwice(OfRecomputation):
     """State that is updated twice: statistics move two steps, seeds advance twice, and gradients are right."""
 
     code = "GC302"
+    nowhere = "no forward pass moves any state"
     ways = (("{} ran forward once more than the step has, and moved its state twice", OneMoreForward),)
 
 
-class DropoutDrawnAfresh(_Recomputed):
+class DropoutDrawnAfresh(OfRecomputation):
     """New random numbers in the second pass: gradients of another network than the cotangent."""
 
     code = "GC303"
+    nowhere = "nothing is random"
     ways = (
         ("the second forward pass of {} drew new random numbers", SeedsNotRewound),
         ("the second forward pass of {} drew new random numbers, and its state moved twice", NeitherRewoundNorUndone),
@@ -174,7 +175,7 @@ class DropoutDrawnAfresh(_Recomputed):
     random = True
 
 
-class RecomputationDiffers(_Recomputed):
+class RecomputationDiffers(OfRecomputation):
     """A second forward pass from a state that the first one changed, or in another mode."""
 
     code = "GC605"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.links import NothingBack, links
 
 if TYPE_CHECKING:
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class StateDetached:
+class StateDetached(Fault):
     """Truncated backpropagation through time."""
 
     code = "GC304"
+    nowhere = "no split along time"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each boundary between two chunks, and all of them."""

@@ -13,7 +13,7 @@ from gradcheck.methods import METHODS
 from gradcheck.problem.optimizer import loss_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
@@ -29,6 +29,7 @@ class TrainingFault(Protocol):
     code: str
     #: What goes wrong, as a clause for people.
     effect: str
+    nowhere: str = "no training steps"
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
         """Whether it can change anything in so many steps."""
@@ -39,52 +40,54 @@ class TrainingFault(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class NotCleared:
-    """GC205: each step adds its gradients to those of the steps before."""
+@dataclass(frozen=True, kw_only=True)
+class FromEarlierSteps(TrainingFault):
+    """Steps after the first apply something else than their own gradients.
 
-    code = "GC205"
-    effect = "each step applied the sum of its own gradients and those of every step before"
+    Attributes:
+        applied: of what the step before kept, its own gradients in the first one, and the step's own: what it applies,
+            and what it keeps.
+    """
 
-    def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
-        """Where there is a step before."""
-        return steps > 1
-
-    def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Applies the running sum."""
-        totals: list[Gradient] = [None] * len(trainee.variables)
-
-        def summed(gradients: Sequence[Gradient]) -> list[Gradient]:
-            totals[:] = [added(total, gradient) for total, gradient in zip(totals, gradients, strict=True)]
-            return list(totals)
-
-        return trainee.applying(compute, change=summed)
-
-
-@dataclass(frozen=True)
-class StaleWeights:
-    """GC305: each step applies the gradients at the weights of the step before."""
-
-    code = "GC305"
-    effect = "each step after the first applied the gradients of the step before"
+    code: str
+    effect: str
+    applied: Callable[[Sequence[Gradient], Sequence[Gradient]], tuple[Sequence[Gradient], Sequence[Gradient]]]
 
     def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
         """Where there is a step before."""
         return steps > 1
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Applies what the step before computed; the first step its own."""
-        before: list[list[Gradient]] = []
+        """Applies its own gradients in the first step."""
+        kept: Sequence[Gradient] = ()
 
-        def stale(gradients: Sequence[Gradient]) -> list[Gradient]:
-            before.append(list(gradients))
-            return before.pop(0) if len(before) > 1 else list(gradients)
+        def changed(own: Sequence[Gradient]) -> list[Gradient]:
+            nonlocal kept
+            found, kept = self.applied(kept, own) if kept else (own, own)
+            return list(found)
 
-        return trainee.applying(compute, change=stale)
+        return trainee.applying(compute, change=changed)
+
+
+def _summed(kept: Sequence[Gradient], own: Sequence[Gradient]) -> tuple[Sequence[Gradient], Sequence[Gradient]]:
+    total = [added(*pair) for pair in zip(kept, own, strict=True)]
+    return total, total
+
+
+NOT_CLEARED = FromEarlierSteps(
+    code="GC205",
+    effect="each step applied the sum of its own gradients and those of every step before",
+    applied=_summed,
+)
+STALE_WEIGHTS = FromEarlierSteps(
+    code="GC305",
+    effect="each step after the first applied the gradients of the step before",
+    applied=lambda kept, own: (kept, own),
+)
 
 
 @dataclass(frozen=True)
-class SteppedPerSegment:
+class SteppedPerSegment(TrainingFault):
     """GC306: the optimizer takes a step for each segment, so that its iteration count runs ahead."""
 
     code = "GC306"
@@ -102,7 +105,7 @@ class SteppedPerSegment:
 
 
 @dataclass(frozen=True)
-class AppliedTwice:
+class AppliedTwice(TrainingFault):
     """GC306: each step hands the same gradients to the optimizer twice."""
 
     code = "GC306"
@@ -119,7 +122,7 @@ class AppliedTwice:
 
 
 @dataclass(frozen=True)
-class LossNotScaled:
+class LossNotScaled(TrainingFault):
     """GC503, the other way round: the optimizer divides by a loss scale that the loss never got."""
 
     code = "GC503"
@@ -136,7 +139,7 @@ class LossNotScaled:
 
 
 @dataclass(frozen=True)
-class ClippedPerSegment:
+class ClippedPerSegment(TrainingFault):
     """GC405: each segment's gradients are clipped by their own norm, not by that of all."""
 
     code = "GC405"
@@ -168,8 +171,8 @@ TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     AppliedTwice(),
     LossNotScaled(),
     ClippedPerSegment(),
-    NotCleared(),
-    StaleWeights(),
+    NOT_CLEARED,
+    STALE_WEIGHTS,
 )
 
 

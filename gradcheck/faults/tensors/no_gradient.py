@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_weight, used_weights
 from gradcheck.handoff.split import HandOff
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey, Weight
 
 
-class NoGradient:
+class NoGradient(Fault):
     """A variable that no tape watches, or whose gradient is never requested."""
 
     code = "GC403"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_weight, used_weights
 from gradcheck.handoff.split import HandOff
 from gradcheck.keras_private import all_layers
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey, Weight
 
 
-class SparseDuplicates:
+class SparseDuplicates(Fault):
     """Assignment in place of a sum: `dense[indices] = values`."""
 
     code = "GC404"
+    nowhere = "no sparse gradients"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield the table of each Embedding layer; then every table, if the model has inputs that may look one up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_weight, used_weights
 from gradcheck.handoff.split import HandOff
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey
 
 
-class TiedWeight:
+class TiedWeight(Fault):
     """A dictionary of gradients by weight that is overwritten segment by segment, or a layer that was cloned."""
 
     code = "GC401"
+    nowhere = "no weight that several segments use"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each shared weight with each of its uses alone, then all of them with their first and last use."""

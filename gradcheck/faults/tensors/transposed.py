@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_weight, used_weights
 from gradcheck.handoff.tensors import dense
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey
 
 
-class Transposed:
+class Transposed(Fault):
     """`dy^T x` in place of `x^T dy`."""
 
     code = "GC406"
+    nowhere = "no weight whose last two axes are of one length"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each weight whose last two axes have the same length, and all of these."""

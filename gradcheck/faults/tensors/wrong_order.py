@@ -6,7 +6,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.faults.interface import Injection, Place
+from gradcheck.faults.interface import Fault, Injection, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey, Weight
 
 
-class WrongOrder:
+class WrongOrder(Fault):
     """Two lists that are zipped after one of them was sorted, reversed or filtered."""
 
     code = "GC402"
+    nowhere = "a single weight has no order"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield exchanges of neighbours of one shape, in the order of the backward pass; then orders of the whole list.

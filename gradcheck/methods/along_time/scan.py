@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array
-from gradcheck.config.findings import nearest
 from gradcheck.cutting.cut import make_plan
 from gradcheck.cutting.time.loops import CellLoop, LayerLoop
 from gradcheck.errors import ConfigError
@@ -20,6 +19,7 @@ from gradcheck.handoff.execute import Execution
 from gradcheck.handoff.split import split
 from gradcheck.methods.along_time.stateful import stateful, time_cut
 from gradcheck.numerics import TolerancePolicy, compare
+from gradcheck.phrases import did_you_mean, listed
 from gradcheck.problem.problem import make_segments
 
 if TYPE_CHECKING:
@@ -62,11 +62,10 @@ def _chosen(time: TimeCut, options: ScanOptions) -> tuple[Call, ...]:
     chosen = tuple(call for call in time.stack.calls if options.layer in {call.name, call.path})
     if not chosen:
         names = [call.name for call in time.stack.calls]
-        near = nearest(options.layer, names)
         raise ConfigError(
             f"scan: no recurrent layer is called {options.layer!r}",
             code="GC004",
-            help=f"did you mean {near}?" if near else f"there are: {', '.join(names)}",
+            help=did_you_mean(options.layer, names, f"there are: {listed(names)}"),
         )
     return chosen
 

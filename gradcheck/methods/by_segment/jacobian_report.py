@@ -133,6 +133,7 @@ def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) 
         tensors={**gradients.tensors, **found},
         against=against,
         places=where,
+        way="by products of Jacobians",
         noise=lambda keys: _noise_floors(
             problem, against, dict(zip(against, [p for p, _ in comparable], strict=True)), keys
         ),

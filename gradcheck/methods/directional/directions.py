@@ -15,6 +15,7 @@ from gradcheck.errors import RunError
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.tensors import is_differentiable, total_loss
 from gradcheck.numerics import movement, to_array
+from gradcheck.phrases import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -91,7 +92,7 @@ def inner_product(tensors: Sequence[Any], directions: Sequence[Any]) -> Any:
 
 def described(count: int) -> str:
     """Return the words in a report for `count` directions."""
-    return f"{count} random direction{'s' * (count != 1)}"
+    return plural(count, "random direction")
 
 
 @contextmanager

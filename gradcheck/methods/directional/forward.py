@@ -63,6 +63,7 @@ def forward(problem: Problem, options: ForwardOptions) -> Gradients:
         notes=dict.fromkeys(connected, described(options.directions)),
         noise=partial(noise_floors, problem, [against, found], measures),
         state={},
+        way="by forward mode",
         seconds=time.perf_counter() - start,
     )
 

@@ -134,6 +134,7 @@ def _beside_two_ways(ways: Gradients, differences: Gradients, found: Mapping[Ten
         error_bars=chosen({}, differences.error_bars),
         notes={**ways.notes, **{key: differences.notes[key] for key in wrong | undecided}},
         wrong=differences.wrong,
+        way=differences.way if wrong else ways.way,
         warnings=differences.warnings,
         tolerance_dtype=ways.tolerance_dtype if not wrong else differences.tolerance_dtype,
     )
@@ -156,6 +157,7 @@ def _two_ways(problem: Problem, options: HvpOptions) -> Gradients:
         notes=dict.fromkeys(lines, f"Hessian times {described(options.directions)}, each projected on another"),
         noise=partial(noise_floors, problem, [against, found], measures),
         state={},
+        way="through the split" if problem.segments else "by forward over reverse",
         seconds=0.0,
     )
 

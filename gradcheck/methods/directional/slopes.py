@@ -15,6 +15,7 @@ import numpy as np
 
 from gradcheck.handoff.interface import Gradients, Wrong
 from gradcheck.numerics import convicts, nearest_slope, standing, too_coarse
+from gradcheck.phrases import and_more
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,9 +122,7 @@ class Slopes:
         for i, (tape, found) in enumerate(zip(self.probe.tape, self.found, strict=True)):
             if self.standings[i] == "denied" and i not in self.excused:
                 values[i] = nearest_slope(float(tape), found)[0]
-            elif self.standings[i] == "nonfinite":
-                values[i] = found.value if math.isfinite(found.value) else 0.0
-            elif self.standings[i] in ("agrees", "kink"):
+            elif self.standings[i] in ("agrees", "kink", "nonfinite"):
                 values[i] = found.value
         values[self._flat] = 0.0
         return values
@@ -232,6 +231,7 @@ def compared(found: Mapping[TensorKey, Slopes], what: Callable[[Slopes], str], *
         wrong={key: wrong[0] for key, slopes in found.items() if (wrong := _wrong(slopes))},
         tolerance_dtype=DIGITS,
         state={},
+        way="by finite differences",
         **more,
     )
 
@@ -264,7 +264,7 @@ def _wrong(slopes: Slopes) -> list[Wrong]:
         figures = {"tape": slopes.probe.tape[first], "slope": slope, "left": found.left, "right": found.right}
         says = _SAYS[code].format(**{name: f"{figure:.6g}" for name, figure in figures.items()})
         at = f" at {slopes.probe.index(first)}" if slopes.elements and len(slopes.found) > 1 else ""
-        said.append(Wrong(code, says + at + (f", and {len(of_code) - 1} more" if len(of_code) > 1 else "")))
+        said.append(Wrong(code, ", ".join([says + at, *and_more(len(of_code) - 1)])))
     return said
 
 

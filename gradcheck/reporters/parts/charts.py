@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts.exempt import status_label
-from gradcheck.reporters.parts.text import number, plural, shorten
+from gradcheck.reporters.parts.text import number, shorten
 from gradcheck.reporters.parts.training import label as named
 from gradcheck.reporters.parts.words import status_tone, worst_tensor
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from gradcheck.phrases import some
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -100,15 +102,9 @@ def index(axes: Sequence[int]) -> str:
     return f"[{','.join(map(str, axes))}]"
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """`1 boundary`, `2 boundaries`, with `many` where adding an s is not enough."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def named(names: Sequence[str], *, most: int = 10) -> str:
-    """Names in a sentence, the rest as a count: `a, b and 3 more`."""
-    shown = ", ".join(inline(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    """Names in a sentence, safe as with `inline`, those above `most` as a count."""
+    return inline(some(names, most))
 
 
 def shorten(text: str, width: int, measure: Callable[[str], int] = len) -> str:

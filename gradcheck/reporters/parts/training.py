@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters.parts.text import inline, plural
+from gradcheck.phrases import plural
+from gradcheck.reporters.parts.text import inline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from gradcheck.phrases import plural
 from gradcheck.reporters.parts.errors import error_line
 from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.parts.selection import is_control
-from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair, plural
+from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair
 from gradcheck.reporters.parts.training import first_wrong
 from gradcheck.results.report import FAILING, PROVEN
 

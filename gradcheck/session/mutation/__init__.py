@@ -10,6 +10,7 @@ import math
 import time
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradcheck.building.imports import imported_once
@@ -22,11 +23,12 @@ from gradcheck.config.findings import Finding
 from gradcheck.config.keyed import located
 from gradcheck.config.sections.model import SegmentsSource
 from gradcheck.diagnose import Observed, Replayed, diagnose
-from gradcheck.diagnose.wording import some
 from gradcheck.errors import ConfigErrors, ExitCode
 from gradcheck.faults import FAULTS
+from gradcheck.faults.state.recomputation import OfRecomputation
 from gradcheck.faults.state.training_loop import TRAINING_FAULTS
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
+from gradcheck.phrases import some
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.mutation import NOT_TRIED, FaultReport, MutationReport
@@ -54,26 +56,9 @@ BUDGET = 600.0
 #: The share of them that injecting may take; the rest is for naming what was caught.
 INJECTING = 0.5
 #: Faults of a second forward pass: they belong where the config asks for one.
-RECOMPUTATION = frozenset({"GC302", "GC303", "GC605"})
-#: Why a fault can sit nowhere in a model. For others: nothing in it could be changed that way.
-NOWHERE = {
-    "GC105": "no boundary of several tensors, and none that several segments take",
-    "GC106": "no two tensors of one shape cross together",
-    "GC107": "no Keras mask crosses a boundary",
-    "GC108": "no layer takes the training flag",
-    "GC109": "the batch is one example",
-    **dict.fromkeys(("GC201", "GC202", "GC203", "GC204", "GC206", "GC301"), "no micro-batches that it could change"),
-    **dict.fromkeys(("GC205", "GC305", "GC306", "GC405"), "no training steps"),
-    "GC302": "no forward pass moves any state",
-    "GC303": "nothing is random",
-    "GC304": "no split along time",
-    "GC401": "no weight that several segments use",
-    "GC402": "a single weight has no order",
-    "GC404": "no sparse gradients",
-    "GC406": "no weight whose last two axes are of one length",
-    **dict.fromkeys(("GC501", "GC502"), "no layer adds to the loss"),
-    "GC503": "the loss is not scaled",
-}
+RECOMPUTATION = frozenset(fault.code for fault in FAULTS if isinstance(fault, OfRecomputation))
+#: Why a fault can sit nowhere, by code; where one of a split and one of a training loop share it, the former's.
+NOWHERE = {fault.code: fault.nowhere for fault in TRAINING_FAULTS} | {fault.code: fault.nowhere for fault in FAULTS}
 
 
 def mutate(loaded: LoadedConfig, stage: Callable[[str], None], *, seconds: float = BUDGET) -> MutationReport:
@@ -291,13 +276,12 @@ def _fault(injection: Injection, **found: Any) -> FaultReport:
 
 def _with_nowhere(faults: Sequence[FaultReport], config: Config) -> tuple[FaultReport, ...]:
     """`faults`, and one row for each that can sit nowhere, in the order of the codes."""
-    codes = sorted({fault.code for fault in FAULTS} | {fault.code for fault in TRAINING_FAULTS})
-    by_code = {code: [fault for fault in faults if fault.code == code] or [_nowhere(code, config)] for code in codes}
-    return tuple(fault for found in by_code.values() for fault in found)
+    found = ([f for f in faults if f.code == code] or [_nowhere(code, config)] for code in sorted(NOWHERE))
+    return tuple(chain.from_iterable(found))
 
 
 def _nowhere(code: str, config: Config) -> FaultReport:
-    reason = NOWHERE.get(code, "nothing in this model could be changed that way")
+    reason = NOWHERE[code]
     if code in _excluded(config):
         reason = "no method recomputes"
     if config.train.steps and any(fault.code == code for fault in TRAINING_FAULTS):

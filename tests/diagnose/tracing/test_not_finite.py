@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+from gradcheck.methods import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +65,7 @@ MODELS = """
         "forward": lambda x: tf.math.log(-tf.nn.relu(x) - 1.0),
         "custom": broken,
         "compiled": lambda x: tf.where(x > 10.0, compiled(x), x),
+        "clipped": lambda x: tf.acos(tf.clip_by_value(100.0 * x, -1.0, 1.0)),
         "none": lambda x: x,
     }
 
@@ -178,6 +183,57 @@ def test_the_layer_and_the_operation_are_named(run: Run, kind: str, words: str, 
     assert (found.layer, found.segment, found.place) == ("made", 1, "layer made")
     assert words in found.evidence
     assert "Guard before the root" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "words"),
+    [
+        ("forward", "clipped", "by forward mode, and is by the tape: Acos has no finite slope at"),
+        ("forward", "masked", "by the tape, and is by forward mode: the backward pass of made makes it"),
+        ("forward", "root", "by the tape and by forward mode: the backward pass of made makes it"),
+        ("numeric", "root", "by the tape, and is by finite differences: the backward pass of made makes it"),
+        ("numeric", "forward", "by the tape and by finite differences: made makes it of finite inputs"),
+        ("hvp", "clipped", "by the tape, and is by finite differences"),
+        ("jacobian", "root", "by the tape and by products of Jacobians: the backward pass of made makes it"),
+    ],
+)
+def test_the_way_of_differentiating_is_named(run: Run, method: str, kind: str, words: str) -> None:
+    found = only(run, "flat", kind, method, report={"jacobians": True})
+    assert f"is not finite {words}" in found.evidence
+    assert "the first such gradient" not in found.evidence
+
+
+WAYS = {
+    "forward": "by forward mode",
+    "numeric": "by finite differences",
+    "hvp": "through the split",
+    "jacobian": "by products of Jacobians",
+}
+
+
+@pytest.mark.parametrize("method", WAYS)
+@pytest.mark.parametrize(
+    ("sides", "words"),
+    [
+        ({"against"}, "by the tape, and is {}"),
+        ({"tensors"}, "{}, and is by the tape"),
+        ({"against", "tensors"}, "by the tape and {}"),
+    ],
+)
+def test_a_planted_nan_is_said_of_its_own_side(
+    run: Run, monkeypatch: pytest.MonkeyPatch, method: str, sides: set[str], words: str
+) -> None:
+    compute = METHODS[method]
+
+    def planted(problem: Any, options: Any) -> Any:
+        found = compute(problem, options)
+        key = list(found.against)[-1]
+        broken = {side: {**getattr(found, side), key: getattr(found, side)[key] * np.nan} for side in sides}
+        return replace(found, **broken)
+
+    monkeypatch.setitem(METHODS, method, planted)
+    found = only(run, "flat", "none", method, report={"jacobians": True})
+    assert f" is not finite {words.format(WAYS[method])}" in found.evidence
 
 
 def test_what_is_guarded_before_passes(run: Run) -> None:

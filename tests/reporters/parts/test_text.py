@@ -65,12 +65,10 @@ def test_size(count: int, written: str) -> None:
     assert text.size(count) == written
 
 
-def test_words_for_counts_and_shapes() -> None:
-    assert text.plural(1, "boundary", "boundaries") == "1 boundary"
-    assert text.plural(1200, "row") == "1,200 rows"
+def test_words_for_names_and_shapes() -> None:
     assert text.shape((3, 10, 1)) == "(3,10,1)"
     assert text.index((0, 2)) == "[0,2]"
-    assert text.named(["a", "b", "c"], most=2) == "a, b and 1 more"
+    assert text.named(["a\n", "b", "c"], most=2) == r"a\n, b, and 1 more"
 
 
 @given(st.text(st.characters(exclude_characters=".")), st.integers(min_value=3, max_value=40))
