@@ -140,7 +140,7 @@ class Checked(NamedTuple):
 
 
 def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions) -> Checked:
-    """Runs `loaded`, the config of `target`, and then finite differences in every other mode that the layer has."""
+    """Run `loaded`, the config of `target`, and then finite differences in every other mode that the layer has."""
     from gradcheck.building.imports import imported_once  # noqa: PLC0415 - TensorFlow starts here
 
     options = replace(options, optional=frozenset({"forward"}))
@@ -177,7 +177,7 @@ class _LayerLook:
         self.trainable = 0
 
     def __call__(self, problem: Problem, watch: Watch) -> Found:
-        """Looks at `problem`, inside its session."""
+        """Look at `problem`, inside its session."""
         from gradcheck.comparing.missing_gradients import untracked_variables  # noqa: PLC0415 - TensorFlow starts here
         from gradcheck.custom_gradients import check_custom_gradients  # noqa: PLC0415 - as above
 
@@ -198,7 +198,7 @@ class _LayerLook:
 
 
 def _other_modes(target: Target, problem: Problem) -> list[Mode]:
-    """The modes in which finite differences are taken once more."""
+    """Return the modes in which finite differences are taken once more."""
     from gradcheck.building.target import layer_of, takes_mask, takes_training  # noqa: PLC0415 - TensorFlow starts here
 
     layer = layer_of(problem.model)
@@ -213,7 +213,7 @@ def _other_modes(target: Target, problem: Problem) -> list[Mode]:
 
 
 def _together(run: RunReport, others: Sequence[tuple[Mode, RunReport]], *, trainable: int) -> RunReport:
-    """One report of all modes. What a mask alone makes impossible is a note: nobody asked for it."""
+    """Return one report of all modes. What a mask alone makes impossible is a note: nobody asked for it."""
     from gradcheck.session.verdict import judge  # noqa: PLC0415 - TensorFlow starts here
 
     if not others:

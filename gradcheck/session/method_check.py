@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
-from gradcheck.building.messages import described, gist, user_location
-from gradcheck.comparing.exempt import exempted, judged, unmatched, unneeded
+from gradcheck.comparing.exempt import exempted, judged
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.missing_gradients import why_none
-from gradcheck.comparing.reference import GRADIENT_KINDS, Reference
+from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.second_opinion import second_opinion
-from gradcheck.comparing.tensorwise import compare_all, first_divergence
+from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config.sections.methods import REFERENCE_CHECK, MethodConfig, MethodOptions
 from gradcheck.custom_gradients import custom_gradients_of
 from gradcheck.diagnose import (
@@ -29,27 +24,28 @@ from gradcheck.diagnose import (
     not_finite_derivatives,
     parts_apart,
 )
-from gradcheck.errors import ConfigError, GradcheckError, RunError
+from gradcheck.errors import ConfigError
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
 from gradcheck.problem.problem import TensorKey
-from gradcheck.results.report import CheckReport
 from gradcheck.session import patience
+from gradcheck.session.compared import Compared, Explained
+from gradcheck.session.computing import computing
 from gradcheck.session.verdict import outcome_of
 from gradcheck.session.verification import Verified, is_due, state_of_forward, verify
 from gradcheck.training.reference_run import ReferenceTraining
 from gradcheck.training.side_by_side import train_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gradcheck.config.schema import Config, ToleranceConfig
     from gradcheck.custom_gradients import Watch
     from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.problem.problem import Problem
-    from gradcheck.results.report import Contribution, Diagnosis, Outcome, TensorReport
+    from gradcheck.results.report import CheckReport, TensorReport
     from gradcheck.training.side_by_side import Trained
 
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
@@ -108,7 +104,7 @@ class MethodChecker:
             return replace(self, problem=problem, reference=Reference(problem), remarks=(_DRAWS,))
 
     def check(self, method: MethodConfig) -> CheckReport:
-        """One method beside the reference: like beside like, where XLA draws other random numbers.
+        """Compare one method with the reference: like with like, where XLA draws other random numbers.
 
         Raises:
             GradcheckError: if the method cannot be carried out.
@@ -132,7 +128,7 @@ class MethodChecker:
         return compared.report(explain)
 
     def verified(self, mode: str) -> tuple[Verified, tuple[CheckReport, ...]]:
-        """The reference held against finite differences where that is due, and the check of it where it is wrong.
+        """Verify the reference by finite differences if that is due; return the check of it if it is wrong.
 
         Where something is recomputed in the backward pass the state afterwards is that of a forward pass alone.
 
@@ -153,7 +149,7 @@ class MethodChecker:
         return replace(verified, share=None), (compared.report(explain),)
 
     def _state_of_forward(self) -> Mapping[str, Any]:
-        """The state after a forward pass, where a backward pass may run one more; nothing where that is not alike."""
+        """Return the state after a forward pass, if a backward pass may run one more; nothing where they are unlike."""
         compiled_draws = self.problem.execution == "xla" and self.problem.draws
         if not self.watch.used or compiled_draws or self.problem.slices:
             return {}
@@ -173,7 +169,7 @@ class MethodChecker:
         return self._judged(method, gradients, self._annotated(method, rows))
 
     def _annotated(self, method: MethodConfig, rows: Iterable[TensorReport]) -> tuple[TensorReport, ...]:
-        """The rows with what the config exempts, and why the reference has no gradient."""
+        """Mark the rows that the config exempts, and note why the reference has no gradient."""
         return tuple(self._with_reason(method, row) for row in exempted(rows, method.exempt))
 
     def _with_reason(self, method: MethodConfig, row: TensorReport) -> TensorReport:
@@ -190,7 +186,7 @@ class MethodChecker:
         *,
         trained: Trained | None = None,
     ) -> Compared:
-        """The tensors with their outcome: a match of a method without a hand-off is the reference, once more."""
+        """Return the tensors with their outcome. Without a hand-off a match is the reference, computed again."""
         repeats = method.info.hands_on and not self.problem.is_cut and outcome_of(tensors) == "match"
         return Compared(
             method=method,
@@ -203,7 +199,7 @@ class MethodChecker:
         )
 
     def _explain(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
-        """Which mistakes explain a mismatch, and which side float64 takes: as far as that can be found out."""
+        """Explain a mismatch by known mistakes, and say which side float64 takes, as far as that can be found out."""
         problem, effort = self.problem, Effort()
         rows, gradients = judged(compared.tensors, compared.gradients)
         if gradients.against:  # without error bars: two ways of differentiating the same functions
@@ -234,7 +230,7 @@ class MethodChecker:
         return Explained(effort.attempt("the derivatives", step) or (), warnings=tuple(effort.warnings))
 
     def _explain_training(self, training: ReferenceTraining, trained: Trained) -> Explained:
-        """Which mistakes explain a training run that differs."""
+        """Explain a training run that differs by known mistakes."""
         effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
         rows, gradients = judged(trained.tensors, trained.gradients)
         evidence = replace(trained, tensors=rows, gradients=gradients)
@@ -243,82 +239,8 @@ class MethodChecker:
         return Explained(diagnoses, warnings=tuple(effort.warnings))
 
     def _patience(self, seconds: float) -> float:
-        """How long a diagnosis may take, in seconds, where the candidate took so many."""
+        """Return how many seconds a diagnosis may take after a candidate that took `seconds`."""
         return max(patience.SECONDS, patience.FACTOR * (self.reference.gradients.seconds + seconds))
-
-
-class Explained(NamedTuple):
-    """What explains a mismatch, and the warnings of what could not be found out."""
-
-    diagnoses: tuple[Diagnosis, ...] = ()
-    second_opinion: str | None = None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """A method beside the reference, judged.
-
-    Attributes:
-        method: the method as the config has it.
-        gradients: its gradients; of a training run those of the first step.
-        tensors: every tensor compared, of every step, in report order.
-        trained: its training run, where it was trained.
-        outcome: what the tensors come to.
-        remarks: notes on the check as a whole, beside those of the method itself.
-        contributions: the part of each chunk of a time split.
-    """
-
-    method: MethodConfig
-    gradients: Gradients
-    tensors: tuple[TensorReport, ...]
-    trained: Trained | None
-    outcome: Outcome
-    remarks: tuple[str, ...]
-    contributions: tuple[Contribution, ...]
-
-    @cached_property
-    def unneeded(self) -> tuple[str, ...]:
-        """The exemptions that hide nothing."""
-        return unneeded(self.tensors, self.method.exempt) if self.outcome != "inconclusive" else ()
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether the check is as the config expects it; one that decides nothing is."""
-        return self.outcome in (self.method.expect, "inconclusive") and not self.unneeded
-
-    def report(self, explain: Callable[[], Explained]) -> CheckReport:
-        """The check's record. `explain` is called for an unexpected mismatch alone: it costs many times the check."""
-        explained = explain() if self.outcome == "mismatch" and not self.as_expected else Explained()
-        method, trained, gradients = self.method, self.trained, self.gradients
-        warnings = trained.warnings if trained else gradients.warnings
-        misspelt = [f"expect.mismatch: {p!r} matches no tensor" for p in unmatched(self.tensors, method.exempt)]
-        remarks = (*gradients.remarks, *self.remarks, *(trained.remarks if trained else ()))
-        bound = [tensor for tensor in self.tensors if not tensor.exempt]
-        return CheckReport(
-            method=method.label,
-            expect=method.expect,
-            exempt=method.exempt,
-            unneeded=self.unneeded,
-            outcome=self.outcome,
-            as_expected=self.as_expected,
-            loss=math.nan if gradients.loss is None else float(gradients.loss),
-            loss_abs_error=_largest(t.max_abs_error for t in bound if t.kind == "loss"),
-            max_abs_error=_largest(t.max_abs_error for t in bound if t.kind in GRADIENT_KINDS),
-            max_rel_error=_largest(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
-            seconds=trained.seconds if trained else gradients.seconds,
-            rests_on=method.info.rests_on,
-            first_divergence=trained.first_divergence if trained else first_divergence(self.tensors),
-            tensors=trained.listed if trained else self.tensors,
-            diagnoses=explained.diagnoses,
-            second_opinion=explained.second_opinion,
-            warnings=(*warnings, *misspelt, *explained.warnings),
-            notes=tuple(dict.fromkeys(remarks)),
-            contributions=self.contributions,
-            schedule=gradients.schedule,
-            steps=trained.steps if trained else 0,
-            first_failing_step=trained.first_failing_step if trained else None,
-        )
 
 
 def _key(row: TensorReport) -> TensorKey:
@@ -336,29 +258,6 @@ def _lacks_gradient(method: MethodConfig, row: TensorReport) -> bool:
     return lacking and row.quantity != "value"
 
 
-def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
-    """The check of a method that could not be carried out."""
-    return CheckReport(
-        method=method.label,
-        expect=method.expect,
-        exempt=method.exempt,
-        outcome="error",
-        as_expected=False,
-        loss=math.nan,
-        loss_abs_error=math.nan,
-        max_abs_error=math.nan,
-        max_rel_error=math.nan,
-        seconds=math.nan,
-        rests_on=method.info.rests_on,
-        error=error.mistakes[0],
-    )
-
-
-def _largest(values: Any) -> float:
-    """The largest of the finite `values`; NaN for none."""
-    return max((value for value in values if math.isfinite(value)), default=math.nan)
-
-
 def tolerance_policy(config: ToleranceConfig) -> TolerancePolicy:
     """The config's tolerances as the comparison takes them."""
     overrides = tuple(
@@ -366,28 +265,3 @@ def tolerance_policy(config: ToleranceConfig) -> TolerancePolicy:
         for pattern, override in config.overrides.items()
     )
     return TolerancePolicy(rtol=config.rtol, atol=None if config.atol == "auto" else config.atol, overrides=overrides)
-
-
-@contextmanager
-def computing(problem: Problem, what: str) -> Iterator[None]:
-    """Says what failed while computing: the user's own line where there is one, the compilation where that is new.
-
-    Raises:
-        RunError: GC056 out of memory, GC059 in a graph or under XLA, else GC053. gradcheck's own errors pass through.
-    """
-    try:
-        yield
-    except (GradcheckError, MemoryError):
-        raise
-    except tf.errors.ResourceExhaustedError as error:
-        raise MemoryError(gist(error)) from error
-    except (Exception, SystemExit) as error:
-        eager = problem.execution == "eager"
-        raise RunError(
-            f"{what} raised {described(error)}"
-            if eager
-            else f"{what}, in {problem.execution}, raised {described(error)}",
-            code="GC053" if eager else "GC059",
-            location=user_location(error),
-            help=None if eager else "execution: eager shows whether the model or its compilation is at fault",
-        ) from error

@@ -14,8 +14,10 @@ from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunErro
 from gradcheck.numerics import euclidean_norm, is_zero
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.results.report import Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
+from gradcheck.session.compared import failed
+from gradcheck.session.computing import computing
 from gradcheck.session.look import Found
-from gradcheck.session.method_check import MethodChecker, computing, failed, tolerance_policy
+from gradcheck.session.method_check import MethodChecker, tolerance_policy
 from gradcheck.session.notes import notes_of, warnings_of
 from gradcheck.session.verdict import judge
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 def run_config(
     loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None], look: Look | None = None
 ) -> RunReport:
-    """Runs one config in a session of its own; `stage` is told what is being worked on.
+    """Run one config in a session of its own; `stage` is told what is being worked on.
 
     Args:
         loaded: the config.
@@ -93,7 +95,7 @@ def _checks(
     stage: Callable[[str], None],
     skipped: list[str],
 ) -> Iterator[CheckReport]:
-    """One report a method and point, up to the first that is not as expected where that is enough.
+    """Yield one report a method and point, up to the first that is not as expected where that is enough.
 
     What does not apply has no check; `skipped` is told why.
     """
@@ -118,7 +120,7 @@ def _checks(
 
 
 def _unproven(checker: MethodChecker) -> tuple[Unproven, ...]:
-    """The trainable variables whose gradient in the reference is absent or dead, in training in every step."""
+    """Return the trainable variables whose gradient in the reference is absent or dead, in training in every step."""
     training = checker.training
     steps = [checker.reference.tensors, *(training.steps if training else ())]
     return tuple(
@@ -133,7 +135,7 @@ def _unproven(checker: MethodChecker) -> tuple[Unproven, ...]:
 
 
 def segment_reports(problem: Problem) -> tuple[SegmentReport, ...]:
-    """The segments as reports show them."""
+    """Return the segments as reports show them."""
     return tuple(
         SegmentReport(
             index=segment.plan.index,
@@ -159,7 +161,7 @@ def _reference_report(problem: Problem, reference: Reference, verified: float | 
 
 
 def _coverage(problem: Problem, checks: Sequence[CheckReport]) -> Coverage:
-    """Counts each weight once, by what the first check that supplies it found."""
+    """Count each weight once, by what the first check that supplies it found."""
     found: dict[str, TensorReport] = {}
     for check in checks:
         for tensor in check.of_kind("weight"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def outcome_of(tensors: Sequence[TensorReport]) -> Outcome:
-    """`mismatch` where any tensor fails, `inconclusive` where some are undecided and none proves anything."""
+    """Return `mismatch` where any tensor fails, `inconclusive` where some are undecided and none proves anything."""
     if any(tensor.failed for tensor in tensors):
         return "mismatch"
     undecided = any(tensor.status == "inconclusive" for tensor in tensors)
@@ -31,7 +31,7 @@ def proves(tensors: Sequence[TensorReport]) -> bool:
 def judge(
     checks: Sequence[CheckReport], *, trainable: int, unproven: Sequence[Unproven] = ()
 ) -> tuple[Verdict, ExitCode]:
-    """The verdict over all checks of a run, and the exit code that says the same.
+    """Return the verdict over all checks of a run, and the exit code that says the same.
 
     A control that mismatches as expected is proof too: the check has been seen to fail. Any of `unproven` fails.
     """
@@ -53,12 +53,12 @@ def judge(
 
 
 def undecided(checks: Sequence[CheckReport]) -> frozenset[str]:
-    """The paths of the tensors that finite differences of the batch as it is did not decide."""
+    """Return the paths of the tensors that finite differences of the batch as it is did not decide."""
     return frozenset(t.path for c in checks if c.method == "numeric" for t in c.tensors if t.status == "inconclusive")
 
 
 def _beside(check: CheckReport, open_: frozenset[str]) -> Sequence[TensorReport]:
-    """The tensors of a check that may count as proven beside those that finite differences left `open_`.
+    """Return the tensors of a check that may count as proven beside those that finite differences left `open_`.
 
     A method that differentiates by the gradients on trial proves nothing there.
     """

@@ -33,7 +33,8 @@ from gradcheck.problem.prepare import prepare, session
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.mutation import NOT_TRIED, FaultReport, MutationReport
 from gradcheck.results.report import FAILING
-from gradcheck.session.method_check import computing, tolerance_policy
+from gradcheck.session.computing import computing
+from gradcheck.session.method_check import tolerance_policy
 from gradcheck.session.mutation.margin import margin
 from gradcheck.session.mutation.named_by import diagnosed
 from gradcheck.session.mutation.training import mutate_training

@@ -1,0 +1,41 @@
+"""What is said of an exception that is raised while something is computed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from gradcheck.building.messages import described, gist, user_location
+from gradcheck.errors import GradcheckError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradcheck.problem.problem import Problem
+
+
+@contextmanager
+def computing(problem: Problem, what: str) -> Iterator[None]:
+    """Say what failed while computing: the user's own line where there is one, the compilation where that is new.
+
+    Raises:
+        RunError: GC056 out of memory, GC059 in a graph or under XLA, else GC053. gradcheck's own errors pass through.
+    """
+    try:
+        yield
+    except (GradcheckError, MemoryError):
+        raise
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(gist(error)) from error
+    except (Exception, SystemExit) as error:
+        eager = problem.execution == "eager"
+        raise RunError(
+            f"{what} raised {described(error)}"
+            if eager
+            else f"{what}, in {problem.execution}, raised {described(error)}",
+            code="GC053" if eager else "GC059",
+            location=user_location(error),
+            help=None if eager else "execution: eager shows whether the model or its compilation is at fault",
+        ) from error
