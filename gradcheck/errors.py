@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,10 +88,20 @@ class GradcheckError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles all of it: by itself an exception is made again of its message alone."""
+        return _made_again, (type(self), vars(self))
+
     @property
     def mistakes(self) -> Sequence[Mistake]:
         """Every single mistake in this error: one, unless the class collects several."""
         return (Mistake(code=self.code, message=self.message, location=self.location, help=self.help),)
+
+
+def _made_again(cls: type[GradcheckError], attributes: dict[str, Any]) -> GradcheckError:
+    error = cls.__new__(cls, attributes["message"])
+    vars(error).update(attributes)
+    return error
 
 
 class UsageError(GradcheckError):

@@ -9,6 +9,20 @@ from pathlib import Path
 from gradcheck.errors import UsageError
 
 
+def require_writable(path: Path | None) -> None:
+    """Refuses, before any work, a file that cannot be written; None is standard output.
+
+    Raises:
+        UsageError: as `write_file` does.
+    """
+    if path is None or (path.exists() and not path.is_file()):
+        return
+    try:
+        tempfile.TemporaryFile(dir=path.resolve().parent).close()
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
 def write_file(path: Path, text: str, *, replace: bool = True) -> None:
     """Writes `text` to a temporary file beside `path` and gives it that name, so that no reader sees half of it.
 
@@ -20,8 +34,12 @@ def write_file(path: Path, text: str, *, replace: bool = True) -> None:
     except FileExistsError:
         raise UsageError(f"{path} exists already", code="GC010", help="--force overwrites it") from None
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise UsageError(f"{path} cannot be written: {reason}", code="GC010", help="choose another file") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    reason = (error.strerror or type(error).__name__).lower()
+    return UsageError(f"{path} cannot be written: {reason}", code="GC010", help="choose another file")
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:
