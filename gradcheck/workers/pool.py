@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Pipe, wait
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,15 @@ GRACE, GRACE_SHARE = 1.0, 0.05
 class Workers:
     """Up to `count` processes. A context manager: none outlives it."""
 
-    def __init__(self, count: int = 1, *, verbose: bool = False) -> None:
-        """Starts nothing yet."""
-        self._count, self._verbose = count, verbose
+    def __init__(self, count: int = 1, *, verbose: bool = False, tensorflow: bool = True) -> None:
+        """Start nothing yet. Without `tensorflow` no process imports it before a task does."""
+        self._count = count
+        self._start = partial(_Process, verbose=verbose, tensorflow=tensorflow)
         self._processes: list[_Process] = []
 
     def __enter__(self) -> Self:
         """Starts the first process: it imports TensorFlow while there is nothing to do yet."""
-        self._processes.append(_Process(verbose=self._verbose))
+        self._processes.append(self._start())
         return self
 
     def __exit__(
@@ -67,7 +69,7 @@ class Workers:
         """Gives each process without a task one of those that wait; starts as many processes as there is work for."""
         self._processes = [process for process in self._processes if not process.gone]
         missing = min(self._count, len(waiting) + sum(p.busy for p in self._processes)) - len(self._processes)
-        self._processes += [_Process(verbose=self._verbose) for _ in range(missing)]
+        self._processes += [self._start() for _ in range(missing)]
         for process in self._processes:
             if waiting and not process.busy:
                 process.give(*waiting.popleft())
@@ -90,15 +92,15 @@ class _Process:
         gone: whether it has ended.
     """
 
-    def __init__(self, *, verbose: bool) -> None:
-        """Starts it."""
+    def __init__(self, *, verbose: bool, tensorflow: bool) -> None:
+        """Start it."""
         self.connection, theirs = Pipe()
         self._traces = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is gone
         descriptors = theirs.fileno(), self._traces.fileno()
         # It searches the parent's own path: with -m the working directory, which may be hostile, would come first.
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; from gradcheck.workers.process import main; "
-            f"main(*{descriptors}, parent={os.getpid()}, verbose={verbose})"
+            f"main(*{descriptors}, parent={os.getpid()}, verbose={verbose}, tensorflow={tensorflow})"
         )
         self._leads = not (sys.stdin and sys.stdin.isatty())  # a debugger's prompt needs the terminal's own group
         self._popen = subprocess.Popen(  # noqa: S603 - Python itself
@@ -118,7 +120,7 @@ class _Process:
 
     def _begin(self) -> None:
         """Starts the task and its time, which is its own: that of loading TensorFlow does not count."""
-        self._idle = False
+        self._idle, self._stage = False, "starting"
         if self._task.seconds is not None:
             self._until = time.monotonic() + self._task.seconds
         with suppress(OSError):  # it has died since: `result` finds that out

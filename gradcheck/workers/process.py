@@ -28,7 +28,7 @@ class Ended(BaseException):
     """The parent wants this process to end. No Exception: code that catches those is left too."""
 
 
-def main(connection: int, traces: int, *, parent: int, verbose: bool) -> None:
+def main(connection: int, traces: int, *, parent: int, verbose: bool, tensorflow: bool) -> None:
     """Runs tasks.
 
     Args:
@@ -36,6 +36,7 @@ def main(connection: int, traces: int, *, parent: int, verbose: bool) -> None:
         traces: the descriptor of the file where the stacks stand if this process dies.
         parent: the process that ends this one by its own end.
         verbose: whether to show TensorFlow's chatter, and the traceback of what a task raises.
+        tensorflow: whether to import it before there is a task.
     """
     _end_with(parent)
     faulthandler.enable(traces)
@@ -45,6 +46,9 @@ def main(connection: int, traces: int, *, parent: int, verbose: bool) -> None:
     signal.signal(signal.SIGINT, _leave_to_the_parent)
     sys.stdout = sys.stderr  # which is where standard output goes: now without a buffer
     with suppress(Ended, EOFError, BrokenPipeError):
+        if tensorflow:
+            with suppress(Exception):  # the task meets it again, and says so
+                quiet_tensorflow(verbose=verbose)
         _work(Connection(connection), verbose=verbose)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     atexit._run_exitfuncs()  # noqa: SLF001 - without the rest of Python's end, which waits for threads
@@ -54,19 +58,17 @@ def main(connection: int, traces: int, *, parent: int, verbose: bool) -> None:
 
 
 def _work(connection: Connection, *, verbose: bool) -> NoReturn:
-    with suppress(Exception):  # the task meets it again, and says so
-        quiet_tensorflow(verbose=verbose)
     while True:
         connection.send(("ready", None))
         try:
             result = connection.recv().perform(lambda stage: connection.send(("stage", stage)))
+            connection.send(("result", result))  # pickled before a byte of it is sent
         except (Ended, EOFError, BrokenPipeError):
             raise
         except BaseException as error:  # noqa: BLE001 - the task's result, KeyboardInterrupt of the user's own too
             if verbose:
                 traceback.print_exception(error)
-            result = understood(error)
-        connection.send(("result", result))
+            connection.send(("result", understood(error)))
 
 
 def _end(*_: Any) -> None:

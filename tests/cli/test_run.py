@@ -398,9 +398,13 @@ def test_shipped_configs_need_what_gradcheck_needs_and_no_more() -> None:
         assert {name.partition(".")[0] for name in names} <= needed | beside, path
 
 
+#: What decides how a process behaves, and is not for those that are started here.
+DROPPED = ("NO_COLOR", "TF_CPP_MIN_LOG_LEVEL", "GRADCHECK_WORKERS")
+
+
 def started(code: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """A process of its own; `code` is a script or `-m`, with its arguments."""
-    inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TF_CPP_MIN_LOG_LEVEL")}
+    inherited = {key: value for key, value in os.environ.items() if key not in DROPPED}
     return subprocess.run(
         [sys.executable, code, *arguments],
         cwd=cwd,
