@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ANY_LENGTH", "SOURCES", "Batch", "make_batch"]
 
-#: The length of an axis that the model leaves open, where the data do not say otherwise.
+#: The length of an axis of unknown length, unless the data have another.
 ANY_LENGTH = 8
 
-#: What gives a whole batch, by its key in `data:`.
+#: The sources of a whole batch, by their keys in `data:`.
 SOURCES: dict[str, Callable[[Request], RawBatch]] = {
     "npz": npz.load,
     "factory": factory.load,
@@ -54,7 +54,7 @@ class Batch:
         x: one tensor per input, in the order of `model.inputs` and in their dtypes; ragged or sparse where the data
             are.
         y: one per output, in the order of `model.outputs`; None for an output without a loss.
-        sample_weight: None, or one per output, None where there is none.
+        sample_weight: one per output, None for an output without weights; or None for no weights at all.
     """
 
     x: tuple[tf.Tensor, ...]
@@ -63,15 +63,15 @@ class Batch:
 
 
 def make_batch(config: DataConfig, model: keras.Model, losses: Losses, *, seed: int, base: Path) -> Batch:
-    """The batch that `config` describes. Call it inside `precision_scope`.
+    """Make the batch that `config` describes. Call it inside `precision_scope`.
 
-    An array that `inputs`, `targets` or `sample_weight` describes goes before the one that `npz`, `factory` or `images`
-    gives, and that before the default. Random numbers of a tensor depend on `seed` and its name alone. An axis that the
-    model leaves open has length 8, unless the data have another. Where an output's shape is only known when the model
-    runs, it is run once, without training; state is not put back.
+    An array that `inputs`, `targets` or `sample_weight` describes takes precedence over the one from `npz`, `factory`
+    or `images`, and that over the default. The random numbers of a tensor depend on `seed` and its name alone. An axis
+    of unknown length has length 8, unless the data have another. If an output's shape is only known when the model
+    runs, it is run once, without training; its state is not restored.
 
     Raises:
-        ConfigError: GC030 if data and model do not fit each other; a `KeyedError` says at which key.
+        ConfigError: GC030 if data and model do not fit each other; a `KeyedError` has the key.
         RunError: GC052 if the user's own code raises, GC058 if a package is missing.
     """
     request = Request(config=config, model=model, losses=losses, seed=seed, base=base)
@@ -113,7 +113,7 @@ def _check_batch_size(config: DataConfig, model: keras.Model) -> None:
 
 
 def _spec(specs: ArraySpec | Mapping[str, ArraySpec] | None, names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    """The description (or None) of the array that goes by `names`, and the keys below its section that lead to it."""
+    """Return the description (or None) of the array called one of `names`, and its keys below the section."""
     if specs is None or isinstance(specs, ArraySpec):
         return specs, ()
     return next(((specs[name], (name,)) for name in names if name in specs), (None, ()))
@@ -134,7 +134,7 @@ def _input(request: Request, raw: RawBatch, index: int, name: str) -> tf.Tensor:
 
 
 def _default_input(request: Request, index: int, name: str, shape: tuple[int, ...]) -> Values:
-    """What the input is made for: a ragged or sparse tensor where it is one."""
+    """Return a default of the input's kind: ragged or sparse if it is."""
     like, rng = request.model.inputs[index], request.stream("inputs", name)
     return composed(_default_array(request, index, name, shape, rng), like, rng)
 
@@ -142,7 +142,7 @@ def _default_input(request: Request, index: int, name: str, shape: tuple[int, ..
 def _default_array(
     request: Request, index: int, name: str, shape: tuple[int, ...], rng: np.random.Generator
 ) -> NDArray[Any]:
-    """Entries of a vocabulary; normal numbers; integers that every table has; true and false."""
+    """Return entries of a vocabulary, normal numbers, integers that every table has, or booleans."""
     dtype = str(request.model.inputs[index].dtype)
     looked_up = from_vocabulary(request.model, index, shape, rng) if dtype == "string" or "int" in dtype else None
     if looked_up is not None:
@@ -157,7 +157,7 @@ def _default_array(
 
 
 def _output_shapes(model: keras.Model, x: tuple[tf.Tensor, ...], batch_size: int) -> list[tuple[int, ...]]:
-    """The shapes that the outputs have for `x`: as the model infers them for this batch, else by running it.
+    """Return the shapes of the outputs for `x`: as the model infers them for this batch, else by running it.
 
     Raises:
         KeyedError: GC030 for a ragged output.
@@ -203,6 +203,6 @@ def _weight(request: Request, raw: RawBatch, index: int) -> tf.Tensor | None:
 
 
 def _names(model: keras.Model, index: int) -> list[str]:
-    """What output `index` goes by: the name of its layer, then the key of a model that returns a mapping."""
+    """Return the names of output `index`: that of its layer, then the key in the mapping that the model returns."""
     also = (name for name, position in output_positions(model).items() if position == index)
     return list(dict.fromkeys([output_names(model)[index], *also]))

@@ -1,4 +1,4 @@
-"""One array out of its description: random numbers, a constant, or a saved array."""
+"""One array from its description: random numbers, a constant, or a saved array."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def make_array(
     spec: ArraySpec, shape: tuple[int, ...], *, rng: np.random.Generator, base: Path, names: Sequence[str], high: int
 ) -> NDArray[Any]:
-    """The array that `spec` describes, in float64 or int64.
+    """Make the array that `spec` describes, in float64 or int64.
 
     Args:
         spec: its kind and options.
         shape: with the batch axis; a saved array keeps its own.
-        rng: where random numbers come from.
+        rng: the random generator.
         base: the folder that files are relative to.
-        names: what the array is called, most specific first: looked for in a file, if the spec names no key.
+        names: the names of the array in a file, most specific first, if the spec has no key.
         high: the end (exclusive) of integers that the spec does not bound.
 
     Raises:
@@ -45,12 +45,12 @@ def make_array(
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], options: dict[str, Any]) -> NDArray[Any]:
-    """Normal numbers of `mean` (0) and `stddev` (1)."""
+    """Return normal numbers with `mean` (0) and `stddev` (1)."""
     return rng.normal(options.get("mean", 0.0), options.get("stddev", 1.0), shape)
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], options: dict[str, Any]) -> NDArray[Any]:
-    """Uniform numbers from `minval` (0) to `maxval` (1)."""
+    """Return uniform numbers from `minval` (0) to `maxval` (1)."""
     low, high = options.get("minval", 0.0), options.get("maxval", 1.0)
     if low > high:
         raise ValueError("minval is above maxval")
@@ -58,12 +58,12 @@ def uniform(rng: np.random.Generator, shape: tuple[int, ...], options: dict[str,
 
 
 def integers(rng: np.random.Generator, shape: tuple[int, ...], options: dict[str, Any]) -> NDArray[Any]:
-    """Integers from `low` (0) to `high`, which is left out."""
+    """Return integers from `low` (0) to `high` (exclusive)."""
     return rng.integers(options.get("low", 0), options["high"], size=shape)
 
 
 def constant(rng: np.random.Generator, shape: tuple[int, ...], options: dict[str, Any]) -> NDArray[Any]:  # noqa: ARG001 - a maker
-    """`value` (0) everywhere; a list is broadcast."""
+    """Return `value` (0) everywhere; a list is broadcast."""
     return np.broadcast_to(np.asarray(options.get("value", 0.0)), shape).copy()
 
 

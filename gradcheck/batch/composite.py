@@ -1,4 +1,4 @@
-"""Ragged and sparse tensors in a batch: what an input takes of them, and defaults for an input that is one."""
+"""Ragged and sparse tensors in a batch: conversions for an input, and defaults for a ragged or sparse one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DENSITY = 0.25
 
 
 def is_composite(value: Any) -> bool:
-    """Whether `value` is a tensor that NumPy has no array for."""
+    """Whether `value` is a ragged or sparse tensor, which is no NumPy array."""
     return isinstance(value, (tf.RaggedTensor, tf.SparseTensor))
 
 
 def as_values(what: str, value: Any) -> Values:
-    """`value` as an array, or as the ragged or sparse tensor that it is.
+    """Return `value` as an array; a ragged or sparse tensor unchanged.
 
     Raises:
         KeyedError: GC030 for rows of unequal length that are no ragged tensor.
@@ -36,14 +36,14 @@ def as_values(what: str, value: Any) -> Values:
         return value
     try:
         return np.asarray(value)
-    except ValueError as error:  # NumPy's word for nested lists that fill no box
+    except ValueError as error:  # NumPy's error for nested lists of unequal length
         message = f"{what} has rows of unequal length. Received: a {type(value).__name__}"
         help_ = "give tf.ragged.constant(rows), for an input of keras.Input(..., ragged=True), or pad the rows"
         raise KeyedError(message, code="GC030", help=help_) from error
 
 
 def dense(what: str, value: Values) -> NDArray[Any]:
-    """`value`, which must be an array.
+    """Return `value`, which must be an array.
 
     Raises:
         KeyedError: GC030 for a ragged or sparse tensor.
@@ -55,12 +55,14 @@ def dense(what: str, value: Values) -> NDArray[Any]:
 
 
 def described_values(value: Values) -> str:
-    """`a RaggedTensor of shape (3, None) and dtype int32`, as an error message shows what it was given."""
+    """Describe `value` for an error message: `a RaggedTensor of shape (3, None) and dtype int32`."""
     return f"a {type(value).__name__} of shape {tuple(value.shape)} and dtype {tf.as_dtype(value.dtype).name}"
 
 
 def first_rows_of(what: str, value: Composite, count: int, *, sparse: bool) -> Values:
-    """The first `count` rows; of a sparse tensor as an array, as Keras hands it on, unless `sparse`.
+    """Return the first `count` rows; those of a sparse tensor as an array, unless `sparse`.
+
+    Keras passes a sparse tensor to a dense input as a dense one.
 
     Raises:
         KeyedError: GC030 if there are fewer.
@@ -77,14 +79,14 @@ def first_rows_of(what: str, value: Composite, count: int, *, sparse: bool) -> V
 
 
 def with_values(value: Composite, convert: Callable[[NDArray[Any]], tf.Tensor]) -> Composite:
-    """`value` with the values that it holds replaced by what `convert` makes of them."""
+    """Return `value` with its stored values replaced by `convert` of them."""
     if isinstance(value, tf.RaggedTensor):
         return value.with_flat_values(convert(value.flat_values.numpy()))
     return tf.SparseTensor(value.indices, convert(value.values.numpy()), value.dense_shape)
 
 
 def composed(array: NDArray[Any], like: Any, rng: np.random.Generator) -> Values:
-    """A default for `like`, made of `array`: rows of unequal length where it is ragged, mostly zeros where sparse."""
+    """Return a default for `like` from `array`: rows of unequal length if it is ragged, mostly zeros if sparse."""
     if getattr(like, "ragged", False) and array.ndim > 1:  # Keras has ragged inputs since 3.10
         lengths = rng.integers(1, array.shape[1] + 1, len(array))
         return tf.RaggedTensor.from_tensor(array, lengths=lengths)

@@ -19,10 +19,10 @@ _PAIR, _TRIPLE = 2, 3
 
 
 def load(request: Request) -> RawBatch:
-    """What the function returns: (x, y) or (x, y, sample_weight), each an array, one per name, or None for the default.
+    """Return the function's (x, y) or (x, y, sample_weight), each an array, one per name, or None for the default.
 
     Raises:
-        KeyedError: GC028 if there is no such function; GC030 if the arrays are not the model's.
+        KeyedError: GC028 if there is no such function; GC030 if the arrays do not fit the model.
         RunError: GC052 if it raises, or returns something else.
     """
     reference = request.config.factory or ""
@@ -47,7 +47,7 @@ def _unpacked(returned: Any, reference: str) -> tuple[Any, Any, Any]:
 
 
 def _weights(weight: Any, request: Request) -> dict[str, Any]:
-    """The weights by output; one array is for all of them."""
+    """Return the weights by output; a single array is used for all outputs."""
     if weight is None:
         return {}
     if isinstance(weight, (dict, list, tuple)):

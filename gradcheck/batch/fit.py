@@ -1,4 +1,4 @@
-"""Arrays checked against a model's inputs and outputs, and turned into tensors."""
+"""Arrays checked against a model's inputs and outputs, and converted to tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def fit_input(name: str, array: Values, like: Any, batch_size: int) -> Any:
-    """The first `batch_size` rows of `array` in the dtype of `like`, the model's symbolic input.
+    """Return the first `batch_size` rows of `array` in the dtype of `like`, the model's symbolic input.
 
     Raises:
         KeyedError: GC030 if the shape, the number of rows or the kind of numbers does not fit.
@@ -39,7 +39,7 @@ def fit_input(name: str, array: Values, like: Any, batch_size: int) -> Any:
 
 
 def fit_target(name: str, array: Values, count: int | None, *, keep_integers: bool) -> tf.Tensor:
-    """The first `count` rows of a target: floating in the dtype of the loss, or integers where it takes them.
+    """Return the first `count` rows of a target: in the loss's floating dtype, or as integers if it takes them.
 
     `count` is the first axis of the output, which need not be the batch; None for a scalar output.
     """
@@ -50,13 +50,13 @@ def fit_target(name: str, array: Values, count: int | None, *, keep_integers: bo
 
 
 def fit_weight(name: str, array: Values, batch_size: int) -> tf.Tensor:
-    """The first `batch_size` sample weights in the dtype of the loss."""
+    """Return the first `batch_size` sample weights in the dtype of the loss."""
     what = f"the sample weight of output {name}"
     return _cast(what, first_rows(what, dense(what, array), batch_size), loss_dtype())
 
 
 def first_rows(what: str, array: NDArray[Any], batch_size: int) -> NDArray[Any]:
-    """The first `batch_size` rows.
+    """Return the first `batch_size` rows.
 
     Raises:
         KeyedError: GC030 if there are fewer.
@@ -69,7 +69,7 @@ def first_rows(what: str, array: NDArray[Any], batch_size: int) -> NDArray[Any]:
 
 
 def _cast(what: str, array: NDArray[Any], dtype: str) -> tf.Tensor:
-    """`array` in `dtype`, without losing a fraction, a sign or text on the way."""
+    """Cast `array` to `dtype`; raise if that would lose a fraction, a sign or text."""
     is_text, is_complex = _is_text(array), array.dtype.kind == "c"
     if array.dtype.kind == "O" and not is_text:
         raise KeyedError(f"{what} takes {dtype}. Received: objects that are not all text", code="GC030")
@@ -84,14 +84,14 @@ def _cast(what: str, array: NDArray[Any], dtype: str) -> tf.Tensor:
 
 
 def _is_text(array: NDArray[Any]) -> bool:
-    """Whether `array` holds text or bytes alone; the values of an object array are looked at one by one."""
+    """Whether `array` holds text or bytes alone; an object array is checked value by value."""
     return array.dtype.kind in "US" or (
         array.dtype.kind == "O" and all(isinstance(v, (str, bytes)) for v in array.flat)
     )
 
 
 def _holds(array: NDArray[Any], dtype: str) -> bool:
-    """Whether integer `dtype` has every value of `array`."""
+    """Whether integer `dtype` can represent every value of `array`."""
     limits = np.iinfo(dtype)
     values = array.astype(np.float64) if array.dtype.kind == "V" else array  # bfloat16 is a void type to NumPy
     whole = values.dtype.kind in "iub" or bool(np.all(np.mod(values, 1) == 0))

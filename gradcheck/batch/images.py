@@ -1,4 +1,4 @@
-"""`images`: a folder with one sub-folder of images a class."""
+"""`images`: a folder with one sub-folder of images per class."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _IMAGE_RANK = 4
 
 
 def load(request: Request) -> RawBatch:
-    """The first images of each class in turn, scaled to 0..1, and their classes as the loss takes them.
+    """Return the first images of each class in turn, scaled to 0..1, and their classes in the form that the loss takes.
 
-    Classes are the sub-folders in alphabetical order, counted from 0. Images are resized and have as many channels as
+    Classes are the sub-folders in alphabetical order, counted from 0. Images are resized, and have as many channels as
     the model's input.
 
     Raises:
@@ -62,7 +62,7 @@ def _channels(model: keras.Model) -> int:
 
 
 def _files_by_class(directory: Path) -> list[list[Path]]:
-    """The images of each class, both in alphabetical order; classes without any are left out."""
+    """Return the images of each class, both in alphabetical order; empty classes are left out."""
     if not directory.is_dir():
         raise KeyedError(f"no such folder: {directory}", code="GC001", help="paths are relative to the config file")
     folders = sorted(path for path in directory.iterdir() if path.is_dir())
@@ -71,7 +71,7 @@ def _files_by_class(directory: Path) -> list[list[Path]]:
 
 
 def _spread(classes: list[list[Path]], count: int) -> list[tuple[Path, int]]:
-    """`count` images with their class: the first of every class, then the second of every class, and so on."""
+    """Return `count` images with their class: the first of every class, then the second of every class, and so on."""
     labelled = [[(path, label) for path in images] for label, images in enumerate(classes)]
     in_turn = (item for row in itertools.zip_longest(*labelled) for item in row if item is not None)
     chosen = list(itertools.islice(in_turn, count))
@@ -93,7 +93,7 @@ def _read(path: Path, size: tuple[int, int], color_mode: str) -> NDArray[Any]:
 
 
 def _targets(labels: NDArray[Any], classes: int, request: Request) -> dict[str, NDArray[Any]]:
-    """The classes for every output whose loss takes classes."""
+    """Return the classes for every output whose loss takes classes."""
     targets = {}
     specs = specs_by_output(request.losses, request.model)
     for name, spec, output in zip(output_names(request.model), specs, request.model.outputs, strict=True):

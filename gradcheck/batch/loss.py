@@ -41,11 +41,11 @@ class Term:
     """The loss on one output.
 
     Attributes:
-        name: what the config calls it.
-        function: called with (y, output, sample_weight or None); gives a scalar.
+        name: its name in the config.
+        function: called with (y, output, sample_weight or None); returns a scalar.
         weight: its factor in the sum.
-        reduction: how it sums over the batch: `mean` (over unmasked elements), `mean_with_sample_weight`, `sum`, or
-            None where the user's own function decides.
+        reduction: over the batch: `mean` (over unmasked elements), `mean_with_sample_weight`, `sum`, or None if the
+            user's own function decides.
         keras_loss: the Keras loss that `function` calls, if it is one.
     """
 
@@ -58,7 +58,7 @@ class Term:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Loss:
-    """The data loss: the weighted sum of its terms, without what layers add themselves.
+    """The data loss: the weighted sum of its terms, without the losses that layers add.
 
     Attributes:
         terms: one per output of the model; None for an output without a loss.
@@ -73,14 +73,14 @@ class Loss:
     def __call__(
         self, y: Any, outputs: Any, sample_weight: Any = None, scales: Sequence[float | None] | None = None
     ) -> tf.Tensor:
-        """The scalar loss, differentiable with respect to `outputs`.
+        """Return the scalar loss, differentiable with respect to `outputs`.
 
         Args:
             y: targets, one per output: a tensor, a list or tuple in the order of the outputs, or a mapping by name.
-            outputs: what the model returned, likewise. Their Keras masks count, and the logits that Keras hides on
-                what a softmax or a sigmoid returns.
+            outputs: the model's outputs, likewise. Their Keras masks are applied, and the logits that Keras sets on the
+                output of a softmax or sigmoid are used in its place.
             sample_weight: None, or weights likewise; None for single outputs too.
-            scales: of a slice of the batch, what each term counts for; None for the whole batch.
+            scales: for a slice of the batch, the factor of each term; None for the whole batch.
 
         Raises:
             ValueError, KeyError: if the number or the names of the tensors are not those of the outputs.
@@ -92,7 +92,7 @@ class Loss:
         total = tf.zeros((), self.dtype)
         for i, (term, target, value, weight) in enumerate(zip(self.terms, targets, values, weights, strict=True)):
             if term is not None:
-                # A copy, in which a compiled Keras loss cannot see the softmax that made it; the logits go with it.
+                # In a graph Keras would look for the softmax behind the tensor; a copy has only the logits set on it.
                 found = tf.cast(term.function(target, copied(value), weight), self.dtype)
                 factor = term.weight if scales is None else term.weight * (scales[i] or 0.0)
                 total += factor * found
@@ -107,12 +107,12 @@ def build_loss(
     base: Path,
     seed: int,  # noqa: ARG001 - in the interface for losses that draw numbers; today's targets carry the random cotangent
 ) -> Loss:
-    """The loss that `config` describes, for the outputs of `model`. Call it inside `precision_scope`.
+    """Build the loss that `config` describes, for the outputs of `model`. Call it inside `precision_scope`.
 
     Args:
         config: one loss for every output, one per output in order, or a mapping by output name; outputs that a mapping
             leaves out have no loss.
-        loss_weights: factors likewise; 1 where none is given.
+        loss_weights: factors likewise; 1 for an output without one.
         model: the whole model.
         base: the folder that the user's own losses are relative to.
         seed: the config's seed.
@@ -131,7 +131,7 @@ def build_loss(
 
 
 def specs_by_output(config: Losses, model: keras.Model) -> tuple[LossSpec | None, ...]:
-    """The loss of each output in the order of `model.outputs`; None where there is none.
+    """Return the loss of each output in the order of `model.outputs`; None for an output without one.
 
     Raises:
         KeyedError: GC031 if the number or a name does not fit the outputs.
@@ -143,7 +143,7 @@ def specs_by_output(config: Losses, model: keras.Model) -> tuple[LossSpec | None
 
 
 def _keys(config: Losses, model: keras.Model) -> list[tuple[str | int, ...]]:
-    """Where in `loss` each output's loss is written."""
+    """Return the keys of each output's loss below `loss`."""
     if isinstance(config, LossSpec):
         return [()] * len(model.outputs)
     if not isinstance(config, dict):
@@ -161,7 +161,7 @@ def _weights(loss_weights: Sequence[float] | Mapping[str, float] | None, model: 
 
 
 def _one_per_output(values: Any, model: keras.Model, what: str) -> list[Any]:
-    """`values`, a sequence or a mapping by name, in the order of the outputs; None for names left out."""
+    """Return `values`, a sequence or a mapping by name, in the order of the outputs; None for names left out."""
     positions, names = output_positions(model), output_names(model)
     try:
         return flat_values(values, positions, len(names))
@@ -177,7 +177,7 @@ def _one_per_output(values: Any, model: keras.Model, what: str) -> list[Any]:
 
 
 def canonical_name(spec: LossSpec) -> str:
-    """The name of a Keras loss in one spelling: `MSE`, `mean_squared_error` to `meansquarederror`; "" for a factory."""
+    """Return a Keras loss's name in one spelling: `meansquarederror` for `MSE`, "" for a factory."""
     name = (spec.name or "").replace("_", "").lower()
     return _ALIASES.get(name, name)
 
@@ -200,13 +200,13 @@ def _label(spec: LossSpec) -> str:
 
 
 def random_cotangent(y: Any, output: Any, sample_weight: Any = None) -> tf.Tensor:
-    """The sum of y * output: its gradient with respect to `output` is `y`, a fixed random cotangent.
+    """Return the sum of y * output, whose gradient with respect to `output` is `y`, a fixed random cotangent.
 
-    A mean or a cross-entropy can have zero gradient behind a normalising layer; a random cotangent has none. Computed
-    in float32, or in float64 if the output is.
+    A mean or a cross-entropy can have a zero gradient behind a normalising layer; a random cotangent has none. It is
+    computed in float32, or in float64 if the output is.
 
-    Of a complex output the real and the imaginary parts count, each with a cotangent of its own: those of a complex y,
-    or y and sin(5 y + 1), so that no mistake in one part hides in the other.
+    The real and the imaginary parts of a complex output have a cotangent each: those of a complex y, or y and sin(5 y +
+    1), so that a mistake in one part cannot cancel in the other.
 
     Args:
         y: of the output's shape.
@@ -227,7 +227,7 @@ def random_cotangent(y: Any, output: Any, sample_weight: Any = None) -> tf.Tenso
 
 
 def _keras_loss(spec: LossSpec) -> keras.losses.Loss:
-    """A loss class of Keras by name. Its dtype is said explicitly: its default is read when it is made, not called."""
+    """Construct a Keras loss by the name of its class."""
     classes = {
         canonical_name(LossSpec(name=name)): value
         for name, value in vars(keras.losses).items()
@@ -239,6 +239,7 @@ def _keras_loss(spec: LossSpec) -> keras.losses.Loss:
         help_ = did_you_mean(spec.name or "", known, "for a loss of your own, write {factory: ./loss.py:make}")
         raise KeyedError(f"no Keras loss is called {spec.name}", code="GC020", help=help_)
     try:
+        # Explicitly: Keras reads the default dtype when a loss is constructed, not when it is called.
         return found(**{"dtype": loss_dtype(), **spec.kwargs})
     except Exception as error:
         received = arguments_received(spec.kwargs)
@@ -246,7 +247,7 @@ def _keras_loss(spec: LossSpec) -> keras.losses.Loss:
 
 
 def _from_factory(spec: LossSpec, base: Path) -> Any:
-    """What the user's factory makes: a Keras loss, or a function (y, output)."""
+    """Return the result of the user's factory: a Keras loss, or a function (y, output)."""
     reference = spec.factory or ""
     loss = user_code.made_by("loss factory", reference, base, "GC053", spec.kwargs)
     if not callable(loss):
@@ -256,12 +257,12 @@ def _from_factory(spec: LossSpec, base: Path) -> Any:
 
 
 def _reduction(loss: keras.losses.Loss) -> str:
-    """The reduction in the words of `Term`; what is not reduced is averaged here."""
+    """Return the reduction in the terms of `Term`; unreduced values are averaged here."""
     return {"sum": "sum", "mean_with_sample_weight": "mean_with_sample_weight"}.get(str(loss.reduction), "mean")
 
 
 def _scalar(loss: keras.losses.Loss) -> Callable[[Any, Any, Any], Any]:
-    """`loss`, averaged if its reduction leaves a value per example."""
+    """Return `loss` as a function to a scalar; values that it does not reduce are averaged."""
 
     def function(y: Any, output: Any, sample_weight: Any) -> Any:
         return tf.reduce_mean(loss(y, output, sample_weight))
@@ -270,8 +271,9 @@ def _scalar(loss: keras.losses.Loss) -> Callable[[Any, Any, Any], Any]:
 
 
 def _own(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
-    """The user's own function: a scalar is the loss, a value per example is averaged as Keras does."""
+    """Wrap the user's own function: a scalar is the loss, a value per example is averaged as in Keras."""
     takes_weight = "sample_weight" in _parameters(loss)
+    # Keras's own averaging, with its treatment of sample weights and masks.
     average = _Average(name="loss", dtype=loss_dtype())
 
     def function(y: Any, output: Any, sample_weight: Any) -> Any:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Names that stand for the only input, the only output, and the weights of the examples.
+#: The names of the only input, the only output, and the weights of the examples.
 X, Y, SAMPLE_WEIGHT = "x", "y", "sample_weight"
 
 
 def load(request: Request) -> RawBatch:
-    """The arrays of the file: `x` and `y`, or one by the name of each input and output, and `sample_weight`.
+    """Return the arrays of the file: `x` and `y`, or one by the name of each input and output, and `sample_weight`.
 
     Raises:
-        KeyedError: GC001 if there is no such file, GC030 if it is no npz file or its arrays are not the model's.
+        KeyedError: GC001 if there is no such file, GC030 if it is no npz file or its arrays do not fit the model.
     """
     with at("npz"):
         arrays = read(str(request.config.npz), request.base)
@@ -54,7 +54,7 @@ def _check_known(arrays: Collection[str], known: Collection[str]) -> None:
 
 
 def read(file: str, base: Path) -> Mapping[str, NDArray[Any]]:
-    """Every array of `file`, relative to `base`.
+    """Return every array of `file`, relative to `base`.
 
     Raises:
         KeyedError: GC001 if there is no such file, GC030 if it cannot be read without unpickling.
@@ -71,7 +71,7 @@ def read(file: str, base: Path) -> Mapping[str, NDArray[Any]]:
 
 
 def one_array(file: str, key: str | None, names: Sequence[str], base: Path) -> NDArray[Any]:
-    """One array of `file`: `key`, else the first of `names` that it has, else the only one.
+    """Return one array of `file`: `key`, else the first of `names` that it has, else the only one.
 
     Raises:
         KeyedError: as `read`, and GC030 if the file has no such array.

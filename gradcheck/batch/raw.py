@@ -1,4 +1,4 @@
-"""Arrays as a source gives them, by the names of the model's inputs and outputs, not fitted to it yet."""
+"""Arrays from a source, by the names of the model's inputs and outputs, not fitted to them yet."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Request:
-    """What is asked of every data source.
+    """The arguments of every data source.
 
     Attributes:
         config: the `data:` section.
-        model: whose inputs and outputs the batch is for.
-        losses: the `loss:` section, by which targets are made.
+        model: the model whose inputs and outputs the batch is for.
+        losses: the `loss:` section, which determines the targets.
         seed: the config's seed.
         base: the folder that files are relative to.
     """
@@ -41,13 +41,13 @@ class Request:
     base: Path
 
     def stream(self, *names: str) -> np.random.Generator:
-        """Random numbers for one tensor: they depend on the seed and on its name, not on what else is drawn."""
+        """Return a random generator for one tensor, which depends on the seed and its name, not on other draws."""
         return np.random.default_rng([self.seed, *"/".join(names).encode()])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RawBatch:
-    """What a source gives by name; whatever is left out is made from the defaults."""
+    """The arrays of a source by name; defaults are made for those that are left out."""
 
     inputs: Mapping[str, Values] = field(default_factory=dict)
     targets: Mapping[str, Values] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class RawBatch:
 
 
 def inputs_by_name(values: Any, model: keras.Model) -> dict[str, Values]:
-    """`values`, one array or tensor, a sequence of one per input, or a mapping, by the names of the inputs.
+    """Return `values`, one array or tensor, a sequence of one per input, or a mapping, by the names of the inputs.
 
     Raises:
         KeyedError: GC030 if the number or the names do not fit, or rows of unequal length are no ragged tensor.
@@ -65,7 +65,7 @@ def inputs_by_name(values: Any, model: keras.Model) -> dict[str, Values]:
 
 
 def outputs_by_name(values: Any, model: keras.Model) -> dict[str, Values]:
-    """As `inputs_by_name`, for the outputs; None stays out."""
+    """Return `values` by the names of the outputs, as `inputs_by_name`; outputs whose value is None are left out."""
     return _by_name(values, output_names(model), output_positions(model), "output")
 
 

@@ -1,4 +1,4 @@
-"""Which layers read an input of the model: what its values must be is theirs to say."""
+"""The layers that read an input of the model, which determine its valid values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradcheck.keras_private import Functional, all_layers, functional_within, n
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Layers that look values up or sort them into bins: what they return are other values than those they take.
+#: Layers that look values up or sort them into bins: their outputs are no longer the values of the input.
 _RENUMBERING = (
     keras.layers.Discretization,
     keras.layers.Hashing,
@@ -23,14 +23,14 @@ _RENUMBERING = (
 
 
 class Reader(NamedTuple):
-    """An operation that reads an input, or values made of it that are still the same; `dtype` is what it gets."""
+    """An operation that reads an input, or its values unchanged through other operations, in `dtype`."""
 
     operation: Any
     dtype: str
 
     @property
     def layers(self) -> list[keras.Layer]:
-        """The operation and the layers that it holds; it alone where a float is cast before one of those could see it.
+        """The operation and the layers inside it; only the operation for a float, which it casts first.
 
         Empty for an operation that is no layer.
         """
@@ -40,9 +40,9 @@ class Reader(NamedTuple):
 
 
 def readers(model: keras.Model, position: int) -> list[Reader]:
-    """The operations that read input `position` of `model`; none for a model that is no graph of layers.
+    """Return the operations that read input `position` of `model`; none for a model that is no graph of layers.
 
-    Integers and text are followed through operations that keep them such (a slice, a reshape), and all values into
+    Integers and text are followed through operations that keep their dtype (a slice, a reshape), and all values into
     nested models.
     """
     graph = _functional(model)
@@ -50,7 +50,7 @@ def readers(model: keras.Model, position: int) -> list[Reader]:
 
 
 def _functional(operation: Any) -> Any:
-    """The functional model that `operation` is, or that a Sequential keeps; None for anything else."""
+    """Return the functional model that `operation` is, or that a Sequential contains; None for anything else."""
     graph = functional_within(operation) or operation
     return graph if isinstance(graph, Functional) else None
 

@@ -1,9 +1,9 @@
-"""The slices of a batch that go through the model one after another, and what each counts for in the loss.
+"""The slices of a batch (micro-batches), and the factor of each in the loss of the whole batch.
 
-The loss of the whole batch is the weighted sum of the slices' losses. A mean over the examples is the slices' means
-weighed by their number of examples; over unmasked elements, by their number of unmasked elements; over sample weights,
-by the sum of those. A sum is the sum of the slices' sums. What layers add to the loss, and weight penalties, count for
-each slice as its share of the examples, so once in all.
+The loss of the whole batch is the weighted sum of the slices' losses. For a mean over the examples a slice is weighted
+by its number of examples; for a mean over unmasked elements by their number; for a mean over sample weights by the sum
+of those. A sum is the sum of the slices' sums. Losses that layers add, and weight penalties, are weighted by the
+slice's share of the examples, so that they count once in all.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """Rows `start` to `stop` of the batch.
+    """Rows `start` to `stop` (exclusive) of the batch.
 
     Attributes:
-        share: of the batch's examples.
-        scales: what each term of the loss on this slice counts for in the loss on the batch; None for an output
-            without a loss.
+        batch_size: the number of examples in the whole batch.
+        scales: the factor of each term of the slice's loss in the loss of the batch; None for an output without a loss.
     """
 
     start: int
@@ -47,25 +46,27 @@ class Slice:
 
     @property
     def share(self) -> float:
-        """How much of the batch this is."""
+        """The share of the batch's examples."""
         return (self.stop - self.start) / self.batch_size
 
     def of(self, tensor: Any) -> Any:
-        """The rows of `tensor`, which may have several for each example; None stays None."""
+        """Return the rows of `tensor`, which may have several per example; None for None."""
         if tensor is None:
             return None
+        # A model that merges axes returns several rows per example, in the order of the examples.
         rows = int(tensor.shape[0]) // self.batch_size
         start, stop = self.start * rows, self.stop * rows
         if isinstance(tensor, tf.SparseTensor):
+            # A SparseTensor does not support indexing.
             rest = [0] * (tensor.shape.rank - 1)
             return tf.sparse.slice(tensor, [start, *rest], [stop - start, *tensor.shape[1:]])
         return tensor[start:stop]
 
 
 def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, training: bool) -> tuple[Slice, ...]:
-    """`count` slices of ceil(batch / count) examples, the last one shorter or (then there are fewer) left out.
+    """Return `count` slices of ceil(batch / count) examples; the last one is shorter, or left out if it is empty.
 
-    Runs the model once where the loss may be over masked elements; state is not put back.
+    The model is run once if the loss may be a mean over unmasked elements; its state is not restored.
 
     Raises:
         KeyedError: GC030 if the model or the batch cannot be sliced.
@@ -84,7 +85,7 @@ def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, tra
 
 
 def sliceable(model: keras.Model, batch: Batch) -> bool:
-    """Whether the batch can be taken apart at all."""
+    """Whether the batch can be sliced at all."""
     try:
         _check(1, model, batch, int(batch.x[0].shape[0]))
     except KeyedError:
@@ -93,7 +94,7 @@ def sliceable(model: keras.Model, batch: Batch) -> bool:
 
 
 def _check(count: int, model: keras.Model, batch: Batch, batch_size: int) -> None:
-    """Refuses what cannot be sliced along the first axis."""
+    """Raise if the batch cannot be sliced along the first axis."""
     if count > batch_size:
         raise _unfit(
             f"{count} micro-batches of a batch of {batch_size}", "raise data.batch_size, or lower microbatches"
@@ -117,10 +118,11 @@ def _unfit(received: str, help: str) -> KeyedError:  # noqa: A002 - the error's 
 
 
 def _counted(model: keras.Model, batch: Batch, loss: Loss, *, training: bool) -> list[NDArray[Any] | None]:
-    """What each row counts in each term's mean, of shape (rows, ...); None where every row counts the same."""
+    """Return the weight of each row in each term's mean, of shape (rows, ...); None if all rows weigh the same."""
     averaging = [term is not None and term.keras_loss is not None for term in loss.terms]
     outputs: Sequence[Any] = [None] * len(loss.terms)
     if any(averaging):
+        # On the whole batch, for the masks: they depend on the inputs, and some are made by layers.
         outputs = keras.tree.flatten(model(packed_inputs(model, batch.x), training=training))
     weights = batch.sample_weight or (None,) * len(loss.terms)
     return [
@@ -130,9 +132,9 @@ def _counted(model: keras.Model, batch: Batch, loss: Loss, *, training: bool) ->
 
 
 def _weighed(term: Term, loss: keras.losses.Loss, y: Any, output: Any, sample_weight: Any) -> NDArray[Any] | None:
-    """What Keras divides a mean by, row by row: the mask, the sample weights, or both."""
+    """Return the numbers whose sum Keras divides a mean by: the mask, the sample weights, or both."""
     if loss.reduction in {None, "none"}:
-        return None  # averaged by us, over all elements
+        return None  # averaged in `Term.function`, over all elements
     mask = _mask(loss, y, output)
     if term.reduction == "mean":
         return mask
@@ -141,13 +143,14 @@ def _weighed(term: Term, loss: keras.losses.Loss, y: Any, output: Any, sample_we
     weight = np.asarray(sample_weight, np.float64)
     if mask is None:
         return weight
+    # As Keras does: trailing axes, so that a weight per example applies to all of its elements.
     rank = max(mask.ndim, weight.ndim)
     weight, mask = (a.reshape(*a.shape, *[1] * (rank - a.ndim)) for a in (weight, mask))
     return np.asarray(weight * mask)
 
 
 def _mask(loss: keras.losses.Loss, y: Any, output: Any) -> NDArray[Any] | None:
-    """The mask that Keras applies to the values: the output's, and the one that the loss makes (`ignore_class`)."""
+    """Return the mask that Keras applies to the loss's values: the output's, and the loss's own (`ignore_class`)."""
     made = loss.call(y, output) if getattr(loss, "ignore_class", None) is not None else None
     masks = [mask_of(tensor) for tensor in (output, made) if tensor is not None]
     arrays = [np.asarray(mask).astype(np.float64) for mask in masks if mask is not None]
@@ -155,10 +158,11 @@ def _mask(loss: keras.losses.Loss, y: Any, output: Any) -> NDArray[Any] | None:
 
 
 def _scales(term: Term | None, counted: NDArray[Any] | None, bounds: Sequence[int]) -> list[float | None]:
-    """What `term` counts for in each slice."""
+    """Return the factor of `term` in each slice."""
     slices, batch_size = list(pairwise(bounds)), bounds[-1]
     if term is None:
         return [None] * len(slices)
+    # A sum over the batch is the plain sum over the slices, whatever their sizes.
     if term.reduction == "sum":
         return [1.0] * len(slices)
     shares: list[float | None] = [(stop - start) / batch_size for start, stop in slices]
@@ -166,4 +170,5 @@ def _scales(term: Term | None, counted: NDArray[Any] | None, bounds: Sequence[in
         return shares
     rows = len(counted) // batch_size
     sums = [float(counted[start * rows : stop * rows].sum()) for start, stop in slices]
+    # If everything is masked the loss is 0 whatever the factors; they must not be 0 / 0.
     return [part / sum(sums) for part in sums] if sum(sums) else shares

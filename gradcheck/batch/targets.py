@@ -1,4 +1,4 @@
-"""Targets by the loss: class ids, one-hot, 0/1, probabilities, or numbers in the output's shape."""
+"""Targets that fit a loss: class ids, one-hot, 0/1, probabilities, or numbers in the output's shape."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ BINARY = frozenset({"binarycrossentropy", "binaryfocalcrossentropy", "hinge", "s
 
 
 def default_target(spec: LossSpec, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
-    """Random targets that the loss of `spec` is meant for.
+    """Return random targets that suit the loss of `spec`.
 
     Args:
         spec: the loss of one output.
         shape: of the output, with the batch axis.
-        rng: where the numbers come from.
+        rng: the random generator.
 
     Returns:
         int64 class ids for a loss that takes them, else float64.
@@ -50,7 +50,7 @@ def default_target(spec: LossSpec, shape: tuple[int, ...], rng: np.random.Genera
 
 
 def target_shape(spec: LossSpec, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that the loss takes its targets in, for an output of `shape`."""
+    """Return the shape of the loss's targets for an output of `shape`."""
     name = canonical_name(spec)
     if name in IDS:
         return _without(shape, _class_axis(spec))
@@ -58,22 +58,22 @@ def target_shape(spec: LossSpec, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def class_count(spec: LossSpec, shape: tuple[int, ...]) -> int:
-    """How many classes integer targets have, for an output of `shape`: 2 unless the loss takes ids."""
+    """Return the number of classes of integer targets for an output of `shape`: 2 unless the loss takes ids."""
     return shape[_class_axis(spec)] if canonical_name(spec) in IDS | {"ctc"} else 2
 
 
 def takes_integers(spec: LossSpec) -> bool:
-    """Whether integer targets stay integers: where the loss takes ids, or is the user's own."""
+    """Whether integer targets stay integers: if the loss takes ids, or is the user's own."""
     return canonical_name(spec) in IDS | {"ctc", ""}
 
 
 def from_classes(
     spec: LossSpec, labels: NDArray[Any], classes: int, shape: tuple[int | None, ...]
 ) -> NDArray[Any] | None:
-    """`labels`, class ids of shape (batch,), as the loss takes them; None for a loss that is not about classes.
+    """Convert `labels`, class ids of shape (batch,), for the loss; None for a loss without classes.
 
     Raises:
-        KeyedError: GC030 if the output has fewer classes than there are.
+        KeyedError: GC030 if the output has fewer classes than `classes`.
     """
     name = canonical_name(spec)
     if name in IDS | ONE_HOT:
@@ -112,7 +112,7 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _probabilities(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Positive numbers that sum to 1 over the last axis."""
+    """Return positive numbers that sum to 1 over the last axis."""
     weights = rng.uniform(0.1, 1.0, shape)
     normalised: NDArray[Any] = weights / weights.sum(axis=-1, keepdims=True)
     return normalised
@@ -123,12 +123,12 @@ def _non_negative(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[A
 
 
 def _labels(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Label sequences for CTC on an output (batch, time, classes); class 0 is the blank."""
+    """Return label sequences for CTC on an output (batch, time, classes); class 0 is the blank."""
     return rng.integers(1, max(2, shape[-1]), _label_shape(shape))
 
 
 def _label_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """(batch, labels): repeated labels need a blank between them, so at most half the time steps."""
+    """Return (batch, labels): repeated labels need a blank between them, so at most half the time steps."""
     return (shape[0], max(1, shape[1] // 2))
 
 

@@ -1,4 +1,4 @@
-"""Default words, sentences and identifiers: what the layers that look them up know, and some that they do not."""
+"""Default words, sentences and identifiers: entries of the vocabularies that look them up, and some unknown ones."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: How many of the values are unknown to an open vocabulary.
+#: The share of the values that are unknown to an open vocabulary.
 UNKNOWN_SHARE = 0.125
 #: A sentence has from one to this many words.
 LONGEST_SENTENCE = 8
-#: Words that no vocabulary has; what a layer gets that hashes whatever it is given.
+#: Words that no vocabulary has; also the input of layers that hash any text.
 _UNKNOWN_WORDS = ("unknown_0", "unknown_1", "unknown_2")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """What a layer can look up: text or integers.
+    """The values that a layer can look up: text or integers.
 
     Attributes:
         known: its entries; none for a layer that hashes.
-        is_open: whether it takes others too.
-        separator: what stands between the words of a sentence; None where a value is a single entry.
+        is_open: whether it accepts other values too.
+        separator: the text between the words of a sentence; None if a value is a single entry.
     """
 
     known: tuple[Any, ...] = ()
@@ -42,9 +42,9 @@ class Vocabulary:
 def from_vocabulary(
     model: keras.Model, position: int, shape: tuple[int, ...], rng: np.random.Generator
 ) -> NDArray[Any] | None:
-    """Entries of the vocabularies that read input `position`, of dtype int64 or str; None where none reads it.
+    """Return entries of the vocabularies that read input `position`, of dtype int64 or str; None if none reads it.
 
-    Where several layers read it, a value is in every vocabulary that is closed; an open one may not know it.
+    If several layers read it, a value is in every vocabulary that is closed; an open one may not know it.
     """
     is_text = str(model.inputs[position].dtype) == "string"
     layers = [layer for reader in readers(model, position) for layer in reader.layers]
@@ -61,7 +61,7 @@ def from_vocabulary(
 
 
 def _vocabulary_of(layer: keras.Layer) -> Vocabulary | None:
-    """What `layer` looks up, None if it is no layer that does."""
+    """Return the vocabulary of `layer`; None if it has none."""
     if isinstance(layer, keras.layers.TextVectorization):
         separator = {"character": "", None: None}.get(split_of(layer), " ")
         return Vocabulary(known=tuple(layer.get_vocabulary(include_special_tokens=False)), separator=separator)
@@ -74,7 +74,7 @@ def _vocabulary_of(layer: keras.Layer) -> Vocabulary | None:
 def _entries(
     vocabularies: Iterable[Vocabulary], shape: tuple[int, ...], rng: np.random.Generator, *, is_text: bool
 ) -> NDArray[Any]:
-    """Random entries that every one of `vocabularies` takes."""
+    """Return random entries that every one of `vocabularies` accepts."""
     closed = [set(v.known) for v in vocabularies if not v.is_open]
     if closed:
         return rng.choice(sorted(set.intersection(*closed) or closed[0]), shape)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def input_names(model: keras.Model) -> tuple[str, ...]:
-    """The names of the model's inputs in the order of `model.inputs`, each once."""
+    """Return the names of the model's inputs in the order of `model.inputs`, each once."""
     return _names(model.inputs)
 
 
 def output_names(model: keras.Model) -> tuple[str, ...]:
-    """The names of what gives the outputs, in the order of `model.outputs`; the second of a name gets `:2`."""
+    """Return the names of the operations that make the outputs, in their order; the second of a name gets `:2`."""
     return _names(model.outputs)
 
 
@@ -29,15 +29,15 @@ def _names(tensors: Sequence[Any]) -> tuple[str, ...]:
 
 
 def packed_inputs(model: keras.Model, flat: Sequence[Any]) -> Any:
-    """`flat`, in the order of `model.inputs`, in the structure that the model takes: a tensor, a list or a mapping."""
+    """Return `flat`, in the order of `model.inputs`, in the model's structure: a tensor, a list or a mapping."""
     graph = functional_within(model) or model  # a Sequential has no structure of its own
     return keras.tree.pack_sequence_as(getattr(graph, "_inputs_struct", list(flat)), list(flat))
 
 
 def output_positions(model: keras.Model) -> dict[str, int]:
-    """The index in `model.outputs` by every name that an output goes by.
+    """Return the index in `model.outputs` by every name of an output.
 
-    A model that returns a mapping is addressed by its keys, as `compile(loss={...})` does, or by the layers' names.
+    The outputs of a model that returns a mapping are named by its keys, as in `compile(loss={...})`, or by the layers.
     """
     positions = {name: index for index, name in enumerate(output_names(model))}
     structure = getattr(model, "_outputs_struct", None)
@@ -47,12 +47,12 @@ def output_positions(model: keras.Model) -> dict[str, int]:
 
 
 def flat_values(values: Any, positions: Mapping[str, int], count: int) -> list[Any]:
-    """`values` as a list of `count` in the model's order; what a mapping leaves out is None.
+    """Return `values` as a list of `count` in the model's order; a name that a mapping leaves out is None.
 
     Args:
         values: one tensor, a list or tuple (in order, nested as the model returns it), or a mapping by name.
-        positions: the index by name; names beyond it are a KeyError.
-        count: how many there must be.
+        positions: the index by name.
+        count: the required number.
 
     Raises:
         ValueError: if there are more or fewer.

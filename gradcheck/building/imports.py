@@ -1,7 +1,7 @@
-"""The modules of the user's that one run has imported: each once, however often their code is asked for.
+"""The user's modules that one run has imported: each once, however often their code is loaded.
 
-A script that trains when it is imported would train again at each import. What a module makes once, at its top, is the
-exception: a model that is built a second time (in float64, or as a copy to train) has to be another object.
+A script that trains when it is imported would train again at each import. Objects that a module creates at its top are
+the exception: a model that is built a second time (in float64, or as a copy to train) must be another object.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _CURRENT: ContextVar[Imports | None] = ContextVar("imports", default=None)
 
 
 class Names(NamedTuple):
-    """The names that were taken in a session of Keras's at some time, and by which files."""
+    """The names that were taken in a Keras session at some time, and the files that took them."""
 
     taken: dict[str, int]
     files: set[tuple[Path, str]]
 
     @classmethod
     def of_now(cls) -> Names:
-        """As it is."""
+        """Return the names taken in the current session."""
         return cls(dict(_taken()), set(_in_session()))
 
 
 @dataclass(frozen=True, eq=False)
 class Imports:
-    """What was imported, and what came of it.
+    """The modules that were imported, and the side effects of importing them.
 
     Attributes:
-        files: by path, or by folder and name of a module beside the config.
-        beside: by folder the modules that others imported from it.
-        warnings: what a reader should know of the imports.
-        names: by file how many automatic names of each kind it took from Keras: `dense`, `dense_1`, ...
+        files: modules by path, or by folder and name of a module beside the config.
+        beside: by folder, the modules that others imported from it.
+        warnings: remarks on the imports for the reader.
+        names: by file, how many automatic names of each kind it took from Keras: `dense`, `dense_1`, ...
     """
 
     files: dict[tuple[Path, str], ModuleType] = field(default_factory=dict)
@@ -56,21 +56,21 @@ class Imports:
 
     @contextmanager
     def taking_names(self, key: tuple[Path, str]) -> Iterator[None]:
-        """Notes the names that what is imported inside takes; in a later session they are taken at `take_names`."""
+        """Record the names that an import inside takes; in a later session `take_names` takes them again."""
         before = Counter(_taken())
         yield
         self.names[key] = Counter(_taken()) - before
         _in_session().add(key)
 
     def take_names(self, key: tuple[Path, str]) -> None:
-        """Takes the names once more in another session of Keras's, so that what is built there has the same ones."""
+        """Take the names once more in another Keras session, so that models built there have the same names."""
         if key not in _in_session():
             _in_session().add(key)
             for name, count in self.names[key].items():
                 _taken()[name] += count
 
     def forget(self, folder: Path, names: Names) -> None:
-        """Makes the next import of anything in `folder` a fresh one, which takes the same names after `names`."""
+        """Make the next import from `folder` a fresh one, which takes the same names after `names`."""
         _taken().clear()
         _taken().update(names.taken)
         _in_session().intersection_update(names.files)
@@ -79,7 +79,7 @@ class Imports:
         self.beside.pop(folder, None)
 
     def seen(self, made: Any) -> bool:
-        """Whether some of what user code made was made before; it is remembered."""
+        """Whether a part of `made`, an object that user code returned, was returned before; all parts are recorded."""
         parts = [part for part in _parts(made) if isinstance(part, _STATEFUL)]
         again = any(part in self._made for part in parts)
         for part in parts:
@@ -88,17 +88,17 @@ class Imports:
 
 
 def _taken() -> Any:
-    """How many objects of each kind Keras has named in this session."""
+    """Return how many objects of each kind Keras has named in this session."""
     return of_session("object_name_uids", defaultdict(int))
 
 
 def _in_session() -> set[tuple[Path, str]]:
-    """The files whose names are taken in this session."""
+    """Return the files whose names are taken in this session."""
     found: set[tuple[Path, str]] = of_session("gradcheck_names", set())
     return found
 
 
-#: What belongs to one session: its variables and its precision are those of when it was made.
+#: Classes whose objects belong to one session: their variables and precision are fixed when they are created.
 _STATEFUL = (keras.Layer, keras.losses.Loss)
 
 
@@ -113,7 +113,7 @@ def is_made_once(value: Any) -> bool:
 
 @contextmanager
 def imported_once() -> Iterator[Imports]:
-    """Inside, each module of the user's is imported once; within another such block it is the outer one."""
+    """Import each of the user's modules once inside; a nested block uses the outer one's imports."""
     outer = _CURRENT.get()
     if outer is not None:
         yield outer
@@ -127,14 +127,14 @@ def imported_once() -> Iterator[Imports]:
 
 
 def imports_of(folder: Path) -> dict[str, ModuleType]:
-    """The modules that others have imported from `folder`; to be added to."""
+    """Return the modules that others have imported from `folder`, as a dict to be extended."""
     imports = _CURRENT.get()
     return {} if imports is None else imports.beside.setdefault(folder, {})
 
 
 @contextmanager
 def training_told(reference: str, imports: Imports) -> Iterator[None]:
-    """Warns if what is imported inside trains something."""
+    """Record a warning if an import inside trains something."""
     optimizer, steps = keras.optimizers.Optimizer, []
     apply = optimizer.apply
 

@@ -1,4 +1,4 @@
-"""What to tell a person about an exception that their code, or Keras on their behalf, raised."""
+"""Messages for exceptions that the user's code raised, or Keras on its behalf."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-#: Lines that Keras wraps around the message proper.
+#: Lines that Keras puts before the message proper.
 _KERAS_HEAD = re.compile(r"^(Exception encountered when calling |Could not automatically infer the output )")
 _KERAS_TAIL = "Arguments received by "
-#: What TensorFlow says of an operation that XLA has no kernel for: the first such operation, and its place.
+#: TensorFlow's message on an operation without an XLA kernel: the first such operation, and its node.
 _XLA_HEAD = re.compile(
     r"^Detected unsupported operations when trying to compile graph .*?: (\w+) \(.*?node (\S+?)\}\}.*"
 )
-#: Where TensorFlow goes on with stack traces of its own.
+#: The beginning of TensorFlow's own stack traces.
 _TENSORFLOW_TAIL = re.compile(r" (The op is created at|Stack trace for op definition): ?.*")
 _MAX_LENGTH = 600
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def gist(error: BaseException) -> str:
-    """The message of `error` on one line, without the wrapping, the argument dump and the colours that Keras adds."""
+    """Return the message of `error` on one line, without Keras's head, argument dump and colours."""
     paragraphs = _ANSI.sub("", str(error)).split("\n\n")
     telling = [p.strip() for p in paragraphs if p.strip() and not p.strip().startswith(_KERAS_TAIL)]
     while len(telling) > 1 and _KERAS_HEAD.match(telling[0]):
@@ -41,12 +41,12 @@ def gist(error: BaseException) -> str:
 
 
 def described(error: BaseException) -> str:
-    """The type and the gist of `error`: `ValueError: units must be positive`."""
+    """Return the type and the message of `error`: `ValueError: units must be positive`."""
     return f"{type(error).__name__}: {gist(error)}"
 
 
 def user_location(error: BaseException, reference: str = "") -> Location | None:
-    """The line of the user's own code that `error` comes from: the last frame that no installed package owns.
+    """Return the line of the user's own code that raised `error`: the last frame outside installed packages.
 
     Args:
         error: an exception that was raised; for a SyntaxError the place that it names.
@@ -70,7 +70,7 @@ def user_location(error: BaseException, reference: str = "") -> Location | None:
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, traceback.FrameSummary]]:
-    """Every frame of the traceback, as an object and as text, the outermost first."""
+    """Yield every frame of the traceback, as an object and as text, the outermost first."""
     walked = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return zip(walked, traceback.extract_tb(error.__traceback__), strict=True)
 

@@ -1,4 +1,4 @@
-"""Names that are unique: the second and later uses of one get `:N`."""
+"""Unique names: the second and later uses of a name get `:N`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def unique_names(names: Iterable[str]) -> tuple[str, ...]:
-    """`("a", "b", "a")` to `("a", "b", "a:2")`: what occurs once stays as it is."""
+    """Return `("a", "b", "a:2")` for `("a", "b", "a")`: a name that occurs once is unchanged."""
     seen: dict[str, int] = {}
     unique = []
     for name in names:

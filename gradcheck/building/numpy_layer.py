@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     from gradcheck.building.numpy_layer_code import Array, NumpyCode, Shape
 
-#: Two lengths for an axis that is open, to see which axes of the output follow it.
+#: Two lengths for an axis of unknown length, which show the output axes that depend on it.
 _PROBES = (2, 3)
 
 
 class NoSecondDerivativeError(RunError, LookupError):
-    """A NumPy backward pass was differentiated. A LookupError, as TensorFlow's where an operation has no gradient."""
+    """A NumPy backward pass was differentiated. As TensorFlow's error for a missing gradient, it is a LookupError."""
 
 
 class NumpyLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
-    """Runs a `NumpyCode` on tensors; its gradient is what the code's `backward` says.
+    """Runs a `NumpyCode` on tensors; its gradient is computed by the code's `backward`.
 
-    Stands in any model, eager or in a graph, called once or several times, in any precision. The gradient cannot be
-    differentiated again, and XLA cannot compile NumPy: both are refused.
+    It works in any model, eager or in a graph, called once or several times, in any precision. The gradient cannot be
+    differentiated again, and XLA cannot compile NumPy: both raise.
     """
 
     def __init__(self, code: NumpyCode, **kwargs: Any) -> None:
@@ -38,19 +38,19 @@ class NumpyLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self._declared: list[Any] = []
 
     def build(self, input_shapes: Sequence[Shape]) -> None:
-        """Makes the weights that the code declares for these inputs."""
+        """Create the weights that the code declares for these inputs."""
         for name, (shape, start) in self._numpy_code.weights(input_shapes).items():
             initializer = None if start is None else keras.initializers.Constant(start)
             self._declared.append(self.add_weight(name=name, shape=shape, initializer=initializer))
 
     def compute_output_spec(self, *inputs: Any) -> keras.KerasTensor:
-        """The shape of the output: forward is tried on ones, with two lengths for every open axis."""
+        """Infer the output's shape by running forward on ones, with two lengths for every axis of unknown length."""
         first, second = (self._tried(inputs, length) for length in _PROBES)
         shape = [n if n == m else None for n, m in zip(first, second, strict=True)]
         return keras.KerasTensor(shape, self.compute_dtype)
 
     def _tried(self, inputs: Sequence[Any], length: int) -> tuple[int, ...]:
-        """The shape of what forward returns where open axes have this length."""
+        """Return the shape of forward's output if axes of unknown length have this length."""
         arrays = [np.ones([n or length for n in t.shape], tf.as_dtype(t.dtype).as_numpy_dtype) for t in inputs]
         weights = [np.ones(v.shape, self._numpy_dtype) for v in self._declared]
         with np.errstate(all="ignore"):
@@ -61,7 +61,7 @@ class NumpyLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
         return tf.as_dtype(self.compute_dtype).as_numpy_dtype
 
     def call(self, *inputs: Any) -> Any:
-        """The output of forward, of the layer's compute dtype."""
+        """Return the output of forward, in the layer's compute dtype."""
         if GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
             message = f"the NumPy code of layer {self.name} cannot be compiled by XLA"
             raise RunError(message, code="GC059", help="set execution: graph, or eager")
@@ -73,13 +73,13 @@ class NumpyLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
 
 
 def _differentiable(code: NumpyCode, dtype: Any, count: int) -> Any:
-    """The function from `count` tensors to the output, with the code's gradient."""
+    """Return the function from `count` tensors to the output, with the code's gradient."""
 
     def run(*tensors: Any) -> Any:
         output, saved = tf.numpy_function(lambda *arrays: code.forward(arrays, dtype), tensors, [dtype, tf.string])
         return output, lambda dy: _pulled_back(code, dy, saved, tensors)
 
-    # To whoever asks, this is the user's own method, which is what can be wrong.
+    # Reports on custom gradients name this function: let it be the user's own method, which may be wrong.
     positional = inspect.Parameter.POSITIONAL_ONLY
     run.__signature__ = inspect.Signature([inspect.Parameter(n, positional) for n in code.names(count)])  # type: ignore[attr-defined]
     run.__qualname__, run.__wrapped__ = f"{code.name}.backward", code.backward_method  # type: ignore[attr-defined]
@@ -87,7 +87,7 @@ def _differentiable(code: NumpyCode, dtype: Any, count: int) -> Any:
 
 
 def _pulled_back(code: NumpyCode, dy: Any, saved: Any, tensors: Sequence[Any]) -> list[Any]:
-    """The gradients of `tensors`; None for integers."""
+    """Return the gradients of `tensors`; None for integers."""
     floating = [i for i, tensor in enumerate(tensors) if tensor.dtype.is_floating]
 
     def backward(dy: Array, saved: Any, *arrays: Array) -> list[Array]:
@@ -95,7 +95,7 @@ def _pulled_back(code: NumpyCode, dy: Any, saved: Any, tensors: Sequence[Any]) -
         return [_or_zeros(found[i], arrays[i]) for i in floating]
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def undifferentiable(dy: Any, *tensors: Any) -> Any:  # takes the tensors, so that their second derivative is asked
+    def undifferentiable(dy: Any, *tensors: Any) -> Any:  # takes the tensors, so that their second derivative raises
         found = tf.numpy_function(backward, [dy, saved, *tensors], [tensors[i].dtype for i in floating])
         return found, lambda *_: _refuse_second(code)
 

@@ -1,4 +1,4 @@
-"""A user's class with NumPy `forward` and `backward`: what it must look like, and how it is called.
+"""A user's class with NumPy `forward` and `backward`: the interface that it must have, and the calls of it.
 
     class MatMul:                                     # y = x · Wᵀ
         def __init__(self, units):
@@ -14,14 +14,14 @@
         def backward(self, dy):
             return dy @ self.W, {"W": dy.T @ self.x}  # without weights: dx alone
 
-- `weights` maps names to a shape (a tuple; the start is random) or to an array, the start itself. It is a mapping, or a
-  method that takes the shape of each input, with None for the batch axis. A class without weights leaves it out.
+- `weights` maps names to a shape (a tuple; the initial value is random) or to an array, the initial value. It is a
+  mapping, or a method that takes the shape of each input, with None for the batch axis. It may be left out.
 - `forward` takes one array for each input, the batch first, and returns one array. Each weight is an attribute.
 - `backward` takes dLoss/dy and returns dLoss/dx (a tuple for several inputs); where there are weights a pair of that
   and a mapping of names to dLoss/dweight.
 
-Arrays come in the precision that is checked, and cannot be written to. Every call works on a copy of the object: what
-`forward` saves on `self` is there in the `backward` of the same call and nowhere else, so a layer may be called twice.
+Arrays have the precision that is checked, and are read-only. Every call works on a copy of the object: values that
+`forward` saves on `self` exist in the `backward` of the same call only, so that a layer may be called twice.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _BACKWARD_HELP = "return dx, or dx, {name: gradient} where the class has weights
 
 
 def is_numpy_class(value: Any) -> bool:
-    """Whether `value`, a class or an object, has the two methods."""
+    """Whether `value`, a class or an object, has the methods `forward` and `backward`."""
     return all(callable(getattr(value, method, None)) for method in ("forward", "backward"))
 
 
 class NumpyCode:
-    """One object of the user's class, which is copied for every call and never changed itself.
+    """An object of the user's class, which is copied for every call and never changed.
 
     Args:
         template: the object.
@@ -74,10 +74,10 @@ class NumpyCode:
         self._weights: tuple[str, ...] = ()
 
     def weights(self, shapes: Sequence[Shape]) -> dict[str, tuple[tuple[int, ...], Array | None]]:
-        """Shape and start (None for a random one) of every weight, for inputs of these shapes.
+        """Return shape and initial value (None for a random one) of every weight, for inputs of these shapes.
 
         Raises:
-            RunError: GC051 if the class raises or declares something else.
+            RunError: GC051 if the class raises, or its declaration is not as described above.
         """
         declared = getattr(self._template, "weights", {})
         if callable(declared):
@@ -98,14 +98,14 @@ class NumpyCode:
         raise self._unusable(f"weight {name} must be a shape (a tuple of integers) or an array. Received: {value!r}")
 
     def forward(self, arrays: Sequence[Array], dtype: Any) -> tuple[Array, bytes]:
-        """The output in `dtype`, and what the call saved for its backward pass.
+        """Return the output in `dtype`, and the values that the call saved for its backward pass.
 
         Args:
             arrays: the inputs, then the weights in their order.
             dtype: of the output.
 
         Raises:
-            RunError: GC053 if forward raises or returns no numeric array, or saves what cannot be kept.
+            RunError: GC053 if forward raises, returns no numeric array, or saves values that cannot be pickled.
         """
         call, inputs = self._copy(arrays)
         with self._calling("forward", "GC053"):
@@ -116,12 +116,12 @@ class NumpyCode:
         return np.array(array, dtype), self._saved(call)
 
     def backward(self, dy: Array, saved: bytes, arrays: Sequence[Array]) -> list[Array | None]:
-        """The gradient of each of `arrays`, in its shape and dtype; None where backward says None.
+        """Return the gradient of each of `arrays`, in its shape and dtype; None where backward returned None.
 
         Args:
             dy: dLoss/dOutput.
-            saved: what `forward` gave beside the output.
-            arrays: what `forward` was given.
+            saved: the second value that `forward` returned.
+            arrays: the arrays that `forward` took.
 
         Raises:
             RunError: GC053 if backward raises; GC604 for a gradient that is missing or has the wrong shape.
@@ -134,7 +134,7 @@ class NumpyCode:
         return [self._fitted(*triple) for triple in zip(self.names(len(arrays)), gradients, arrays, strict=True)]
 
     def names(self, count: int) -> list[str]:
-        """What messages call the inputs and the weights, `count` in all."""
+        """Return the names of `count` inputs and weights in messages."""
         inputs = count - len(self._weights)
         return [*(["x"] if inputs == 1 else [f"x{i}" for i in range(inputs)]), *self._weights]
 
@@ -144,7 +144,7 @@ class NumpyCode:
         return type(self._template).backward
 
     def _copy(self, arrays: Sequence[Array]) -> tuple[Any, list[Array]]:
-        """A copy of the object with its weights, and the inputs."""
+        """Return a copy of the object with its weights, and the inputs."""
         call = copy.deepcopy(self._template)
         locked = [_locked(array) for array in arrays]
         count = len(locked) - len(self._weights)
@@ -152,9 +152,10 @@ class NumpyCode:
         return call, locked[:count]
 
     def _saved(self, call: Any) -> bytes:
-        """What forward has put on `call`: whatever is not, as the same object, on the template.
+        """Return the attributes that forward has set on `call`, which differ from the template's.
 
-        As bytes it travels with the tensors of its call, through graphs and loops, and lives no longer than they do.
+        As bytes they can be a tensor, which passes through graphs and loops and is freed with the other tensors of its
+        call.
         """
         missing = object()
         before = vars(self._template)
@@ -166,7 +167,7 @@ class NumpyCode:
             raise self._unusable(message, "GC053", "save arrays and numbers, not functions") from error
 
     def _ordered(self, returned: Any, inputs: int) -> list[Any]:
-        """What backward returned as a list: inputs, then weights."""
+        """Return backward's result as a list: inputs, then weights."""
         of_inputs, of_weights = returned, {}
         if self._weights:
             pair = isinstance(returned, tuple) and len(returned) == 2  # noqa: PLR2004 - a pair
@@ -185,7 +186,7 @@ class NumpyCode:
         return [*listed_inputs, *(of_weights[name] for name in self._weights)]
 
     def _fitted(self, name: str, gradient: Any, like: Array) -> Array | None:
-        """`gradient` in the dtype of what it belongs to."""
+        """Return `gradient` in the dtype of the array that it belongs to."""
         if gradient is None:
             return None
         array = _numbers(gradient)
@@ -203,14 +204,14 @@ class NumpyCode:
 
 
 def _locked(array: Array) -> Array:
-    """A view that cannot be written to: in a graph the array is TensorFlow's own memory."""
+    """Return a read-only view: in a graph the array is TensorFlow's own memory."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def _numbers(value: Any) -> Array | None:
-    """`value` as an array of real numbers; None if it is none."""
+    """Return `value` as an array of real numbers; None if it is none."""
     try:
         array = np.asarray(value)
     except ValueError:  # lists of several lengths
@@ -219,7 +220,7 @@ def _numbers(value: Any) -> Array | None:
 
 
 def _kind(value: Any) -> str:
-    """What was received, in brief."""
+    """Describe a received value in brief."""
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     return "None" if value is None else f"a {type(value).__name__}"

@@ -15,23 +15,23 @@ _MIXED = "mixed_"
 
 
 def compute_dtype(precision: str) -> str:
-    """The dtype that layers compute in: `float16` for `mixed_float16`."""
+    """Return the dtype in which layers compute: `float16` for `mixed_float16`."""
     return precision.removeprefix(_MIXED)
 
 
 def variable_dtype(precision: str) -> str:
-    """The dtype of weights and inputs, Keras's floatx: `float32` for `mixed_float16`."""
+    """Return the dtype of weights and inputs, Keras's floatx: `float32` for `mixed_float16`."""
     return "float32" if precision.startswith(_MIXED) else precision
 
 
 @contextmanager
 def precision_scope(precision: str) -> Iterator[None]:
-    """Sets floatx and the dtype policy inside, and puts both back.
+    """Set floatx and the dtype policy inside, and restore both.
 
     Args:
         precision: float32, float64, float16, bfloat16, mixed_float16 or mixed_bfloat16.
 
-    `keras.utils.clear_session` forgets the policy: call it before entering, not inside.
+    `keras.utils.clear_session` resets the policy: call it before entering, not inside.
     """
     with kept_precision():
         keras.config.set_floatx(variable_dtype(precision))
@@ -41,7 +41,7 @@ def precision_scope(precision: str) -> Iterator[None]:
 
 @contextmanager
 def kept_precision() -> Iterator[None]:
-    """Puts floatx and the dtype policy back to what they were, whatever is done to them inside."""
+    """Restore floatx and the dtype policy afterwards, however they are changed inside."""
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     try:
         yield
@@ -51,16 +51,17 @@ def kept_precision() -> Iterator[None]:
 
 
 def widened(dtype: str) -> str:
-    """A dtype that a config asks for by name: a floating one becomes float64 where that is the precision.
+    """Return `dtype`, which a config names; float64 in place of any floating dtype if that is the precision.
 
-    A float64 twin of a model is exact only if nothing in it is narrower, whatever the config says for single tensors.
+    A float64 twin of a model is exact only if nothing in it is narrower, whatever the config sets for single tensors.
     """
     return "float64" if dtype in FLOATING and keras.config.floatx() == "float64" else dtype
 
 
 def loss_dtype() -> str:
-    """The dtype of targets and losses: float64 if that is the precision, else float32.
+    """Return the dtype of targets and losses: float64 if that is the precision, else float32.
 
-    Never lower: class ids above 256 are not exact in bfloat16, and sums lose what is compared.
+    It is never lower: class ids above 256 are not exact in bfloat16, and a sum in 16 bits loses the digits to be
+    compared.
     """
     return "float64" if keras.config.floatx() == "float64" else "float32"

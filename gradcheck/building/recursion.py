@@ -1,4 +1,4 @@
-"""Room on Python's stack: Keras walks the graph of a deep model recursively, once per layer."""
+"""A higher recursion limit: Keras walks the graph of a deep model recursively, once per layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def deep_recursion(*, at_least: int = 0, more: int = 0) -> Iterator[None]:
-    """Allows `at_least` so many Python frames inside, or so many `more` than now, if that is more."""
+    """Allow `at_least` this many Python frames inside, or `more` than the current limit, whichever is larger."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(at_least, limit + more))
     try:

@@ -1,4 +1,4 @@
-"""All that a forward pass or user code can change: weights, state and random seeds, held and put back."""
+"""Weights, state and random seeds, which a forward pass or user code may change: snapshots, and restoring them."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class StateVariable:
 
 
 def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
-    """What a forward pass through `models` changes that is not trained.
+    """Return the variables that a forward pass through `models` changes and that are not trained.
 
-    `variables` lacks the states of stateful recurrent layers and the metrics inside layers, and counts frozen weights
-    as not trainable, which are no state.
+    `model.variables` lacks the states of stateful recurrent layers and the metrics inside layers, and includes frozen
+    weights, which are no state.
     """
     layers = all_layers(models)
     weights = {id(v) for layer in layers for v in own_weights(layer)}  # also those frozen since
@@ -59,17 +59,17 @@ def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
 
 
 def movable_variables(models: Sequence[keras.Layer]) -> list[Any]:
-    """All that a forward pass through `models` can change: weights too, for spectral normalisation assigns one."""
+    """Return all variables that a forward pass may change: weights too, for spectral normalisation assigns one."""
     weights = {id(v): v for model in models for v in model.variables}
     state = {id(s.variable): s.variable for s in state_variables(models)}
     return [*{**weights, **state}.values(), global_seed()]
 
 
 class Snapshot:
-    """The values of some variables as they are when it is made.
+    """The values of some variables at the time of its creation.
 
-    Reading a variable shares its buffer, which TensorFlow copies only when the variable is written to: a snapshot
-    costs no memory until something changes.
+    Reading a variable shares its buffer, which TensorFlow copies only when the variable is written: a snapshot costs no
+    memory until something changes.
     """
 
     def __init__(self, variables: Sequence[Any]) -> None:
@@ -78,24 +78,25 @@ class Snapshot:
 
     @property
     def variables(self) -> tuple[Any, ...]:
-        """What it holds the values of, in order."""
+        """The variables whose values it holds, in order."""
         return tuple(variable for variable, _ in self._held)
 
     def put_back(self, variables: Sequence[Any] | None = None) -> None:
-        """Assigns to every variable, or to those of `variables`, what it held."""
+        """Assign the held values to every variable, or to those in `variables`."""
         wanted = None if variables is None else {id(variable) for variable in variables}
         for variable, value in self._held:
             if wanted is None or id(variable) in wanted:
                 variable.assign(value)
 
     def changed(self, variables: Sequence[Any]) -> list[Any]:
-        """Those of `variables` that no longer hold what they held, bit for bit."""
+        """Return those of `variables` whose values differ from the held ones, bit for bit."""
         held = {id(variable): value for variable, value in self._held}
+        # By bytes, for NaN must equal itself.
         return [v for v in variables if np.asarray(v.value).tobytes() != np.asarray(held[id(v)]).tobytes()]
 
 
 class Moment(Snapshot):
-    """A snapshot that also holds Python's and NumPy's own generators, which some augmentation layers draw from."""
+    """A snapshot that also holds the states of Python's and NumPy's generators, which some augmentation layers use."""
 
     def __init__(self, variables: Sequence[Any]) -> None:
         """Reads `variables` and the generators."""
@@ -103,7 +104,7 @@ class Moment(Snapshot):
         self._generators = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is meant
 
     def put_back(self, variables: Sequence[Any] | None = None) -> None:
-        """Puts back all of it; of the variables those that are given."""
+        """Restore the generators, and every variable or those in `variables`."""
         super().put_back(variables)
         python, numpy = self._generators
         random.setstate(python)
@@ -111,19 +112,19 @@ class Moment(Snapshot):
 
 
 class State:
-    """A snapshot of weights, state, seeds and what is trainable, taken when it is made."""
+    """A snapshot of weights, state, seeds and `trainable` flags, taken when it is created."""
 
     def __init__(
         self, models: Sequence[keras.Layer], *, seed: int, parts: Sequence[keras.Layer] = (), flows: bool = False
     ) -> None:
-        """Takes the snapshot of all variables of `models` and `parts`.
+        """Take the snapshot of all variables of `models` and `parts`.
 
         Args:
             models: the model, and segments that share its layers.
             seed: restarts Python's, NumPy's and TensorFlow's own generators.
-            parts: segments that have layers of their own, and so a state of their own, in the model's order.
-            flows: within a step of training, which starts from what there is and leaves what it changes: neither
-                `restore` nor `preserved` does anything.
+            parts: segments with layers, and so a state, of their own, in the model's order.
+            flows: for a step of training, which starts from the current values and leaves its own: `restore` and
+                `preserved` then do nothing.
         """
         self._models, self._parts, self.flows = tuple(models), tuple(parts), flows
         self.variables = state_variables(models)
@@ -136,16 +137,16 @@ class State:
         self._trainable += [(v, trainable_flag(v)) for model in models for v in model.variables]
 
     def retaken(self, *, flows: bool = False) -> State:
-        """The state of the same models as it is now, for one step of training if it `flows`."""
+        """Return a new snapshot of the same models; for one step of training if it `flows`."""
         return State(self._models, seed=self._seed, parts=self._parts, flows=flows)
 
     @property
     def movable(self) -> tuple[Any, ...]:
-        """All that the snapshot holds: weights, state and the session's own seed, in the order of the layers."""
+        """All variables of the snapshot: weights, state and the session's own seed, in the order of the layers."""
         return self._snapshot.variables
 
     def restore(self) -> None:
-        """Puts back everything, and restarts the random generators outside Keras's layers."""
+        """Restore everything, and restart the random generators outside Keras's layers."""
         if self.flows:
             return
         self._snapshot.put_back()
@@ -156,7 +157,7 @@ class State:
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        """Starts from the snapshot and goes back to it, also when the body raises."""
+        """Restore the snapshot before the body and after it, also if the body raises."""
         self.restore()
         try:
             yield
@@ -164,24 +165,24 @@ class State:
             self.restore()
 
     def put_back_trainable(self) -> None:
-        """Freezes and thaws what was frozen and thawed when the snapshot was taken."""
+        """Restore the `trainable` flags of the snapshot."""
         for holder, trainable in self.frozen_or_thawed:
             set_trainable_flag(holder, trainable=trainable)
 
     def put_back(self, variables: Sequence[Any]) -> None:
-        """Assigns to these what the snapshot holds, whether it flows or not."""
+        """Assign the snapshot's values to `variables`, whether it flows or not."""
         self._snapshot.put_back(variables)
 
     @property
     def frozen_or_thawed(self) -> list[tuple[Any, bool]]:
-        """The layers and variables whose `trainable` has changed, and what it was."""
+        """The layers and variables whose `trainable` has changed, with its former value."""
         return [(holder, was) for holder, was in self._trainable if trainable_flag(holder) != was]
 
     def read(self, *, split: bool = True) -> dict[str, Any]:
-        """The current value of every state variable, by path: that of the split model, which may have its own."""
+        """Return the current value of every state variable by path: the split model's, which may have its own."""
         held = {s.path: self._of_parts.get(s.path, s) if split else s for s in self.variables}
         return {path: tf.identity(s.variable.value) for path, s in held.items()}
 
     def changed(self, variables: Sequence[Any]) -> list[Any]:
-        """Those of `variables` that no longer hold what the snapshot holds, bit for bit."""
+        """Return those of `variables` whose values differ from the snapshot's, bit for bit."""
         return self._snapshot.changed(variables)

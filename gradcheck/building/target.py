@@ -1,10 +1,10 @@
-"""What `gradcheck layer` is given, as a model: a layer, a function or a NumPy class between inputs and outputs.
+"""The argument of `gradcheck layer` as a model: a layer, a function or a NumPy class between inputs and outputs.
 
 A TARGET is a Keras layer by its name, or `package.module:Name` or `./file.py:Name` of one of these:
 
 - a Keras layer: its class, an object, or a function that returns one (a factory);
 - a class with NumPy `forward(x)` and `backward(dy)`, or an object of one;
-- a function of tensors. It is called on one example at a time: its tensors have exactly the shapes that are asked for.
+- a function of tensors. It is called on one example at a time: its tensors have exactly the shapes that were given.
 """
 
 from __future__ import annotations
@@ -42,19 +42,21 @@ def model(
     *,
     masked: bool = False,
 ) -> keras.Model:
-    """The model that is `target` alone. A factory for `model.factory`, so that it can be built again in float64.
+    """Build the model that consists of `target` alone.
+
+    It is a factory for `model.factory`, so that the model can be built again in float64.
 
     Args:
-        target: what the module says.
+        target: a TARGET, as described above.
         base: the folder that a file is relative to.
         inputs: `{shape, dtype}` by name.
-        kwargs: arguments of the class or the factory; of a function, keywords of every call.
-        values: one example of the inputs, at which a function is tried; default ones.
-        masked: whether the inputs that have a time axis come with a mask.
+        kwargs: arguments of the class or the factory; for a function, keyword arguments of every call.
+        values: values of the inputs for one example, on which a function is tried; default ones.
+        masked: whether the inputs that have a time axis carry a mask.
 
     Raises:
-        ConfigError: GC020, GC021 or GC028, where the target or its arguments are wrong.
-        RunError: GC051 where the user's own code raises.
+        ConfigError: GC020, GC021 or GC028, if the target or its arguments are wrong.
+        RunError: GC051 if the user's own code raises.
     """
     layer = as_layer(target, Path(base), dict(kwargs), values)
     tensors = []
@@ -79,41 +81,41 @@ def layer_of(built: keras.Model) -> keras.Layer:
 
 
 def takes_training(layer: keras.Layer) -> bool:
-    """Whether it, or a layer inside it, is called with `training`."""
+    """Whether the layer, or a layer inside it, takes the argument `training`."""
     return any("training" in inner.call_signature_parameters for inner in all_layers([layer]))
 
 
 def takes_mask(layer: keras.Layer, shapes: Sequence[Sequence[int]]) -> bool:
-    """Whether it takes the mask that Keras hands on with one of its inputs, of these shapes without the batch."""
+    """Whether the layer takes the Keras mask of one of its inputs, which have these shapes without the batch axis."""
     names = layer.call_signature_parameters
     return any(map(_has_time, shapes)) and any(name == "mask" or f"{name}_mask" in names for name in names)
 
 
 def _has_time(shape: Sequence[int]) -> bool:
-    """Whether an input without its batch axis has a time axis, along which it can be masked."""
+    """Whether an input of this shape, without its batch axis, has a time axis along which it can be masked."""
     return len(shape) > 1
 
 
 class _Masked(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """Hands its input on with a mask: the first example is masked wholly, of the others the last step."""
+    """Returns its input with a mask: the first example is masked entirely, of the others the last step."""
 
     def __init__(self) -> None:
         super().__init__()
         self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
-        """The input as it is."""
+        """Return the input unchanged."""
         return inputs
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002 - Keras's signature
-        """Of shape (batch, time)."""
+        """Return a mask of shape (batch, time)."""
         ones = keras.ops.ones_like(inputs[(slice(None), slice(None), *[0] * (len(inputs.shape) - 2))], dtype="int32")
         example, step = keras.ops.cumsum(ones, axis=0), keras.ops.cumsum(ones, axis=1)
         return keras.ops.logical_and(example > 1, step < inputs.shape[1])
 
 
 def as_layer(target: str, base: Path, kwargs: dict[str, Any], values: Sequence[Any] = ()) -> keras.Layer:
-    """`target` as a Keras layer; the arguments and errors are those of `model`."""
+    """Return `target` as a Keras layer; arguments and errors are those of `model`."""
     found = user_code.load(target, base, code="GC051") if ":" in target else None
     if found is None or (inspect.isclass(found) and issubclass(found, keras.Layer)):
         return build_layer(LayerSpec(target=target, kwargs=kwargs), base, target)
@@ -133,7 +135,7 @@ def as_layer(target: str, base: Path, kwargs: dict[str, Any], values: Sequence[A
 
 
 def _wrapped(value: Any, target: str, base: Path) -> keras.Layer:
-    """A layer as it is, or the layer around an object with NumPy methods."""
+    """Return a layer unchanged, or the layer around an object with NumPy methods."""
     if isinstance(value, keras.Layer):
         return value
     if is_numpy_class(value):
@@ -151,7 +153,7 @@ def _unusable(target: str, value: Any) -> RunError:
 
 
 def _needs_nothing_but(function: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Whether `kwargs` are all that a call needs: a factory, rather than a function of tensors."""
+    """Whether a call needs no arguments but `kwargs`: a factory, rather than a function of tensors."""
     if not callable(function) or _is_layer(function):
         return False
     try:
@@ -161,13 +163,13 @@ def _needs_nothing_but(function: Any, kwargs: Mapping[str, Any]) -> bool:
     return True
 
 
-#: The most examples that a graph has a function for each of: a loop is traced faster, and runs slower.
+#: The most examples for which a graph contains one call each; beyond it a loop, which is traced faster and runs slower.
 _UNROLLED = 8
 _FLOAT64_HELP = "finite differences run in float64: write constants as Python numbers, or in the dtype of the input"
 
 
 class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
-    """A plain function of tensors, called on one example after the other; `values` are one to try it on."""
+    """A plain function of tensors, called on one example after the other, and tried on `values` first."""
 
     def __init__(self, function: Callable[..., Any], target: str, base: Path, values: Sequence[Any]) -> None:
         super().__init__(name=target.rpartition(":")[2].rpartition(".")[2])
@@ -175,10 +177,10 @@ class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self._target = target
         self._base = base
         self._values = tuple(values)  # a list would be tracked
-        self._signature: Any = None  # of its outputs for one example, known once it was tried
+        self._signature: Any = None  # of its outputs for one example, known after the trial
 
     def compute_output_spec(self, *inputs: Any) -> Any:
-        """Called eagerly: a trace would refuse Python's own `if` and `while` on tensors."""
+        """Infer the outputs by an eager call: a trace would refuse Python's own `if` and `while` on tensors."""
         values = self._values or [1] * len(inputs)
         examples = [
             tf.cast(np.broadcast_to(value, (1, *t.shape[1:])), t.dtype) for value, t in zip(values, inputs, strict=True)
@@ -194,7 +196,7 @@ class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
         return tf.nest.map_structure(lambda t: keras.KerasTensor((None, *t.shape[1:]), t.dtype.name), outputs)
 
     def call(self, *inputs: Any) -> Any:
-        """The function's outputs for each example, stacked; in a graph it is traced once for many examples."""
+        """Return the function's outputs for each example, stacked; in a graph it is traced once for many examples."""
         if not tf.executing_eagerly() and int(inputs[0].shape[0]) > _UNROLLED:
             return tf.map_fn(lambda example: self._function(*example), inputs, fn_output_signature=self._signature)
         batch_size = int(inputs[0].shape[0])

@@ -1,4 +1,4 @@
-"""The user's own code: found by name, loaded in isolation, and reported in its own file when it raises."""
+"""The user's own code: found by name, loaded in isolation, and reported at its own line when it raises."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 
 
 def load(reference: str, base: Path, *, code: str = "GC050") -> Any:
-    """The object that `reference` names.
+    """Return the object that `reference` names.
 
     Args:
         reference: `package.module:Name` or `./file.py:Name`, the file relative to `base`; the name may be dotted.
         base: the folder of the config. Modules beside the config, or beside the file, can be imported while loading.
         code: the code of the error if the module raises when it is imported.
 
-    A file is imported once in a run (`imports.imported_once`), as a module of its own, and what it imported from its
-    folder is set aside afterwards: two configs with a `model.py` or a `helper.py` each never see the other's, and the
-    next run sees edits. A layer or a loss at the top of a module is made anew each time it is asked for.
+    A file is imported once in a run (`imports.imported_once`), as a module of its own, and the modules that it imported
+    from its folder are removed from `sys.modules` afterwards: two configs with a `model.py` or a `helper.py` each never
+    share them, and the next run uses edited files. A layer or a loss at the top of a module is created anew each time
+    it is loaded.
 
     Raises:
         KeyedError: GC028 if the file, the module or the name in it does not exist.
@@ -52,9 +53,9 @@ def load(reference: str, base: Path, *, code: str = "GC050") -> Any:
 
 
 def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[str, Any]) -> Any:
-    """What a factory of the user's returns, which no earlier call has returned.
+    """Call a factory of the user's, and return an object that no earlier call has returned.
 
-    One that gives an object of its module's is imported again, to have another.
+    If it returns an object of its module, the module is imported again to create another.
 
     Raises:
         KeyedError: GC028 if there is no such function.
@@ -74,7 +75,7 @@ def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[st
 
 
 def _attribute(reference: str, base: Path, code: str, imports: Imports) -> Any:
-    """The object that `reference` names in its module."""
+    """Return the object that `reference` names in its module."""
     module_name, _, attribute = reference.rpartition(":")
     key = _folder(reference, base), module_name
     if key not in imports.files:
@@ -94,16 +95,16 @@ def _attribute(reference: str, base: Path, code: str, imports: Imports) -> Any:
 
 @contextmanager
 def calling(what: str, reference: str, code: str, base: Path | None = None) -> Iterator[None]:
-    """Reports what the user's code raises inside as a RunError that names `what` and the user's file and line.
+    """Turn an exception that the user's code raises inside into a RunError that names `what`, file and line.
 
     Args:
-        what: what is called, for the message: `factory`, `loss`, `candidate`.
+        what: the kind of code that is called, for the message: `factory`, `loss`, `candidate`.
         reference: the name that it was loaded by.
         code: the code of the error.
         base: if given, modules beside the code can be imported inside too, as functions that import late need.
 
     Raises:
-        RunError: with the exception as its cause. KeyboardInterrupt and gradcheck's own errors pass through.
+        RunError: with the exception as its cause. KeyboardInterrupt and gradcheck's own errors are raised unchanged.
     """
     try:
         if base is None:
@@ -123,15 +124,15 @@ def _is_file(module_name: str) -> bool:
 
 
 def _folder(reference: str, base: Path) -> Path:
-    """Where the modules beside the code lie: the file's folder, or for a module name the config's."""
+    """Return the folder of the modules beside the code: the file's folder, or for a module name the config's."""
     module_name = reference.rpartition(":")[0]
     return (base / module_name).resolve().parent if _is_file(module_name) else base.resolve()
 
 
 def _load_file(reference: str, base: Path, code: str) -> ModuleType:
-    """The file of `reference` as a module under a name that no other load has.
+    """Import the file of `reference` as a module under a new name.
 
-    The module stays in `sys.modules`: dataclasses and pickling look their module up there.
+    The module stays in `sys.modules`, where dataclasses and pickling look it up.
     """
     path = (base / reference.rpartition(":")[0]).resolve()
     if not path.is_file():
@@ -154,7 +155,7 @@ def _load_file(reference: str, base: Path, code: str) -> ModuleType:
 
 
 class _SourceLoader(SourceFileLoader):
-    """Compiles the source each time: cached bytecode is blind to an edit within the same second."""
+    """Compiles the source each time: cached bytecode does not notice an edit within the same second."""
 
     def get_code(self, fullname: str) -> Any:
         path = self.get_filename(fullname)
@@ -168,7 +169,7 @@ def _fresh_name(path: Path) -> str:
 
 
 def _import(reference: str, base: Path, code: str) -> ModuleType:
-    """The module of `reference`, installed or beside the config."""
+    """Import the module of `reference`, installed or beside the config."""
     module_name = reference.rpartition(":")[0]
     try:
         with _importable(_folder(reference, base)):
@@ -187,10 +188,10 @@ def _import(reference: str, base: Path, code: str) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Makes the modules of `folder` importable inside, and leaves `sys.path` and `sys.modules` as they were.
+    """Make the modules of `folder` importable inside, and restore `sys.path` and `sys.modules`.
 
-    Modules of the same names from other folders are set aside meanwhile; installed packages keep their place. No
-    bytecode is written, so that an edit right after a load is seen.
+    Modules of the same names from other folders are removed meanwhile; installed packages stay. No bytecode is written,
+    so that an edit right after loading takes effect.
     """
     local = {module.name for module in pkgutil.iter_modules([str(folder)])}
     hidden = {
@@ -218,7 +219,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _origin(module: ModuleType) -> Path | None:
-    """The file of `module`, or the folder of a package without one. Read without waking modules that load lazily."""
+    """Return the file of `module`, or the folder of a package without one, without triggering lazy modules."""
     attributes = getattr(module, "__dict__", {})
     places = [attributes.get("__file__"), *(attributes.get("__path__") or ())]
     return next((Path(place).resolve() for place in places if place), None)

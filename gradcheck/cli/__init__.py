@@ -1,1 +1,1 @@
-"""The command line: one file per command. Importing it imports no TensorFlow."""
+"""The command line: one file for each command. Importing it does not import TensorFlow."""

@@ -71,9 +71,9 @@ def in_workers(
 
 
 def print_traceback(path: Path, error: BaseException) -> None:
-    """What the config at `path` raised, in full, to standard error."""
+    """Print the traceback of the config at `path` to standard error."""
     lines = traceback.format_exception(error)
-    sys.stderr.write("".join([f"{path}:\n", *lines]))  # at once: another process may write too
+    sys.stderr.write("".join([f"{path}:\n", *lines]))  # in one write: another process may write too
 
 
 @contextlib.contextmanager

@@ -53,10 +53,10 @@ def explain(codes: Sequence[str], format_: str, output: Path | None) -> None:
 
 
 def _entries(codes: Sequence[str]) -> list[Entry]:
-    """The entries of `codes`, each once, in the order asked for.
+    """Return the entries of `codes`, each once, in the given order.
 
     Raises:
-        UsageError: if there is no entry for one of them.
+        UsageError: GC010, if a code has no entry.
     """
     from gradcheck.catalogue import CATALOGUE  # noqa: PLC0415 - not needed for --help
 
@@ -75,7 +75,7 @@ def _entries(codes: Sequence[str]) -> list[Entry]:
 
 
 def _written(entries: Sequence[Entry], format_: str, *, terminal: bool, colored: bool) -> str:
-    """The text without its last line break; `entries` empty stands for all of them."""
+    """Return the text without its last line break; no `entries` stand for all of them."""
     from gradcheck.catalogue import CATALOGUE  # noqa: PLC0415 - as above
     from gradcheck.reporters import explain as reporter  # noqa: PLC0415 - as above
 

@@ -31,5 +31,5 @@ def init(path: Path, *, force: bool) -> None:
 
 
 def template() -> str:
-    """The config that `init` writes."""
+    """Return the config that `init` writes."""
     return resources.files("gradcheck.config").joinpath("template.yaml").read_text(encoding="utf-8")

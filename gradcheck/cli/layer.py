@@ -25,7 +25,7 @@ _EXAMPLES = (
     "gradcheck layer ./layers.py:MyLayer --input-shape 8,16 --input-shape 16",
     "gradcheck layer ./functions.py:cubic --input 3.0 --order 2",
 )
-#: `8,16`, with a dtype `4:int32`; nothing for a scalar.
+#: `8,16`, `4:int32` with a dtype, or empty for a scalar.
 _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<dtype>\w+))?\s*$")
 
 
@@ -157,7 +157,7 @@ def _checked(target: Target) -> tuple[Report, Sequence[Derivatives]]:
 
 
 def _shape(text: str) -> tuple[tuple[int, ...], str | None]:
-    """`8,16` or `4:int32` as shape and dtype."""
+    """Parse `8,16` or `4:int32` into shape and dtype."""
     found = _SHAPE.match(text)
     if found is None:
         message = f"--input-shape takes whole numbers with commas between, such as 8,16. Received: {text!r}"
@@ -166,7 +166,11 @@ def _shape(text: str) -> tuple[tuple[int, ...], str | None]:
 
 
 def _yaml(name: str, text: str) -> Any:
-    """The value of an option that is YAML."""
+    """Return the value of an option that is YAML.
+
+    Raises:
+        ConfigErrors: if it is not valid YAML.
+    """
     from gradcheck.config.yaml.document import compose  # noqa: PLC0415 - not needed for --help
     from gradcheck.config.yaml.reader import Loader  # noqa: PLC0415 - as above
     from gradcheck.config.yaml.texts import SourceText  # noqa: PLC0415 - as above
@@ -179,7 +183,7 @@ def _yaml(name: str, text: str) -> Any:
 
 
 def _arguments(text: str | None) -> dict[str, Any]:
-    """The value of `--kwargs`."""
+    """Return the value of `--kwargs`."""
     arguments = {} if text is None else _yaml("--kwargs", text)
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         message = f"--kwargs takes a mapping of names to values, such as '{{units: 4}}'. Received: {text}"
@@ -188,7 +192,7 @@ def _arguments(text: str | None) -> dict[str, Any]:
 
 
 def _check_counts(target: Target) -> None:
-    """Refuses a target without inputs, and unequal numbers of shapes and values."""
+    """Raise UsageError for a target without inputs, or for unequal numbers of shapes and values."""
     shapes, values = len(target.shapes), len(target.values)
     if not shapes and not values:
         message = f"{target.name} needs an input"
@@ -199,7 +203,7 @@ def _check_counts(target: Target) -> None:
 
 
 def derivatives_table(rows: Sequence[Derivatives], *, order: int) -> str:
-    """A header and one line for each number that goes in, in columns."""
+    """Return a header and one line for each element of the inputs, in columns."""
     heads = ["input", "at", "value", "first derivative", "second derivative"][: 3 + order]
     figures = ((row.name, (row.at, row.value, row.first, row.second)[: 2 + order]) for row in rows)
     cells = [[name, *map(_figure, numbers)] for name, numbers in figures]

@@ -1,4 +1,4 @@
-"""From the command line's paths and options to configs, the broken ones beside the others."""
+"""Loading the configs that paths and options on the command line name, including those with mistakes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_all(paths: Sequence[Path], arguments: RunArguments) -> list[LoadedConfig | RunReport]:
-    """Every config that `paths` stand for, in order; one with mistakes is its report already.
+    """Load every config that `paths` name, in order; a config with mistakes becomes its report.
 
     Raises:
         ConfigErrors: for a path that does not exist, or a folder without configs.

@@ -1,4 +1,4 @@
-"""The `gradcheck` command: subcommands load when they run; every way to end has its exit code."""
+"""The `gradcheck` command: subcommands are imported when they run, and every outcome has its exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subcommand:
-    """A subcommand: `module:attribute`, its line in the group's help, and the section that it stands in."""
+    """A subcommand: `module:attribute`, its line in the group's help, and the section of that line."""
 
     target: str
     help: str
@@ -49,14 +49,14 @@ _EXAMPLES = ("gradcheck init", "gradcheck run gradcheck.yaml", "gradcheck run co
 
 
 class LazyGroup(click.Group):
-    """A group that imports a subcommand's module only when that command is wanted."""
+    """A group that imports a subcommand's module only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Every name, in the order of the help."""
+        """Return every name, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """The command, imported; None for a name that there is not."""
+        """Import and return the command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].target.partition(":")
@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Names the nearest command for an unknown one."""
+        """Resolve the command; the error for an unknown name suggests the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from gradcheck.config.findings import nearest  # noqa: PLC0415 - not needed otherwise
 
@@ -76,7 +76,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The table's own texts, so that help imports no command."""
+        """Write the help from `COMMANDS`, which imports no command."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for name, entry in COMMANDS.items():
             sections.setdefault(entry.section, []).append((name, entry.help))
@@ -85,7 +85,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """Examples of the whole program."""
+        """Write examples of the whole program."""
         write_examples(_EXAMPLES, formatter)
 
 
@@ -113,8 +113,8 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit code; nothing that can be raised leaves here."""
-    if "_GRADCHECK_COMPLETE" in os.environ:  # a shell asks for completions
+    """Run the program and return its exit code; no exception leaves this function."""
+    if "_GRADCHECK_COMPLETE" in os.environ:  # set by a shell's completion script
         cli.main(prog_name="gradcheck")
     settings = Settings()
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -140,7 +140,7 @@ def _ended_like_interrupted() -> Iterator[None]:
 
 
 def _exit_code(arguments: list[str], settings: Settings) -> int:
-    """The exit code, with whatever was raised on the way told on standard error."""
+    """Run the command and return its exit code; an exception becomes a message on standard error."""
     try:
         with cli.make_context("gradcheck", arguments, obj=settings) as context:
             result = cli.invoke(context)
@@ -162,7 +162,7 @@ def _exit_code(arguments: list[str], settings: Settings) -> int:
 
 
 def _known(error: BaseException) -> GradcheckError:
-    """What is told about `error`: itself if it is ours, the command line's mistake, or that it was not expected."""
+    """Return the error to print: `error` itself if it is ours, a usage error, or an unexpected one."""
     if isinstance(error, GradcheckError):
         return error
     if isinstance(error, click.ClickException):

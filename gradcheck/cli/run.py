@@ -1,4 +1,4 @@
-"""`gradcheck run`: the main job."""
+"""`gradcheck run`: check configs and report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `run` and `mutate` were given on the command line."""
+"""The command-line arguments of `run` and `mutate`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunArguments:
-    """The options of `run`, as they were given; None is not given."""
+    """The options of `run` as they were given; None for an option that was not given."""
 
     methods: tuple[str, ...]
     overrides: tuple[str, ...]

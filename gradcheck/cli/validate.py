@@ -41,7 +41,7 @@ def validate(paths: Sequence[Path], overrides: Sequence[str]) -> int:
 
 
 def _files(paths: Sequence[Path]) -> tuple[list[Path], list[Mistake]]:
-    """The files that `paths` stand for, each once, and what is wrong with the paths themselves."""
+    """Return the files that `paths` name, each once, and the mistakes in the paths themselves."""
     from gradcheck.config import discover  # noqa: PLC0415 - pydantic is not needed for --help
 
     try:
@@ -52,7 +52,7 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], list[Mistake]]:
 
 
 def _mistakes(file: Path, overrides: Sequence[str]) -> Sequence[Mistake]:
-    """Everything that is wrong with one file."""
+    """Return every mistake in one file."""
     from gradcheck.config import load_config  # noqa: PLC0415 - as above
 
     try:
@@ -63,7 +63,7 @@ def _mistakes(file: Path, overrides: Sequence[str]) -> Sequence[Mistake]:
 
 
 def summary(counts: Sequence[int]) -> str:
-    """`3 files: 2 valid, 1 with 6 errors`, from the number of errors in each file."""
+    """Return `3 files: 2 valid, 1 with 6 errors`, from the number of errors in each file."""
     wrong = [count for count in counts if count]
     total, errors = len(counts), sum(wrong)
     parts = [f"{total - len(wrong)} valid"] if len(wrong) < total else []

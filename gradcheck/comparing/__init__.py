@@ -1,1 +1,1 @@
-"""The reference, and a method's tensors beside it: keys, records, noise floors, missing gradients, float64."""
+"""The reference and the comparison with it: keys, records, noise floors, missing gradients, float64."""

@@ -1,4 +1,4 @@
-"""How far the gradients over micro-batches are from those over the whole batch, and what makes them differ (GC301)."""
+"""The difference between gradients over micro-batches and over the whole batch, and its causes (GC301)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from gradcheck.comparing.reference import Reference
     from gradcheck.problem.problem import Problem
 
-#: Above so many eps of a gradient's size, rounding is no explanation.
+#: The largest difference that rounding explains, in eps of a gradient's size.
 ROUNDING = 100
-#: A gradient that is smaller than this share of the largest one may be zero but for rounding: it is held against that.
+#: The least size that differences are measured against, as a share of the largest gradient: below, gradients may be
+#: zero but for rounding.
 SMALL = 1e-3
 
 
 def full_batch_note(problem: Problem, reference: Reference) -> str:
-    """What a reader should know of the slices: the reference runs over them as well, and real training may not.
+    """Return a note on the slices: the reference runs over them too, which real training may not.
 
-    Runs the whole model once over the whole batch.
+    The whole model runs once over the whole batch for it.
     """
     whole = Execution(replace(problem, slices=()), monolithic, split=False)().tensors
     pairs = {w.path: (as_array(reference.tensors[w.key]), as_array(whole[w.key])) for w in problem.weights}
@@ -51,7 +52,7 @@ def full_batch_note(problem: Problem, reference: Reference) -> str:
 
 
 def _why(problem: Problem) -> str:
-    """What in the model or the loss sees more than one example at a time."""
+    """Return what in the model or the loss couples the examples of a batch, in words."""
     otherwise = (
         "a layer or a loss sees more than one example at a time, or a loss function of your own, or one that a layer "
         "adds, is a sum: those are taken for means"
@@ -60,6 +61,7 @@ def _why(problem: Problem) -> str:
 
 
 def _causes(problem: Problem) -> Iterator[str]:
+    # In inference no layer normalises by the batch or draws random numbers.
     if not problem.training:
         return
     layers = all_layers([problem.model])
@@ -72,7 +74,7 @@ def _causes(problem: Problem) -> Iterator[str]:
 
 
 def _idle(layer: keras.Layer) -> bool:
-    """Whether a layer that could drop something drops nothing: recurrent cells and attention have a seed anyway."""
+    """Whether a layer with a seed draws nothing: recurrent cells and attention have a seed even without dropout."""
     rates = [getattr(layer, name) for name in ("rate", "dropout", "recurrent_dropout") if hasattr(layer, name)]
     return bool(rates) and not any(rates)
 

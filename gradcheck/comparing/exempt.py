@@ -1,4 +1,4 @@
-"""Tensors that a config expects to differ, where every other one must match."""
+"""Exempt tensors, which a config expects to differ while all others must match."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def exempted(rows: Iterable[TensorReport], patterns: Sequence[str]) -> tuple[TensorReport, ...]:
-    """The rows, those marked as exempt whose path matches one of `patterns` (`fnmatch.fnmatchcase`)."""
+    """Return the rows, with each row marked as exempt whose path matches one of `patterns` (`fnmatch.fnmatchcase`)."""
     return tuple(
         replace(row, exempt=True) if any(fnmatchcase(row.path, pattern) for pattern in patterns) else row
         for row in rows
@@ -24,7 +24,7 @@ def exempted(rows: Iterable[TensorReport], patterns: Sequence[str]) -> tuple[Ten
 
 
 def unneeded(rows: Sequence[TensorReport], patterns: Iterable[str]) -> tuple[str, ...]:
-    """The patterns that match tensors of which none differs, nor is undecided: an exemption that hides nothing."""
+    """Return the patterns whose tensors neither differ nor are undecided: the exemption hides nothing."""
     matched = {pattern: [row for row in rows if fnmatchcase(row.path, pattern)] for pattern in patterns}
     return tuple(
         pattern
@@ -34,12 +34,12 @@ def unneeded(rows: Sequence[TensorReport], patterns: Iterable[str]) -> tuple[str
 
 
 def unmatched(rows: Sequence[TensorReport], patterns: Iterable[str]) -> tuple[str, ...]:
-    """The patterns that match no tensor: probably misspelt."""
+    """Return the patterns that match no tensor, probably misspelt ones."""
     return tuple(pattern for pattern in patterns if not any(fnmatchcase(row.path, pattern) for row in rows))
 
 
 def judged(rows: Iterable[TensorReport], gradients: Gradients) -> tuple[tuple[TensorReport, ...], Gradients]:
-    """Rows and gradients without those that are excused: they are no evidence of a mistake."""
+    """Return rows and gradients without the excused ones, which are no evidence of a mistake."""
     rows = tuple(rows)
     excused = {TensorKey(row.kind, row.path) for row in rows if row.exempt and not row.failed}
     tensors = {key: tensor for key, tensor in gradients.tensors.items() if key not in excused}

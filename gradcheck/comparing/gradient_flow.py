@@ -1,4 +1,4 @@
-"""The forward pass as a graph, and how far a gradient comes in it."""
+"""The forward pass as a traced graph, and how far a gradient gets through it."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
     from gradcheck.problem.problem import Problem
 
-#: Operations that take from a tensor its shape alone: no gradient is missing there.
+#: Operations that read the shape of a tensor alone: no gradient is missing there.
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "BroadcastGradientArgs"})
 
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """An operation that a gradient does not pass, and where the user's code makes it."""
+    """An operation that a gradient does not pass, and the line of the user's code that makes it."""
 
     operation: Any
 
     @property
     def place(self) -> str:
-        """` (file.py:12)`, or nothing where no line is the user's."""
+        """The place as ` (file.py:12)`; empty if no line is the user's."""
         frames = [f for f in self.operation.traceback or () if not is_foreign(f.filename)]
         return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
 class GradientPath(NamedTuple):
-    """The operations on a way to the loss that a gradient does not pass, and whether it arrives on another way."""
+    """The operations before the loss that a tensor's gradient does not pass, and whether it arrives another way."""
 
     stops: list[Stop]
     arrives: bool
@@ -50,11 +50,11 @@ class Trace:
     """The traced forward pass.
 
     Attributes:
-        inputs: the model's inputs in the graph.
-        captured: what stands in the graph for a variable, by id of the variable's handle.
-        variables: every variable that is used.
+        inputs: the tensors of the graph that stand for the model's inputs.
+        captured: the tensors of the graph that stand for variables, by id of the variable's handle.
+        variables: every variable that the graph uses.
         loss: the loss in the graph; None if tracing failed.
-        error: why tracing failed.
+        error: why tracing failed; None if it did not.
     """
 
     inputs: Sequence[Any] = ()
@@ -64,7 +64,7 @@ class Trace:
     error: str | None = None
 
     def follow(self, source: Any) -> GradientPath:
-        """How far a gradient of `source` comes."""
+        """Return how far a gradient gets on its way from the loss to `source`."""
         stops: dict[str, Stop] = {}
         seen, waiting = {source.name}, deque([source])
         while waiting:
@@ -73,6 +73,7 @@ class Trace:
                 if operation.name not in self._needed or operation.type in _SHAPES:
                     continue
                 passed = [output for output in operation.outputs if self._flows(output, tensor)]
+                # tf.py_function always has a gradient in a graph: whether one flows depends on the Python code.
                 if operation.type == "EagerPyFunc" or not (passed or self._only_assigned(operation, tensor)):
                     stops.setdefault(operation.name, Stop(operation))
                 waiting.extend(output for output in passed if output.name not in seen)
@@ -84,7 +85,7 @@ class Trace:
         return any(self._only_assigned(operation, source) for operation in source.consumers())
 
     def name(self, resource: Any) -> str:
-        """The name of the variable that `resource` stands for in the graph."""
+        """Return the name of the variable that `resource` stands for in the graph."""
         names = {id(v.handle): str(v.name).removesuffix(":0") for v in self.variables}
         return next((names[h] for h, t in self.captured.items() if t.name == resource.name), str(resource.name))
 
@@ -96,16 +97,18 @@ class Trace:
         """Whether one operation passes a gradient from `output` back to `tensor`."""
         if not (output.dtype.is_floating or output.dtype.is_complex):
             return False
+        # Differentiate this one operation: a registered gradient function may still return None for some inputs.
         with output.graph.as_default():
             return tf.gradients([output], [tensor])[0] is not None
 
     @cached_property
     def _needed(self) -> frozenset[str]:
-        """The operations that the loss depends on, by way of what is assigned to variables too."""
+        """The names of the operations that the loss depends on, also by way of assignments to variables."""
         waiting, needed = [self.loss.op], {self.loss.op.name}
         while waiting:
             operation = waiting.pop()
             made_by = [tensor.op for tensor in operation.inputs]
+            # A placeholder stands for a variable: a read follows assignments by control order, not by an input.
             if operation.type == "Placeholder":
                 made_by += [op for tensor in operation.outputs for op in tensor.consumers() if "Assign" in op.type]
             new = {op.name: op for op in made_by if op.name not in needed}
@@ -115,7 +118,7 @@ class Trace:
 
 
 def traced(problem: Problem) -> Trace:
-    """Traces the forward pass and the loss of `problem`, with nothing run and nothing left behind in its layers."""
+    """Trace the forward pass and the loss of `problem` without running them; layers are left as they were."""
     tensors = batch_tensors(problem)
 
     def loss(x: Sequence[Any]) -> Any:
@@ -130,6 +133,7 @@ def traced(problem: Problem) -> Trace:
         place = f" ({location.path.name}:{location.line})" if location is not None else ""
         return Trace(error=f"{described(error)}{place}")
     captured = concrete.captured_inputs
+    # A traced function appends the tensors that it captures to its inputs, in the order of `captured_inputs`.
     inside = concrete.inputs[len(concrete.inputs) - len(captured) :]
     return Trace(
         inputs=concrete.inputs[: len(tensors.x)],
@@ -141,12 +145,13 @@ def traced(problem: Problem) -> Trace:
 
 @contextmanager
 def _attributes_kept(problem: Problem) -> Iterator[None]:
-    """Puts back what layers keep on themselves in a call: symbolic tensors are of no use outside."""
+    """Restore the attributes of layers after the block: what a layer keeps of a traced call is symbolic."""
     layers = all_layers([problem.model])
     before = [dict(vars(layer)) for layer in layers]
     try:
         yield
     finally:
         for layer, attributes in zip(layers, before, strict=True):
+            # Through `vars`: setting attributes one by one would pass through Keras's tracking.
             vars(layer).clear()
             vars(layer).update(attributes)

@@ -1,4 +1,4 @@
-"""All that a method found under one set of keys, and as NumPy sees it."""
+"""The tensors of a method under one set of keys, and as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOSS = TensorKey("loss", "loss")
 
 
 def named_tensors(problem: Problem, gradients: Gradients) -> dict[TensorKey, Any]:
-    """Gradients, outputs, loss and state of one method by key; what the method did not supply has no key."""
+    """Return gradients, outputs, loss and state of a method by key; a tensor that it did not supply has no key."""
     outputs = dict(zip(output_names(problem.model), gradients.outputs, strict=False))
     named = {TensorKey("output", name): tensor for name, tensor in outputs.items()}
     if gradients.loss is not None:
@@ -34,7 +34,7 @@ def named_tensors(problem: Problem, gradients: Gradients) -> dict[TensorKey, Any
 class TensorPlace(NamedTuple):
     """Where a tensor belongs: the segments that use or make it (none for a model input), its layer, its name there.
 
-    `like` has the shape and dtype that the tensor would have, for one that is absent on both sides.
+    `like` has the shape and dtype that the tensor would have, in case it is absent on both sides.
     """
 
     segments: tuple[int, ...]
@@ -44,17 +44,17 @@ class TensorPlace(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape, with 0 for an axis whose length is not known."""
+        """The shape, with 0 for an axis of unknown length."""
         return () if self.like is None else tuple(axis or 0 for axis in self.like.shape)
 
     @property
     def dtype(self) -> str:
-        """The dtype by name."""
+        """The name of the dtype."""
         return "" if self.like is None else str(tf.as_dtype(self.like.dtype).name)
 
 
 def places(problem: Problem) -> dict[TensorKey, TensorPlace]:
-    """The place of every tensor that a method may supply."""
+    """Return the place of every tensor that a method may supply."""
     graph, batch_size = problem.graph, int(problem.batch.x[0].shape[0])
     owner = {call: s.plan.index for s in problem.segments for call in s.plan.calls}
     where = {LOSS: TensorPlace((), "loss", "loss")}
@@ -75,7 +75,7 @@ def places(problem: Problem) -> dict[TensorKey, TensorPlace]:
 
 
 def _sized(spec: Any, batch_size: int) -> Any:
-    """`spec` with the batch axis that the batch gives it."""
+    """Return `spec` with the batch axis of the actual batch."""
     open_batch = bool(spec.shape) and spec.shape[0] is None
     return keras.KerasTensor((batch_size, *spec.shape[1:]), spec.dtype) if open_batch else spec
 
@@ -85,7 +85,7 @@ def _segments(owner: dict[int, int], ref: TensorRef) -> tuple[int, ...]:
 
 
 def as_array(tensor: Any) -> np.ndarray[Any, Any] | SparseRows | None:
-    """A tensor as NumPy sees it, without a copy; `IndexedSlices` stay sparse. What is one already stays as it is."""
+    """Return a tensor as a NumPy array without a copy, or as `SparseRows` for `IndexedSlices`; None stays None."""
     if tensor is None or isinstance(tensor, SparseRows):
         return tensor
     if isinstance(tensor, tf.RaggedTensor):
@@ -99,6 +99,6 @@ def as_array(tensor: Any) -> np.ndarray[Any, Any] | SparseRows | None:
 
 
 def as_float64(tensor: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """A tensor as a dense array in double precision."""
+    """Return a tensor as a dense array in double precision."""
     array = as_array(tensor)
     return None if array is None else to_array(array).astype(np.float64)

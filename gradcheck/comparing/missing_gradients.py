@@ -1,4 +1,4 @@
-"""Why a gradient is None: the forward pass is traced, and followed from the variable to where the gradient stops."""
+"""Reasons why a gradient is None: the traced forward pass is followed from the variable to where it stops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gradcheck.comparing.gradient_flow import Trace
     from gradcheck.problem.problem import Problem, TensorKey
 
-#: What the operations that people meet are called in their code.
+#: The names that operations have in users' code.
 _CALLED = {
     "PyFunc": "tf.numpy_function",
     "PyFuncStateless": "tf.numpy_function",
@@ -25,22 +25,23 @@ _CALLED = {
     "PartitionedCall": "a tf.function",
     "StatefulPartitionedCall": "a tf.function",
 }
-_MOST = 2  # places that one note names
+_MOST = 2  # the most places that one note names
 
 
 def why_none(problem: Problem, absent: Iterable[TensorKey], zero: Iterable[TensorKey] = ()) -> dict[TensorKey, str]:
-    """What stops the gradient of each weight and input in `absent` and `zero`: a note for its row.
+    """Return, for each weight and input in `absent` and `zero`, a note on what stops its gradient.
 
-    The forward pass is traced once as a graph, not run; state is not touched.
+    The forward pass is traced once as a graph and not run; state is unchanged.
 
     Args:
-        problem: what the reference was computed of.
-        absent: those whose reference gradient is None.
-        zero: those whose reference gradient is zero everywhere; they have an entry only where something stops it, for
-            most zeros are no mistake.
+        problem: the problem of the reference.
+        absent: the tensors whose reference gradient is None.
+        zero: the tensors whose reference gradient is zero everywhere; most zeros are no mistake, so that they have a
+            note only if something stops the gradient.
     """
     absent = set(absent)
     wanted = absent | set(zero)
+    # A graph captures the handle of a variable, not the variable.
     sources = {w.key: w.variable.value.handle for w in problem.weights if w.key in wanted}
     positions = {problem.input_key(i): i for i in range(len(problem.batch.x))}
     inputs = {key: position for key, position in positions.items() if key in wanted}
@@ -60,18 +61,19 @@ def why_none(problem: Problem, absent: Iterable[TensorKey], zero: Iterable[Tenso
 
 
 def untracked_variables(problem: Problem) -> tuple[str, ...]:
-    """Names of the variables that the forward pass uses and the model does not know.
+    """Return the names of variables that the forward pass uses and the model does not track.
 
-    They have no row in the report, train with nothing, and are not put back between methods.
+    They have no row in the report, no optimizer trains them, and they are not restored between methods.
     """
     trace = traced(problem)
     model_variables = [*problem.model.variables, *(s.variable for s in problem.state.variables)]
+    # Keras's global seed generator belongs to no model, and is restored with the state.
     known = {id(v.value.handle) for v in (*model_variables, global_seed())}
     return tuple(str(v.name).removesuffix(":0") for v in trace.variables if id(v.handle) not in known)
 
 
 def _never_read(problem: Problem, key: TensorKey) -> str:
-    """A variable that the forward pass does not use; perhaps what was computed from it earlier."""
+    """Return a note on a variable that the forward pass does not use, and on tensors computed from it earlier."""
     if key.path in problem.captured_in:
         holders = listed(problem.captured_in[key.path])
         return f"the forward pass never reads it: it was captured as a constant while the model was built ({holders})"
@@ -85,7 +87,7 @@ def _never_read(problem: Problem, key: TensorKey) -> str:
 
 
 def _where_it_stops(trace: Trace, source: Any) -> str:
-    """What stops the gradient between `source` and the loss; nothing where nothing does."""
+    """Return what stops the gradient between `source` and the loss; empty if nothing does."""
     if not _can_have_one(source):
         return ""
     stops = trace.follow(source).stops
@@ -95,7 +97,7 @@ def _where_it_stops(trace: Trace, source: Any) -> str:
 
 
 def _lost(trace: Trace, source: Any) -> str:
-    """Why there is no gradient where nothing on the way to the loss stops it."""
+    """Return why there is no gradient although nothing on the way to the loss stops it."""
     if not _can_have_one(source):
         return f"{source.dtype.name} has no gradient"
     if trace.follow(source).arrives:
@@ -112,12 +114,13 @@ def _assigned(trace: Trace, source: Any) -> str:
 
 
 def _stop(trace: Trace, stop: Stop) -> str:
-    """One operation that a gradient does not pass, in words."""
+    """Return a phrase for an operation that a gradient does not pass."""
     operation = stop.operation
     if "Assign" in operation.type:
         return f"the assignment to variable {trace.name(operation.inputs[0])}: its value is state, not a function of it"
     if operation.type in _CALLED:
         return _CALLED[operation.type]
+    # In a graph tf.custom_gradient leaves this attribute on an IdentityN, and nothing else of its name.
     if any(attribute == "_gradient_op_type" for attribute in operation.node_def.attr):
         return "a tf.custom_gradient that returns None for it"
     made = {output.dtype for output in operation.outputs}

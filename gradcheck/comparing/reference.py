@@ -1,4 +1,4 @@
-"""The reference's gradients, and how far rounding alone moves them."""
+"""The gradients of the reference, and how far rounding alone moves them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from gradcheck.handoff.interface import Gradients, Tensors
     from gradcheck.problem.problem import Problem, TensorKey
 
-#: A tensor that moves by more than this share of its size from one run to the next does not repeat itself.
+#: A tensor that changes by more than this share of its size from one run to the next does not repeat itself.
 UNREPEATED = 0.01
-#: Gradients below so many eps of the loss may be rounding alone.
+#: The change of the loss, in eps, below which gradients may be rounding alone.
 SUSPICIOUS = 1000
 #: The kinds of tensors that are gradients.
 GRADIENT_KINDS = frozenset({"weight", "input", "boundary"})
@@ -33,10 +33,10 @@ NOISE_RUNS = 3
 
 
 class Reference:
-    """The monolithic model's gradients, computed when it is made; the noise floor only if asked for."""
+    """The gradients of the whole model under one tape; the noise floor is measured when it is first read."""
 
     def __init__(self, problem: Problem) -> None:
-        """Runs the reference once, in the problem's execution."""
+        """Run the reference once, in the problem's execution mode."""
         self._problem = problem
         self.execution = Execution(problem, monolithic, split=False)
         self.gradients: Gradients = self.execution()
@@ -44,10 +44,11 @@ class Reference:
 
     @cached_property
     def noise_floors(self) -> Mapping[TensorKey, float]:
-        """For every tensor its largest movement over runs at weights and inputs multiplied by 1±eps, random signs.
+        """The noise floor of every tensor: its largest change over runs with weights and inputs multiplied by 1±eps.
 
-        0 for what the reference does not repeat: there the movement is not rounding, and would excuse anything.
+        It is 0 for a tensor that does not repeat itself: its change is not rounding, and would excuse anything.
         """
+        # The maximum over several runs: with one draw of signs, errors of different inputs may cancel.
         floors = dict.fromkeys(self.tensors, 0.0)
         for run in range(NOISE_RUNS):
             moved = named_tensors(self._problem, self._perturbed(run))
@@ -57,12 +58,13 @@ class Reference:
 
     @property
     def noise_measured(self) -> bool:
-        """Whether something asked for the noise floor, here or in training, or whether the reference repeats itself."""
+        """Whether the noise floor was read, here or in training, or whether the reference was run a second time."""
+        # A cached property stores its value in the instance: this does not measure anything.
         return not {"noise_floors", "unrepeatable"}.isdisjoint(vars(self))
 
     @property
     def noise_share(self) -> float | None:
-        """The median over the weights of noise floor to largest gradient; None unless the floors were measured."""
+        """The median over the weights of noise floor / largest gradient; None unless the floors were measured."""
         if "noise_floors" not in vars(self):
             return None
         pairs = []
@@ -74,16 +76,17 @@ class Reference:
 
     @cached_property
     def unrepeatable(self) -> tuple[TensorKey, ...]:
-        """What a second run from the same snapshot gives differently, by more than threads can make of rounding.
+        """The keys of tensors that differ in a second run from the same snapshot, by more than multithreaded rounding.
 
-        The model then draws on something that no snapshot holds. A gradient that is zero but for rounding repeats to
-        no digit; it is held against the largest of its kind.
+        The model then depends on something outside the snapshot. A gradient that is zero but for rounding repeats no
+        digit; its change is measured against the largest tensor of its kind.
         """
         again = named_tensors(self._problem, self.execution())
         sizes = {key: largest(as_array(tensor)) for key, tensor in self.tensors.items()}
         scales = {
             kind: max(size for key, size in sizes.items() if key.kind == kind) for kind in {key.kind for key in sizes}
         }
+        # 4 eps, for bfloat16: there the order of a sum may change more than one percent of a gradient.
         share = max(UNREPEATED, 4 * PRECISIONS[compute_dtype(self._problem.precision)].eps)
         return tuple(
             key
@@ -93,9 +96,9 @@ class Reference:
 
     @cached_property
     def only_rounding(self) -> bool:
-        """Whether no gradient is more than rounding: a loss that nothing changes, such as the mean of a softmax.
+        """Whether every gradient is rounding alone: nothing changes the loss, such as the mean of a softmax.
 
-        The noise floor is measured only where gradients are small beside loss and weights.
+        The noise floor is measured only if gradients are small beside loss and weights.
         """
         sizes = {key: largest(as_array(t)) for key, t in self.tensors.items() if key.kind in GRADIENT_KINDS}
         if not any(sizes.values()) or not self._small(sizes):
@@ -103,7 +106,7 @@ class Reference:
         return all(size <= NOISE_FACTOR * self.noise_floors[key] for key, size in sizes.items())
 
     def _small(self, sizes: Mapping[TensorKey, float]) -> bool:
-        """Whether moving a weight by its own size would change the loss by no more than rounding may."""
+        """Whether moving each weight by its own size would change the loss by no more than rounding may."""
         eps = PRECISIONS[compute_dtype(self._problem.precision)].eps
         moves = [sizes[w.key] * max(1.0, largest(as_array(w.variable.value))) for w in self._problem.weights]
         return max(moves, default=0.0) <= SUSPICIOUS * eps * max(1.0, abs(float(self.gradients.loss)))
@@ -115,9 +118,9 @@ class Reference:
 
 @contextmanager
 def nudged(problem: Problem, run: int) -> Iterator[Tensors]:
-    """Inside, weights are multiplied by 1±eps of the compute dtype, random signs, and so is the batch that is yielded.
+    """Multiply weights by 1±eps of the compute dtype, with random signs, and yield the batch multiplied likewise.
 
-    `run` tells one draw from another. State and seeds start from the snapshot, and go back to it.
+    `run` seeds the signs. State and seeds start from the snapshot; everything is restored after the block.
     """
     rng = np.random.default_rng([problem.seed, run])
     eps = PRECISIONS[compute_dtype(problem.precision)].eps
@@ -129,9 +132,9 @@ def nudged(problem: Problem, run: int) -> Iterator[Tensors]:
 
 
 def _nudged(tensor: Any, rng: np.random.Generator, eps: float) -> Any:
-    """`tensor` with every element multiplied by 1+eps or 1-eps."""
+    """Return `tensor` with every element multiplied by 1+eps or 1-eps."""
     if isinstance(tensor, tf.RaggedTensor):
         return tensor.with_flat_values(_nudged(tensor.flat_values, rng, eps))
     signs = tf.constant(rng.integers(0, 2, size=tuple(tensor.shape), dtype=np.int8))
-    down, up = (tf.constant(factor, tensor.dtype) for factor in (1 - eps, 1 + eps))  # tf.cast would go by float32
+    down, up = (tf.constant(factor, tensor.dtype) for factor in (1 - eps, 1 + eps))  # tf.cast would go through float32
     return tensor * tf.where(signs == 0, down, up)

@@ -1,4 +1,4 @@
-"""Which side of a mismatch float64 takes: the whole model once more, in double precision."""
+"""The second opinion: the whole model runs again in double precision, to show which side of a mismatch is off."""
 
 from __future__ import annotations
 
@@ -31,13 +31,17 @@ NEARER = 0.1
 def second_opinion(
     problem: Problem, reference: Reference, found: Mapping[TensorKey, Tensor | None], wrong: Collection[TensorKey]
 ) -> str | None:
-    """Which side is off, in words; why that cannot be said; None where there is nothing to say.
+    """Return which side of a mismatch is off, in words, or why that is unknown; None if there is nothing to judge.
 
     Args:
-        problem: that the two sides disagree about.
-        reference: the one side.
-        found: the other side's tensors.
-        wrong: the gradients in which they differ. Boundaries are left out: the twin is not cut.
+        problem: the problem of both sides.
+        reference: one side.
+        found: the tensors of the other side.
+        wrong: the gradients in which they differ. Boundaries are ignored: the float64 model is not cut.
+
+    Raises:
+        MemoryError: if memory runs out; TensorFlow's `ResourceExhaustedError` passes too.
+        GradcheckError: GC057, if the deadline has passed.
     """
     judged = [key for key in wrong if key.kind in ("weight", "input") and found.get(key) is not None]
     if not judged or problem.precision == "float64":
@@ -49,18 +53,19 @@ def second_opinion(
             exact = named_tensors(twin, Execution(twin, monolithic, execution="eager", split=False)())
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
-    except Exception as error:  # the user's code, in a precision that it was not written for
+    except Exception as error:  # the user's code may fail in a precision that it was not written for
         if isinstance(error, GradcheckError) and error.code == "GC057":  # the deadline
             raise
         return f"no second opinion: the model or its loss cannot be run in float64 ({gist(error)})"
     of = {key: _Sides.of(as_array(reference.tensors[key]), found[key], as_array(exact.get(key))) for key in judged}
+    # One sentence shows one tensor: the one in which the candidate is furthest off.
     key = max(judged, key=lambda k: of[k].candidate)
     return of[key].verdict(key.path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sides:
-    """How far each side is from the exact gradient, as a share of its size; infinite where that cannot be measured."""
+    """The distance of each side from the exact gradient, as a share of its size; infinite if it cannot be measured."""
 
     reference: float
     candidate: float
@@ -68,12 +73,12 @@ class _Sides:
 
     @classmethod
     def of(cls, reference: Tensor | None, candidate: Tensor | None, exact: Tensor | None) -> _Sides:
-        """Both sides beside `exact`."""
+        """Return the distances of both sides from `exact`."""
         one, other = _off(reference, exact), _off(candidate, exact)
         return cls(reference=one[0], candidate=other[0], words=(one[1], other[1]))
 
     def verdict(self, path: str) -> str:
-        """Which side is off, and by how much at `path`."""
+        """Return which side is off, and by how much at `path`."""
         figures = f"at {path} the reference {self.words[0]}, the candidate {self.words[1]}"
         if math.isfinite(self.reference) and self.reference <= NEARER * self.candidate:
             return f"float64 sides with the reference: {figures}"
@@ -83,7 +88,7 @@ class _Sides:
 
 
 def _off(found: Tensor | None, exact: Tensor | None) -> tuple[float, str]:
-    """The distance to the exact gradient, as a share of its largest element, and in words."""
+    """Return the distance from the exact gradient, as a share of its largest element, and in words."""
     if found is None or exact is None:
         return math.inf, "has no gradient"
     if tuple(found.shape) != tuple(exact.shape):

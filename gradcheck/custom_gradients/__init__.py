@@ -1,10 +1,10 @@
-"""Checks of the functions that `tf.custom_gradient` decorates, at the calls that the model makes of them.
+"""Checks of functions under `tf.custom_gradient`, at the calls that the model makes of them.
 
     with watching() as watch:
         problem = prepare(config, base)
         findings = check_custom_gradients(problem, watch)
 
-The user's code must be loaded while it is watched: later it is too late to see what it decorates.
+The user's code must be loaded inside the block: a function that was decorated earlier is not seen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Watch", "check_custom_gradients", "custom_gradients_of", "watching"]
 
 
 def custom_gradients_of(problem: Problem, watch: Watch) -> list[DecoratedCall]:
-    """The calls of custom gradients in one forward pass and its loss, run eagerly and put back afterwards."""
+    """Return the calls of custom gradients in one eager forward pass and its loss; state is restored afterwards."""
     batch = problem.batch
     with problem.state.preserved(), watch.recording() as calls:
         outputs = tf.nest.flatten(problem.model(problem.model_inputs(batch.x), training=problem.training))
@@ -36,7 +36,7 @@ def custom_gradients_of(problem: Problem, watch: Watch) -> list[DecoratedCall]:
 
 
 def check_custom_gradients(problem: Problem, watch: Watch) -> tuple[Diagnosis, ...]:
-    """What is wrong with the custom gradients of the model and its loss: each mistake of a function once."""
+    """Return the mistakes in the custom gradients of the model and its loss, each mistake of a function once."""
     found: dict[tuple[str, CallMistake | str], Diagnosis] = {}
     calls = custom_gradients_of(problem, watch)
     with problem.state.preserved():

@@ -1,7 +1,8 @@
-"""What can be wrong with one custom gradient, as far as its own call shows: one function a check.
+"""Checks of a custom gradient at one of its calls: one function a check.
 
-Whether the gradient is that of the function at all is for finite differences to say. Here: it must be asked at all, its
-parts must fit what they belong to, and a vector-Jacobian product is linear in the cotangent, so zero goes to zero.
+Finite differences tell whether it is the gradient of the function at all. These checks need no reference: TensorFlow
+must use it, its parts must fit the tensors that they belong to, and it must be linear in the cotangent, as every
+vector-Jacobian product is, so that zero gives zero.
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Check = Callable[[DecoratedCall, "_Cotangents", "Pulled"], Iterator["CallMistake"]]
 
-#: A factor that takes a cotangent out of the range in which a clipped gradient looks linear.
+#: Large, to leave the range in which a clipped gradient is linear; negative, to show one that depends on the sign.
 STRETCH = -64.0
-#: How far from linear rounding may be, as a multiple of eps and as a share of the gradient's size at most.
+#: The departure from linearity that is rounding: a multiple of eps, and at most a share of the gradient's size, for
+#: 1000 eps of bfloat16 would excuse anything.
 ROUNDING, AT_MOST = 1000, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallMistake:
-    """One mistake; `kind` tells it from others of the same code."""
+    """One mistake in a call; `kind` tells it from others with the same code."""
 
     code: str
     kind: str
@@ -47,14 +49,14 @@ class CallMistake:
 
 @dataclass(frozen=True, eq=False)
 class Pulled:
-    """What `grad` returned for one cotangent: the gradients of the flat arguments, and of the variables."""
+    """The gradients that `grad` returned for one cotangent: of the flat arguments, and of the variables."""
 
     inputs: list[Any]
     variables: list[Any]
 
 
 def findings_in(call: DecoratedCall, *, seed: int) -> Iterator[CallMistake]:
-    """Everything that is wrong at `call`; where a check fails those that build on it are left out."""
+    """Yield every mistake at `call`; if a check fails, the checks that build on it are left out."""
     keyword = list(_by_keyword(call))
     yield from keyword
     arguments = tf.nest.flatten(call.args)
@@ -71,17 +73,17 @@ def findings_in(call: DecoratedCall, *, seed: int) -> Iterator[CallMistake]:
 
 
 def _asked(check: Check, call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Sequence[CallMistake]:
-    """What a check finds; nothing where `grad` refuses the cotangents that it makes up: it took an ordinary one."""
+    """Return what a check finds; nothing if `grad`, which accepted an ordinary cotangent, refuses the check's own."""
     try:
         return list(check(call, cotangents, pulled))
     except (GradcheckError, MemoryError):
         raise
-    except Exception:  # noqa: BLE001 - the user's code, asked in a way in which the model never asks it
+    except Exception:  # noqa: BLE001 - the user's code, called in a way in which the model never calls it
         return ()
 
 
 def pull(call: DecoratedCall, cotangents: Sequence[Any], variables: Sequence[Any]) -> Pulled:
-    """Calls `grad` as TensorFlow does: with `variables` only where there are any."""
+    """Call `grad` as TensorFlow does: with `variables` only if there are any."""
     if variables:
         inputs, of_variables = call.grad(*cotangents, variables=list(variables))
     else:
@@ -90,7 +92,7 @@ def pull(call: DecoratedCall, cotangents: Sequence[Any], variables: Sequence[Any
 
 
 def _tensor(gradient: Any) -> Any:
-    """A gradient as one dense tensor, whatever TensorFlow takes for one; None stays None."""
+    """Return a gradient as one dense tensor, whatever TensorFlow accepts as one; None stays None."""
     return None if gradient is None else tf.convert_to_tensor(dense(gradient))
 
 
@@ -102,19 +104,20 @@ class _Cotangents:
         self._seed = seed
 
     def drawn(self, number: int) -> list[Any]:
-        """Normal numbers, the same for the same `number`."""
+        """Return standard normal cotangents, the same for the same `number`."""
         rng = np.random.default_rng([self._seed, number])
         return [tf.cast(rng.normal(size=tuple(t.shape)), t.dtype) for t in self._like]
 
 
 def _by_keyword(call: DecoratedCall) -> Iterator[CallMistake]:
-    """TensorFlow attaches a custom gradient to positional arguments only (`_eager_mode_decorator`)."""
+    """Yield GC602 for tensors given by keyword: TensorFlow differentiates positional ones (`_eager_mode_decorator`)."""
     names = [
         name
         for name, value in call.kwargs.items()
         if any(tf.is_tensor(t) and is_differentiable(t) for t in tf.nest.flatten(value))
     ]
     if names:
+        # Without a positional tensor to record, the tape follows the operations of the function itself.
         dropped = any(tf.is_tensor(t) for t in tf.nest.flatten(call.args))
         what = "no gradient reaches it" if dropped else "the gradient is TensorFlow's own instead"
         yield CallMistake(
@@ -140,14 +143,14 @@ def _counts(call: DecoratedCall, pulled: Pulled) -> Iterator[CallMistake]:
 
 
 def _targets(call: DecoratedCall, count: int) -> list[Any]:
-    """The flat arguments, without the `self` of a method (TensorFlow binds it, and never sees it)."""
+    """Return the flat arguments, without the `self` of a method, which TensorFlow does not count as an argument."""
     arguments = tf.nest.flatten(call.args)
     is_method = len(arguments) == count + 1 and not tf.is_tensor(arguments[0])
     return list(arguments[1:] if is_method else arguments)
 
 
 def _fits(call: DecoratedCall, pulled: Pulled) -> Iterator[CallMistake]:
-    """Shape and dtype of each gradient beside what it belongs to."""
+    """Yield GC604 for each gradient whose shape or dtype is not that of its argument or variable."""
     for name, like, gradient in _named(call, pulled):
         if gradient is None or not is_differentiable(like):
             continue
@@ -161,7 +164,7 @@ def _fits(call: DecoratedCall, pulled: Pulled) -> Iterator[CallMistake]:
 
 
 def _named(call: DecoratedCall, pulled: Pulled) -> Iterator[tuple[str, Any, Any]]:
-    """Name, value and gradient of every argument and variable."""
+    """Yield name, value and gradient of every argument and variable."""
     arguments = [tf.convert_to_tensor(t) for t in _targets(call, len(pulled.inputs))]
     yield from zip(call.argument_names(len(arguments)), arguments, pulled.inputs, strict=False)
     for variable, gradient in zip(call.variables, pulled.variables, strict=False):
@@ -169,9 +172,13 @@ def _named(call: DecoratedCall, pulled: Pulled) -> Iterator[tuple[str, Any, Any]
 
 
 def _order(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Iterator[CallMistake]:
-    """TensorFlow hands over the variables of an eager call in the order of a set: another in every process."""
+    """Yield GC603 if gradients depend on the order of `variables`.
+
+    In an eager call TensorFlow passes them in the order of a set, which changes from process to process.
+    """
     first = dict(zip(map(id, call.variables), pulled.variables, strict=True))
     given = list(call.variables)
+    # A reversal and a rotation: one of them moves every variable.
     for order in (given[::-1], given[1:] + given[:1]):
         again = pull(call, cotangents.drawn(0), order).variables
         for variable, gradient in zip(order, again, strict=True):
@@ -188,7 +195,7 @@ def _order(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Iter
 
 
 def _swapped(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Iterator[CallMistake]:
-    """Gradients that TensorFlow's own gradient of the function confirms for each other's variables."""
+    """Yield GC603 for variables whose gradients are exchanged, by TensorFlow's own gradient of the function."""
     with tf.GradientTape() as tape:
         result, _ = call.function(*call.args, **call.kwargs)
     own = tape.gradient(tf.nest.flatten(result), list(call.variables), output_gradients=cotangents.drawn(0))
@@ -204,7 +211,7 @@ def _swapped(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> It
 
 
 def not_its_own(call: DecoratedCall, *, seed: int) -> Iterator[CallMistake]:
-    """Where it differs from TensorFlow's own gradient of the function: meant so, or a mistake."""
+    """Yield GC601 for arguments whose gradient is not TensorFlow's own of the function: on purpose, or by mistake."""
     cotangents = _Cotangents(call, seed)
     pulled = pull(call, cotangents.drawn(0), call.variables)
     targets = [tf.convert_to_tensor(t) for t in _targets(call, len(pulled.inputs))]
@@ -222,7 +229,7 @@ def not_its_own(call: DecoratedCall, *, seed: int) -> Iterator[CallMistake]:
 
 
 def _linear(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Iterator[CallMistake]:
-    """A VJP is linear in the cotangent: grad(u) repeats itself, grad(s·u) = s·grad(u), grad(u+v) = grad(u)+grad(v)."""
+    """Yield GC601 unless grad(u) repeats itself, grad(0)=0, grad(s·u)=s·grad(u) and grad(u+v)=grad(u)+grad(v)."""
     u, v = cotangents.drawn(0), cotangents.drawn(1)
     of_u, of_v = pulled, pull(call, v, call.variables)
     laws: list[tuple[str, str, list[Any], Callable[[Array, Array], Array]]] = [
@@ -250,11 +257,12 @@ def _linear(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Ite
                 share = _departure(g, first, second, expected)
                 if share is not None:
                     yield _nonlinear(kind, f"{says} ({name} is off by {share:.2g} of its size)")
+                    # One broken law is enough: the others usually break with it.
                     return
 
 
 def _departure(found: Any, first: Any, second: Any, expected: Callable[[Array, Array], Array]) -> float | None:
-    """How far `found` is from what linearity expects, as a share of the gradients' size; None within rounding."""
+    """Return how far `found` is from the linear result, as a share of the gradients' size; None within rounding."""
     a, b, got = (np.zeros(()) if g is None else np.asarray(g).astype(np.float64) for g in (first, second, found))
     usable = np.isfinite(a) & np.isfinite(b)  # at a singular point there is nothing to compare
     a, b = np.where(usable, a, 0), np.where(usable, b, 0)
@@ -268,7 +276,7 @@ def _departure(found: Any, first: Any, second: Any, expected: Callable[[Array, A
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two gradients are equal but for rounding."""
+    """Whether two gradients are equal up to rounding."""
     if a is None or b is None:
         return a is b
     if tuple(a.shape) != tuple(b.shape):

@@ -1,8 +1,8 @@
-"""Seeing the calls of functions that `tf.custom_gradient` decorates.
+"""Recording the calls of functions under `tf.custom_gradient`.
 
-While it is watched, `tf.custom_gradient` decorates a function that calls the user's own and notes what went in and out.
-So functions decorated while the user's code is loaded can be recorded at any later time; TensorFlow's part of the work
-is not touched.
+Inside `watching()`, `tf.custom_gradient` decorates a wrapper that calls the user's function and can record arguments
+and results. So functions that are decorated while the user's code is loaded can be recorded at any later time;
+TensorFlow's own part of the work is unchanged.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class DecoratedCall:
 
     Attributes:
         function: the user's function, undecorated.
-        args: what it was called with by position, `self` of a method among them.
-        kwargs: what it was called with by keyword.
-        result: what it returned beside `grad`.
+        args: its positional arguments, `self` of a method among them.
+        kwargs: its keyword arguments.
+        result: the result that it returned together with `grad`.
         grad: its backward function.
-        variables: those that it read and was not given: TensorFlow hands them to `grad` as `variables`.
+        variables: the variables that it read without being given them: TensorFlow passes them to `grad` as `variables`.
     """
 
     function: Callable[..., Any]
@@ -44,11 +44,11 @@ class DecoratedCall:
 
     @property
     def place(self) -> str:
-        """What messages call the function."""
+        """The name of the function in messages."""
         return place_of(self.function)
 
     def argument_names(self, count: int) -> list[str]:
-        """Names for the last `count` positional arguments, as the function declares them."""
+        """Return names for the last `count` positional arguments, as the function declares them."""
         try:
             declared = list(inspect.signature(self.function).parameters)
         except (TypeError, ValueError):  # a callable without a signature
@@ -63,8 +63,8 @@ class Recomputation:
 
     Attributes:
         function: the user's function.
-        layer: the name of the layer that called it; None outside of any.
-        results: what it returns at first, and run again with the same arguments.
+        layer: the name of the layer that called it; None if no layer did.
+        results: its result, and its result of a second run with the same arguments.
     """
 
     function: Callable[..., Any]
@@ -73,35 +73,35 @@ class Recomputation:
 
     @property
     def repeats(self) -> bool:
-        """Whether both results are the same."""
+        """Whether both results are equal, element by element."""
         first, again = (tf.nest.flatten(result) for result in self.results)
         return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
 
 
 def place_of(function: Callable[..., Any]) -> str:
-    """`name (file.py:12)`: what messages call a function of the user's."""
+    """Return the name of a user's function in messages: `name (file.py:12)`."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     name = getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
     return name if code is None else f"{name} ({Path(code.co_filename).name}:{code.co_firstlineno})"
 
 
 class Watch:
-    """What links the decorated functions to whoever wants to record their calls.
+    """The link between decorated functions and the code that records their calls.
 
     Attributes:
-        used: whether any of them was called, or a function that is recomputed.
-        recomputed: the functions that were recomputed while calls were last recorded.
+        used: whether a decorated function, or one that is recomputed, was ever called.
+        recomputed: the recomputed functions of the latest recording.
     """
 
     def __init__(self) -> None:
         self.used = False
         self.recomputed: list[Recomputation] = []
         self._calls: list[DecoratedCall] | None = None
-        self._again = False  # whether what is recomputed is run a second time, to be compared
+        self._again = False  # whether recomputed functions run a second time, for comparison
 
     @contextmanager
     def recording(self) -> Iterator[list[DecoratedCall]]:
-        """Collects the calls made inside; `tf.function`s run eagerly meanwhile, so that there are values to look at."""
+        """Collect the calls made inside the block, where each `tf.function` runs eagerly: tensors have values."""
         eager = tf.config.functions_run_eagerly()
         calls: list[DecoratedCall] = []
         self._calls, self.recomputed, self._again = calls, [], True
@@ -114,7 +114,7 @@ class Watch:
 
     @contextmanager
     def listening(self) -> Iterator[list[DecoratedCall]]:
-        """Collects the calls made inside, but for those in compiled functions, which stay compiled."""
+        """Collect the calls made inside the block, except those in compiled functions, which stay compiled."""
         calls: list[DecoratedCall] = []
         self._calls = calls
         try:
@@ -123,16 +123,18 @@ class Watch:
             self._calls = None
 
     def recorded(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, its calls noted while recording."""
+        """Return a wrapper of `function` that records its calls during a recording."""
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             self.used = True
             if self._calls is None or not tf.executing_eagerly():
                 return function(*args, **kwargs)
+            # The tape lists the variables that the function reads, as TensorFlow's own watcher does.
             with tf.GradientTape() as tape:
                 returned = function(*args, **kwargs)
             if isinstance(returned, tuple) and len(returned) == 2:  # noqa: PLR2004 - else TensorFlow refuses it
+                # As in TensorFlow, a variable among the arguments has its gradient there, not in `variables`.
                 given = {id(arg) for arg in tf.nest.flatten((args, kwargs))}
                 variables = [v for v in tape.watched_variables() if id(v) not in given]
                 result, grad = returned
@@ -146,13 +148,14 @@ class Watch:
         return call
 
     def twice(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, which `tf.recompute_grad` will run twice; while recording its two results are noted."""
+        """Return a wrapper of a function that `tf.recompute_grad` runs twice, which records both results."""
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             self.used = True
             result = function(*args, **kwargs)
             if self._again and tf.executing_eagerly():
+                # A recording runs no backward pass: this second run stands for the one there.
                 again = function(*args, **kwargs)
                 self.recomputed.append(
                     Recomputation(function=function, layer=_calling_layer(), results=(result, again))
@@ -164,17 +167,17 @@ class Watch:
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Replaces `tf.custom_gradient` and `tf.recompute_grad`: their functions can be recorded, also after this."""
+    """Replace `tf.custom_gradient` and `tf.recompute_grad` inside the block, to record their functions at any time."""
     watch, original, recompute_grad = Watch(), tf.custom_gradient, tf.recompute_grad
     outer = getattr(original, "watch", None)
-    if outer is not None:  # what was decorated while it watched is known to that one alone
+    if outer is not None:  # functions decorated in an outer block are known to its `Watch` alone
         yield outer
         return
 
     def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
         return custom_gradient if f is None else original(watch.recorded(f))
 
-    custom_gradient.watch = watch  # type: ignore[attr-defined]  # found by a block within this one
+    custom_gradient.watch = watch  # type: ignore[attr-defined]  # found by a nested block
     tf.custom_gradient = custom_gradient
     tf.recompute_grad = lambda f: recompute_grad(watch.twice(f))
     try:
@@ -184,7 +187,7 @@ def watching() -> Iterator[Watch]:
 
 
 def _calling_layer() -> str | None:
-    """The name of the innermost Keras layer whose `call` is running."""
+    """Return the name of the innermost Keras layer whose `call` is running."""
     frame = inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")

@@ -1,1 +1,1 @@
-"""A built model as a flat graph of calls, and the segments into which it is cut."""
+"""A built model as a flat graph of calls, and its segments."""

@@ -1,4 +1,4 @@
-"""Cutting into parts of about the same cost."""
+"""Cuts that divide a model into segments of about the same cost."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ if TYPE_CHECKING:
 
 
 def balanced(graph: Graph, parts: int) -> list[range]:
-    """Contiguous groups of calls: the largest cost as small as it can be, then the fewest bytes across the cuts."""
+    """Return `parts` contiguous groups of calls with the smallest largest cost, then the fewest crossing bytes."""
     costs = [flops(call) for call in graph.calls]
     limit = _smallest_limit(costs, parts)
     return _fewest_bytes(costs, crossing_bytes(graph), parts, limit)
 
 
 def crossing_bytes(graph: Graph) -> list[int]:
-    """Bytes per row that cross a cut before call p, for p from 0 to the number of calls."""
+    """Return the bytes per row that cross a cut before call p, for p from 0 to the number of calls."""
     last_use: dict[tuple[int, int], int] = {}
     for call in graph.calls:
+        # Model inputs cross no cut: every segment takes them directly.
         last_use.update({ref: call.index for ref in call.inputs if not ref.is_input})
     change = [0] * (len(graph.calls) + 2)
     for ref, last in last_use.items():
         size = tensor_bytes(graph.spec(ref), 1)  # type: ignore[arg-type]  # keys are TensorRefs
         change[ref[0] + 1] += size
         change[last + 1] -= size
+    # Each tensor adds its size just behind its call and subtracts it behind its last use: one pass, however many cuts.
     return list(accumulate(change))[: len(graph.calls) + 1]
 
 
 def _smallest_limit(costs: list[int], parts: int) -> int:
-    """The smallest L for which `costs` fall into at most `parts` contiguous groups of at most L each (bisection)."""
+    """Return the smallest L for which `costs` form at most `parts` contiguous groups of at most L each (bisection)."""
+    # Costs are integers, so that the bisection ends at the exact limit.
     low, high = max(costs), sum(costs)
     while low < high:
         middle = (low + high) // 2
@@ -45,6 +48,7 @@ def _smallest_limit(costs: list[int], parts: int) -> int:
 
 
 def _groups_needed(costs: list[int], limit: int) -> int:
+    # Filling each group as far as it goes gives the fewest groups that any division into contiguous groups has.
     groups, filled = 1, 0
     for cost in costs:
         if filled + cost > limit:
@@ -54,7 +58,11 @@ def _groups_needed(costs: list[int], limit: int) -> int:
 
 
 def _fewest_bytes(costs: list[int], crossing: list[int], parts: int, limit: int) -> list[range]:
-    """Exactly `parts` non-empty groups of at most `limit` each with the fewest crossing bytes (dynamic programming)."""
+    """Return exactly `parts` non-empty groups of at most `limit` each with the fewest crossing bytes.
+
+    Dynamic programming over the last cut, in O(parts · calls²). There is a solution: groups of several calls can be
+    divided further, which raises no cost.
+    """
     count = len(costs)
     total = [0, *accumulate(costs)]
     first = [bisect_left(total, total[end] - limit) for end in range(count + 1)]  # earliest start of a group to end

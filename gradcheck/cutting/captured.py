@@ -1,7 +1,7 @@
-"""Weights that were read while the model was built: what was computed from them then is a constant ever after.
+"""Constants that were computed from trainable variables while the model was built.
 
-No gradient passes through it, and training never changes it. Such is a kernel that is put together in `build`, or the
-`embeddings` of another layer that a functional model takes outside a layer's `call`.
+No gradient passes through such a constant, and training never changes it. Examples are a kernel that is put together in
+`build`, or the `embeddings` of another layer that a functional model reads outside a layer's `call`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Captured(NamedTuple):
-    """Keras variables of which a constant was made, and who has it: `layer noisy (kernel)`."""
+    """The Keras variables from which a constant was computed, and its holder: `layer noisy (kernel)`."""
 
     variables: tuple[Any, ...]
     holder: str
@@ -33,10 +33,10 @@ class Captured(NamedTuple):
 
 @contextmanager
 def reads_recorded() -> Iterator[tf.GradientTape]:
-    """Records what is computed from variables inside, on the tape that is yielded.
+    """Record, on the tape that is yielded, the operations that read variables inside.
 
-    Compiled functions and layers that run on values are left out: a model that is trained, or asked for a prediction,
-    while it is built would leave the intermediate results of every step on the tape.
+    Compiled functions and layers that run on values are not recorded: a model that is trained or used for prediction
+    while it is built would keep the intermediate results of every step on the tape.
     """
     tape, thread, stopped = tf.GradientTape(persistent=True), threading.get_ident(), False
 
@@ -54,6 +54,7 @@ def reads_recorded() -> Iterator[tf.GradientTape]:
 
         return called
 
+    # The class of compiled functions has no public name.
     function: Any = type(tf.function(lambda: None))
     layer: Any = keras.layers.Layer
     compiled, call = function.__call__, layer.__call__
@@ -72,12 +73,12 @@ def _runs(layer: keras.layers.Layer, args: Any, kwargs: Any) -> bool:
 
 
 def captured(tape: tf.GradientTape, models: Sequence[keras.Model], graph: Graph) -> tuple[Captured, ...]:
-    """What the layers of `models` and the calls of `graph` hold that was computed from trainable variables.
+    """Return the constants computed from trainable variables in the layers of `models` and the calls of `graph`.
 
     Args:
-        tape: of `reads_recorded`, around the building.
-        models: that were built.
-        graph: of the first of them, flattened.
+        tape: the tape of `reads_recorded` around the building.
+        models: the models that were built.
+        graph: the first of them, flattened.
     """
     read = {id(variable) for variable in tape.watched_variables()}
     variables = {id(v.value): v for model in models for v in model.trainable_variables if id(v.value) in read}
@@ -94,13 +95,13 @@ def captured(tape: tf.GradientTape, models: Sequence[keras.Model], graph: Graph)
 def _gradients(tape: tf.GradientTape, tensor: Any, sources: Sequence[Any]) -> Sequence[Any]:
     try:
         gradients: Sequence[Any] = tape.gradient(tensor, sources)
-    except LookupError:  # an operation that has no gradient: none would pass in `call` either
+    except LookupError:  # an operation without a gradient, which would have none in `call` either
         return [None] * len(sources)
     return gradients
 
 
 def _held(models: Sequence[keras.Model], graph: Graph) -> Iterator[tuple[str, Any]]:
-    """Every floating tensor that is kept, and where: among the arguments of a call, or in a layer's attributes."""
+    """Yield every stored floating tensor and its holder: the arguments of a call, or an attribute of a layer."""
     for call in graph.calls:
         kind = "layer" if isinstance(call.operation, keras.layers.Layer) else "operation"
         for tensor in _tensors([call.arguments.args, call.arguments.kwargs], set()):
@@ -112,7 +113,7 @@ def _held(models: Sequence[keras.Model], graph: Graph) -> Iterator[tuple[str, An
 
 
 def _tensors(value: Any, seen: set[int]) -> Iterator[Any]:
-    """The floating eager tensors in `value`: in containers, and in what functions close over or are given."""
+    """Yield the floating eager tensors in `value`: in containers, closures and the arguments of partial functions."""
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -134,4 +135,4 @@ def _inside(value: Any) -> Iterable[Any]:
     return ()
 
 
-_EMPTY = CellType()  # of a name that is not assigned yet
+_EMPTY = CellType()  # the cell of a name that is not assigned yet, whose contents cannot be read

@@ -1,4 +1,4 @@
-"""What a call costs: floating-point operations and bytes, estimated from shapes before anything runs."""
+"""The cost of a call in floating-point operations and bytes, estimated from shapes before anything runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from gradcheck.cutting.model_graph import Call
 
-#: Stands for an axis of unknown length (other than the batch's) in estimates.
+#: The length that estimates assume for an axis of unknown length, other than the batch axis.
 UNKNOWN_AXIS = 8
 
 
 def elements(spec: Any, batch_size: int) -> int:
-    """Elements of a tensor with the KerasTensor `spec`, for a batch of `batch_size` rows."""
+    """Return the number of elements of a tensor with the KerasTensor `spec`, for a batch of `batch_size` rows."""
     if not spec.shape:
         return 1
     first = batch_size if spec.shape[0] is None else spec.shape[0]
@@ -24,16 +24,16 @@ def elements(spec: Any, batch_size: int) -> int:
 
 
 def tensor_bytes(spec: Any, batch_size: int) -> int:
-    """Bytes of a tensor with the KerasTensor `spec`, for a batch of `batch_size` rows."""
+    """Return the bytes of a tensor with the KerasTensor `spec`, for a batch of `batch_size` rows."""
     size = 1 if spec.dtype in {"bool", "string"} else tf.as_dtype(spec.dtype).size
     return elements(spec, batch_size) * int(size)
 
 
 def flops(call: Call) -> int:
-    """Multiply-adds of one row through `call`, times two; at least one per element that it returns.
+    """Estimate the floating-point operations of `call` for one row: at least one per output element.
 
-    A matrix or kernel of n elements costs 2n at every position that it is applied to: the positions of the output's
-    inner axes (time, height, width), and for recurrent layers of the input's.
+    A matrix or kernel of n elements costs 2n (a multiplication and an addition) at every position to which it is
+    applied: the positions of the output's inner axes (time, height, width), for recurrent layers those of the input.
     """
     returned = sum(elements(spec, 1) for spec in call.outputs)
     layer = call.operation
@@ -44,7 +44,7 @@ def flops(call: Call) -> int:
 
 
 def _positions(call: Call) -> int:
-    """How many times one row applies the layer's weights."""
+    """Return how many times one row applies the layer's weights."""
     spec = call.outputs[0]
     if isinstance(call.operation, (keras.layers.RNN, keras.layers.Bidirectional)):
         spec = next((argument for argument in call.arguments.keras_tensors), spec)

@@ -1,4 +1,4 @@
-"""Where a model is cut: from names, indices or a number of parts to a plan of segments."""
+"""From names, indices or a number of parts to a plan of segments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CutError(ConfigError):
-    """A cut that cannot be made; `position` is its index in `split.after`, where there is one."""
+    """A cut that cannot be made; `position` is its index in `split.after`, if it has one."""
 
     def __init__(self, message: str, *, code: str, help: str, position: int | None = None) -> None:  # noqa: A002 - the base class's name for it
         super().__init__(message, code=code, help=help)
@@ -26,9 +26,9 @@ class CutError(ConfigError):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentPlan:
-    """The calls of a segment, the tensors that it takes from outside, and those that later segments or the loss use.
+    """The calls of one segment, its input tensors, and its outputs, which later segments or the loss use.
 
-    `reused` are those of its outputs that calls inside the segment take as well.
+    `reused` are the outputs that calls inside the segment take as well.
     """
 
     index: int
@@ -41,7 +41,7 @@ class SegmentPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The segments in order; `boundaries` are the tensors that cross a cut, each with the segment that makes it."""
+    """The segments in order; `boundaries` maps each tensor that crosses a cut to the index of its segment."""
 
     segments: tuple[SegmentPlan, ...]
     boundaries: dict[TensorRef, int]
@@ -49,7 +49,7 @@ class Plan:
 
 
 def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[str] | None = None) -> Plan:
-    """Cuts after each named call: a segment holds all that the call needs and earlier segments do not have.
+    """Cut after each named call: a segment holds the calls that its cut needs and no earlier segment has.
 
     Raises:
         CutError: GC023 for a name that the model lacks, GC024 for a cut that adds nothing.
@@ -79,12 +79,12 @@ def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[
 
 
 def cut_every(graph: Graph) -> Plan:
-    """One segment for each call, in topological order."""
+    """Return a plan with one segment for each call, in topological order."""
     return make_plan(graph, [{call.index} for call in graph.calls])
 
 
 def cut_parts(graph: Graph, parts: int) -> Plan:
-    """At most `parts` contiguous segments with the smallest largest-FLOPs, then the fewest crossing bytes."""
+    """Cut the graph into at most `parts` contiguous segments, balanced by cost, then with the fewest crossing bytes."""
     plan = make_plan(graph, balanced(graph, min(parts, len(graph.calls))))
     if len(plan.segments) == parts:
         return plan
@@ -93,10 +93,12 @@ def cut_parts(graph: Graph, parts: int) -> Plan:
 
 
 def make_plan(graph: Graph, groups: Iterable[Iterable[int]], names: Sequence[str] | None = None) -> Plan:
-    """The plan whose segments make these calls: what crosses follows from who makes and who takes each tensor."""
+    """Return the plan with these groups of calls as segments; their inputs, outputs and boundaries are derived."""
+    # Groups may be sets; in the order of their indices the calls can run.
     members = [tuple(sorted(group)) for group in groups]
     owner = {call: index for index, calls in enumerate(members) for call in calls}
     takers = _takers(graph, owner)
+    # A model output leaves its segment even if no other segment takes it. Model inputs have no owner.
     wanted = set(graph.outputs) | {ref for ref, segments in takers.items() if segments - {owner.get(ref.call)}}
     plans = []
     for index, calls in enumerate(members):
@@ -113,12 +115,13 @@ def make_plan(graph: Graph, groups: Iterable[Iterable[int]], names: Sequence[str
                 reused=frozenset(outputs) & taken.keys(),
             )
         )
+    # Taken by a later segment: a tensor that only the loss uses is an output, and no boundary.
     crossing = {ref for plan in plans for ref in plan.inputs if not ref.is_input}
     return Plan(segments=tuple(plans), boundaries={ref: owner[ref.call] for ref in sorted(crossing)})
 
 
 def _takers(graph: Graph, owner: dict[int, int]) -> dict[TensorRef, set[int]]:
-    """For each tensor the segments that take it."""
+    """Return for each tensor the segments that take it."""
     takers: dict[TensorRef, set[int]] = {}
     for call in graph.calls:
         for ref in call.inputs:
@@ -127,7 +130,8 @@ def _takers(graph: Graph, owner: dict[int, int]) -> dict[TensorRef, set[int]]:
 
 
 def ancestors(graph: Graph, refs: Iterable[TensorRef]) -> set[int]:
-    """Every call that `refs` need, their own included."""
+    """Return the calls that `refs` depend on, including the calls that make them."""
+    # A loop and no recursion: a deep model has more calls than Python allows frames.
     needed: set[int] = set()
     waiting = [ref.call for ref in refs]
     while waiting:
@@ -139,10 +143,10 @@ def ancestors(graph: Graph, refs: Iterable[TensorRef]) -> set[int]:
 
 
 def resolve(graph: Graph, name: str | int, position: int | None = None) -> tuple[TensorRef, ...]:
-    """The tensors that a name or index in `after` stands for.
+    """Return the tensors that a name or index in `after` stands for.
 
-    A name called several times means its last call, `name:N` the N-th, counted from 1; the path of a nested model means
-    its outputs.
+    A name with several calls stands for the last one, `name:N` for the N-th, counted from 1; the path of a nested model
+    stands for its outputs.
     """
     if isinstance(name, int) and 0 <= name < len(graph.calls):
         return (TensorRef(name, 0),)
@@ -153,8 +157,9 @@ def resolve(graph: Graph, name: str | int, position: int | None = None) -> tuple
 
 
 def _named(graph: Graph) -> dict[str, tuple[TensorRef, ...]]:
-    """Every name that `after` accepts, and what it stands for."""
+    """Return every name that `after` accepts, with the tensors that it stands for."""
     named = dict(graph.groups) | {call.name: (TensorRef(call.index, 0),) for call in graph.calls}
+    # The bare path is the first call's unique name, but in `after` it stands for the last call.
     for path, refs in _last_of_several(graph).items():
         named[f"{path}:1"] = named[path]
         named[path] = refs
@@ -162,18 +167,18 @@ def _named(graph: Graph) -> dict[str, tuple[TensorRef, ...]]:
 
 
 def _last_of_several(graph: Graph) -> dict[str, tuple[TensorRef, ...]]:
-    """For each path with more than one call (`path:2` exists), what its last call returns."""
+    """Return for each path with more than one call (`path:2` exists) the outputs of its last call."""
     calls = {call.path: (TensorRef(call.index, 0),) for call in graph.calls if call.name != call.path}
     return calls | {_stem(name): refs for name, refs in graph.groups.items() if name != _stem(name)}
 
 
 def _stem(name: str) -> str:
-    """`encoder:2` to `encoder`; Keras names hold no colon."""
+    """Return the path of a numbered name: `encoder` for `encoder:2`; Keras names hold no colon."""
     return name.partition(":")[0]
 
 
 def accepted_names(graph: Graph) -> tuple[str, ...]:
-    """Every name that `after` accepts, calls in topological order first, then nested models."""
+    """Return every name that `after` accepts, calls in topological order first, then nested models."""
     named = _named(graph)
     nested = {_stem(name) for name in graph.groups}
     return tuple(sorted(named, key=lambda name: (_stem(name) in nested, min(named[name]), name)))

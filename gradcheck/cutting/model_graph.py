@@ -1,8 +1,8 @@
-"""A Keras model as one flat list of calls, nested models inlined.
+"""A Keras model as one flat list of calls, with nested models inlined.
 
-Keras keeps a functional model as nodes (one per call of an operation), and a nested model as a single node. A cut may
-lie inside a nested model, so the graph is flattened first: every call of a layer or of an operation such as `x + a`, in
-the order in which Keras itself runs them, and for each the tensors that it takes.
+Keras represents a functional model by nodes, one per call of an operation, and a nested model by a single node. A cut
+may lie inside a nested model, so the graph is flattened: it lists every call of a layer or of an operation such as `x +
+a`, in the order in which Keras runs them, with the tensors that each takes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MODEL_INPUT = -1
 
 
 class TensorRef(NamedTuple):
-    """One tensor of the graph: output `output` of call `call`, or model input `output` where `call` is MODEL_INPUT."""
+    """A tensor of the graph: output `output` of call `call`, or model input `output` if `call` is MODEL_INPUT."""
 
     call: int
     output: int
@@ -35,7 +35,7 @@ class TensorRef(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where an argument comes from. `entries` are inputs of nested models, whose dtype and rank it takes on in turn."""
+    """The origin of an argument. `entries`: inputs of nested models on the way, whose dtype and rank it takes on."""
 
     ref: TensorRef
     entries: tuple[Any, ...] = ()
@@ -43,11 +43,11 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Call:
-    """One call of a layer or operation. `sources` maps the id of each KerasTensor argument to where it comes from."""
+    """One call of a layer or operation. `sources` maps the id of each KerasTensor argument to its origin."""
 
     index: int
     path: str
-    name: str = ""  # the path, with `:N` from its second call on
+    name: str = ""  # the path; from its second call on with `:N`
     operation: Any
     arguments: Any
     sources: Mapping[int, Source]
@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Graph:
-    """The flattened model. `groups` maps the path of each inlined model (and call of it) to its output tensors."""
+    """A flattened model. `groups` maps each inlined model's path (`path:N` for later calls) to its outputs."""
 
     inputs: tuple[Any, ...]
     calls: tuple[Call, ...]
@@ -72,24 +72,25 @@ class Graph:
 
     @property
     def outputs(self) -> tuple[TensorRef, ...]:
-        """The tensors that the model's outputs are made of: they themselves, but for a nested model's conversions."""
+        """The tensors that the model returns; a nested model may convert their dtype or rank on the way."""
         return tuple(source.ref for source in self.output_sources)
 
     def spec(self, ref: TensorRef) -> Any:
-        """The KerasTensor (shape, dtype) of `ref`."""
+        """Return the KerasTensor (shape, dtype) of `ref`."""
         return self.inputs[ref.output] if ref.is_input else self.calls[ref.call].outputs[ref.output]
 
     def name(self, ref: TensorRef) -> str:
-        """`conv_0`, or `lstm:1` for a call's second output; for a model input its name."""
+        """Return the name of `ref`: `conv_0`, or `lstm:1` for a call's second output; for a model input its name."""
         return self.names[ref]
 
     def layer(self, ref: TensorRef) -> str:
-        """The path of the layer that makes `ref`; for a model input its name."""
+        """Return the path of the layer that makes `ref`; for a model input its name."""
         return self.name(ref) if ref.is_input else self.calls[ref.call].path
 
 
 def functional_of(model: Any) -> Functional | None:
-    """The graph of layers behind `model`, or None where the model's own `call` decides what runs."""
+    """Return the functional model behind `model`, or None if the model's own `call` decides what runs."""
+    # A subclass that overrides `call` still has a graph of layers, which is not what runs.
     if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
         return functional_within(model)
     if isinstance(model, Functional) and type(model).call is Functional.call:
@@ -98,7 +99,7 @@ def functional_of(model: Any) -> Functional | None:
 
 
 def flatten(model: keras.Model) -> Graph:
-    """Flattens `model` into one list of calls.
+    """Flatten `model` into one list of calls.
 
     Raises:
         ConfigError: GC025, if `model` is not a graph of layers.
@@ -119,7 +120,7 @@ def flatten(model: keras.Model) -> Graph:
 
 
 class _Flattening:
-    """The calls found so far while walking down into nested models."""
+    """The calls found so far, while nested models are inlined."""
 
     def __init__(self) -> None:
         self._calls: list[dict[str, Any]] = []
@@ -127,7 +128,7 @@ class _Flattening:
         self._functionals: dict[int, Functional] = {}
 
     def inline(self, functional: Functional, known: dict[int, Source], prefix: str) -> list[Source]:
-        """Appends the calls of `functional`, whose inputs are `known`, and returns where its outputs come from."""
+        """Append the calls of `functional`, whose inputs are `known`, and return the sources of its outputs."""
         self._functionals[id(functional)] = functional
         for node in _nodes_in_order(functional):
             nested = _nested(node)
@@ -155,6 +156,7 @@ class _Flattening:
 
     def _nested_call(self, node: Any, nested: Functional, known: dict[int, Source], path: str) -> list[Source]:
         given = _nested_arguments(node, nested)
+        # A mapping of its own for each call: a nested model that is called twice has the same KerasTensors both times.
         inner = {
             id(entry): _entering(known[id(tensor)], tensor, entry)
             for entry, tensor in zip(nested.inputs, given, strict=True)
@@ -178,7 +180,7 @@ class _Flattening:
 
 
 def _tensor_names(inputs: list[Any], calls: tuple[Call, ...]) -> dict[TensorRef, str]:
-    """A unique name for every tensor: a call's name for its first output, `name:1` for its second, and so on."""
+    """Return a unique name for every tensor: a call's name for its first output, `name:1` for its second, and so on."""
     named = {TensorRef(MODEL_INPUT, i): str(tensor.name) for i, tensor in enumerate(inputs)}
     for call in calls:
         for i in range(len(call.outputs)):
@@ -187,24 +189,26 @@ def _tensor_names(inputs: list[Any], calls: tuple[Call, ...]) -> dict[TensorRef,
 
 
 def _nodes_in_order(functional: Functional) -> Iterator[Any]:
-    """The calls in the order in which Keras runs them, without input layers."""
+    """Return the nodes in the order in which Keras runs them, without input layers."""
     return (node for node in nodes_in_order(functional) if node.operation and not node.is_input)
 
 
 def _nested(node: Any) -> Functional | None:
-    """The model that this node calls, if it can be inlined: called on tensors, with no mask but the one they carry."""
+    """Return the model that `node` calls, if it can be inlined: called on tensors, with no mask but theirs."""
     args, kwargs = node.arguments.args, node.arguments.kwargs
     if len(args) != 1 or not set(kwargs) <= {"training", "mask"}:
         return None
     given = keras.tree.flatten(kwargs.get("mask"))
     carried = [mask_of(tensor) for tensor in keras.tree.flatten(args[0])]
+    # Inlined calls see only the masks on their tensors, so a model that is given another mask stays one call.
     own_mask = any(mask is not None for mask in given) and any(a is not b for a, b in zip(given, carried, strict=False))
     return None if own_mask else functional_of(node.operation)
 
 
 def _nested_arguments(node: Any, nested: Functional) -> list[Any]:
-    """The KerasTensors handed to a nested model, in the order of its inputs."""
+    """Return the KerasTensors that are passed to a nested model, in the order of its inputs."""
     given = node.arguments.args[0]
+    # Keras accepts a dict for a list of inputs, by their names; flattened, it would be in the order of its keys.
     if isinstance(given, dict) and not isinstance(nested.input, dict):
         return [given[entry.name] for entry in nested.inputs]
     flat: list[Any] = keras.tree.flatten(given)
@@ -212,6 +216,6 @@ def _nested_arguments(node: Any, nested: Functional) -> list[Any]:
 
 
 def _entering(source: Source, given: Any, entry: Any) -> Source:
-    """Where a nested model's input comes from, remembering a change of dtype or rank that Keras makes on entry."""
+    """Return the source of a nested model's input, with the change of dtype or rank that Keras makes on entry."""
     same = given.dtype == entry.dtype and len(given.shape) == len(entry.shape)
     return source if same else Source(source.ref, (*source.entries, entry))

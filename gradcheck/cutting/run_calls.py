@@ -1,4 +1,4 @@
-"""Running calls of a flattened graph, and watching Keras run them itself."""
+"""Running calls of a flattened graph, and observing them while Keras runs the model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
-    """The same values as a tensor of its own, so that a tape can tell it from its origin.
+    """Return a copy of `tensor`, made by `by`, that a tape distinguishes from the original.
 
-    What Keras hides on a tensor, and `tf.identity` loses, goes with it: the mask that the next layer needs, and the
-    logits that a loss on what a softmax or a sigmoid returned takes instead. `by` makes the copy.
+    Two attributes that Keras sets on tensors, and `tf.identity` does not copy, are copied as well: the mask for the
+    next layer, and the logits that a loss uses in place of the output of a softmax or sigmoid.
     """
     copy = by(tensor)
     for hidden_on, hide in ((mask_of, set_mask), (logits_of, set_logits)):
@@ -34,12 +34,12 @@ def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
 def replay(
     calls: Iterable[Call], values: dict[TensorRef, Any], *, training: bool, separate: Collection[TensorRef] = ()
 ) -> None:
-    """Runs `calls` in order on `values`, and puts what they return there: as copies for the tensors in `separate`."""
+    """Run `calls` in order on `values`, and add their outputs to it; tensors in `separate` as copies."""
     for call in calls:
         tensors = {key: entered(source, values[source.ref]) for key, source in call.sources.items()}
         args, kwargs = call.arguments.fill_in(tensors)
         if takes_training(call.operation):
-            kwargs = {**kwargs, "training": training}  # the outer flag wins over one given at construction
+            kwargs = {**kwargs, "training": training}  # as in Keras, the outer flag overrides one given at construction
         outputs = keras.tree.flatten(call.operation(*args, **kwargs))
         for i, output in enumerate(outputs):
             ref = TensorRef(call.index, i)
@@ -47,8 +47,9 @@ def replay(
 
 
 def entered(source: Source, tensor: Any) -> Any:
-    """`tensor` as nested models convert it on entry: to their inputs' dtype and rank."""
+    """Return `tensor` as nested models convert it on entry, to the dtype and rank of their inputs."""
     for entry in source.entries:
+        # The operations below return tensors without the mask, which Keras restores too.
         mask = mask_of(tensor)
         tensor = keras.ops.cast(tensor, entry.dtype)
         if len(tensor.shape) > len(entry.shape):
@@ -62,16 +63,16 @@ def entered(source: Source, tensor: Any) -> Any:
 
 @contextmanager
 def tapped(graph: Graph, wanted: Collection[TensorRef], watch: Callable[[Any], None]) -> Iterator[dict[TensorRef, Any]]:
-    """While Keras runs the model, hands on a copy of each wanted tensor and collects the copies.
+    """While Keras runs the model, replace each wanted tensor by a copy, and yield a dict that collects the copies.
 
-    `watch` is told of each copy: behind integer inputs or a stopped gradient no tape would follow it by itself.
+    `watch` is called with each copy: behind integer inputs or a stopped gradient no tape would watch it by itself.
 
-    Keras runs a nested model in the midst of its parent's calls, so that the calls come in the order of `graph.calls`.
-    A copy is needed: an LSTM's returned state also feeds its output sequence, so the tape's gradient for the tensor
-    itself would hold more than what its consumers send back.
+    Keras runs the calls of a nested model within those of its parent, in the order of `graph.calls`. A copy is needed:
+    an LSTM's returned state also feeds its output sequence, so that the tape's gradient of the original would include
+    more than the cotangents of its consumers.
 
     Raises:
-        ConfigError: GC025, if the model does not run its own graph (a `call` that was replaced).
+        ConfigError: GC025, if the model does not run its own graph (its `call` was replaced).
     """
     taps: dict[TensorRef, Any] = {}
     watcher = _Watcher(graph, frozenset(wanted), taps, watch)
@@ -81,7 +82,7 @@ def tapped(graph: Graph, wanted: Collection[TensorRef], watch: Callable[[Any], N
 
 
 class _Watcher:
-    """Counts the calls as Keras makes them, and taps those that are wanted."""
+    """Counts the calls that Keras makes, and copies the wanted tensors."""
 
     def __init__(
         self, graph: Graph, wanted: frozenset[TensorRef], taps: dict[TensorRef, Any], watch: Callable[[Any], None]
@@ -91,8 +92,9 @@ class _Watcher:
         self._next = 0
 
     def runner(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """`original`, which runs a graph, telling this watcher of each call that it makes."""
+        """Return `original`, which runs a graph, with each of its calls reported to this watcher."""
 
+        # Keras gets the callable of every node from `operation_fn`.
         def run(inputs: Any, operation_fn: Callable[[Any], Any] = lambda operation: operation, **kwargs: Any) -> Any:
             return original(inputs, operation_fn=lambda operation: self._observed(operation, operation_fn), **kwargs)
 
@@ -101,6 +103,7 @@ class _Watcher:
     def _observed(self, operation: Any, operation_fn: Callable[[Any], Any]) -> Callable[..., Any]:
         run = operation_fn(operation)
         calls, index = self._graph.calls, self._next
+        # Position and identity together: a layer that is called twice is in the list twice.
         if index >= len(calls) or calls[index].operation is not operation:
             return run  # type: ignore[no-any-return]  # a nested model: its own calls are observed one by one
         self._next += 1
@@ -118,7 +121,7 @@ class _Watcher:
         return keras.tree.pack_sequence_as(outputs, flat)
 
     def finish(self) -> None:
-        """Refuses a model that ran something else than its graph."""
+        """Raise if the model ran something other than its graph."""
         if self._next != len(self._graph.calls):
             raise ConfigError(
                 f"the model does not run its own graph of layers: {self._next} of {len(self._graph.calls)} calls were "

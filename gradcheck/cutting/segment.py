@@ -1,4 +1,4 @@
-"""A part of the model between two cuts, callable as a Keras model is."""
+"""A part of the model between two cuts, as a Keras layer."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
     """Replays the calls of one segment inside a single Keras layer.
 
-    A layer, and not a sub-model: Keras sub-models cannot hand an input through to an output, and calling the layers one
-    by one would drop the `add_loss` values of a layer that is called twice.
+    It is a layer, not a sub-model: Keras sub-models cannot return an input as an output, and calling the layers one by
+    one would drop the `add_loss` values of a layer that is called twice.
 
     `segment(x, training=...)` takes one tensor, or a list in the order of `input_names`, and returns one tensor, or a
-    list in the order of `output_names`. Shapes and dtypes are those of the boundary; masks travel on the tensors.
+    list in the order of `output_names`. Shapes and dtypes are those of the boundary; masks are carried by the tensors.
     """
 
     def __init__(self, graph: Graph, plan: SegmentPlan, *, owned: set[int], dtype: Any) -> None:
-        """Makes segment `plan` of `graph`; `owned` are the ids of the variables that earlier segments own."""
+        """Make segment `plan` of `graph`; `owned` are the ids of the variables that earlier segments own."""
         super().__init__(name=plan.name, autocast=False, dtype=dtype)
         self.supports_masking = True
         self.plan = plan
@@ -38,7 +38,7 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self.built = True
 
     def call(self, inputs: Any, *, training: bool = False) -> Any:
-        """The segment's outputs: one tensor, or a list."""
+        """Return the segment's outputs: one tensor, or a list."""
         given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         values = dict(zip(self.plan.inputs, given, strict=True))
         replay(self._calls, values, training=training, separate=self.plan.reused)
@@ -46,16 +46,16 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         return outputs[0] if len(outputs) == 1 else outputs
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """Nothing to add: the layers inside have put each output's mask on it."""
+        """Return None: the layers inside have set each output's mask."""
 
     @property
     def losses(self) -> list[Any]:
-        """What the layers added in the last call, and the weight penalties that no earlier segment counts."""
+        """The losses that layers added in the last call, and the weight penalties that no earlier segment counts."""
         return self.added_losses + self.penalties
 
     @property
     def added_losses(self) -> list[Any]:
-        """What the layers added in the last call."""
+        """The losses that layers added in the last call."""
         return [loss for layer in all_layers(self.used_layers) for loss in own_losses(layer)]
 
     @property
@@ -65,12 +65,12 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
 
 
 def _borrowed_variables(calls: Any) -> list[Any]:
-    """The variables that calls take as arguments, such as a tied embedding in `einsum(x, embedding.embeddings)`."""
+    """Return the variables among the arguments of calls, as a tied embedding in `einsum(x, embedding.embeddings)`."""
     flat = [value for call in calls for value in keras.tree.flatten((call.arguments.args, call.arguments.kwargs))]
     return list({id(value): value for value in flat if isinstance(value, keras.Variable)}.values())
 
 
 def _distinct_layers(calls: Any) -> list[keras.Layer]:
-    """The layers that `calls` use, each once, in the order of their first call."""
+    """Return the layers that `calls` use, each once, in the order of their first call."""
     layers = {id(call.operation): call.operation for call in calls if isinstance(call.operation, keras.Layer)}
     return list(layers.values())

@@ -1,4 +1,4 @@
-"""What a mismatch comes from: which known mistake, where it sits, how we know, and how to mend it."""
+"""Diagnosis of a mismatch: the known mistake that explains it, its place, the evidence, and a fix."""
 
 from __future__ import annotations
 

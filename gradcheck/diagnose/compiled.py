@@ -1,4 +1,4 @@
-"""Whether a mismatch is the compiled reference's doing: run eagerly, it agrees with the candidate."""
+"""Diagnosis of a compiled reference: run eagerly, it agrees with the candidate."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def compiled_differently(observed: Observed) -> list[Diagnosis]:
-    """GC606 where the eager reference has the observed gradients. Random layers draw other numbers when compiled."""
+    """Return GC606 if the reference, run eagerly, has the observed gradients."""
     problem = observed.problem
+    # Random layers draw other numbers when compiled: an eager run could not agree.
     if problem.execution == "eager" or problem.draws:
         return []
     eager = Execution(problem, monolithic, execution="eager", split=False)()

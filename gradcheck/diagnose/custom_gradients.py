@@ -1,4 +1,4 @@
-"""What to think of where finite differences disagree with the model's own gradients."""
+"""Diagnosis of functions under `tf.custom_gradient`, and of gradients that are not finite by the tape."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ if TYPE_CHECKING:
 def blamed(
     calls: Sequence[DecoratedCall], nearest: TensorReport | None, *, seed: int, meant: Sequence[DecoratedCall] = ()
 ) -> tuple[Diagnosis, ...]:
-    """What is wrong with the custom gradients that a candidate called itself, each mistake of a function once.
+    """Return the mistakes in the custom gradients that a candidate called, each mistake of a function once.
 
-    One that is not TensorFlow's own gradient of its function is to blame where the reference's gradient is another.
+    If the checks of a function find none, and the reference does not call it, a gradient that differs from
+    TensorFlow's own gradient of the function is reported as likely.
 
     Args:
-        calls: those of the candidate, where it is wrong.
+        calls: the calls that the candidate made.
         nearest: the first wrong tensor in the order of the backward pass.
-        seed: of the cotangents.
-        meant: those of the reference: what shows in one of them too makes no difference between the two.
+        seed: seeds the cotangents of the checks.
+        meant: the calls that the reference made. A mistake in one of them is on both sides and explains no difference.
     """
     places = {call.place for call in meant}
     shared = {(call.place, finding.kind) for call in meant for finding in findings_in(call, seed=seed)}
     found: dict[tuple[str, str], Diagnosis] = {}
     for call in calls:
+        # A function that the reference calls too has the same gradient on both sides.
         own = [] if call.place in places else not_its_own(call, seed=seed)
         mistakes = [f for f in findings_in(call, seed=seed) if (call.place, f.kind) not in shared]
         for finding in mistakes or own:
@@ -58,16 +60,16 @@ def blamed(
 def wrong_derivatives(
     problem: Problem, rows: Sequence[TensorReport], watch: Watch, effort: Effort
 ) -> tuple[Diagnosis, ...]:
-    """What makes the tape's gradient another than that of finite differences.
+    """Return the diagnoses of a tape whose gradients differ from finite differences.
 
-    Where it is not finite that is said, and where it is made; of what else is wrong, the custom gradients that may be
-    to blame: what their own calls show first, then what figures alone say.
+    Gradients that are not finite come first, with the layer that makes them; then the mistakes that the calls of
+    custom gradients show; then GC601, which names the custom gradients that may be responsible for the rest.
 
     Args:
-        problem: whose tape and finite differences disagree.
-        rows: every tensor as it was compared.
-        watch: what saw the model's code decorate its functions.
-        effort: gets what could not be completed.
+        problem: the problem whose tape was checked.
+        rows: the report of every compared tensor.
+        watch: the `Watch` under which the model's code was loaded.
+        effort: collects the steps that fail.
     """
     broken = not_finite_derivatives(problem, rows, effort, beside=" by the tape, and is by finite differences")
     wrong = [row for row in rows if row.failed and row.status != "nonfinite"]
@@ -96,9 +98,13 @@ def wrong_derivatives(
 def not_finite_derivatives(
     problem: Problem, rows: Sequence[TensorReport], effort: Effort, *, beside: str = " by the tape"
 ) -> tuple[Diagnosis, ...]:
-    """GC703 where the tape's own gradient is not finite, and where that is made: in float64, else as it is."""
+    """Return GC703 if a gradient of the tape is not finite, with the layer that makes it.
+
+    The search runs in float64; in the problem's own precision if that finds nothing, or cannot run.
+    """
     if all(row.status != "nonfinite" for row in rows):
         return ()
+    # `numeric` checks the tape of the float64 twin: the rows may be finite in the problem's own precision.
     step = "the search for what is not finite"
     made = effort.attempt(step, partial(_origin_in_float64, problem)) or effort.attempt(step, partial(origin, problem))
     found = not_finite(problem, rows, made, beside=beside)

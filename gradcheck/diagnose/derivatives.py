@@ -1,4 +1,4 @@
-"""What to think of a tape that finite differences disagree with: what they know of each tensor, then custom code."""
+"""Diagnosis of a tape that finite differences contradict: tensor by tensor, then in the model's custom gradients."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def diagnose_derivatives(
     watch: Watch,
     effort: Effort,
 ) -> tuple[Diagnosis, ...]:
-    """What explains the wrong rows of a comparison with finite differences.
+    """Return the diagnoses of the wrong rows of a comparison with finite differences.
 
     Args:
-        problem: whose tape it is.
-        rows: every tensor as it was compared.
-        wrong: what the differences know of wrong tensors.
-        watch: what saw the model's code decorate its functions.
-        effort: gets what could not be completed.
+        problem: the problem whose tape was checked.
+        rows: the report of every compared tensor.
+        wrong: what the differences show of wrong tensors: a code, and figures in words.
+        watch: the `Watch` under which the model's code was loaded.
+        effort: collects the steps that fail.
     """
     of_code: dict[str, list[TensorReport]] = {}
     for row in (row for row in rows if row.failed):
@@ -51,18 +51,20 @@ def diagnose_derivatives(
         of_code.setdefault(known.code if known and known.code in _SAYS else "", []).append(row)
     around = of_code.pop("", [])
     states = [row for row in around if row.kind == "state"]
+    # The comparison is with a forward pass alone: only the backward pass can have moved the state further.
     if states and len(states) == len(around):
         return (_moved_twice(states),)
     certain = tuple(_by_code(of_code, wrong))
     if not around:
         return certain
+    # A recomputation that differs makes the tape wrong by itself: custom gradients are suspected only without one.
     redrawn = effort.attempt("the recomputations", partial(_redrawn, problem, around, watch))
     return (*certain, *(redrawn or wrong_derivatives(problem, around, watch, effort)))
 
 
 def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:
-    """The functions that are recomputed in the backward pass, and give something else there."""
-    custom_gradients_of(problem, watch)  # records them too
+    """Return a diagnosis for each function under `tf.recompute_grad` whose second run gives other values."""
+    custom_gradients_of(problem, watch)  # also fills `watch.recomputed`
     first, found = first_wrong(rows), {}
     for recomputed in watch.recomputed:
         if first is not None and not recomputed.repeats:
@@ -77,7 +79,7 @@ def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tu
 
 
 def _moved_twice(states: Sequence[TensorReport]) -> Diagnosis:
-    """State that the backward pass moves once more: what is recomputed there assigns it again."""
+    """Return GC302 for state that a recomputation in the backward pass assigns again."""
     evidence = (
         f"after the backward pass {some([row.path for row in states])} differ from what a forward pass alone leaves: "
         "something that is recomputed in it assigns them again"

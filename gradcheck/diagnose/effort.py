@@ -1,4 +1,4 @@
-"""Best effort: a step of a diagnosis that raises costs that step, never the comparison that it was to explain."""
+"""Steps of a diagnosis that may fail: an exception ends the step, never the comparison that it explains."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Found = TypeVar("Found")
-#: The code of the deadline, which ends everything.
+#: The code of the error that is raised when a config's deadline passes.
 TIMED_OUT = "GC057"
-#: The step in which faults are injected one after another; the first that raises is shown.
+#: The name of the step that injects faults one after another; the first error in it is reported.
 REPLAYS = "replays of mistakes"
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What was tried, and what of it could not be completed: in words, by step."""
+    """The steps that failed: the error message of each, by the name of the step."""
 
     failed: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, step: str, run: Callable[[], Found]) -> Found | None:
-        """What `run` gives; None where it raises.
+        """Run a step and return its result, or None if it raises.
 
         Args:
-            step: what is tried, as a noun.
-            run: may call the user's code, in ways in which the user never called it.
+            step: the name of the step, as a noun.
+            run: the step; it may call the user's code in ways in which the user never calls it.
 
         Raises:
-            GradcheckError: the deadline.
-            MemoryError: where memory runs out.
+            GradcheckError: GC057, if the deadline has passed.
+            MemoryError: if memory runs out, also for TensorFlow's `ResourceExhaustedError`.
         """
         try:
             return run()
@@ -43,6 +43,7 @@ class Effort:
             raise
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(gist(error)) from error
+        # SystemExit: the user's code may call sys.exit().
         except (Exception, SystemExit) as error:
             if isinstance(error, GradcheckError) and error.code == TIMED_OUT:
                 raise
@@ -52,5 +53,5 @@ class Effort:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each step that could not be completed."""
+        """A sentence for each step that failed."""
         return tuple(f"the diagnosis could not be completed: {step}: {said}" for step, said in self.failed.items())

@@ -1,4 +1,4 @@
-"""What a mismatch of gradients comes from: faults replayed on a correct split, patterns, and where it begins."""
+"""Diagnosis of wrong gradients: faults replayed on a correct split, patterns, and the first wrong tensor."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Diagnosing:
-    """What every step of one diagnosis needs.
+    """The arguments that the steps of one diagnosis share.
 
     Attributes:
-        replayed: the replays of the problem, with those of earlier diagnoses.
-        end: when replays must stop, by the monotonic clock.
-        calls: those of custom gradients that the candidate made.
-        meant: those of custom gradients that the reference makes.
-        effort: what could not be completed.
+        replayed: the replays of the problem, including those of earlier diagnoses.
+        end: the `time.monotonic()` at which replays stop, in seconds.
+        calls: the calls of custom gradients that the candidate made.
+        meant: the calls of custom gradients that the reference made.
+        effort: collects the steps that fail.
     """
 
     replayed: Replayed
@@ -59,15 +59,15 @@ def diagnose_gradients(
     meant: Sequence[DecoratedCall] = (),
     effort: Effort | None = None,
 ) -> tuple[Diagnosis, ...]:
-    """What explains `observed`, the more specific before the general; GC900 where nothing does.
+    """Return the diagnoses that explain `observed`, the more specific ones first; GC900 if nothing does.
 
     Args:
         observed: a mismatch.
         seconds: about how long replays may take.
         replayed: earlier replays of the same problem.
-        calls: those of custom gradients that the candidate made.
-        meant: those of custom gradients that the reference makes.
-        effort: gets what could not be completed, for the user's code may raise in a replay.
+        calls: the calls of custom gradients that the candidate made.
+        meant: the calls of custom gradients that the reference made.
+        effort: collects the steps that fail: the user's code may raise in a replay.
     """
     effort, problem = effort or Effort(), observed.problem
     if effort.attempt("the second run of the reference", lambda: observed.reference.unrepeatable):
@@ -75,13 +75,14 @@ def diagnose_gradients(
     broken = _not_finite_either(observed, effort)
     if not observed.failing:
         return broken
+    # Before the replays, which run eagerly: if compilation changes the reference, even a correct split looks wrong.
     compiled = effort.attempt("the eager reference", partial(compiled_differently, observed))
     if compiled:
         return (*broken, *compiled)
     replayed = replayed or Replayed(problem)
     here = Diagnosing(replayed=replayed, end=time.monotonic() + seconds, calls=calls, meant=meant, effort=effort)
     right = effort.attempt("the correct split", lambda: replayed.replays.right) if problem.segments else None
-    if right is None:  # nothing to replay a mistake on
+    if right is None:  # no split, or it raised: nothing to replay a mistake on
         alone = _by_itself(observed, here) or _unexplained(observed, None)
         return (*broken, *(map(_unsure, alone) if problem.segments else alone))
     departed = effort.attempt("the comparison of the correct split", lambda: observed.departures(right))
@@ -89,7 +90,7 @@ def diagnose_gradients(
 
 
 def _not_finite_either(observed: Observed, effort: Effort) -> tuple[Diagnosis, ...]:
-    """GC703 for what is not finite in the reference: that explains it, and no mistake of a hand-off does."""
+    """Return GC703 for wrong rows whose reference is not finite: no mistake of a hand-off explains these."""
     broken = observed.broken_reference
     rows = [row for row in observed.rows if row.failed and TensorKey(row.kind, row.path) in broken]
     if not rows:
@@ -101,9 +102,9 @@ def _not_finite_either(observed: Observed, effort: Effort) -> tuple[Diagnosis, .
 
 
 def _departed(observed: Observed, right: Gradients, here: Diagnosing) -> Iterator[Diagnosis]:
-    """What a correct split gives other values than the reference for, and then what the candidate does beside that.
+    """Yield what makes a correct split differ from the reference, then what the candidate adds to that difference.
 
-    No fault is certain here: what it is to explain is not the fault's doing alone.
+    The latter is never `exact`: the fault accounts for a part of the difference alone.
     """
     split = observed.of(right)
     yield parts_differ(split, here.effort) if not observed.problem.shares_graph else _split_differs(split)
@@ -115,7 +116,7 @@ def _departed(observed: Observed, right: Gradients, here: Diagnosing) -> Iterato
 
 
 def _split_differs(split: Observed) -> Diagnosis:
-    """GC900 where even a correct split of the very layers differs from the whole model."""
+    """Return GC900 for a correct split of the same layers that differs from the whole model."""
     where, evidence = located(split)
     return named(
         "GC900",
@@ -131,21 +132,23 @@ def _unsure(diagnosis: Diagnosis) -> Diagnosis:
 
 
 def _explained(observed: Observed, here: Diagnosing) -> Sequence[Diagnosis]:
-    """What explains a mismatch with a reference that a correct split agrees with."""
+    """Return what explains a mismatch with a reference that a correct split agrees with."""
     found = search(observed, here.replayed, seconds=here.end - time.monotonic(), effort=here.effort)
     explained = _by_itself(observed, here, [_replayed(match, observed) for match in found.matches])
     if explained:
         return explained
+    # Combinations get the time that single faults have left.
     several = partial(together, observed, here.replayed, seconds=here.end - time.monotonic(), effort=here.effort)
     parts = here.effort.attempt("several mistakes at once", several) or ()
     return [*_unexplained(observed, found, parts), *(_part(part, observed) for part in parts)]
 
 
 def _by_itself(observed: Observed, here: Diagnosing, replayed: Sequence[Diagnosis] = ()) -> Sequence[Diagnosis]:
-    """What the candidate's own custom gradients show, beside what was `replayed`; where neither says, the figures."""
+    """Return what the candidate's custom gradients show, with `replayed`; failing both, what the figures show."""
     nearest, seed = first_wrong(list(observed.failing.values())), observed.problem.seed
     blame = partial(blamed, here.calls, nearest, seed=seed, meant=here.meant)
     custom = here.effort.attempt("the custom gradients", blame) or ()
+    # A custom gradient that is merely unusual ("likely") counts only if no replay gives the observed gradients.
     explained = [*(d for d in custom if d.confidence == "exact"), *replayed] or list(custom)
     return explained or here.effort.attempt("the patterns", partial(by_figures, observed)) or ()
 
@@ -163,7 +166,7 @@ def _replayed(match: Match, observed: Observed) -> Diagnosis:
 
 
 def _part(part: Part, observed: Observed) -> Diagnosis:
-    """One of several mistakes at once."""
+    """Return the diagnosis of one of several simultaneous mistakes."""
     injection, explains, _ = part
     paths = some([key.path for key in observed.failing if key in explains])
     evidence = f"{injection.effect}. That alone gives {len(explains)} of {len(observed.failing)} wrong tensors: {paths}"
@@ -171,7 +174,7 @@ def _part(part: Part, observed: Observed) -> Diagnosis:
 
 
 def _unexplained(observed: Observed, found: Search | None, parts: Sequence[Part] = ()) -> list[Diagnosis]:
-    """GC900: where the first wrong gradient is, what was ruled out, and which mistakes explain it between them."""
+    """Return GC900: the first wrong gradient, what was ruled out, and the faults that explain it together."""
     where, evidence = located(observed)
     ruled_out = ""
     if found is not None:

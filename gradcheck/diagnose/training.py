@@ -1,4 +1,4 @@
-"""What explains a training run that left the reference's: a mistake of the loop, or of the gradients it applies."""
+"""Diagnosis of a training run that departs from the reference's: a mistake of the loop, or of its gradients."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from gradcheck.training.steps import Compute, Trainee, Update
 
 
-#: How many roundings of a weight an update may take, of one implementation and another.
+#: How many roundings of a weight two correct implementations of one update may differ by.
 ROUNDINGS = 4
-#: Faults that leave weights without a gradient: an update that leaves them out does the same.
+#: Faults that leave weights without a gradient; an optimizer that is not given these weights does the same.
 LEFT_OUT = frozenset({"GC102", "GC403"})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Suspect:
-    """A mistake that may explain the run, and how many steps of it tell; where not all, `again` is one of all."""
+    """A mistake that may explain the run, compared over `steps` steps; `again` covers all steps if `steps` does not."""
 
     diagnosis: Diagnosis
     update: Callable[[Trainee], Update]
@@ -54,9 +54,15 @@ class _Suspect:
 def diagnose_training(
     training: ReferenceTraining, trained: Trained, *, seconds: float, effort: Effort | None = None
 ) -> tuple[Diagnosis, ...]:
-    """The mistakes that explain the observed run; GC900 where none does.
+    """Return the mistakes that explain the observed run; GC900 if none does.
 
-    Where the first step's own gradients are known and wrong, they are what is explained.
+    If gradients of the first step were supplied and are wrong, they are diagnosed in place of the run.
+
+    Args:
+        training: the reference's run.
+        trained: the observed run, compared with it.
+        seconds: about how long replays may take.
+        effort: collects the steps that fail.
     """
     effort = effort or Effort()
     wrong = [row for row in trained.tensors if row.step == 1 and not _is_update(row)]
@@ -70,19 +76,20 @@ def diagnose_training(
         return broken
     differ = parts_apart(training.problem, training.reference, effort)
     found = _searched(training, trained, effort, end=time.monotonic() + seconds)
+    # Parts that are not the whole model account for some of the difference: no fault explains the run exactly.
     if differ:
         found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
     return (*broken, *differ, *found)
 
 
 def _searched(training: ReferenceTraining, trained: Trained, effort: Effort, *, end: float) -> tuple[Diagnosis, ...]:
-    """The mistakes whose training runs are the observed one; GC900 where none's is. A replay that raises is none."""
+    """Return the mistakes whose training runs equal the observed one; GC900 if there is none."""
     found: dict[str, Diagnosis] = {}
     tried, left = 0, False
     for suspect in _suspects(training, trained, effort):
         left = time.monotonic() > end
         if left or (found and suspect.steps < trained.steps):
-            break  # what explains every step needs no explanation of the first
+            break  # all steps are explained: a mistake in the first adds nothing
         tried += 1
         explains = partial(_explains, training, trained, suspect)
         if suspect.diagnosis.code not in found and effort.attempt(REPLAYS, explains):
@@ -92,7 +99,7 @@ def _searched(training: ReferenceTraining, trained: Trained, effort: Effort, *, 
 
 
 def _not_finite(training: ReferenceTraining, trained: Trained, effort: Effort) -> tuple[Diagnosis, ...]:
-    """GC703 where the reference's own weights or slots are not finite after the first step that fails."""
+    """Return GC703 if weights or slots of the reference itself are not finite after the first failing step."""
     index = (trained.first_failing_step or 1) - 1
     expected = training.steps[index]
     rows = [
@@ -108,7 +115,7 @@ def _not_finite(training: ReferenceTraining, trained: Trained, effort: Effort) -
 
 
 def _as_sure(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> Diagnosis:
-    """The diagnosis of what explains the first steps: `likely` where it does not explain the others."""
+    """Return the diagnosis of a mistake that explains the first steps; `likely` if it does not explain the others."""
     if suspect.again is None or _explains(training, trained, suspect.again):
         return suspect.diagnosis
     evidence = f"{suspect.diagnosis.evidence}; later steps do not"
@@ -116,12 +123,12 @@ def _as_sure(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -
 
 
 def _is_update(row: TensorReport) -> bool:
-    """Whether it is what the optimizer made, of a weight or of its own."""
+    """Whether the row is a value that the optimizer wrote: a weight, or a variable of its own."""
     return row.kind == "optimizer" or (row.kind == "weight" and row.quantity == "value")
 
 
 def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort) -> Iterator[_Suspect]:
-    """Mistakes of the loop over all steps; those of the gradients where the first step is wrong already."""
+    """Yield mistakes of the loop over all steps; then those of gradients, if the first step is wrong already."""
     count = trained.steps
     for fault in applicable(training, count):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
@@ -130,9 +137,10 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort) -> 
             update=partial(committed, fault),
             steps=count,
         )
+    # Gradients are computed in the same way in each step: wrong ones show in the first.
     if trained.first_failing_step != 1:
         return
-    kept: list[Replays] = []  # of the first step, whose problem has the loss scale
+    kept: list[Replays] = []  # made in the first step, once its problem has the loss scale; shared by all suspects
     with training.replica.entered() as problem:
         injections = suspected_in(problem, own_slices=not trained.gradients.outputs, effort=effort)
     for injection in injections:
@@ -147,7 +155,7 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort) -> 
             return kept[0].gradients(injection)
 
         def wrong_again(problem: Problem, injection: Injection = injection) -> Gradients:
-            return Replays(problem).gradients(injection)  # from the weights of that step
+            return Replays(problem).gradients(injection)  # not shared: each step has other weights
 
         again = _Suspect(diagnosis=found, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
         yield _Suspect(diagnosis=found, update=partial(_applying, wrong), steps=1, again=again)
@@ -158,9 +166,9 @@ def _applying(compute: Compute, trainee: Trainee) -> Update:
 
 
 def _explains(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> bool:
-    """Whether the suspect's run is the observed one, step by step."""
+    """Whether the suspect's run equals the observed one, step by step."""
     rows = _rows_by_step(trained)
-    _ = training.noise_floors  # measured in the session of the reference, before the replica's is entered
+    _ = training.noise_floors  # measured now: the replica's Keras session is not the reference's
     with training.replica.entered() as problem, problem.state.preserved():
         trainee = training.trainee(problem, problem.owned_variables)
         steps = trainee.steps(suspect.update(trainee), suspect.steps)
@@ -177,10 +185,10 @@ def _same(
     here: Mapping[TensorKey, Any],
     rows: Mapping[TensorKey, TensorReport],
 ) -> bool:
-    """Whether weights and slots agree after one step."""
+    """Whether weights and slots of the replay (`there`) equal the observed ones (`here`) after one step."""
     expected, compute = training.steps[index], compute_dtype(training.problem.precision)
     if any(key not in there for key in rows):
-        return False  # a gradient that does not fit its weight has ended the replay
+        return False  # the replay ended early: a gradient did not fit its weight
     for key, row in rows.items():
         if row.status == "inconclusive":
             continue
@@ -194,7 +202,10 @@ def _same(
 
 
 def _as_far(start: Any, there: Any, here: Any, *, steps: int) -> bool:
-    """Whether two runs moved a tensor alike: what hardly moves is near to what stands still, and not the same."""
+    """Whether two runs moved a tensor equally far.
+
+    Equal values do not prove it: a tensor that hardly moves is close to one that stands still.
+    """
     if here.dtype.name not in PRECISIONS:
         return True
     rounding = steps * ROUNDINGS * PRECISIONS[here.dtype.name].eps * largest(here)
@@ -202,7 +213,7 @@ def _as_far(start: Any, there: Any, here: Any, *, steps: int) -> bool:
 
 
 def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]]:
-    """What became of weights and slots in each step, by key."""
+    """Return the rows of weights and slots by key, for each step."""
     rows: list[dict[TensorKey, TensorReport]] = [{} for _ in range(trained.steps)]
     for row in trained.tensors:
         if _is_update(row):
@@ -211,7 +222,7 @@ def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]
 
 
 def _unexplained(training: ReferenceTraining, trained: Trained, tried: int, *, left: bool) -> Diagnosis:
-    """GC900: when and where the runs part, and what the step did there."""
+    """Return GC900: the step and the tensors in which the runs part, and what that step did."""
     step = trained.first_failing_step or 1
     wrong = [row.path for row in trained.tensors if row.step == step and row.failed]
     did = movement_of(training, trained, step)

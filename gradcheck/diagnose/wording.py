@@ -1,4 +1,4 @@
-"""Diagnoses in words."""
+"""Builders of diagnoses, and phrases that their evidence shares."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gradcheck.faults.interface import Injection
     from gradcheck.results.report import Confidence
 
-#: How many names a sentence lists.
+#: The most names that a sentence lists.
 LISTED = 3
 
 
@@ -27,7 +27,7 @@ def named(
     confidence: Confidence = "exact",
     fix: str | None = None,
 ) -> Diagnosis:
-    """The diagnosis of `code`, at `where`; with the catalogue's fix where no other is given."""
+    """Return the diagnosis of `code` at `where`, with the catalogue's fix unless `fix` is given."""
     entry = CATALOGUE[code]
     return Diagnosis(
         code=code,
@@ -42,7 +42,7 @@ def named(
 
 
 def named_at(injection: Injection, evidence: str, *, confidence: Confidence = "exact") -> Diagnosis:
-    """The diagnosis of an injected fault, at its place."""
+    """Return the diagnosis of an injected fault at its place."""
     place = injection.place
     return named(
         injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer, confidence=confidence
@@ -50,11 +50,11 @@ def named_at(injection: Injection, evidence: str, *, confidence: Confidence = "e
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few of `names`, and how many more there are."""
+    """Return the first few of `names`, and how many more there are."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def are(names: Sequence[str]) -> str:
-    """`some` of `names`, with the verb."""
+    """Return `some(names)` followed by "is" or "are"."""
     return f"{some(names)} {'is' if len(names) == 1 else 'are'}"

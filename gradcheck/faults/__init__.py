@@ -1,4 +1,4 @@
-"""Faults: ways in which a split goes wrong. A new one is one class in a file here and one entry in `FAULTS`."""
+"""Faults: known mistakes in a split model's gradients. A new one is a class in a file here and an entry in `FAULTS`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from gradcheck.faults.tensors.wrong_order import WrongOrder
 if TYPE_CHECKING:
     from gradcheck.faults.interface import Fault
 
-#: Every fault that can be injected. Of several that give the same gradients the earlier is named first.
+#: Every fault that can be injected. Of several that give the same gradients the earlier one is named first.
 FAULTS: tuple[Fault, ...] = (
     StateDetached(),  # before TiedWeight, CotangentDropped and BoundaryDetached: chunks share their weights
     TiedWeight(),  # before what else leaves a shared weight's earlier use without a gradient
@@ -56,7 +56,7 @@ FAULTS: tuple[Fault, ...] = (
     LastLeftOut(),
     BatchStatistics(),
     StateUpdatedTwice(),
-    DropoutDrawnAfresh(),  # before RecomputationDiffers: it says in what
+    DropoutDrawnAfresh(),  # before RecomputationDiffers, which is more general
     RecomputationDiffers(),
     SparseDuplicates(),
     Transposed(),

@@ -1,4 +1,4 @@
-"""What a fault is: one known way to get split gradients wrong, and every place where it can sit."""
+"""The interface of a fault: a known mistake in a split model's gradients, and every place where it can occur."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a fault sits.
+    """The place of a fault.
 
     Attributes:
-        text: in words, such as `boundary 0 → 1`.
-        segment: the last segment whose gradients it makes wrong; None where that is not one segment's affair.
-        layer: the layer, or the path of the weight, where it is one's.
-        everywhere: all places at once: people write loops.
+        text: the place in words, such as `boundary 0 → 1`.
+        segment: the last segment whose gradients it makes wrong; None if it affects several segments independently.
+        layer: the layer, or the path of the weight, if the fault concerns one.
+        everywhere: whether it stands for all places at once, as a mistake in a loop does.
     """
 
     text: str
@@ -34,15 +34,15 @@ class Place:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Injection:
-    """One fault at one place: what to change in a correct split.
+    """One fault at one place: the change of a correct split.
 
     Attributes:
-        code: of the fault.
-        place: where.
+        code: the code of the fault.
+        place: the place of the fault.
         effect: what went wrong there, as a clause for people: `segment_0 was differentiated with ones …`.
-        steps: makes the hand-off with the one step changed; None where the hand-off is right.
-        finish: changes the finished gradients, of which it may return a part: the others are as they were.
-        slices: the number of micro-batches, where that is not the problem's own.
+        steps: makes a hand-off with one wrong step; None if the hand-off is correct.
+        finish: maps the finished gradients to the changed ones; it may leave out those that stay as they are.
+        slices: the number of micro-batches, if it is not the problem's own.
     """
 
     code: str
@@ -54,23 +54,24 @@ class Injection:
 
 
 class Fault(Protocol):
-    """A way to get split gradients wrong."""
+    """A known mistake in a split model's gradients."""
 
     code: str
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """The fault at every place where it can sit, in the order of the backward pass, then at all of them at once.
+        """Yield the fault at every place, in the order of the backward pass, then at all places at once.
 
-        Nothing where it does not apply to `problem`.
+        Yield nothing if the fault does not apply to `problem`.
         """
         ...
 
 
 def boundary(problem: Problem, index: int) -> Place:
-    """The hand-off from segment `index` + 1 back to segment `index`: what the latter makes and later ones take."""
+    """Return the place where later segments send cotangents back to segment `index`."""
     handed = problem.segments[index].plan.outputs
     takers = [s.plan.index for s in problem.segments if set(s.plan.inputs) & set(handed)]
     taken = [ref for ref in handed if any(ref in problem.segments[taker].plan.inputs for taker in takers)]
+    # A tensor that can have a gradient names the place best: integers and masks cross without a cotangent.
     floating = [ref for ref in taken if str(problem.graph.spec(ref).dtype).startswith(("float", "bfloat", "complex"))]
     to = ", ".join(map(str, takers)) or str(index + 1)
     layer = problem.graph.name((floating or taken or list(handed))[-1])
@@ -78,7 +79,7 @@ def boundary(problem: Problem, index: int) -> Place:
 
 
 def boundaries(problem: Problem) -> list[int]:
-    """The segments that hand something on to a later one, from the last to the first."""
+    """Return the indices of the segments whose outputs a later one takes, from the last to the first."""
     taken = {ref for segment in problem.segments for ref in segment.plan.inputs}
     handing = [s.plan.index for s in problem.segments if taken & set(s.plan.outputs)]
     return handing[::-1]

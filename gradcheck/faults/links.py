@@ -1,4 +1,4 @@
-"""Who takes what another segment made, and cotangents that do not come back from there."""
+"""Links between a segment that makes a tensor and one that takes it, and hand-offs that lose their cotangents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Link(NamedTuple):
-    """Segment `taker` takes `ref`, which segment `maker` made."""
+    """A tensor `ref` that segment `maker` makes and segment `taker` takes."""
 
     maker: int
     taker: int
@@ -26,7 +26,7 @@ class Link(NamedTuple):
 
 
 def links(problem: Problem) -> list[Link]:
-    """Every link along which a cotangent comes back, by taker and in the order in which it takes."""
+    """Return every link along which a cotangent comes back, in the order of takers and of their inputs."""
     maker = {ref: segment.plan.index for segment in problem.segments for ref in segment.plan.outputs}
     return [
         Link(maker[ref], segment.plan.index, ref)
@@ -37,15 +37,17 @@ def links(problem: Problem) -> list[Link]:
 
 
 class NothingBack(HandOff):
-    """Some segments hand nothing back for some of what they took."""
+    """The hand-off in which some segments return no cotangent for some of their inputs."""
 
     def __init__(self, lost: Collection[Link], *, zeros: bool = False) -> None:
-        """`lost` are the links; `zeros` puts zeros where nothing comes back."""
+        """Lose the cotangents of the links `lost`; with `zeros` they are zeros instead of None."""
+        # Keyed by taker: other segments that take the same tensor still contribute to its cotangent.
         self._lost = {(link.taker, link.ref) for link in lost}
         self._zeros = zeros
 
     def input_cotangent(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:
-        """None, or zeros, for what is lost."""
+        """Return None or zeros for a lost cotangent."""
         if (segment.plan.index, ref) not in self._lost:
             return super().input_cotangent(segment, ref, gradient)
+        # None and zeros differ in the end: a weight with None is skipped by an optimizer, one with zeros is not.
         return tf.zeros_like(gradient) if self._zeros and gradient is not None else None

@@ -1,4 +1,4 @@
-"""Where a fault can sit, and injecting one change at each such place and then at all of them: people write loops."""
+"""Places of faults: one change at each boundary, segment or weight, then at all of them, as a loop makes it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.problem.problem import Problem, Weight
 
-    #: Makes the hand-off that is wrong at the segments with these indices.
+    #: Makes the hand-off that is wrong at the segments with the given indices.
     Change = Callable[[Collection[int]], HandOff]
 
 
 class AtBoundaries(HandOff):
-    """The base of a hand-off that is wrong where some segments hand on what they made."""
+    """The base of a hand-off that is wrong at the outputs of some segments."""
 
     def __init__(self, problem: Problem, at: Collection[int]) -> None:
-        """`at` are the indices of the segments."""
+        """Find the boundary tensors of the segments with the indices `at`."""
         self.refs = {ref for index in at for ref in handed_on(problem, index)}
 
 
 def handed_on(problem: Problem, index: int) -> tuple[TensorRef, ...]:
-    """The outputs of segment `index` that later segments take."""
+    """Return the outputs of segment `index` that later segments take."""
     taken = {ref for segment in problem.segments for ref in segment.plan.inputs}
     return tuple(ref for ref in problem.segments[index].plan.outputs if ref in taken)
 
 
 def has_cotangent(problem: Problem, ref: TensorRef) -> bool:
-    """Whether `ref` crosses from one segment to another and is of a dtype that a gradient can have."""
+    """Whether `ref` crosses from one segment to another and has a dtype that a gradient can have."""
     dtype = tf.as_dtype(problem.graph.spec(ref).dtype)
     return not ref.is_input and bool(dtype.is_floating or dtype.is_complex)
 
@@ -43,12 +43,13 @@ def has_cotangent(problem: Problem, ref: TensorRef) -> bool:
 def at_boundaries(
     problem: Problem, code: str, change: Change, effect: str, where: Sequence[int] | None = None
 ) -> Iterator[Injection]:
-    """`change` at each boundary of `where` (None for all, in the order of the backward pass), then at all of them.
+    """Yield `change` at each boundary of `where` (None: all, in the order of the backward pass), then at all of them.
 
-    `effect` has {} for who hands on.
+    `effect` has {} in place of the segment whose outputs cross.
     """
     where = boundaries(problem) if where is None else where
     places = {index: boundary(problem, index) for index in where}
+    # If the change applies at some boundaries only, its effect must name these.
     complete = len(where) == len(boundaries(problem))
     everyone = "every segment but the last" if complete else _listed(problem, where)
     return _each_then_all(problem, code, places, change, effect, everywhere=EVERYWHERE, everyone=everyone)
@@ -57,9 +58,9 @@ def at_boundaries(
 def at_segments(
     problem: Problem, code: str, change: Change, effect: str, where: Sequence[int] | None = None
 ) -> Iterator[Injection]:
-    """`change` at each segment of `where` (None for all, in the order of the backward pass), then at all of them.
+    """Yield `change` at each segment of `where` (None: all, in the order of the backward pass), then at all of them.
 
-    `effect` has {} for the segment.
+    `effect` has {} in place of the segment.
     """
     where = range(len(problem.segments))[::-1] if where is None else where
     places = {index: Place(text=f"segment {index}", segment=index) for index in where}
@@ -81,13 +82,14 @@ def _each_then_all(
     for index, place in places.items():
         said = effect.format(problem.segments[index].plan.name)
         yield Injection(code=code, place=place, effect=said, steps=partial(change, {index}))
+    # With one place, "everywhere" is the same injection again: it would only cost another replay.
     if len(places) > 1:
         yield Injection(
             code=code, place=everywhere, effect=effect.format(everyone), steps=partial(change, frozenset(places))
         )
 
 
-#: How many segments are named one by one.
+#: The most segments that an effect names one by one.
 _NAMED = 3
 
 
@@ -99,10 +101,11 @@ def _listed(problem: Problem, where: Sequence[int]) -> str:
 
 
 def at_weight(weight: Weight) -> Place:
-    """The place of a fault that one weight shows."""
+    """Return the place of a fault that affects one weight."""
+    # The backward pass comes to the last segment of a shared weight first.
     return Place(text=weight.path, segment=max(weight.segments, default=None), layer=weight.path)
 
 
 def used_weights(problem: Problem) -> list[Weight]:
-    """The weights that some segment uses, in the order of the backward pass."""
+    """Return the weights that some segment uses, in the order of the backward pass."""
     return [weight for weight in reversed(problem.weights) if weight.segments]

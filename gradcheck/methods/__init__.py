@@ -1,4 +1,4 @@
-"""Methods: each turns a problem into gradients. A new one is a file here, and an entry in the config's table."""
+"""Methods: each computes the gradients of a problem. A new one is a file here, and an entry in the config's table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def _loaded_when_called(place: str) -> Method:
-    """The function that `place` (`folder.name`) ends in, imported when first needed: most runs need one or two."""
+    """Return the function named at the end of `place` (`folder.name`), imported at its first call.
+
+    Most runs need one or two of them.
+    """
 
     def method(problem: Problem, options: Any) -> Gradients:
         found: Gradients = getattr(import_module(f"{__name__}.{place}"), place.rpartition(".")[2])(problem, options)

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CandidateInput:
-    """What a candidate gets, its one argument.
+    """The one argument of a candidate.
 
     Attributes:
         model: the whole `keras.Model`.
-        segments: the parts in order, each called as a Keras model is, with `input_names`, `output_names`,
+        segments: the parts in order, each callable as a Keras model, with `input_names`, `output_names`,
             `trainable_variables` and `losses`.
-        x: the batch as the model takes it: a tensor, a list or a mapping.
+        x: the batch in the model's structure: a tensor, a list or a mapping.
         y: the targets: one tensor, or a list in the order of the outputs.
-        loss: called as `loss(y, outputs)`, the data loss as a scalar; for a part of the batch, with that part of
-            `sample_weight` as the third argument.
-        sample_weight: one tensor, or a list in the order of the outputs; None where the config has none.
+        loss: called as `loss(y, outputs)`, returns the data loss as a scalar; for a part of the batch, that part of
+            `sample_weight` is the third argument.
+        sample_weight: one tensor, or a list in the order of the outputs; None if the config has none.
         variables: the trainable variables in the reference's order, the same objects as in the segments.
         training: the flag that every layer is called with.
         optimizer: for `train_step`, one object for all steps; else None.
@@ -52,24 +52,24 @@ class CandidateInput:
 
 
 def candidate(problem: Problem, options: CandidateOptions) -> Gradients:
-    """The gradients that the user's function returns, by the reference's variables.
+    """Return the gradients from the user's function, by the reference's variables.
 
     Raises:
         ConfigError: if the function is not found.
-        RunError: GC054 if it raises, GC055 if what it returns is unusable.
+        RunError: GC054 if it raises, GC055 if its result is unusable.
     """
     return UserFunction(problem, options).gradients(problem)
 
 
 class UserFunction:
-    """The function that `options` name, loaded once however often it is called.
+    """The user's function that `options` name, loaded once however often it is called.
 
     Attributes:
-        trains: whether it does a whole training step, rather than return gradients.
+        trains: whether it performs a whole training step, rather than returning gradients.
     """
 
     def __init__(self, problem: Problem, options: CandidateOptions) -> None:
-        """Loads it.
+        """Load the function.
 
         Raises:
             ConfigError: if it is not found.
@@ -81,13 +81,13 @@ class UserFunction:
         self._function = user_code.load(self._reference, problem.base, code="GC054")
 
     def gradients(self, problem: Problem, moving: Collection[str] = ()) -> Gradients:
-        """The gradients that it returns, by the reference's variables.
+        """Return the function's gradients, by the reference's variables.
 
-        What it changes besides is put back; weights at the paths in `moving`, which a forward pass may change, are
-        left to the problem's state.
+        Other changes that it makes are undone; weights at the paths in `moving`, which a forward pass may assign, are
+        restored with the problem's state only.
 
         Raises:
-            RunError: GC054 if it raises, GC055 if what it returns is unusable.
+            RunError: GC054 if it raises, GC055 if its result is unusable.
         """
         with problem.state.preserved(), kept_precision():
             returned, seconds, warnings = self._called(problem, None)
@@ -98,10 +98,10 @@ class UserFunction:
         return Gradients(loss=loss, outputs=(), tensors=tensors, state=state, seconds=seconds, warnings=warnings)
 
     def train_step(self, problem: Problem, optimizer: Any) -> Gradients:
-        """Lets it update the weights with `optimizer`; there are no gradients, and a loss if it returns one.
+        """Let the function update the weights with `optimizer`; return its loss, if any, and no gradients.
 
         Raises:
-            RunError: GC054 if it raises, GC055 if what it returns is no loss.
+            RunError: GC054 if it raises, GC055 if its result is no loss.
         """
         with kept_precision():
             returned, seconds, warnings = self._called(problem, optimizer)
@@ -110,7 +110,7 @@ class UserFunction:
         return Gradients(loss=loss, outputs=(), tensors={}, state=state, seconds=seconds, warnings=warnings)
 
     def _called(self, problem: Problem, optimizer: Any) -> tuple[Any, float, tuple[str, ...]]:
-        """What it returns, the seconds that it took, and what it changed that neither kind may."""
+        """Call the function; return its result, the seconds it took, and warnings of changes that it must not make."""
         given = candidate_input(problem, optimizer)
         precision = keras.config.dtype_policy(), keras.config.floatx()
         start = time.perf_counter()
@@ -120,7 +120,7 @@ class UserFunction:
 
 
 def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
-    """The argument for the user's function."""
+    """Return the argument for the user's function."""
     y = list(problem.batch.y)
     weight = problem.batch.sample_weight
     owned = problem.owned_variables
@@ -144,7 +144,7 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
 
 
 def _require_weights_that_fit(y: Any, weights: Sequence[Any] | None) -> None:
-    """Refuses the weights of the whole batch for a part of it: they would be spread over it, or raise far from here."""
+    """Raise for the weights of the whole batch on a part of it: they would be broadcast, or raise far from here."""
     for target, weight in zip(tf.nest.flatten(y), weights or (), strict=False):
         examples, weighted = (tuple(getattr(tensor, "shape", ()))[:1] for tensor in (target, weight))
         if examples and weighted and None not in (*examples, *weighted) and examples != weighted:
@@ -155,7 +155,7 @@ def _require_weights_that_fit(y: Any, weights: Sequence[Any] | None) -> None:
 
 
 def _meddling(problem: Problem, precision: tuple[Any, str]) -> tuple[str, ...]:
-    """Says what the candidate changed behind its back. All of it is put back, the precision by who called it."""
+    """Return warnings of settings that the candidate changed. All are restored, the precision by the caller."""
     warnings = []
     if problem.state.frozen_or_thawed:
         problem.state.put_back_trainable()
@@ -166,7 +166,7 @@ def _meddling(problem: Problem, precision: tuple[Any, str]) -> tuple[str, ...]:
 
 
 def _weights_put_back(problem: Problem, variables: Sequence[Any]) -> tuple[str, ...]:
-    """Puts back those of `variables` that a function changed which was asked for gradients, and says so."""
+    """Restore those of `variables` that a function changed instead of only returning gradients, with a warning."""
     changed = problem.state.changed(variables)
     problem.state.put_back(changed)
     if not changed:

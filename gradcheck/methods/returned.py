@@ -1,4 +1,4 @@
-"""What a candidate returned, as a loss and the gradients of the reference's variables."""
+"""Conversion of a candidate's result to a loss and the gradients of the reference's variables."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _EXPECTED = (
 
 
 def understood(returned: Any, problem: Problem, reference: str) -> tuple[Any, dict[TensorKey, Any]]:
-    """The loss (or None) and the gradients by key.
+    """Return the loss (or None) and the gradients by key.
 
     Args:
-        returned: what the function gave.
-        problem: whose variables the gradients belong to.
-        reference: what messages call the function.
+        returned: the function's result.
+        problem: the problem whose variables the gradients belong to.
+        reference: the name of the function in messages.
 
     Raises:
-        RunError: GC055 for anything else than `_EXPECTED`.
+        RunError: GC055 for any result other than `_EXPECTED`.
     """
     loss = None
     is_pair = isinstance(returned, tuple) and len(returned) == 2  # noqa: PLR2004 - (loss, gradients)
@@ -43,7 +43,7 @@ def understood(returned: Any, problem: Problem, reference: str) -> tuple[Any, di
 
 
 def _by_weight(returned: Any, problem: Problem, reference: str) -> Mapping[str, Any]:
-    """The returned gradients by path of their weight; what a mapping leaves out has no entry."""
+    """Return the gradients by path of their weight; a weight that a mapping leaves out has no entry."""
     weights = problem.weights
     if isinstance(returned, Mapping):
         return _by_key(returned, problem, reference)
@@ -55,7 +55,7 @@ def _by_weight(returned: Any, problem: Problem, reference: str) -> Mapping[str, 
 
 
 def _by_key(returned: Mapping[Any, Any], problem: Problem, reference: str) -> Mapping[str, Any]:
-    """The gradients of a mapping, whose keys may be variables, their ids, or their paths where those are unique."""
+    """Return the gradients of a mapping by path; its keys may be variables, their ids, or paths that are unique."""
     keys, found = _Keys(problem, returned), dict[str, Any]()
     for key, gradient in returned.items():
         paths = keys.weights_of(key)
@@ -83,7 +83,7 @@ _AMBIGUOUS = (
 
 
 class _Keys:
-    """What the keys of one mapping stand for."""
+    """The weights that the keys of one mapping stand for."""
 
     def __init__(self, problem: Problem, keys: Collection[Any]) -> None:
         self._named = {key for key in keys if isinstance(key, str)}
@@ -97,11 +97,11 @@ class _Keys:
         self._tables = fitting or tables
 
     def weights_of(self, key: Any) -> set[str]:
-        """The paths of the weights that `key` may mean: one, none if it is unknown, several if it is ambiguous.
+        """Return the paths of the weights that `key` may stand for: one, none if unknown, several if ambiguous.
 
-        A path that several variables share means the first of them where the others stand beside it, under the names
-        that reports give them: `path:2`. Parts and whole may each have a variable of one path; the side whose
-        variables have all the paths in the mapping is meant.
+        A path that several variables share stands for the first of them if the mapping names the others as reports do:
+        `path:2`. Parts and whole may each have a variable of one path; the side whose variables have all the paths in
+        the mapping is chosen.
         """
         if not isinstance(key, str):
             variable = key.deref() if hasattr(key, "deref") else key  # tf.Variable.ref()
@@ -114,7 +114,7 @@ class _Keys:
 
 
 def _by_path(variables: Iterable[tuple[Any, str]]) -> Mapping[str, set[str]]:
-    """The paths of weights by path of their variables, which several may share."""
+    """Return the paths of weights by path of their variables, which several may share."""
     found: dict[str, set[str]] = {}
     for variable, path in variables:
         found.setdefault(variable.path, set()).add(path)
@@ -126,7 +126,7 @@ def _shown(key: Any) -> str:
 
 
 def _gradient(value: Any, weight: Weight, reference: str) -> Any:
-    """A TensorFlow gradient as it is; anything NumPy understands in the variable's dtype."""
+    """Return a TensorFlow gradient unchanged; any value that NumPy accepts in the variable's dtype."""
     if isinstance(value, tf.IndexedSlices):
         return tf.IndexedSlices(value.values, value.indices, dense_shape=tf.constant(tuple(weight.variable.shape)))
     if value is None or isinstance(value, tf.Tensor):
@@ -142,7 +142,7 @@ def _gradient(value: Any, weight: Weight, reference: str) -> Any:
 
 
 def scalar(value: Any, reference: str) -> Any:
-    """The returned loss as a scalar tensor, None where none was returned."""
+    """Return the candidate's loss as a scalar tensor; None if there is none."""
     if value is None:
         return None
     try:

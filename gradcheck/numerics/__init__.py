@@ -1,6 +1,6 @@
-"""Pure NumPy: how two tensors are compared, how much they may differ, and derivatives by finite differences.
+"""Comparison of two tensors, tolerances, the noise floor, and derivatives by finite differences, in NumPy alone.
 
-Nothing here knows of models or of TensorFlow: gradients come in as arrays, as `SparseRows`, or as None.
+Nothing here knows of models or of TensorFlow: a gradient is an array, a `SparseRows` or None.
 """
 
 from gradcheck.numerics.comparison import IN_REFERENCE, Comparison, Status, Tensor, compare

@@ -1,4 +1,4 @@
-"""One tensor of the reference beside the same tensor of a candidate: its status, and the figures behind it."""
+"""Compare one tensor of the reference with the same tensor of a candidate: a status, and the figures behind it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Tensor: TypeAlias = "Array | SparseRows"
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Figures):
-    """Two tensors, compared: the verdict, what it was judged by, and the figures.
+    """The result of comparing two tensors: the status, the tolerance that was applied, and the figures.
 
     Attributes:
         status: `exact` bitwise equal · `close` within the tolerance, or excused by the noise floor · `mismatch` ·
-            `nonfinite` NaN or infinity on either side · `missing` None on one side · `absent` None on both ·
-            `dead` zero on both · `inconclusive` where error bars do not decide (`error_bars.decide`).
-        allclose: numpy's, literally: |c - r| ≤ atol + rtol·|r| for every element, and all of them finite
-            (of an absent tensor: true, as of any empty one).
-        elements: of the dense tensor; of a complex one the parts.
-        rtol, atol: what was applied; an automatic atol as the number that it came to.
+            `nonfinite` NaN or infinity on either side · `missing` None on one side · `absent` None on both · `dead`
+            zero on both · `inconclusive` where the error bars are too large to decide (`error_bars.decide`).
+        allclose: as `numpy.allclose`: |c - r| ≤ atol + rtol·|r| for every element, all of them finite. True for an
+            absent tensor, as for an empty one.
+        elements: the number of elements of the dense tensor; a complex number counts as two.
+        rtol, atol: the tolerance that was applied; an automatic atol as the number that it came to.
         max_abs_reference: max|r| over the finite elements.
-        noise_floor: how far the reference itself moves by rounding, where that was measured.
-        note: why the tensors could not be compared, or what else a reader should know.
+        noise_floor: how far rounding alone moves the reference; None where that was not measured.
+        note: why the tensors could not be compared, or another remark for the reader.
         shape, dtype: of the reference; of the candidate where there is no reference.
     """
 
@@ -46,7 +46,7 @@ class Comparison(Figures):
     dtype: str
 
 
-#: What is said of a tensor that the candidate alone has.
+#: The note on a tensor that only the candidate has.
 IN_REFERENCE = "None in the reference"
 
 
@@ -58,15 +58,15 @@ def compare(
     gradient: bool = True,
     block: int = BLOCK,
 ) -> Comparison:
-    """Compares two tensors.
+    """Compare a tensor of the reference with the same tensor of a candidate.
 
     Args:
         reference: any shape; a float (bfloat16 too), complex, integer or bool dtype; None where there is no gradient.
-        candidate: the same tensor by another method.
-        tolerance: what difference is `close`. Integers and bools have none.
-        gradient: zero on both sides is `dead`, for it proves nothing. False for outputs, loss and state, where zero is
-            as good a value as any.
-        block: elements at a time: extra memory is a few dozen bytes for each of these, however large the tensors.
+        candidate: the same tensor, computed by another method.
+        tolerance: the largest difference that is `close`. Integers and bools must be equal.
+        gradient: whether zero on both sides is `dead`, for it proves nothing. False for outputs, loss and state, where
+            zero is as good a value as any.
+        block: elements per block; the extra memory is a few dozen bytes for each of these, however large the tensors.
 
     Raises:
         RunError: for any other dtype.
@@ -84,13 +84,15 @@ def compare(
 def _compare_dense(
     reference: Array, candidate: Array, tolerance: Tolerance, *, gradient: bool, block: int
 ) -> Comparison:
-    """Two arrays of one shape and dtype: where they are bitwise equal no arithmetic is done at all."""
+    """Compare two arrays of one shape and dtype."""
     dtype = reference.dtype.name
     if dtype not in PRECISIONS and not is_integral(reference):
         raise RunError(f"tensors of this dtype cannot be compared. Received: {dtype}", help="cast to a float dtype")
     r, c = real_parts(reference), real_parts(candidate)
 
+    # Bitwise equal tensors need no further arithmetic, and no float64 copies.
     same = same_bits(r, c, block)
+    # Bitwise equal is not yet `exact`: two NaNs with the same bits are equal too.
     r_size = magnitude(r, block)
     c_size = r_size if same else magnitude(c, block)
     finite = r_size.finite and c_size.finite
@@ -98,6 +100,7 @@ def _compare_dense(
     figures = equal_figures(r_size) if same and finite else measure(r, c, (r_size, c_size), (rtol, atol), block)
     allclose = figures.mismatched_elements == 0
 
+    # The order matters: a non-finite gradient is never called dead, and a dead one never exact.
     status: Status = "close" if allclose else "mismatch"
     if not finite:
         status = "nonfinite"
@@ -122,15 +125,16 @@ def _compare_dense(
 def _compare_sparse(
     reference: SparseRows, candidate: SparseRows, tolerance: Tolerance, *, gradient: bool, block: int
 ) -> Comparison:
-    """Two sparse tensors by the rows that either has: all others are equal zeros, and change no other figure."""
+    """Compare two sparse tensors on the union of their rows: all others are zero in both and change no figure."""
     rows, r, c = align(reference, candidate)
     found = _compare_dense(r, c, tolerance, gradient=gradient, block=block)
+    # `found` counts rows of the union; a report shows rows of the tensor.
     worst = found.worst and replace(found.worst, index=(int(rows[found.worst.index[0]]), *found.worst.index[1:]))
     return replace(found, worst=worst, shape=reference.shape, elements=math.prod(reference.shape))
 
 
 def _one_sided(reference: Tensor | None, candidate: Tensor | None, tolerance: Tolerance) -> Comparison:
-    """None on both sides, or on one."""
+    """Return the comparison of a tensor with None, or of None with None."""
     if reference is None and candidate is None:
         return _incomparable("absent", None, tolerance, None)
     if reference is None:
@@ -139,7 +143,7 @@ def _one_sided(reference: Tensor | None, candidate: Tensor | None, tolerance: To
 
 
 def _unlike(reference: Tensor, candidate: Tensor) -> str | None:
-    """How two tensors differ in kind, so that no arithmetic would mean anything; None where they do not."""
+    """Return how two tensors differ in shape or dtype, so that no arithmetic is possible; None where they do not."""
     facts = {
         "shape": (tuple(reference.shape), tuple(candidate.shape)),
         "dtype": (reference.dtype.name, candidate.dtype.name),
@@ -148,7 +152,7 @@ def _unlike(reference: Tensor, candidate: Tensor) -> str | None:
 
 
 def _incomparable(status: Status, tensor: Tensor | None, tolerance: Tolerance, note: str | None) -> Comparison:
-    """A verdict without arithmetic. Every element fails; where there is none, on neither side, none does."""
+    """Return a comparison without arithmetic: every element counts as mismatched; an absent tensor has none."""
     elements = 0 if tensor is None else math.prod(tensor.shape)
     return Comparison(
         status=status,

@@ -1,8 +1,8 @@
-"""Element by element, a block at a time: the bits, the size and the distance of two arrays, in bounded memory.
+"""Bits, magnitude and distance of the elements of arrays, a block at a time, in bounded memory.
 
-A floating-point number is a sign and a magnitude, and magnitudes sort as the integers of their bits do (IEEE 754).
-So equality, the largest magnitude and ULP distances are integer operations, without a float64 copy, for every dtype
-that is laid out this way, bfloat16 included.
+A floating-point number is a sign and a magnitude, and magnitudes sort as the integers of their bits do (IEEE 754). So
+equality, the largest magnitude and ULP distances are integer operations, without a float64 copy, for every dtype with
+this layout, bfloat16 included.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = "NDArray[Any]"
 
-#: Elements at a time: a float64 temporary of this many stays in the cache, and below the size (128 KiB) from which
+#: Elements per block: a float64 temporary of this many stays in the cache, and below the size (128 KiB) from which
 #: glibc maps fresh pages for every allocation, which costs three times the arithmetic.
 BLOCK = 2**13
 
 
 def blocks(array: Array, size: int = BLOCK) -> Iterator[Array]:
-    """`array` in C order as 1-D pieces of `size` elements: views where it is contiguous, else small copies."""
+    """Yield `array` in C order as 1-D pieces of `size` elements: views where it is contiguous, else small copies."""
     flat = array.reshape(-1) if array.flags.c_contiguous else array.flat
     for start in range(0, array.size, size):
         yield flat[start : start + size]
@@ -52,12 +52,14 @@ class Magnitude:
 
 
 def magnitude(array: Array, size: int = BLOCK) -> Magnitude:
-    """How large `array` is."""
+    """Return the magnitude of `array`."""
     if is_integral(array):
+        # Through Python integers: in NumPy abs(-128) of an int8 is -128 again.
         extremes = [abs(int(end)) for block in blocks(array, size) for end in (block.min(), block.max())]
         return Magnitude(float(max(extremes, default=0)), finite=True)
     word = np.dtype(f"u{array.dtype.itemsize}")
     infinity = np.array(np.inf).astype(array.dtype).view(word)
+    # Every bit but the sign.
     unsigned = word.type(np.iinfo(word).max >> 1)
     largest, finite = word.type(0), True
     for block in blocks(array, size):
@@ -70,10 +72,11 @@ def magnitude(array: Array, size: int = BLOCK) -> Magnitude:
 
 
 def ulp_distance(a: Array, b: Array) -> Array:
-    """How many representable numbers lie from each element of `a` to that of `b`, as unsigned integers.
+    """Return, as unsigned integers, the distance of `a` from `b` per element in units in the last place (ULP).
 
-    Both have one shape and one dtype; integers give their plain difference. +0 and -0 are 0 apart, the largest finite
-    number and infinity 1; nothing overflows. The distance to a NaN means nothing.
+    This is the number of steps from one representable number to the next between the two. Both arrays have one shape
+    and one dtype; for integers it is the plain difference. +0 and -0 are 0 apart, the largest finite number and
+    infinity 1; nothing overflows. The distance to a NaN has no meaning.
     """
     x, y = _ordinals(a), _ordinals(b)
     # The difference of two signed integers always fits the unsigned one, where wrapping around makes it right.
@@ -82,7 +85,7 @@ def ulp_distance(a: Array, b: Array) -> Array:
 
 
 def _ordinals(array: Array) -> Array:
-    """Integers in the order of the elements, one apart for neighbours; both zeros are 0."""
+    """Return integers in the order of the elements, 1 apart for neighbours; both zeros are 0."""
     if array.dtype.kind in "iu":
         return array
     bits = array.view(f"i{array.dtype.itemsize}")
@@ -93,7 +96,7 @@ def _ordinals(array: Array) -> Array:
 
 
 def absolute_error(reference: Array, candidate: Array) -> NDArray[np.float64]:
-    """|candidate - reference| in float64; integers are subtracted before they are rounded to it."""
+    """Return |candidate - reference| in float64; integers are subtracted before they are rounded to float64."""
     if is_integral(reference):
         return ulp_distance(reference, candidate).astype(np.float64)
     error = candidate.astype(np.float64)
@@ -102,7 +105,7 @@ def absolute_error(reference: Array, candidate: Array) -> NDArray[np.float64]:
 
 
 def real_parts(array: Array) -> Array:
-    """Complex numbers as pairs (real, imaginary) along a new last axis; every other array as it is."""
+    """Return complex numbers as pairs (real, imaginary) along a new last axis; any other array unchanged."""
     if array.dtype.kind != "c":
         return array
     return np.asarray(array, order="C")[..., np.newaxis].view(array.real.dtype)

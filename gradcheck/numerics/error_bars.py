@@ -1,4 +1,4 @@
-"""What a comparison comes to where the candidate's elements are known only to within error bars."""
+"""The comparison with a candidate whose elements are known only to within error bars, as `numeric`'s are."""
 
 from __future__ import annotations
 
@@ -16,24 +16,21 @@ if TYPE_CHECKING:
     from gradcheck.numerics.comparison import Comparison, Tensor
     from gradcheck.numerics.elements import Array
 
-#: A bar decides if it is at most this share of the tensor's largest element: a fault of one percent is then ten bars.
+#: An error bar is small enough if it is at most this share of the tensor's largest element: a fault of one per cent is
+#: then ten bars.
 DECISIVE = 1e-3
-#: A tensor this much smaller than the largest is zero but for float64's rounding (a bias before batch norm) …
+#: A tensor whose elements are below this share of the largest of all is zero up to float64's rounding (a bias before
+#: batch norm) …
 ROUNDING = 1e-12
-#: … and shown to be so by bars of this share of the largest.
+#: … and error bars of at most this share of the largest confirm it.
 ZERO = 1e-6
 
 
 def too_coarse(reference: Array, bars: Array, scale: float) -> NDArray[np.bool_]:
-    """Which of `bars` are too large to decide anything about a tensor like `reference`.
-
-    Args:
-        reference: the tensor; finite.
-        bars: of its shape.
-        scale: the largest element of all tensors, its own and the others'.
-    """
+    """Return, for each of `bars`, whether it is too large to decide anything about a tensor like `reference`."""
     largest = float(np.max(np.abs(reference), initial=0.0))
     limit = ZERO * scale if largest <= ROUNDING * scale else DECISIVE * largest
+    # `~(<=)` rather than `>`: a bar that is NaN is too coarse.
     coarse: NDArray[np.bool_] = ~(bars <= limit)
     return coarse
 
@@ -41,19 +38,21 @@ def too_coarse(reference: Array, bars: Array, scale: float) -> NDArray[np.bool_]
 def decide(
     comparison: Comparison, reference: Tensor | None, candidate: Tensor | None, bars: Array, scale: float
 ) -> Comparison:
-    """`comparison` of two float64 arrays with the status that the candidate's error `bars` allow.
+    """Return `comparison`, of two float64 arrays, with the status that the candidate's error `bars` allow.
 
-    An element that is further off than tolerance and bar is wrong, whatever the bar. If none is, one whose bar is too
-    coarse leaves the tensor `inconclusive`; all others agree: `close`, or `dead` where the reference is zero. Only
-    finite values can be judged so.
+    An element that differs by more than its tolerance and by more than its bar is wrong: `mismatch`. If there is none,
+    a bar that is `too_coarse` makes the tensor `inconclusive`; otherwise it is `close`, or `dead` where the reference
+    is zero. Comparisons with non-finite values are returned unchanged.
     """
     judged = comparison.status in {"exact", "close", "dead", "mismatch"} and math.isfinite(comparison.max_abs_error)
     if not judged or reference is None or candidate is None:
         return comparison
     reference, candidate = to_array(reference), to_array(candidate)
     error = np.abs(candidate - reference)
+    # An error within the tolerance is small whatever its bar; an error within its bar may be none.
     if np.any(error > np.maximum(comparison.atol + comparison.rtol * np.abs(reference), bars)):
         return replace(comparison, status="mismatch")
+    # After the mismatch: a bar however coarse does not excuse an error beyond it.
     if np.any(too_coarse(reference, bars, scale)):
         return replace(comparison, status="inconclusive")
     if comparison.status == "mismatch":

@@ -1,4 +1,4 @@
-"""The figures behind a comparison: one pass over two arrays, a block at a time."""
+"""The figures behind a comparison, in one pass over two arrays, a block at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Worst:
-    """The element with the largest absolute difference, the first of several; a non-finite one before all."""
+    """The element with the largest absolute difference, the first of several; non-finite differences rank above all."""
 
     index: tuple[int, ...]
     reference: float
@@ -27,18 +27,19 @@ class Worst:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """How far a candidate c is from its reference r. NaN: there was nothing to compute a figure from.
+    """How far a candidate c is from its reference r. NaN: the figure could not be computed.
 
     Attributes:
-        mismatched_elements: how many fail |c - r| ≤ atol + rtol·|r|; a NaN or an infinity on either side always does.
+        mismatched_elements: the number of elements that fail |c - r| ≤ atol + rtol·|r|; NaN or infinity on either side
+            always fails.
         max_abs_error: max|c - r|, in float64.
         max_rel_error: max|c - r| / max|r|; 0 if both tensors are zero, infinity if only the reference is.
-        max_ulp_error: how many representable numbers of the tensor's own dtype lie between c and r, at most; for
-            integers the plain difference. An absolute tolerance hides the small elements, this one shows them.
-        cosine: of the angle between the two as vectors; NaN if one is zero.
+        max_ulp_error: the largest distance in units in the last place of the tensor's own dtype; for integers the plain
+            difference. It shows errors in small elements, which an absolute tolerance hides.
+        cosine: cosine of the angle between the two as vectors; NaN if one is zero.
         norm_ratio: ‖c‖ / ‖r‖, Euclidean; NaN if both are zero, infinity if only the reference is.
-        required_rtol: the smallest rtol that would pass with atol 0; NaN if none would, as where an element
-            differs from a zero reference.
+        required_rtol: the smallest rtol that would pass with atol 0; NaN if none would, as where an element differs
+            from a zero reference.
         required_atol: the smallest atol that would pass with rtol 0; NaN if none would.
         worst: None where no element differs, or nothing could be compared.
     """
@@ -55,7 +56,7 @@ class Figures:
 
 
 class _Block(NamedTuple):
-    """What one block adds: maxima with the place of the first, a count, and the inner products ⟨r,r⟩, ⟨c,c⟩, ⟨r,c⟩."""
+    """One block's figures: maxima with the place of the first, a count, and the inner products ⟨r,r⟩, ⟨c,c⟩, ⟨r,c⟩."""
 
     error: float
     place: int
@@ -74,14 +75,14 @@ def measure(
     tolerance: tuple[float, float],
     block: int,
 ) -> Figures:
-    """The figures of two arrays that differ somewhere, or are not finite.
+    """Return the figures of two arrays that differ somewhere, or are not finite.
 
     Args:
         reference: any shape, not empty; a real dtype.
         candidate: the same shape and dtype.
         sizes: the magnitudes of the two.
         tolerance: rtol and atol.
-        block: elements at a time.
+        block: elements per block.
     """
     units = (sizes[0].largest or 1.0, sizes[1].largest or 1.0)
     finite = sizes[0].finite and sizes[1].finite
@@ -89,6 +90,7 @@ def measure(
     with np.errstate(all="ignore"):
         parts = [_measure_block(r, c, units, tolerance) for r, c in pairs]
         leading = int(np.argmax([part.error for part in parts]))  # NumPy's maxima, unlike Python's, let a NaN win
+        # argmax returns the first maximum, here and in each block: the worst element does not depend on the block size.
         error = parts[leading].error
         relative = np.float64(error) / sizes[0].largest if error else 0.0
         cosine, norm_ratio = _angle_and_ratio(parts, units) if finite else (math.nan, math.nan)
@@ -106,7 +108,7 @@ def measure(
 
 
 def equal_figures(size: Magnitude) -> Figures:
-    """The figures of two arrays that are bitwise equal and finite, of which `size` is the magnitude."""
+    """Return the figures of two bitwise equal, finite arrays of magnitude `size`."""
     aligned = 1.0 if size.largest else math.nan
     return Figures(
         mismatched_elements=0,
@@ -121,12 +123,13 @@ def equal_figures(size: Magnitude) -> Figures:
 
 
 def _measure_block(r: Array, c: Array, units: tuple[float, float], tolerance: tuple[float, float]) -> _Block:
-    """One block, 1-D. Vectors are divided by `units`, their largest elements, so that squares stay in range."""
+    """Measure one block, 1-D. The vectors are divided by `units`, their largest elements."""
     rtol, atol = tolerance
     x, y = r.astype(np.float64), c.astype(np.float64)
     error, size = absolute_error(r, c), np.abs(x)
     passing = (error <= atol + rtol * size) & np.isfinite(x) & np.isfinite(y)
     place = int(np.argmax(error))
+    # Squares of float64 gradients may overflow or underflow, so the inner products are those of scaled vectors.
     x /= units[0]
     y /= units[1]
     return _Block(
@@ -142,7 +145,7 @@ def _measure_block(r: Array, c: Array, units: tuple[float, float], tolerance: tu
 
 
 def _required_rtol(error: NDArray[np.float64], size: NDArray[np.float64]) -> float:
-    """The smallest t with error ≤ t·size for every element, in floating-point arithmetic; NaN if no number is."""
+    """Return the smallest t with error ≤ t·size for all elements, in floating-point arithmetic; NaN if none."""
     zero = size == 0
     if np.any(error[zero]):
         return math.nan
@@ -154,13 +157,14 @@ def _required_rtol(error: NDArray[np.float64], size: NDArray[np.float64]) -> flo
 
 
 def _angle_and_ratio(parts: list[_Block], units: tuple[float, float]) -> tuple[float, float]:
-    """The cosine, and ‖c‖ / ‖r‖, from the inner products of the blocks."""
+    """Return the cosine, and ‖c‖ / ‖r‖, from the inner products of the blocks."""
     rr, cc, rc = (np.float64(sum(products)) for products in zip(*(part[-3:] for part in parts), strict=True))
+    # Rounding can give 1 + eps for parallel vectors.
     cosine = np.clip(rc / np.sqrt(rr * cc), -1.0, 1.0)
     return float(cosine), float(np.sqrt(cc / rr) * (units[1] / units[0]))
 
 
 def _element(reference: Array, candidate: Array, position: int) -> Worst:
-    """The element at `position` in C order."""
+    """Return the element at `position` in C order."""
     index = tuple(int(i) for i in np.unravel_index(position, reference.shape))
     return Worst(index=index, reference=float(reference[index]), candidate=float(candidate[index]))

@@ -1,7 +1,7 @@
-"""The noise floor: how far the reference itself moves when its inputs are perturbed by rounding alone.
+"""The noise floor: how far the reference itself moves when weights and inputs are perturbed by rounding alone.
 
-Some gradients are zero but for rounding, and deep nets at random weights amplify rounding by orders of magnitude: no
-fixed tolerance fits both. What the reference cannot tell from noise, a candidate need not reproduce.
+Some gradients are zero up to rounding, and deep networks with random weights amplify rounding by orders of magnitude,
+so that no fixed tolerance fits both. A candidate need not be closer to the reference than the reference is to itself.
 """
 
 from __future__ import annotations
@@ -21,22 +21,20 @@ if TYPE_CHECKING:
 
     from gradcheck.numerics.comparison import Comparison, Tensor
 
-#: A difference within this many floors is excused: a few perturbed runs do not find the largest movement.
+#: A difference of at most this many floors is excused: a few perturbed runs do not find the largest movement.
 NOISE_FACTOR = 4
 
 
 def movement(reference: Tensor | None, moved: Tensor | None, *, block: int = BLOCK) -> float:
-    """The largest |moved - reference| that is finite, in float64; 0 where either is None.
-
-    A movement to or from NaN or infinity does not count: as a floor it would excuse everything.
+    """Return the largest finite |moved - reference|, in float64; 0 where either is None.
 
     Args:
         reference: a tensor of the reference; any shape and dtype that `compare` takes.
         moved: the same tensor of a perturbed run; the same shape.
-        block: elements at a time.
+        block: elements per block.
 
     Raises:
-        ValueError: if the shapes differ: then `moved` is another tensor, and its distance says nothing.
+        ValueError: if the shapes differ: then `moved` is another tensor, and the distance has no meaning.
     """
     if reference is None or moved is None:
         return 0.0
@@ -49,16 +47,17 @@ def movement(reference: Tensor | None, moved: Tensor | None, *, block: int = BLO
     largest = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for r, c in zip(blocks(real_parts(before), block), blocks(real_parts(after), block), strict=True):
+            # A movement to or from NaN or infinity does not count: as a floor it would excuse any candidate.
             error = absolute_error(r, c)
             largest = max(largest, float(error.max(initial=0.0, where=np.isfinite(error))))
     return largest
 
 
 def excuse(comparison: Comparison, floor: float) -> Comparison:
-    """`comparison` with its noise floor; a mismatch within `NOISE_FACTOR` floors becomes `close`.
+    """Return `comparison` with its noise floor; a mismatch within `NOISE_FACTOR` floors becomes `close`.
 
-    Only a mismatch of finite values can: where shapes or dtypes differ there is no error to hold against the floor.
-    `allclose`, and the figures, stay as they are.
+    Only a mismatch of finite values does: where shapes or dtypes differ there is no error to compare with the floor.
+    `allclose` and the figures are unchanged.
     """
     error = comparison.max_abs_error
     within = comparison.status == "mismatch" and math.isfinite(error) and error <= NOISE_FACTOR * floor
@@ -66,9 +65,6 @@ def excuse(comparison: Comparison, floor: float) -> Comparison:
 
 
 def median_relative_floor(floors: Iterable[tuple[float, float]]) -> float:
-    """The median of floor / max|reference| over pairs of the two: the size of a fault that noise would hide.
-
-    Tensors whose reference is zero, or not finite, have no relative size and are left out; 0 if none remains.
-    """
+    """Return the median of floor / max|reference| over pairs of the two: how large a fault may hide in noise."""
     relative = [floor / size for floor, size in floors if 0 < size < math.inf]
     return statistics.median(relative) if relative else 0.0

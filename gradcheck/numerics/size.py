@@ -1,4 +1,4 @@
-"""How large one tensor is."""
+"""The magnitude of tensors: largest element, zero or not, Euclidean norm."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 
 def largest(tensor: Tensor | None) -> float:
-    """max|tensor| over the finite elements; 0 for None."""
+    """Return max|tensor| over the finite elements; 0 for None."""
     return 0.0 if tensor is None else magnitude(_stored(tensor)).largest
 
 
 def is_zero(tensor: Tensor | None) -> bool:
-    """Whether every element is zero; so is None, which stands for no gradient. NaN and infinity are not."""
+    """Whether every element is zero; true for None, which stands for no gradient. NaN and infinity are not zero."""
     return tensor is None or not _stored(tensor).any()
 
 
 def euclidean_norm(tensors: list[Tensor | None]) -> float:
-    """The 2-norm of all `tensors` as one vector, in float64; None counts as zero, NaN and infinity carry through."""
+    """Return the 2-norm of all `tensors` as one vector, in float64; None counts as zero, NaN and infinity propagate."""
+    # Squares of the elements themselves may overflow or underflow.
     scale = max((largest(tensor) for tensor in tensors), default=0.0) or 1.0
     total = 0.0
     with np.errstate(all="ignore"):
@@ -38,5 +39,5 @@ def euclidean_norm(tensors: list[Tensor | None]) -> float:
 
 
 def _stored(tensor: Tensor) -> Array:
-    """The real numbers that `tensor` holds; each row of a sparse one once."""
+    """Return the real numbers that `tensor` stores; of a sparse tensor each row once."""
     return real_parts(tensor.coalesce().values if isinstance(tensor, SparseRows) else tensor)

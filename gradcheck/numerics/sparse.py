@@ -1,4 +1,4 @@
-"""Sparse gradients: some rows of a tensor, the rest zero, as `tf.IndexedSlices` has them."""
+"""Sparse gradients: some rows of a tensor, all others zero, as in `tf.IndexedSlices`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
-    """`values[i]` is added to row `indices[i]` of a tensor of zeros of `shape`.
+    """A tensor of zeros of `shape`, with `values[i]` added to row `indices[i]` for each i.
 
     Attributes:
         indices: integers of shape (n,), in any order, possibly repeated.
@@ -53,7 +53,7 @@ class SparseRows:
         return self.values.dtype
 
     def coalesce(self) -> SparseRows:
-        """The same tensor with sorted unique indices: duplicate rows are summed, in float64, and rounded once."""
+        """Return the same tensor with sorted unique indices: duplicate rows are summed in float64 and rounded once."""
         if np.all(self.indices[1:] > self.indices[:-1]):
             return self
         order = np.argsort(self.indices, kind="stable")
@@ -64,7 +64,7 @@ class SparseRows:
         return SparseRows(ordered[starts], values, self.shape)
 
     def dense(self) -> Array:
-        """The whole tensor."""
+        """Return the dense tensor."""
         rows = self.coalesce()
         tensor = np.zeros(self.shape, self.dtype)
         tensor[rows.indices] = rows.values
@@ -72,12 +72,12 @@ class SparseRows:
 
 
 def to_array(tensor: Array | SparseRows) -> Array:
-    """`tensor` as an array; a sparse one is written out, a NumPy scalar becomes an array of shape ()."""
+    """Return `tensor` as a dense array; a NumPy scalar as an array of shape ()."""
     return tensor.dense() if isinstance(tensor, SparseRows) else np.asarray(tensor)
 
 
 def align(a: SparseRows, b: SparseRows) -> tuple[Array, Array, Array]:
-    """`(indices, rows of a, rows of b)` over the rows that either has; where one has none it gets zeros."""
+    """Return `(indices, rows of a, rows of b)` over the union of their rows; a row that one of them lacks is zeros."""
     a, b = a.coalesce(), b.coalesce()
     if np.array_equal(a.indices, b.indices):
         return a.indices, a.values, b.values
@@ -86,7 +86,7 @@ def align(a: SparseRows, b: SparseRows) -> tuple[Array, Array, Array]:
 
 
 def _spread(rows: SparseRows, indices: Array) -> Array:
-    """The values of `rows` (coalesced) at `indices`, a sorted superset of its own."""
+    """Return the values of `rows` (coalesced) at `indices`, a sorted superset of its own, with zeros elsewhere."""
     values = np.zeros((len(indices), *rows.shape[1:]), rows.dtype)
     values[np.searchsorted(indices, rows.indices)] = rows.values
     return values

@@ -1,9 +1,10 @@
-"""What a tape's derivative is worth beside the slopes that were measured: the table of points.
+"""How a tape's derivative compares with measured slopes: the table of points.
 
-A difference quotient knows the slope on either side. Where both agree there is one derivative, and a tape must have it.
-Where they do not there is a kink, and a tape may have either slope, or any between. A tape outside of them is denied;
-whether it is wrong, or several kinks lie in one place, is told by the gradients nearby (`convicts`): where the
-function has one slope or two around the point, each of them is near to one of those measured.
+Difference quotients measure the slope on either side of a point. Where both agree there is one derivative, and a tape
+must return it. Where they differ there is a kink, and a tape may return either slope, or any value between. Any other
+value is denied. Whether it is wrong, or several kinks coincide at the point, is decided by the gradients nearby
+(`convicts`): where the function has one or two slopes around the point, each of these gradients is close to a measured
+slope.
 """
 
 from __future__ import annotations
@@ -24,21 +25,23 @@ Standing = Literal["agrees", "kink", "infinite", "nonfinite", "unknown", "denied
 
 #: A slope is known to be finite if its error is at most this share of it.
 DECISIVE = 1e-3
-#: A gradient nearby is near to a slope if it is this share of the larger slope away from it …
+#: A gradient nearby is close to a slope if their distance is at most this share of the larger slope …
 NEARBY = 1e-3
-#: … and beside an infinite slope it is this many times the tape's own at least.
+#: … and beside an infinite slope if it is at least this many times the tape's derivative.
 STEEP = 100.0
-#: So many gradients nearby must be finite to tell anything.
+#: The least number of finite gradients nearby from which anything is concluded.
 ENOUGH = 3
 
 
 def standing(tape: float, found: Derivative, least: float) -> Standing:
-    """How `tape`, a derivative, stands beside the slopes `found`; a difference of `least` is none."""
+    """Return how the derivative `tape` compares with the slopes `found`; differences up to `least` do not count."""
     low, high = _bounds(found)
     if not math.isfinite(tape):
+        # An infinite tape may be right unless the slope is known to be finite; NaN never is.
         unsure = found.left_error + found.right_error if found.kink else found.error
         finite = unsure <= max(least, DECISIVE * abs(found.value)) and tape not in (low, high)
         return "nonfinite" if math.isnan(tape) or finite else "infinite"
+    # At a jump no finite derivative is wrong: the difference quotients have no limit.
     if found.jump or (found.infinite and low <= tape <= high):
         return "infinite"
     if not found.infinite and not math.isfinite(found.error):
@@ -49,9 +52,9 @@ def standing(tape: float, found: Derivative, least: float) -> Standing:
 
 
 def convicts(found: Derivative, tape: float, nearby: Sequence[float], least: float) -> bool:
-    """Whether a denied `tape` is wrong: all gradients nearby are what was measured on one of the two sides.
+    """Whether a denied `tape` is wrong: all `nearby` gradients equal a slope that was measured on one of the two sides.
 
-    Elsewhere the slopes around the point are many, and none of them need be what a tape gives at the point itself:
+    Otherwise there are more slopes around the point than two, and the tape's value at the point may be none of them:
     ReLUs that are all at zero, the middle of three equal numbers.
     """
     finite = [value for value in nearby if math.isfinite(value)]
@@ -62,13 +65,14 @@ def convicts(found: Derivative, tape: float, nearby: Sequence[float], least: flo
     slopes = np.array([slope for slope in (found.left, found.right) if math.isfinite(slope)])
     near = max(least, found.left_error, found.right_error, NEARBY * float(np.max(np.abs(slopes))))
     if found.kink:
+        # So that a gradient halfway between the two slopes is close to neither.
         near = min(near, 0.25 * abs(found.right - found.left))
     away = np.min(np.abs(np.subtract.outer(np.array(finite), slopes)), axis=1)
     return bool(np.all(away <= near)) and bool(np.min(np.abs(slopes - tape)) > near)
 
 
 def nearest_slope(tape: float, found: Derivative) -> tuple[float, float]:
-    """The slope that `tape` comes nearest to, and its error: what a report shows beside a denied tape."""
+    """Return the measured slope nearest to `tape`, and its error, which a report shows beside a denied tape."""
     if not found.kink and not found.infinite:
         return found.value, found.error
     sides = ((found.left, found.left_error), (found.right, found.right_error))
@@ -77,7 +81,7 @@ def nearest_slope(tape: float, found: Derivative) -> tuple[float, float]:
 
 
 def _bounds(found: Derivative) -> tuple[float, float]:
-    """The lowest and the highest that a slope may be; NaN where nothing is known."""
+    """Return the lowest and the highest slope that the measurements allow; NaN where nothing is known."""
     sides = ((found.left, found.left_error), (found.right, found.right_error))
     known = [(slope, 0.0 if math.isinf(slope) else error) for slope, error in sides if not math.isnan(slope)]
     low = min((slope - error for slope, error in known), default=math.nan)

@@ -1,4 +1,4 @@
-"""How much a tensor may differ: one table by dtype, and what a config changes in it by path."""
+"""Tolerances: the defaults by dtype, in one table, and the changes that a config makes to them by path."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """What a floating dtype can tell apart: `eps`, the gap after 1, and the default tolerances.
+    """The resolution of a floating dtype: `eps`, the gap between 1 and the next number, and the default tolerances.
 
-    `atol: auto` is `atol_eps` times eps of the largest reference element: what a short sum of rounded terms loses. In
-    16 bits that is kept small, for a tolerance of several per cent would let a wrong scale pass; the noise floor sees
-    to the rest.
+    `atol: auto` is `atol_eps` times eps times the largest reference element: the rounding of a short sum. For 16-bit
+    dtypes the factor is kept small, for a tolerance of several per cent would let a wrong scale pass; the noise floor
+    covers the rest.
     """
 
     eps: float
@@ -24,7 +24,7 @@ class Precision:
     atol_eps: int = 16
 
 
-#: The one table of defaults. A complex number is as precise as its parts.
+#: The default tolerances. A complex number is as precise as its parts.
 PRECISIONS: dict[str, Precision] = {
     "float64": Precision(eps=2.0**-52, rtol=1e-11),
     "float32": Precision(eps=2.0**-23, rtol=1e-5),
@@ -36,18 +36,18 @@ PRECISIONS: dict[str, Precision] = {
 
 
 def lower_precision(a: str, b: str) -> str:
-    """The coarser of two dtypes, by name; an integer or bool dtype rounds nothing and so counts as the finest."""
+    """Return the coarser of two dtypes, by name; integer and bool dtypes, which round nothing, count as the finest."""
     return max(a, b, key=lambda dtype: PRECISIONS[dtype].eps if dtype in PRECISIONS else 0.0)
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What |candidate - reference| ≤ atol + rtol·|reference| is judged by, for one tensor.
+    """The tolerance of one tensor: |candidate - reference| ≤ atol + rtol·|reference|.
 
     Attributes:
         rtol: relative to each element of the reference.
-        atol: absolute; None is auto, `atol_eps`·eps·max|reference|, where both belong to the lower precision of
-            the tensor and of `compute_dtype`, and the maximum counts finite elements only.
+        atol: absolute; None is auto, `atol_eps`·eps·max|reference|, where both constants are those of the lower
+            precision of the tensor and of `compute_dtype`, and the maximum is over finite elements only.
         compute_dtype: the dtype that the tensor was computed in; None is the tensor's own.
     """
 
@@ -56,9 +56,9 @@ class Tolerance:
     compute_dtype: str | None = None
 
     def resolve(self, dtype: str, largest: float) -> tuple[float, float]:
-        """`(rtol, atol)` as numbers for a tensor of `dtype` whose largest finite |reference| is `largest`.
+        """Return `(rtol, atol)` as numbers for a tensor of `dtype` whose largest finite |reference| is `largest`.
 
-        Integer and bool tensors are exact: (0, 0) whatever was asked for.
+        Integer and bool tensors are compared exactly: (0, 0), whatever the tolerance.
         """
         if dtype not in PRECISIONS:
             return 0.0, 0.0
@@ -68,7 +68,7 @@ class Tolerance:
         return self.rtol, PRECISIONS[coarser].atol_eps * PRECISIONS[coarser].eps * largest
 
 
-#: What integer and bool tensors are held to.
+#: The tolerance of integer and bool tensors.
 EXACT = Tolerance(rtol=0.0, atol=0.0)
 
 
@@ -81,7 +81,7 @@ class ToleranceOverride:
     atol: float | Literal["auto"] | None = None
 
     def apply(self, tolerance: Tolerance) -> Tolerance:
-        """`tolerance` with what this override says, and the rest kept."""
+        """Return `tolerance` with the values that this override sets, and the others unchanged."""
         if self.rtol is not None:
             tolerance = replace(tolerance, rtol=self.rtol)
         if self.atol is not None:
@@ -98,7 +98,7 @@ class TolerancePolicy:
     overrides: tuple[ToleranceOverride, ...] = ()
 
     def for_tensor(self, path: str, dtype: str, compute_dtype: str) -> Tolerance:
-        """The tolerance of the tensor at `path`; dtypes by name (`"bfloat16"`). Integer and bool dtypes are `EXACT`."""
+        """Return the tolerance of the tensor at `path`, of `dtype` (`"bfloat16"`); `EXACT` for integers and bools."""
         if dtype not in PRECISIONS:
             return EXACT
         default = PRECISIONS[lower_precision(dtype, compute_dtype)].rtol
@@ -109,7 +109,7 @@ class TolerancePolicy:
         return tolerance
 
     def unmatched(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """The patterns of overrides that match none of `paths`: probably misspelt."""
+        """Return the patterns of the overrides that match none of `paths`: probably misspelt."""
         known = tuple(paths)
         patterns = (override.pattern for override in self.overrides)
         return tuple(pattern for pattern in patterns if not any(fnmatchcase(path, pattern) for path in known))

@@ -1,1 +1,1 @@
-"""What every method starts from: model, plan, batch, loss and snapshot, within the memory budget; and its twins."""
+"""The input of every method: model, plan, batch, loss and snapshot, within the memory budget; and its twins."""

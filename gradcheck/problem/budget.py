@@ -1,4 +1,4 @@
-"""What a config asks for, held against the memory budget before it is allocated."""
+"""The memory budget: checked before anything large is allocated."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: `memory_budget: auto` is this share of the memory that this process can still have.
+#: `memory_budget: auto` is this share of the memory that is available to this process.
 FREE_SHARE = 0.8
-#: Bytes of activations that one block of a Jacobian may hold; larger ones are no faster, for they leave the cache.
+#: Bytes of activations in one block of a Jacobian; larger blocks are no faster, for they do not fit the cache.
 JACOBIAN_BLOCK = 48 * 2**20
 
 
 def resolve_budget(budget: int | str) -> int:
-    """The budget in bytes; `auto` is `FREE_SHARE` of what this process can still have."""
+    """Return the budget in bytes; `auto` is `FREE_SHARE` of the memory that is available to this process."""
     return int(FREE_SHARE * free_bytes()) if budget == "auto" else int(budget)
 
 
 def jacobian_block(budget: int) -> int:
-    """Bytes of activations that one block of a Jacobian may hold under `budget`."""
+    """Return how many bytes of activations one block of a Jacobian may hold under `budget` (in bytes)."""
     return min(JACOBIAN_BLOCK, budget // 8)
 
 
 @contextmanager
 def bounded_variables(budget: int) -> Iterator[None]:
-    """Refuses a variable that would take the sum of those made in the body over `budget`, before it is allocated.
+    """Raise before a variable is allocated that takes the sum of the variables made inside over `budget` bytes.
 
     Raises:
         RunError: GC056, naming the variable and its shape.
@@ -52,7 +52,7 @@ def bounded_variables(budget: int) -> Iterator[None]:
 
 
 def check_fits(needed: int, budget: int) -> None:
-    """Refuses a batch whose activations and gradients, `needed` bytes with the weights, would not fit.
+    """Raise if `needed` bytes, for the weights and one batch's activations and gradients, exceed `budget`.
 
     Raises:
         RunError: GC056.

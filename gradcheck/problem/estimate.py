@@ -1,4 +1,4 @@
-"""What each method would cost in memory, estimated from shapes alone."""
+"""The memory that each method needs, estimated from shapes alone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes at the peak of each method, beside the weights themselves. Activations count once, at the tensor's dtype.
+    """Bytes at the peak of each method, without the weights. Activations count once, in the tensor's dtype.
 
     Attributes:
-        weights: the trainable and other variables.
+        weights: all variables, trainable or not.
         tape: inputs and all activations, and one gradient per weight.
         vjp: as `tape`, and the cotangents of the widest cut.
         naive: as `vjp`.
@@ -45,7 +45,7 @@ class MemoryEstimate:
 def estimate(
     graph: Graph, segments: Sequence[Segment], variables: Sequence[Any], batch_size: int, *, budget: int
 ) -> MemoryEstimate:
-    """The estimate for `segments` of `graph`, whose model has `variables`, under a memory budget in bytes."""
+    """Estimate the memory for `segments` of `graph`, whose model has `variables`, under a `budget` in bytes."""
     weights = _variable_bytes(variables)
     gradients = _variable_bytes([v for v in variables if getattr(v, "trainable", False)])
     activations = [_bytes(graph, _made(graph, segment.plan.calls), batch_size) for segment in segments]
@@ -64,7 +64,7 @@ def estimate(
 
 
 def _jacobian_bytes(graph: Graph, segment: Segment, batch_size: int) -> int:
-    """Elements of the outputs times elements of inputs and weights, in the dtype of the output."""
+    """Return the number of output elements times that of input and weight elements, in bytes of the output's dtype."""
     columns = sum(elements(graph.spec(ref), batch_size) for ref in segment.plan.inputs)
     columns += sum(int(math.prod(v.shape)) for v in segment.trainable_variables)
     return columns * _bytes(graph, segment.plan.outputs, batch_size)

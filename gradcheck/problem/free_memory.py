@@ -1,4 +1,4 @@
-"""How much memory this process can still have: what the system has free, and what its control groups leave of it."""
+"""The memory available to this process: free memory of the system, limited by its control groups."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Assumed free where the system does not say.
+#: The free memory that is assumed if the system does not report it.
 UNKNOWN_FREE = 8 * 2**30
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """The bytes that are free, or fewer where a control group (a container's, a CI job's) is limited to fewer.
+    """Return the free bytes, or fewer if a control group (of a container or a CI job) is limited to fewer.
 
-    `root` is what /proc and /sys lie below.
+    `root` is the folder that contains /proc and /sys.
     """
     return min([_free_in_system(root), *_left_in_groups(root)])
 
 
 def _free_in_system(root: Path) -> int:
-    """What Linux calls available, else free pages."""
+    """Return the available memory that Linux reports, else the size of the free pages."""
     for line in _lines(root / "proc/meminfo"):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
@@ -33,7 +33,7 @@ def _free_in_system(root: Path) -> int:
 
 
 class _Files(NamedTuple):
-    """Where a version of control groups is mounted, and what its files are called."""
+    """The mount point of a version of control groups, and the names of its files."""
 
     mount: str
     limit: str
@@ -46,10 +46,10 @@ _V2 = _Files("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:
-    """What each control group above this process leaves it.
+    """Yield the bytes that each control group above this process has left.
 
-    A line of /proc/self/cgroup is `0::/path` (version 2) or `4:memory:/path`. In a container the path may be the
-    host's, and what is mounted there the container's own group: a folder that does not exist is passed over.
+    A line of /proc/self/cgroup is `0::/path` (version 2) or `4:memory:/path` (version 1). In a container the path may
+    be the host's, while the container's own group is mounted at the top: folders that do not exist are skipped.
     """
     for line in _lines(root / "proc/self/cgroup"):
         number, controllers, path = line.split(":", 2)
@@ -62,16 +62,17 @@ def _left_in_groups(root: Path) -> Iterator[int]:
 
 
 def _left(group: Path, files: _Files) -> Iterator[int]:
-    """The limit of one control group less what is used of it; nothing where it has none."""
+    """Yield the limit of one control group minus its use; nothing if it has no limit."""
     limit = "".join(_lines(group / files.limit))
     if limit.isdecimal():
         used = int("".join(_lines(group / files.used)) or 0)
+        # The kernel frees this cache before it lets an allocation fail.
         cache = dict(line.split() for line in _lines(group / "memory.stat")).get(files.cache, 0)
         yield max(0, int(limit) - used + int(cache))
 
 
 def _lines(file: Path) -> list[str]:
-    """The lines of `file`; none where it cannot be read."""
+    """Return the lines of `file`; an empty list if it cannot be read."""
     try:
         return file.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The optimizer of a config, by the name of its Keras class, and what it asks of the loss."""
+"""The optimizer of a config, by the name of its Keras class, and the loss scale that it requires."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from gradcheck.config.schema import OptimizerSpec
 
-#: The precision in which Keras scales the loss by itself, and the scale that it starts from.
+#: The precision for which Keras scales the loss by itself, and the initial scale.
 SCALED_PRECISION = "mixed_float16"
 INITIAL_SCALE = 2.0**15
-#: Arguments that take an optimizer, written as the outer one is.
+#: Arguments that take an optimizer, in the same notation as the outer one.
 _OPTIMIZER_ARGUMENTS = frozenset({"inner_optimizer", "default_optimizer"})
 _EXPECTED = "Name or Name: {arguments}"
 
@@ -28,13 +28,14 @@ _EXPECTED = "Name or Name: {arguments}"
 def build_optimizer(
     spec: OptimizerSpec, *, precision: str, initial_scale: float = INITIAL_SCALE
 ) -> keras.optimizers.Optimizer:
-    """The optimizer that `spec` describes, without variables of any model yet. Call it inside `precision_scope`.
+    """Build the optimizer that `spec` describes, without variables of any model. Call it inside `precision_scope`.
 
     Args:
         spec: any public optimizer class of Keras, in any case, with its arguments. A mapping as an argument, such as
             `learning_rate: {ExponentialDecay: {...}}`, is a schedule by the name of its class.
-        precision: under mixed_float16 what is no `LossScaleOptimizer` is put into one, as Keras's `compile` does.
-        initial_scale: what a `LossScaleOptimizer` multiplies the loss by at first, where `spec` does not say.
+        precision: under mixed_float16 any other optimizer is wrapped in a `LossScaleOptimizer`, as Keras's `compile`
+            does.
+        initial_scale: the initial loss scale of a `LossScaleOptimizer`, unless `spec` sets it.
 
     Raises:
         KeyedError: GC020 for an unknown name, GC004 for arguments that the class refuses.
@@ -50,7 +51,7 @@ def build_optimizer(
 
 
 def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | None:
-    """What `optimizer`, which has been built, expects the loss to be multiplied by now: a scalar, None for 1."""
+    """Return the current factor of the loss that `optimizer`, already built, expects: a scalar, or None for 1."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor is not None:
         return tf.convert_to_tensor(optimizer.scale_loss(tf.ones(())))
     return None
@@ -62,7 +63,7 @@ def _optimizer(name: str, kwargs: Mapping[str, Any]) -> keras.optimizers.Optimiz
 
 
 def _argument(key: str, value: Any) -> Any:
-    """An argument as Keras takes it: a mapping becomes the optimizer or the schedule that it describes."""
+    """Convert an argument for Keras: a mapping becomes the optimizer or the schedule that it describes."""
     if key in _OPTIMIZER_ARGUMENTS:
         return _optimizer(*_named(value, key))
     if key == "optimizer_map":
@@ -71,7 +72,7 @@ def _argument(key: str, value: Any) -> Any:
 
 
 def _optimizer_map(value: Any) -> Any:
-    """For a `MultiOptimizer`: `{default_optimizer: SGD, optimizer_map: {"encoder/.*": Adam}}`."""
+    """Build the map of a `MultiOptimizer`: `{default_optimizer: SGD, optimizer_map: {"encoder/.*": Adam}}`."""
     if not isinstance(value, dict):
         raise _malformed("optimizer_map", value, "{default_optimizer: Name, optimizer_map: {pattern: Name}}")
     patterns = {
@@ -89,7 +90,7 @@ def _schedule(value: Any, key: str) -> Any:
 
 
 def _made(what: str, name: str, arguments: Mapping[str, Any], module: Any, base: type) -> Any:
-    """The class of Keras that is called `name`, with its arguments."""
+    """Construct the Keras class named `name` with its arguments."""
     found = vars(module).values()
     classes = {c.__name__.lower(): c for c in found if inspect.isclass(c) and issubclass(c, base) and c is not base}
     wanted = classes.get(name.replace("_", "").lower())
@@ -107,7 +108,7 @@ def _made(what: str, name: str, arguments: Mapping[str, Any], module: Any, base:
 
 
 def _named(value: Any, key: str) -> tuple[str, Mapping[str, Any]]:
-    """Name and arguments out of `Name` or `{Name: {arguments}}`."""
+    """Return name and arguments of `Name` or `{Name: {arguments}}`."""
     if isinstance(value, str):
         return value, {}
     if not isinstance(value, dict) or len(value) != 1:

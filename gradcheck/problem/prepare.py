@@ -1,4 +1,4 @@
-"""From a config to a problem: session, model, batch, loss, cut, snapshot, in that order."""
+"""From a config to a problem: session, model, batch, loss, cut and snapshot, in that order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def session(config: Config) -> Iterator[None]:
-    """A Keras session of this config's own: names, seeds, floatx and dtype policy as if it were alone."""
+    """Enter a Keras session for this config alone: names, seeds, floatx and dtype policy."""
     keras.utils.clear_session(free_memory=False)
     with precision_scope(config.precision), _settings_kept():
         keras.utils.set_random_seed(config.seed)
@@ -57,7 +57,7 @@ _RECURSION = 20_000
 
 @contextmanager
 def _settings_kept() -> Iterator[None]:
-    """Puts back what user code may set for the whole process, so that no config changes another."""
+    """Restore the process-wide settings that user code may change, so that no config affects another."""
     image_data_format, epsilon = keras.config.image_data_format(), keras.config.epsilon()
     eager = tf.config.functions_run_eagerly()
     try:
@@ -70,7 +70,7 @@ def _settings_kept() -> Iterator[None]:
 
 
 def prepare(config: Config, base: Path) -> Problem:
-    """Builds all that `config` describes. Call it inside its `session`.
+    """Build everything that `config` describes. Call it inside its `session`.
 
     Raises:
         ConfigError: if a name, a layer or the split does not fit.
@@ -118,7 +118,7 @@ def prepare(config: Config, base: Path) -> Problem:
 
 
 def _check_available(config: Config) -> None:
-    """Refuses keys that would change what is checked, and cannot be honoured yet: ignoring them would prove less."""
+    """Raise for keys that are not supported yet: ignoring them would prove less than the config states."""
     unavailable = {
         "placement": config.placement is not None,
     }
@@ -129,7 +129,7 @@ def _check_available(config: Config) -> None:
 
 
 def _require_compilable(config: Config, batch: Batch) -> None:
-    """Refuses strings under XLA: TensorFlow 2.21 ends the whole process where a compiled function is given some."""
+    """Raise for strings under XLA: TensorFlow 2.21 aborts the process if a compiled function takes some."""
     if config.execution == "xla" and any(tensor.dtype == tf.string for tensor in (*batch.x, *batch.y)):
         with at("execution"):
             message = "XLA takes no strings, and the model has an input of strings. Received: execution: xla"
@@ -138,9 +138,9 @@ def _require_compilable(config: Config, batch: Batch) -> None:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outline:
-    """A built model and how it is cut, before there is a batch. `plan` is None where the config has no split.
+    """A built model and its cut, before there is a batch. `plan` is None if the config has no split.
 
-    Cut along time, `graph` is the unrolled one.
+    For a time split `graph` is the unrolled graph.
     """
 
     model: keras.Model
@@ -153,7 +153,7 @@ class Outline:
 
 
 def outlined(config: Config, base: Path) -> Outline:
-    """Builds the model and cuts it. Call it inside the config's `session`."""
+    """Build the model and cut it. Call it inside the config's `session`."""
     with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
         built = build_model(config.model, base)
     whole = built.model if built.composition is None else built.composition
@@ -177,7 +177,7 @@ def outlined(config: Config, base: Path) -> Outline:
 
 
 def _uncut(graph: Graph, plan: Plan) -> str:
-    """The warning of a split that hands nothing on."""
+    """Return the warning for a split without a hand-off."""
     calls = [graph.calls[call].name for segment in plan.segments for call in segment.calls]
     what = f"comes out as one segment ({calls[0]})" if len(calls) == 1 else "hands nothing from segment to segment"
     return (
@@ -187,7 +187,7 @@ def _uncut(graph: Graph, plan: Plan) -> str:
 
 
 def plan_split(config: Config, graph: Graph, built: BuiltModel) -> Plan | None:
-    """Where the config cuts the model between calls; None where it does not.
+    """Return the plan of cuts between calls; None if the config has no split.
 
     Raises:
         CutError: for a name that the model lacks, or a cut that adds nothing.
@@ -207,7 +207,7 @@ def _cut(split: SplitConfig, graph: Graph) -> Plan:
 
 
 def _weights(outline: Outline) -> tuple[tuple[Weight, ...], Mapping[int, Weight]]:
-    """The whole model's weights, and for every variable of the split model its counterpart among them."""
+    """Return the whole model's weights, and for every variable of the split model its counterpart among them."""
     whole = list(outline.model.trainable_variables)
     distinct = {id(v): v for segment in outline.segments for v in segment.trainable_variables}
     ours = whole if outline.shares_graph else list(distinct.values())
@@ -215,7 +215,7 @@ def _weights(outline: Outline) -> tuple[tuple[Weight, ...], Mapping[int, Weight]
     index_of = {id(v): index for v, index in zip(ours, matched, strict=True)}
     uses: dict[int, tuple[int, ...]] = {}
     for segment in outline.segments:
-        for v in (v for v in segment.trainable_variables if id(v) in index_of):  # a borrowed one may be no model's own
+        for v in (v for v in segment.trainable_variables if id(v) in index_of):  # a borrowed one may belong to no model
             counterpart = id(whole[index_of[id(v)]])
             uses[counterpart] = (*uses.get(counterpart, ()), segment.plan.index)
     weights = name_weights(outline.model, uses)

@@ -1,4 +1,4 @@
-"""A problem: a built model, its plan, one batch, the loss and a snapshot of state. What every method starts from."""
+"""A problem: a built model, its plan, one batch, the loss and a snapshot of state. The input of every method."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 class TensorKey(NamedTuple):
-    """What identifies a compared tensor: its kind and its unique path; in training also whether it is a value.
+    """The identity of a compared tensor: its kind and unique path; in training also its quantity.
 
-    A weight has a gradient, without a `quantity`, and after the step a value.
+    A weight has a gradient, whose `quantity` is None, and a value after the step.
     """
 
     kind: Kind
@@ -66,11 +66,11 @@ class Weight:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
-    """What is checked.
+    """Everything that a check needs.
 
     `graph` and `segments` describe the split model. It shares its layers with `model` unless the user gave a separate
-    reference; then `graph` is not the whole model's, and boundaries have no counterpart there. Cut along time, `graph`
-    is unrolled, and only the boundaries outside the recurrent layers have one.
+    reference; then `graph` is not the whole model's, and boundaries have no counterpart there. For a time split `graph`
+    is unrolled, and only the boundaries outside the recurrent layers have a counterpart.
     """
 
     model: keras.Model
@@ -83,23 +83,23 @@ class Problem:
     batch: Batch
     loss: Loss
     state: State
-    config: Config  # what it was prepared from, for those who prepare it again in another precision
+    config: Config  # from which a twin in another precision is prepared
     training: bool
     execution: str
     precision: str
     seed: int
     memory_budget: int  # bytes
-    base: Path  # what paths in the config are relative to
-    captured: tuple[Captured, ...] = ()  # constants that were made of weights while the model was built
-    time: TimeCut | None = None  # how it is cut along time
-    slices: tuple[Slice, ...] = ()  # the micro-batches; none where the batch is not sliced
+    base: Path  # the folder that paths in the config are relative to
+    captured: tuple[Captured, ...] = ()  # constants that were computed from weights while the model was built
+    time: TimeCut | None = None  # the cut along time
+    slices: tuple[Slice, ...] = ()  # the micro-batches; empty if the batch is not sliced
     schedule: str = "gpipe"
-    loss_scale: Any = None  # in training, what the loss is multiplied by before it is differentiated
-    made: dict[str, Any] = field(default_factory=dict)  # of its model, once for all who need it: twins, compiled losses
+    loss_scale: Any = None  # in training, the factor of the loss that is differentiated
+    made: dict[str, Any] = field(default_factory=dict)  # objects that several methods share: twins, compiled losses
 
     @property
     def is_cut(self) -> bool:
-        """Whether the split's gradients are more than the reference's own, computed once more."""
+        """Whether the split computes the gradients in another way than the reference does."""
         return not self.shares_graph or (self.plan is not None and separates(self.plan, self.segments))
 
     @property
@@ -109,7 +109,7 @@ class Problem:
 
     @property
     def owned_variables(self) -> tuple[Any, ...]:
-        """The variables of the segments in the reference's order: the reference's own, but for separate parts."""
+        """The segments' variables in the reference's order; separate parts have variables of their own."""
         if self.shares_graph:
             return tuple(weight.variable for weight in self.weights)
         of_parts = (v for segment in self.segments for v in segment.trainable_variables)
@@ -118,7 +118,7 @@ class Problem:
 
     @cached_property
     def captured_in(self) -> Mapping[str, tuple[str, ...]]:
-        """By the path of a weight, who holds a constant that was made of it while the model was built."""
+        """By path of a weight, the holders of constants that were computed from it while the model was built."""
         weights = {**self.counterparts, **{id(weight.variable.value): weight for weight in self.weights}}
         found: dict[str, dict[str, None]] = {}
         for variable, holder in ((v, constant.holder) for constant in self.captured for v in constant.variables):
@@ -128,12 +128,12 @@ class Problem:
 
     @property
     def whole_graph(self) -> Graph:
-        """The graph that Keras runs when the whole model is called, where the segments share its layers."""
+        """The graph that Keras runs when the whole model is called, if the segments share its layers."""
         return self.graph if self.time is None else self.time.whole
 
     @property
     def whole_boundaries(self) -> dict[TensorRef, TensorRef]:
-        """The boundaries that the whole model has as well, each with what it is in `whole_graph`."""
+        """The boundaries that the whole model has as well, each with its tensor in `whole_graph`."""
         if self.plan is None or not self.shares_graph:
             return {}
         if self.time is None:
@@ -146,30 +146,30 @@ class Problem:
         return input_names(self.model)
 
     def used_variables(self, tape: Any) -> list[Any]:
-        """The TensorFlow variables of the split model that `tape` saw: also those that a layer took from another."""
+        """Return the TensorFlow variables of the split model on `tape`, borrowed ones included."""
         return [variable for variable in tape.watched_variables() if id(variable) in self.counterparts]
 
     def model_inputs(self, flat: Sequence[Any]) -> Any:
-        """`flat`, in the order of the model's inputs, in the structure that the model takes."""
+        """Return `flat`, in the order of the model's inputs, in the structure that the model takes."""
         return packed_inputs(self.model, flat)
 
     def input_key(self, index: int) -> TensorKey:
-        """The key of the gradient of model input `index`."""
+        """Return the key of the gradient of model input `index`."""
         return TensorKey("input", self.input_names[index])
 
     def boundary_key(self, ref: TensorRef) -> TensorKey:
-        """The key of the cotangent of the boundary tensor `ref`."""
+        """Return the key of the cotangent of the boundary tensor `ref`."""
         return TensorKey("boundary", self.graph.name(ref))
 
     def crossing(self, cotangents: Mapping[TensorRef, Any]) -> dict[TensorKey, Any]:
-        """The gradients of inputs and boundaries out of all `cotangents`, None where nothing came back."""
+        """Return the gradients of inputs and boundaries among all `cotangents`; None where there is none."""
         inputs = {self.input_key(i): cotangents.get(TensorRef(MODEL_INPUT, i)) for i in range(len(self.graph.inputs))}
         boundaries = self.plan.boundaries if self.plan and self.shares_graph else ()
         return inputs | {self.boundary_key(ref): cotangents.get(ref) for ref in boundaries}
 
 
 def make_segments(graph: Graph, plan: Plan, *, dtype: Any) -> tuple[Segment, ...]:
-    """The callable segments of `plan`; a weight penalty belongs to the first segment that uses the weight."""
+    """Return the segments of `plan` as layers; a weight penalty belongs to the first segment that uses the weight."""
     owned: set[int] = set()
     segments = []
     for segment_plan in plan.segments:
@@ -186,7 +186,7 @@ def separates(plan: Plan, segments: Sequence[Segment]) -> bool:
 
 
 def name_weights(model: keras.Model, uses: Mapping[int, tuple[int, ...]]) -> tuple[Weight, ...]:
-    """The trainable variables of `model` with unique paths; `uses` gives the segments by id of the variable."""
+    """Return the trainable variables of `model` with unique paths; `uses` maps the id of a variable to its segments."""
     variables = model.trainable_variables
     paths = unique_names(v.path for v in variables)
     return tuple(

@@ -1,4 +1,4 @@
-"""A problem once more: in another precision (a twin), or as a copy with variables of its own (a replica)."""
+"""The problem built once more: in another precision (a twin), or as a copy with variables of its own (a replica)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ _SAME_EACH_TIME = "let the factory build the same model each time, with layers o
 
 @contextmanager
 def twin(problem: Problem, precision: str) -> Iterator[Problem]:
-    """The problem in `precision`, in a Keras session of its own; one that is in it already as it is.
+    """Enter the problem in `precision`, in a Keras session of its own; `problem` itself if that is its precision.
 
-    It is prepared once, and has the weights, state and batch of `problem` each time. Boundaries have no part in it: it
-    has no split, but for a model that is given as segments. Use it inside only: afterwards Keras's precision and
-    session are the original's again.
+    The twin is prepared once, and takes weights, state and batch from `problem` each time it is entered. It has no
+    split, and so no boundaries, unless the model is given as segments. Use it inside only: afterwards Keras's precision
+    and session are the original's again.
 
     Raises:
-        RunError: GC051 if the model, built once more, has other weights; or what `prepare` raises.
+        RunError: GC051 if the model, built once more, has other weights; or any error of `prepare`.
     """
     if problem.precision == precision:
         yield problem
         return
     if precision not in problem.made:
+        # Only the whole model is differentiated in a twin: segments would be built in vain.
         config = problem.config.model_copy(update={"precision": precision, "split": None})
         with _session_set_aside(), session(config):
             problem.made[precision] = Replica(problem=prepare(config, problem.base), trackers=session_trackers())
@@ -45,45 +46,46 @@ def twin(problem: Problem, precision: str) -> Iterator[Problem]:
 
 
 def float64_twin(problem: Problem) -> AbstractContextManager[Problem]:
-    """The twin in double precision, which says which of two sides rounding has put off."""
+    """Return the twin in float64, which shows which of two sides has the larger rounding error."""
     return twin(problem, "float64")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Replica:
-    """A copy of a problem, in the same precision and with the same split, and the Keras session that it lives in."""
+    """A copy of a problem, in the same precision and with the same split, and its Keras session."""
 
     problem: Problem
     trackers: tuple[Any, Any]
 
     @contextmanager
     def entered(self) -> Iterator[Problem]:
-        """The copy, in its session; afterwards Keras's session is again what it was."""
+        """Enter the copy's session; afterwards the session is the previous one again."""
         with _session_set_aside():
             set_session_trackers(self.trackers)
             yield self.problem
 
 
 def replica(problem: Problem) -> Replica:
-    """The problem prepared once more, so that two copies can be trained beside each other.
+    """Prepare the problem once more, so that two copies can be trained independently.
 
-    Weights, state and all seeds have the values of the original's snapshot, the session's own seed too.
+    Weights, state and all seeds, that of the session included, have the values of the original's snapshot.
 
     Raises:
-        RunError: GC051 if the model, built once more, is the same object or another model; or what `prepare` raises.
+        RunError: GC051 if the model, built once more, is the same object or another model; or any error of `prepare`.
     """
     with _session_set_aside(), session(problem.config):
         other = prepare(problem.config, problem.base)
         _require_copy(problem, other)
         problem.state.restore()
         _copy(problem.state.movable, other.state.movable)
+        # The original's batch, not the copy's: a data factory may return other data each time.
         copy = replace(other, batch=problem.batch, slices=problem.slices, state=other.state.retaken())
         return Replica(problem=copy, trackers=session_trackers())
 
 
 @contextmanager
 def _session_set_aside() -> Iterator[None]:
-    """Lets the body clear Keras's session, and puts this one back: its names, seed generator and dtype policy."""
+    """Restore Keras's session afterwards (names, seed generator and dtype policy), so that the body may clear it."""
     kept = session_trackers()
     try:
         yield
@@ -92,9 +94,10 @@ def _session_set_aside() -> Iterator[None]:
 
 
 def _with_values_of(problem: Problem, other: Problem) -> Problem:
-    """`other` with the weights, the state and the batch of `problem`."""
+    """Return `other` with the weights, the state and the batch of `problem`."""
     problem.state.restore()
     _copy(problem.model.variables, other.model.variables)
+    # `variables` of a model lacks some of the state: recurrent states and the metrics of layers.
     _copy([s.variable for s in problem.state.variables], [s.variable for s in other.state.variables])
     given, batch = problem.batch, other.batch
     weight = None
@@ -103,12 +106,13 @@ def _with_values_of(problem: Problem, other: Problem) -> Problem:
     return replace(
         other,
         batch=replace(batch, x=_cast(given.x, batch.x), y=_cast(given.y, batch.y), sample_weight=weight),
+        # The snapshot that `other` was prepared with holds the initial values, not the copied ones.
         state=State([other.model, *other.segments], seed=problem.seed),
     )
 
 
 def _require_copy(problem: Problem, other: Problem) -> None:
-    """Refuses what would train one set of variables from both sides, or could not be compared by name."""
+    """Raise if the copy shares variables with the original, or has other names than tensors are compared by."""
     original = {id(variable) for variable in _own_variables(problem)}
     shared = [variable.path for variable in _own_variables(other) if id(variable) in original]
     if shared:
@@ -118,6 +122,7 @@ def _require_copy(problem: Problem, other: Problem) -> None:
             code="GC051",
             help=_SAME_EACH_TIME,
         )
+    # `strict=False`: `_copy` reports another number of variables.
     for was, now in zip(_names(problem), _names(other), strict=False):
         if was != now:
             raise RunError(
@@ -128,12 +133,12 @@ def _require_copy(problem: Problem, other: Problem) -> None:
 
 
 def _own_variables(problem: Problem) -> list[Any]:
-    """The variables of the model and of its parts."""
+    """Return the variables of the model and of its parts."""
     return [variable for layer in (problem.model, *problem.segments) for variable in layer.variables]
 
 
 def _names(problem: Problem) -> list[str]:
-    """The paths that tensors are compared under."""
+    """Return the paths by which tensors are compared."""
     return [*(weight.path for weight in problem.weights), *(state.path for state in problem.state.variables)]
 
 

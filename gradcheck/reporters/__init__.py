@@ -1,4 +1,4 @@
-"""One reporter per format, each loaded only when it is used: rich and jinja2 are no cost to the others."""
+"""One reporter for each format, imported when it is first used: only some of them need rich or jinja2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["REPORTERS", "RenderOptions", "Reporter", "Show"]
 
 
 def _reporter(module: str) -> Reporter:
-    """The `render` of a module of this package, which is imported at the first call."""
+    """Return the `render` function of a module of this package, which is imported at the first call."""
 
     def render(report: Report, options: RenderOptions) -> str:
         return cast("Reporter", import_module(f"{__name__}.{module}").render)(report, options)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """Every line starts with the config, so that lines of several runs can be told apart."""
+    """Render the report; every line starts with the config, so that lines of several runs can be told apart."""
     return "\n".join(
         f"{config_name(run)}: {line}" for run in report.runs for line in _run(run, tensors=options.show != "summary")
     )
@@ -58,7 +58,7 @@ def _check(check: CheckReport, trainable: int, *, tensors: bool) -> Iterator[str
 
 
 def _verdict(check: CheckReport, trainable: int) -> str:
-    """`pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08`."""
+    """Return a line such as `pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08`."""
     if check.error:
         return f"{words.error_line(check.error)} ({inline(check.method)})"
     proven, total = words.weight_counts(check, trainable)
@@ -77,7 +77,7 @@ def _verdict(check: CheckReport, trainable: int) -> str:
 
 
 def _tensor(check: CheckReport, tensor: TensorReport) -> str:
-    """`FAIL vjp conv_0/kernel mismatch max_abs=1 max_rel=1 worst[0,3]=... (24/24 elements)`."""
+    """Return a line such as `FAIL vjp conv_0/kernel mismatch max_abs=1 max_rel=1 worst[0,3]=... (24/24 elements)`."""
     parts = [f"FAIL {inline(check.method)} {label(tensor)} {tensor.status} {_figures(tensor, '=')}"]
     if tensor.worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)

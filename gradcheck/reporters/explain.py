@@ -1,4 +1,4 @@
-"""The catalogue as people and programs read it: plain text, Markdown, JSON. Needs neither rich nor TensorFlow."""
+"""The catalogue as plain text, Markdown or JSON, without rich or TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,12 +25,18 @@ of `model`, each with a tape of its own, `x` and `y` the batch, and `of_front` a
 
 
 def render_text(entries: Sequence[Entry], *, width: int | None, heading: Callable[[str], str]) -> str:
-    """The entries in full, an empty line between them; `width` None wraps nothing, `heading` may colour."""
+    """Render the entries in full, with empty lines between them.
+
+    Args:
+        entries: entries of the catalogue.
+        width: columns to wrap text at; None wraps nothing.
+        heading: styles a heading, for example with ANSI colour.
+    """
     return "\n\n".join("\n".join(_lines(entry, width, heading)) for entry in entries)
 
 
 def render_list(*, heading: Callable[[str], str]) -> str:
-    """One line for each code, by section."""
+    """Render one line for each code, by section."""
     blocks = [
         "\n".join([heading(section), *(f"  {entry.code}  {entry.title}" for entry in entries)])
         for section, entries in SECTIONS.items()
@@ -39,12 +45,12 @@ def render_list(*, heading: Callable[[str], str]) -> str:
 
 
 def render_markdown(entries: Sequence[Entry]) -> str:
-    """The entries as Markdown."""
+    """Render the entries as Markdown."""
     return "\n\n".join(_markdown(entry, level=2) for entry in entries)
 
 
 def render_document() -> str:
-    """The whole catalogue as one Markdown page, which begins with an index."""
+    """Render the whole catalogue as one Markdown page, which begins with an index."""
     blocks = [_INTRODUCTION, "| code | title |\n| --- | --- |\n" + "\n".join(map(_index_row, CATALOGUE.values()))]
     for section, entries in SECTIONS.items():
         blocks += [f"## {section}", *(_markdown(entry, level=3) for entry in entries)]
@@ -52,7 +58,7 @@ def render_document() -> str:
 
 
 def render_json(entries: Sequence[Entry]) -> str:
-    """`{"codes": [{"code": ..., "title": ..., "section": ..., ...}]}`."""
+    """Render the entries as `{"codes": [{"code": ..., "title": ..., "section": ..., ...}]}`."""
     codes = [{"section": _section(entry), **dataclasses.asdict(entry)} for entry in entries]
     return json.dumps({"codes": codes}, indent=2, ensure_ascii=False)
 
@@ -73,7 +79,7 @@ def _lines(entry: Entry, width: int | None, heading: Callable[[str], str]) -> It
 
 
 def _wrapped(text: str, first: str, rest: str, width: int | None) -> list[str]:
-    """`text` behind `first`, at a terminal in lines that go on behind `rest`; words of code stay whole."""
+    """Return `text` after `first`, wrapped with `rest` before each further line; words of code stay whole."""
     if width is None:
         return [first + text]
     return textwrap.wrap(
@@ -92,7 +98,7 @@ def _markdown(entry: Entry, *, level: int) -> str:
 
 
 def _index_row(entry: Entry) -> str:
-    """A row that links to the entry's heading, as GitHub and others name it."""
+    """Return a row that links to the entry's heading, by the anchor that GitHub and others derive from it."""
     anchor = "".join(c for c in f"{entry.code} {entry.title}".lower() if c.isalnum() or c in " -").replace(" ", "-")
     return f"| [{entry.code}](#{anchor}) | {entry.title} |"
 

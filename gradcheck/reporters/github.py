@@ -1,4 +1,4 @@
-"""GitHub Actions workflow commands: annotations in the run and on the changed files."""
+"""GitHub Actions workflow commands: annotations on the run and on the changed files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.results.report import CheckReport, ErrorReport, Report, RunReport
 
-#: GitHub shows ten annotations a step and cuts long ones, so a check is one annotation with its first failures.
+#: GitHub shows ten annotations a step and truncates long ones: a check is one annotation with its first failures.
 _MOST_TENSORS = 20
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """One command a line: errors for failures, warnings for what proves nothing, and a notice to sum up."""
+    """Render one command a line: errors for failures, warnings for vacuous results, and a notice as the summary."""
     commands = [command for run in report.runs for command in _run(run, tensors=options.show != "summary")]
     return "\n".join([*commands, _command("notice", words.summary_line(report), title="gradcheck")])
 
@@ -41,7 +41,7 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
 
 
 def _said(report: RunReport | CheckReport, **properties: str) -> Iterator[str]:
-    """What should be looked at, and what is only worth knowing: a notice colours nothing."""
+    """Yield a warning for each text that needs attention, and a notice, which has no colour, for each note."""
     for kind, texts in (("warning", report.warnings), ("notice", report.notes)):
         yield from (_command(kind, text, **properties) for text in texts)
 
@@ -57,14 +57,14 @@ def _check(run: RunReport, check: CheckReport, *, title: str, tensors: bool) -> 
 
 
 def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:
-    """What does not match, why, and the figures of the first failing tensors."""
+    """Return the conclusion, its explanations, and the figures of the first failing tensors."""
     text = [words.conclusion(check, run.coverage.trainable), *words.explanations(check)]
     failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
     return "\n".join([*text, *_first([f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t))}" for t in failing])])
 
 
 def _first(tensors: list[str]) -> list[str]:
-    """As many as an annotation holds, and how many more there are."""
+    """Return as many lines as an annotation holds, and how many more there are."""
     more = len(tensors) - _MOST_TENSORS
     return [*tensors[:_MOST_TENSORS], *([f"and {more} more"] if more > 0 else [])]
 
@@ -76,7 +76,7 @@ def _error(run: RunReport, error: ErrorReport, title: str) -> str:
 
 
 def _command(kind: str, message: str, **properties: str | int | None) -> str:
-    """`::kind file=...,title=...::message`, with what GitHub would read as syntax written as %XX."""
+    """Return `::kind file=...,title=...::message`, with GitHub's syntax characters escaped as %XX."""
     written = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value not in (None, ""))
     return f"::{kind} {written}::{_data(multiline(message))}"
 

@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: no script, style, font or picture from anywhere."""
+"""One HTML file without external scripts, styles, fonts or images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """The page. Every value is made printable and then escaped by jinja2.
+    """Render the page; every value is made printable, then escaped by jinja2.
 
     Raises:
-        RunError: GC058 where jinja2 is not installed.
+        RunError: GC058, if jinja2 is not installed.
     """
     try:
         import jinja2  # noqa: PLC0415 - an extra that only this format needs
@@ -44,5 +44,5 @@ def _has_floor(check: CheckReport) -> bool:
 
 
 def _safe(value: Any) -> Any:
-    """Control characters as their escapes. Markup comes from the template's own macros and is left alone."""
+    """Return a string with control characters escaped; markup from the template's own macros is unchanged."""
     return text.multiline(value) if type(value) is str else value

@@ -1,4 +1,4 @@
-"""What a reporter is: a function from a report and a few options to text."""
+"""The interface of a reporter: a function from a report and rendering options to text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Show = Literal["all", "failed", "summary"]
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """How much is shown, and for what kind of screen.
+    """How much of a report is shown, and for which kind of screen.
 
-    Args:
-        show: every tensor, the failing ones only, or none.
-        width: columns of the terminal; None where the text goes to a file or a pipe: nothing is shortened or wrapped.
-        color: whether ANSI colour may be used (formats for machines never do).
-        verbose: also what is left out for brevity, such as versions and every segment.
+    Attributes:
+        show: all tensors, only those that fail, or none.
+        width: the columns of the terminal; None for a file or a pipe, where nothing is shortened or wrapped.
+        color: whether ANSI colours may be used; formats for machines never use them.
+        verbose: whether to show details such as versions and every segment.
     """
 
     show: Show = "all"
@@ -28,5 +28,5 @@ class RenderOptions:
     verbose: bool = False
 
 
-#: The text has no trailing line break. Names and messages come from users: each format shows them literally.
+#: Returns text without a final line break. Names and messages come from users: each format escapes them.
 Reporter: TypeAlias = Callable[[Report, RenderOptions], str]

@@ -1,4 +1,4 @@
-"""The whole report as JSON, for programs. What is in it never depends on the options."""
+"""The whole report as JSON, for programs. Its content does not depend on the options."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 
 def render(report: Report, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
-    """The report with the contract's keys; numbers that are not finite are null."""
+    """Render the report with the keys of the JSON contract; numbers that are not finite are null."""
     # A lone surrogate (a file name that is no UTF-8) could not be written to a file: its escape is valid JSON.
     return report.to_json().encode("utf-8", "backslashreplace").decode("utf-8")

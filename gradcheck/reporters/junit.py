@@ -1,4 +1,4 @@
-"""JUnit XML, for CI systems: a suite for each config, a test case for each check and for each of its tensors."""
+"""JUnit XML for CI systems: a suite for each config, a test case for each check and for each of its tensors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SKIPPED = {
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """One `testsuites` document. What is expected passes; what proves nothing is skipped, a vacuous run fails."""
+    """Render one `testsuites` document. Expected results pass, vacuous checks are skipped, and a vacuous run fails."""
     root = ET.Element("testsuites", name="gradcheck")
     for run in report.runs:
         root.append(_suite(run, options))
@@ -61,7 +61,7 @@ def _suite(run: RunReport, options: RenderOptions) -> ET.Element:
 
 
 def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: RenderOptions) -> None:
-    """The case of the check itself, then those of its tensors; in a control a tensor that differs passes."""
+    """Add the case of the check itself, then those of its tensors; in an expected mismatch, differing tensors pass."""
     method = inline(check.method)
     case = _case(suite, run, inline(run.name), method, check.seconds)
     conclusion = words.conclusion(check, run.coverage.trainable)
@@ -100,7 +100,7 @@ def _labelled(label_: str, texts: tuple[str, ...]) -> list[str]:
 
 
 def _output(element: ET.Element, found: list[str]) -> None:
-    """What CI systems show beside the result."""
+    """Add the text that CI systems show beside the result."""
     if found:
         ET.SubElement(element, "system-out").text = multiline("\n".join(found))
 
@@ -115,7 +115,7 @@ def _error(case: ET.Element, error: ErrorReport) -> None:
 
 
 def _count(element: ET.Element) -> None:
-    """Writes how many cases lie below and what became of them."""
+    """Set the numbers of cases below `element`, and of those that failed, raised or were skipped."""
     element.set("tests", str(len(element.findall(".//testcase"))))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         element.set(attribute, str(len(element.findall(f".//testcase/{tag}"))))

@@ -1,4 +1,4 @@
-"""Markdown, for comments on pull requests and job summaries: failures in sight, every row folded away."""
+"""Markdown for comments on pull requests and job summaries: failures are visible, all rows are folded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """A heading, a table of checks, then each run; blocks are parted by empty lines."""
+    """Render a heading, a table of checks, then each run, with empty lines between blocks."""
     blocks = [f"## gradcheck: {prose(words.summary_line(report))}"]
     if report.runs:
         blocks.append(_overview(report.runs))
@@ -31,13 +31,13 @@ def render(report: Report, options: RenderOptions) -> str:
 
 
 def prose(text: str) -> str:
-    """`text` with no character left that Markdown, HTML or GitHub (mentions, issues) would act on."""
+    """Return `text` with every character escaped that Markdown, HTML or GitHub (mentions, issues) would interpret."""
     escaped = re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", html.escape(inline(text), quote=False))
     return escaped.replace("@", "@<!-- -->")
 
 
 def code(text: str) -> str:
-    """`text` as a code span that is safe in a table: a fence longer than any inside, pipes escaped."""
+    """Return `text` as a code span that is safe in a table: the fence is longer than any inside, pipes are escaped."""
     text = inline(text) or " "
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     space = " " if "`" in (text[0], text[-1]) else ""
@@ -45,7 +45,7 @@ def code(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown; cells are written as they are."""
+    """Return a Markdown table; cells are written as they are."""
     every = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in every)
 
@@ -123,7 +123,7 @@ def _failing_table(failing: Sequence[TensorReport]) -> str:
 
 
 def _tensor_table(tensors: Sequence[TensorReport], header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table of one row a tensor: its path, in training its step, then the cells of `rows`."""
+    """Return a table with a row for each tensor: its path, in training its step, then the cells of `rows`."""
     if not has_steps(tensors):
         return table(("tensor", *header), ((code(t.path), *row) for t, row in zip(tensors, rows, strict=True)))
     named = ((code(t.path), step(t), *row) for t, row in zip(tensors, rows, strict=True))
@@ -168,7 +168,7 @@ def _every_row(run: RunReport, check: CheckReport) -> str:
 
 
 def error_block(error: ErrorReport) -> str:
-    """The message in a code block, whose fence is longer than any inside."""
+    """Return the error in a code block, whose fence is longer than any inside."""
     text = "\n".join(words.error_lines(error))
     fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence}text\n{text}\n{fence}"

@@ -1,4 +1,4 @@
-"""What `gradcheck mutate` found, for people at a terminal, for programs, and for comments on pull requests."""
+"""The report of `gradcheck mutate`: for a terminal, for programs, and for comments on pull requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """What stands under `_HEAD`; dashes for a fault that was not injected, or changed nothing."""
+        """The cells under `_HEAD`; dashes for a fault that was not injected, or changed nothing."""
         first = self.faults[0]
         counted = [fault for fault in self.faults if fault.injected]
         if not counted:
@@ -46,7 +46,7 @@ class _Row:
 
     @property
     def remark(self) -> str:
-        """Why some of it, or all, was not injected or changed nothing; the reason where it is one."""
+        """Why injections were left out or changed nothing, with the reason if there is only one."""
         others = [fault for fault in self.faults if not fault.injected]
         if not others:
             return ""
@@ -60,12 +60,12 @@ class _Row:
 
     @property
     def bad(self) -> bool:
-        """Whether it is missed, or not named, somewhere."""
+        """Whether the fault is missed, or caught without its code, at some place."""
         return any(_attention(fault) for fault in self.faults)
 
 
 def render_table(report: Mutations, options: RenderOptions) -> str:
-    """Every config: a row a fault, what was missed or not named in full, and what it means in words."""
+    """Render each config: a row for each fault, the missed or unnamed ones in full, and a conclusion in words."""
     page = Page(options.width, color=options.color)
     for run in report.runs:
         _run(page, run, options)
@@ -76,13 +76,13 @@ def render_table(report: Mutations, options: RenderOptions) -> str:
 
 
 def render_json(report: Mutations, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
-    """The report with the contract's keys; numbers that are not finite are null."""
+    """Render the report with the keys of the JSON contract; numbers that are not finite are null."""
     # A lone surrogate (a file name that is no UTF-8) could not be written to a file: its escape is valid JSON.
     return report.to_json().encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def render_markdown(report: Mutations, options: RenderOptions) -> str:
-    """A heading, then each config: its table of faults, what was missed or not named, and every place folded away."""
+    """Render a heading, then each config: its table of faults, the missed or unnamed ones, and every place folded."""
     blocks = [f"## gradcheck mutate: {prose(score_words(report.score))}"]
     for run in report.runs:
         blocks += _markdown_run(run, options)
@@ -98,12 +98,12 @@ MUTATION_REPORTERS: dict[str, Callable[[Mutations, RenderOptions], str]] = {
 
 
 def score_words(score: Score) -> str:
-    """`23 faults injected, 23 caught, 22 named`."""
+    """Return the score in words: `23 faults injected, 23 caught, 22 named`."""
     return f"{plural(score.injected, 'fault')} injected, {score.caught} caught, {score.named} named"
 
 
 def conclusion(run: MutationReport) -> str:
-    """What the score means."""
+    """Return what the score means, in a sentence."""
     score = run.score
     if run.baseline is not None:
         return f"nothing was injected: {inline(run.baseline)}."
@@ -123,7 +123,7 @@ def conclusion(run: MutationReport) -> str:
 
 
 def attention_lines(run: MutationReport) -> list[tuple[str, str]]:
-    """What was missed, or caught and not named: where, and why."""
+    """Return place and reason of each fault that was missed, or caught and not named."""
     lines = []
     for fault in filter(_attention, run.faults):
         word = "MISSED" if fault.status == "missed" else "NOT NAMED"
@@ -160,7 +160,7 @@ def _run(page: Page, run: MutationReport, options: RenderOptions) -> None:
 
 
 def _faults(page: Page, run: MutationReport, options: RenderOptions) -> None:
-    """The header, then a row a fault, with a line a place where all are wanted."""
+    """Add the header and a row for each fault, with a line for each place if `options` ask for all."""
     rows = _rows(run)
     if not rows:
         return
@@ -177,7 +177,7 @@ def _faults(page: Page, run: MutationReport, options: RenderOptions) -> None:
 
 
 def _widths(rows: Sequence[_Row], width: int | None) -> list[int]:
-    """The width of each column; where space is short the titles give way."""
+    """Return the width of each column; if space is short, titles are shortened."""
     columns = zip(_HEAD, *(row.cells for row in rows), strict=True)
     widths = [max(map(cell_len, column)) for column in columns]
     if width is not None:
@@ -187,7 +187,7 @@ def _widths(rows: Sequence[_Row], width: int | None) -> list[int]:
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Names to the left, figures to the right."""
+    """Return the cells in one line, names aligned to the left, figures to the right."""
     padded = []
     for index, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         text = shorten(cell, width, cell_len)
@@ -197,7 +197,7 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _place(fault: FaultReport) -> str:
-    """One place on one line: what was done there, and what became of it."""
+    """Return one place on one line: the change that was made there, and the outcome."""
     named = ", named" if fault.named else ""
     margin = f", margin {number(fault.margin)}" if fault.status == "caught" else ""
     status = fault.reason if fault.left_out else f"{fault.status}{named}{margin}"
@@ -225,7 +225,7 @@ def _markdown_run(run: MutationReport, options: RenderOptions) -> Iterator[str]:
 
 
 def _markdown_places(run: MutationReport) -> str:
-    """Every fault at every place, folded."""
+    """Return every fault at every place, folded."""
     cells = (
         (
             f.code,

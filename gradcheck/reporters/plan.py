@@ -1,4 +1,4 @@
-"""The plan of a config as a person reads it: segments, what crosses between them, and what each method would hold."""
+"""The plan of a config as text: segments, the tensors that cross between them, and the memory of each method."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradcheck.reporters.parts.text import inline, named, plural, size
 if TYPE_CHECKING:
     from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport
 
-#: How each entry of the memory estimate is introduced.
+#: The words for each entry of the memory estimate.
 _MEMORY_WORDS = {
     "weights": "variables",
     "tape": "tape (reference)",
@@ -23,7 +23,13 @@ _MEMORY_WORDS = {
 
 
 def render_plan(plan: PlanReport, *, width: int | None, color: bool) -> str:
-    """The plan as text without a final line break; `width` None wraps nothing."""
+    """Render the plan as text without a final line break.
+
+    Args:
+        plan: the plan.
+        width: columns to wrap text at; None wraps nothing.
+        color: whether ANSI colours may be used.
+    """
     page = Page(width, color=color)
     page.heading(f"{inline(plan.name)} ({inline(plan.config)})", "bold", indent=0)
     for warning in plan.warnings:

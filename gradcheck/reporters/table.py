@@ -1,4 +1,4 @@
-"""The report for people at a terminal: headings, one row a tensor, and what it means in words."""
+"""The report for people at a terminal: headings, one row for each tensor, and a conclusion in words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SEGMENTS_IN_BRIEF = 8
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """Every run, and a small table of verdicts where there are several."""
+    """Render every run, and a small table of verdicts if there are several."""
     page = Page(options.width, color=options.color)
     for run in report.runs:
         _run(page, run, options)
@@ -74,7 +74,7 @@ def _run(page: Page, run: RunReport, options: RenderOptions) -> None:
 
 
 def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOptions) -> None:
-    """One line a segment; at a terminal only the first ones of many."""
+    """Add one line for each segment; of many, a terminal shows only the first."""
     if not segments:
         return
     page.line(plural(len(segments), "segment"), indent=2)
@@ -87,7 +87,7 @@ def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOp
 
 
 def _first(rows: tuple[_Row, ...], options: RenderOptions) -> tuple[_Row, ...]:
-    """All of them; at a terminal the first ones of many."""
+    """Return all rows; for a terminal only the first of many."""
     return rows if options.width is None or options.verbose else rows[:_SEGMENTS_IN_BRIEF]
 
 
@@ -126,7 +126,7 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
 
 
 def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions) -> None:
-    """The header, then each group under its subheading, a failing row with what is wrong below it."""
+    """Add the header, then each group under its subheading; the lines below a failing row explain the failure."""
     tensors = shown(check, options.show)
     hidden = len(check.tensors) - len(tensors)
     if tensors:
@@ -144,7 +144,7 @@ def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions
 
 
 def _contributions(page: Page, check: CheckReport, run: RunReport) -> None:
-    """Under a time split, what each chunk adds: that a chunk adds nothing, or less than elsewhere, shows truncation."""
+    """Add what each chunk of a time split contributes: a chunk that adds little or nothing shows truncation."""
     if check.contributions:
         page.heading("what each chunk adds to the gradient (2-norm)", "bold", indent=4)
     for line in words.contribution_lines(check, run.segments):
@@ -152,7 +152,7 @@ def _contributions(page: Page, check: CheckReport, run: RunReport) -> None:
 
 
 def _schedule(page: Page, schedule: ScheduleReport, run: RunReport, options: RenderOptions) -> None:
-    """One line a stage; at a terminal long work loses its middle."""
+    """Add one line for each stage; for a terminal long work is shortened in the middle."""
     page.heading(training.schedule_heading(schedule), "bold", indent=4)
     first = _first(schedule.stages, options)
     for stage in first:
@@ -161,7 +161,7 @@ def _schedule(page: Page, schedule: ScheduleReport, run: RunReport, options: Ren
 
 
 def _diagnoses(page: Page, diagnoses: tuple[Diagnosis, ...], tone: Tone) -> None:
-    """What is wrong, in words, and where to read more."""
+    """Add the diagnoses in words, and the command that explains their codes."""
     for diagnosis in diagnoses:
         page.block((words.diagnosis_heading(diagnosis), _STYLES[tone]), words.diagnosis_text(diagnosis), indent=2)
     if diagnoses:
@@ -199,7 +199,7 @@ def _environment(page: Page, report: Report) -> None:
 
 
 def _summary(page: Page, report: Report) -> None:
-    """One line a run: its verdict, its config, its checks."""
+    """Add one line for each run: its verdict, its config, its checks."""
     names = [config_name(run) for run in report.runs]
     if page.width is not None:
         names = [shorten(name, page.width // 2) for name in names]

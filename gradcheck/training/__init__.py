@@ -1,1 +1,1 @@
-"""Training runs of several steps: the reference's, and a method's beside it."""
+"""Training runs of several steps: the reference's, and a method's to compare with it."""

@@ -1,4 +1,4 @@
-"""The reference in training: the whole model, step by step, and how far rounding alone moves what a step leaves."""
+"""The reference in training: the whole model, step by step, and the noise floors of the results."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 
 class ReferenceTraining:
-    """The training run of the whole model, made when this is; noise floors and the copy for methods if asked for.
+    """The training run of the whole model, made at once; noise floors and the copy for methods are made when needed.
 
     Attributes:
         start: weights and slots before the first step.
-        steps: what each step left behind, as NumPy sees it.
-        where: the place of every tensor that a step may leave behind.
-        owners: the weight that a slot is kept for.
-        notes: what a reader should know of a tensor.
+        steps: the tensors after each step, as NumPy arrays.
+        where: the place of every tensor of a step.
+        owners: the weight that a slot belongs to.
+        notes: remarks on a tensor for the reader.
     """
 
     def __init__(self, problem: Problem, reference: Reference) -> None:
-        """Takes the steps of `train.steps`, in the problem's execution.
+        """Take the steps of `train.steps`, in the problem's execution.
 
         Raises:
-            KeyedError: if the optimizer is not what Keras takes.
-            RunError: GC056 if what the steps leave behind does not fit the memory budget.
+            KeyedError: if Keras refuses the optimizer.
+            RunError: GC056 if the tensors of the steps do not fit the memory budget.
         """
         self.problem, self.reference = problem, reference
         self.notes: dict[TensorKey, str] = {}
@@ -61,7 +61,7 @@ class ReferenceTraining:
         self.steps: Sequence[Mapping[TensorKey, Any]] = self._recorded(trainee)
 
     def trainee(self, problem: Problem, variables: Sequence[Any]) -> Trainee:
-        """`problem` with a new optimizer on `variables`, in the order of the weights."""
+        """Return `problem` with a new optimizer on `variables`, in the order of the weights."""
         spec = problem.config.train.optimizer
         optimizer = build_optimizer(spec, precision=problem.precision, initial_scale=self._initial_scale)
         optimizer.build(list(variables))
@@ -75,10 +75,10 @@ class ReferenceTraining:
 
     @cached_property
     def noise_floors(self) -> Sequence[Mapping[TensorKey, float]]:
-        """By step, how far each tensor moves by rounding alone: its largest movement over runs of nudged weights.
+        """By step, how far rounding alone moves each tensor: its largest movement over runs of nudged weights.
 
-        An optimizer may amplify what is zero but for rounding to the size of its learning rate. All are 0 where the
-        reference does not repeat itself: what differs once differs in every later step.
+        An optimizer may amplify a gradient that is zero up to rounding to the size of its learning rate. All floors are
+        0 if the reference does not repeat itself: a difference in one step persists in every later step.
         """
         floors = [dict.fromkeys(tensors, 0.0) for tensors in self.steps]
         for run in range(0 if self.reference.unrepeatable else NOISE_RUNS):
@@ -105,9 +105,10 @@ class ReferenceTraining:
         return self.trainee(self.problem, [weight.variable for weight in self.problem.weights])
 
     def _recorded(self, trainee: Trainee) -> list[Mapping[TensorKey, Any]]:
-        """What the steps leave behind; from a lower loss scale if gradients overflow, which leaves nothing to compare.
+        """Return the tensors after each step; restart from a lower loss scale if gradients overflow.
 
-        Real training halves the scale and skips the step. It is not lowered below 1, nor where the config says it.
+        Real training halves the scale and skips the step, which would leave nothing to compare. The scale is not
+        lowered below 1, nor if the config sets it.
         """
         while True:
             taken: list[Mapping[TensorKey, Any]] = []
@@ -121,6 +122,7 @@ class ReferenceTraining:
                         break
                 else:
                     return taken
+            # From the start again, so that every step has gradients to compare.
             self._initial_scale /= 2
             self.notes = {
                 slot: self._lowered(len(taken)) for slot in self.start if slot.path.endswith("/dynamic_scale")
@@ -132,7 +134,7 @@ class ReferenceTraining:
         return f"the loss scale starts at {scale:g}: from {2 * scale:g} a gradient overflows in step {step}"
 
     def _taken(self, trainee: Trainee, tensors: Tensors) -> Iterator[Step]:
-        """The steps of the whole model."""
+        """Yield the steps of the whole model."""
 
         def compute(problem: Problem) -> Gradients:
             execution = self.reference.execution if problem.loss_scale is None else self._scaled
@@ -160,6 +162,6 @@ def _bytes(array: Any) -> int:
 
 
 def _finite(tensors: Mapping[TensorKey, Any]) -> bool:
-    """Whether all gradients are."""
+    """Whether all gradients are finite."""
     arrays = [array for key, array in tensors.items() if not is_value(key) and array is not None]
     return all(np.isfinite(array.values if isinstance(array, SparseRows) else array).all() for array in arrays)

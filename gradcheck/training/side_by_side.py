@@ -1,7 +1,7 @@
-"""Training parity: a method's training run on a copy of the model, beside the reference's on the model itself.
+"""Training parity: a method's training run on a copy of the model, compared with the reference's on the model itself.
 
 Both start from the same weights, state and seeds, and take the same number of steps on the same batch, each with an
-optimizer of its own. What each step leaves behind is compared.
+optimizer of its own. The tensors after each step are compared.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ _IDLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The training run of a method beside the reference's.
+    """The training run of a method, compared with the reference's.
 
     Attributes:
-        gradients: what it found in the first step.
+        gradients: the method's result in the first step.
         tensors: of every step, in report order.
-        steps: how many it took; fewer than asked for where a gradient did not fit its weight.
+        steps: the number of steps taken; fewer than configured if a gradient did not fit its weight.
         seconds: of all steps, without the optimizer's part.
         warnings: of any step.
         remarks: of any step.
-        observed: what each step left behind, as NumPy sees it.
+        observed: the tensors after each step, as NumPy arrays.
     """
 
     gradients: Gradients
@@ -76,16 +76,16 @@ class Trained:
 
     @property
     def listed(self) -> tuple[TensorReport, ...]:
-        """The tensors of the first failing step and of the last: what a report shows."""
+        """The tensors of the first failing step and of the last, which a report shows."""
         shown = (self.first_failing_step, self.steps)
         return tuple(tensor for tensor in self.tensors if tensor.step in shown)
 
 
 def train_with(training: ReferenceTraining, method: MethodConfig, policy: TolerancePolicy, *, noise: bool) -> Trained:
-    """Trains the copy of the model by `method`, and compares what every step leaves behind.
+    """Train the copy of the model by `method`, and compare the tensors after every step.
 
     Raises:
-        ConfigError, RunError: what the method raises; GC051 if the model cannot be built a second time.
+        ConfigError, RunError: any error of the method; GC051 if the model cannot be built a second time.
     """
     options = method.options
     function = UserFunction(training.problem, options) if isinstance(options, CandidateOptions) else None
@@ -106,7 +106,7 @@ def train_by(
     noise: bool,
     may_idle: bool = False,
 ) -> Trained:
-    """The same with any update; `may_idle` says whether it may leave the optimizer alone."""
+    """Train as `train_with`, by any `update`; `may_idle` is whether the update may ignore the optimizer."""
     with training.replica.entered() as problem, problem.state.preserved():
         trainee = training.trainee(_without_jacobians(problem), problem.owned_variables)
         steps = list(trainee.steps(update(trainee), training.problem.config.train.steps))
@@ -114,6 +114,7 @@ def train_by(
     observed = [_without_slots(step.tensors) if idle else step.tensors for step in steps]
     compared = [_beside(training, index, tensors, policy) for index, tensors in enumerate(observed)]
     if noise and any(map(failing_keys, compared)):  # measured in the reference's own session
+        # `strict=False`: the method's run ends early if a gradient does not fit its weight.
         compared = [excused(c, floors) for c, floors in zip(compared, training.noise_floors, strict=False)]
         compared = _undetermined(training, compared)
     reports = (
@@ -142,7 +143,7 @@ def _warnings(steps: Sequence[Step], *, idle: bool) -> Iterator[str]:
 
 
 def _update(trainee: Trainee, method: MethodConfig, function: UserFunction | None, moving: frozenset[str]) -> Update:
-    """One training step by `method`."""
+    """Return one training step by `method`."""
     if function is None:
         return trainee.applying(lambda problem: METHODS[method.method](problem, method.options))
     if function.trains:
@@ -151,7 +152,7 @@ def _update(trainee: Trainee, method: MethodConfig, function: UserFunction | Non
 
 
 def _without_jacobians(problem: Problem) -> Problem:
-    """Jacobians are shown beside those of the whole model at the first weights; later steps have no such thing."""
+    """Return `problem` without `report.jacobians`, which are compared at the first weights only."""
     report = problem.config.report.model_copy(update={"jacobians": False})
     return replace(problem, config=problem.config.model_copy(update={"report": report}))
 
@@ -159,7 +160,7 @@ def _without_jacobians(problem: Problem) -> Problem:
 def _beside(
     training: ReferenceTraining, index: int, found: Mapping[TensorKey, Any], policy: TolerancePolicy
 ) -> dict[TensorKey, Comparison]:
-    """What one step of a method left behind, compared with the same step of the reference."""
+    """Compare the tensors after one step of a method with those of the reference."""
     expected, compute = training.steps[index], compute_dtype(training.problem.precision)
 
     def tolerance(key: TensorKey, dtype: str) -> Tolerance:
@@ -177,7 +178,7 @@ def _beside(
 
 
 def _of_movement(asked: Tolerance, dtype: str, start: Any, reference: Any, *, steps: int) -> Tolerance:
-    """The default tolerance for what training moves, relative to how far it has moved, not to how large it is.
+    """Return the default tolerance for a trained tensor, relative to its movement rather than to its size.
 
     A weight of 0.5 that moves by 1e-6 would pass within 1e-5 of itself if it were not updated at all. Each step rounds
     the weight once more on either side.
@@ -190,10 +191,10 @@ def _of_movement(asked: Tolerance, dtype: str, start: Any, reference: Any, *, st
 def _undetermined(
     training: ReferenceTraining, compared: Sequence[dict[TensorKey, Comparison]]
 ) -> list[dict[TensorKey, Comparison]]:
-    """`compared`, where nothing is held against what an optimizer makes of a gradient that is zero but for rounding.
+    """Return `compared`, with `inconclusive` for tensors that follow a gradient that is zero up to rounding.
 
-    Such is that of a bias before batch norm, which has no effect. An optimizer may square it, or divide it by its own
-    size, and no multiple of a noise floor says how far that goes.
+    An example is the gradient of a bias before batch norm, which has no effect. An optimizer may square it, or divide
+    it by its own size, and no multiple of a noise floor bounds the result.
     """
     noisy: set[str] = set()
     judged = []
@@ -211,7 +212,7 @@ def _without_slots(tensors: Mapping[TensorKey, Any]) -> dict[TensorKey, Any]:
 
 
 def _idle(training: ReferenceTraining, tensors: Mapping[TensorKey, Any]) -> bool:
-    """Whether weights have moved, and nothing that the optimizer keeps."""
+    """Whether weights have changed, and none of the optimizer's variables."""
     moved = {key.kind for key, was in training.start.items() if not _same(was, tensors[key])}
     return moved == {"weight"}
 

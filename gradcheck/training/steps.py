@@ -1,4 +1,4 @@
-"""A model in training, step by step: gradients, what the optimizer makes of them, and all of it held for comparison."""
+"""A model in training, step by step: gradients, the optimizer's updates, and all tensors kept for comparison."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one step left behind.
+    """The results of one step.
 
     Attributes:
-        tensors: as NumPy sees them: loss, outputs and gradients of the step; weights, slots and state after it.
-        gradients: what the method itself returned.
+        tensors: as NumPy arrays: loss, outputs and gradients of the step; weights, slots and state after it.
+        gradients: the method's own result.
         unfit: the path of a weight whose gradient has another shape; no optimizer takes it, and training ends there.
     """
 
@@ -45,10 +45,10 @@ class Trainee:
     """One copy of a model with an optimizer of its own.
 
     Attributes:
-        problem: whose weights are trained.
-        variables: those that the optimizer updates, in the order of the problem's weights.
+        problem: the problem whose weights are trained.
+        variables: the variables that the optimizer updates, in the order of the problem's weights.
         optimizer: built on them.
-        slot_paths: what its variables are called in reports.
+        slot_paths: the names of its variables in reports.
     """
 
     problem: Problem
@@ -57,14 +57,15 @@ class Trainee:
     slot_paths: tuple[str, ...]
 
     def values(self) -> dict[TensorKey, Any]:
-        """The weights and the optimizer's slots as they are now, as NumPy sees them."""
+        """Return the current weights and the optimizer's slots, as NumPy arrays."""
         weights = zip((value_key(weight) for weight in self.problem.weights), self.variables, strict=True)
         slots = zip(map(slot_key, self.slot_paths), self.optimizer.variables, strict=True)
         return {key: as_array(tf.identity(variable.value)) for key, variable in (*weights, *slots)}
 
     def steps(self, update: Update, count: int) -> Iterator[Step]:
-        """Takes `count` steps by `update`, fewer where a gradient does not fit. Nothing is put back in between."""
+        """Take `count` steps by `update`, fewer if a gradient does not fit. Nothing is restored in between."""
         for _ in range(count):
+            # Each step starts from what the last one left, and a method that restores its state must not undo it.
             state = self.problem.state.retaken(flows=True)
             problem = replace(self.problem, state=state, loss_scale=loss_scale(self.optimizer))
             gradients = update(problem, self.optimizer)
@@ -81,9 +82,9 @@ class Trainee:
         change: Callable[[list[Any]], list[Any]] = list,
         groups: Sequence[Sequence[int]] | None = None,
     ) -> Update:
-        """The update that hands the gradients by `compute` to the optimizer, scaled as it expects them.
+        """Return the update that applies the optimizer to the gradients by `compute`, scaled as it expects them.
 
-        For planted mistakes they can be changed before, or handed over in groups (by index of the weight).
+        To plant mistakes, the gradients can be changed before, or applied in groups (by index of the weight).
         """
         groups = groups or [range(len(self.variables))]
 
@@ -99,7 +100,7 @@ class Trainee:
         return update
 
     def _applied(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-        """One call of the optimizer. Keras refuses one without any gradient."""
+        """Call the optimizer once, unless all gradients are None, which Keras refuses."""
         if all(gradient is None for gradient in gradients):
             return
         with warnings.catch_warnings():
@@ -108,13 +109,13 @@ class Trainee:
         self._copies_updated()
 
     def by_segment(self) -> list[list[int]]:
-        """The indices of the weights by the first segment that uses them, for every segment that has some."""
+        """Return the indices of the weights by the first segment that uses them, for every segment with weights."""
         first = [min(weight.segments, default=0) for weight in self.problem.weights]
         return [[i for i, segment in enumerate(first) if segment == one] for one in sorted(set(first))]
 
     @property
     def global_clipnorm(self) -> float | None:
-        """The norm that the optimizer clips all gradients together by; None if it does not."""
+        """The norm to which the optimizer clips all gradients together; None if it does not."""
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         norm: float | None = inner.global_clipnorm
         return norm
@@ -127,7 +128,7 @@ class Trainee:
         return None
 
     def _copies_updated(self) -> None:
-        """Gives every other copy of a weight that separate parts hold, such as a tied one, what was trained."""
+        """Assign the trained value to every other copy of a weight, such as a tied one, in separate parts."""
         trained = {weight.path: v for weight, v in zip(self.problem.weights, self.variables, strict=True)}
         for variable in self._copies:
             variable.assign(trained[self.problem.counterparts[id(variable.value)].path].value)
@@ -140,17 +141,17 @@ class Trainee:
 
 
 def value_key(weight: Weight) -> TensorKey:
-    """The key of what a weight is after a step."""
+    """Return the key of a weight's value after a step."""
     return TensorKey("weight", weight.path, "value")
 
 
 def slot_key(path: str) -> TensorKey:
-    """The key of a variable of the optimizer."""
+    """Return the key of a variable of the optimizer."""
     return TensorKey("optimizer", path, "value")
 
 
 def places_in_training(trainee: Trainee) -> dict[TensorKey, TensorPlace]:
-    """Where the weights' values and the optimizer's slots belong: a slot to the weight that it is kept for."""
+    """Return the places of the weights' values and the optimizer's slots; a slot has that of its weight."""
     weights = trainee.problem.weights
     where = {value_key(w): TensorPlace(w.segments, w.layer, w.name, w.variable) for w in weights}
     owners = slot_owners(trainee)
@@ -162,9 +163,11 @@ def places_in_training(trainee: Trainee) -> dict[TensorKey, TensorPlace]:
 
 
 def slot_owners(trainee: Trainee) -> dict[TensorKey, Weight]:
-    """The weight that a slot is kept for, as its name tells; slots that are kept for none are left out."""
+    """Return the weight that each slot belongs to, by the slot's name; other slots are left out."""
     found = {}
     for path, slot in zip(trainee.slot_paths, trainee.optimizer.variables, strict=True):
+        # Keras names a slot after the path of its variable; `dense_1` starts with `dense`, so the longest path is the
+        # owner's.
         owners = [w for w in trainee.problem.weights if slot.name.startswith(w.variable.path.replace("/", "_"))]
         if owners:
             found[slot_key(path)] = max(owners, key=lambda weight: len(weight.variable.path))

@@ -1,4 +1,4 @@
-"""Models out of each source that a config can name."""
+"""Models from each source that a config can name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REGISTRY", "BuiltModel", "build_model", "match_variables"]
 
-#: What builds each `model:` source.
+#: The builder of each `model:` source.
 REGISTRY: dict[type, Callable[[Any, Path], BuiltModel]] = {
     **dict.fromkeys(BUILDERS, build_whole),
     SegmentsSource: segments.build,
@@ -27,7 +27,7 @@ REGISTRY: dict[type, Callable[[Any, Path], BuiltModel]] = {
 
 
 def build_model(source: ModelSource, base: Path) -> BuiltModel:
-    """The model that `source` describes.
+    """Build the model that `source` describes.
 
     Call it inside `precision_scope`, after clearing the session and seeding: names and weights depend on both.
 
@@ -36,7 +36,7 @@ def build_model(source: ModelSource, base: Path) -> BuiltModel:
         base: the folder of the config, which paths are relative to.
 
     Raises:
-        ConfigError: what the config says is wrong; a `KeyedError` says at which key.
+        ConfigError: if the config is wrong; a `KeyedError` has the key.
         RunError: GC051 if the model could not be built.
     """
     with at("model"):

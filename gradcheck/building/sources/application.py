@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def build(source: ApplicationSource, base: Path) -> keras.Model:
-    """The application with random weights, unless `kwargs` names others.
+    """Build the application with random weights, unless `kwargs` names others.
 
-    `weights` may be a file relative to the config. A name that Keras knows, such as `imagenet`, is left to Keras, which
-    looks in its cache and downloads what is not there.
+    `weights` may be a file relative to the config. A name that Keras knows, such as `imagenet`, is passed to Keras,
+    which uses its cache or downloads them.
 
     Raises:
         KeyedError: GC020 for an unknown application.
-        KeyedRunError: GC051 if it cannot be built, or its weights cannot be had.
+        KeyedRunError: GC051 if it cannot be built, or its weights are not available.
     """
     kwargs = {name: _argument(name, value, base) for name, value in source.kwargs.items()}
     with at("application"):
@@ -50,7 +50,7 @@ def _applications() -> dict[str, Callable[..., keras.Model]]:
 
 
 def _argument(name: str, value: Any, base: Path) -> Any:
-    """`value` as Keras takes it: shapes as tuples, weights in a file as its path."""
+    """Convert `value` for Keras: shapes to tuples, weights in a file to its path."""
     if isinstance(value, list):
         return tuple(value)
     if name == "weights" and isinstance(value, str) and (base / value).is_file():

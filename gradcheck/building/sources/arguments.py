@@ -1,4 +1,4 @@
-"""Layers out of their names and arguments, and arguments that are layers, initializers and the like themselves."""
+"""Layers from their names and arguments, and arguments that are layers, initializers and the like themselves."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-#: Arguments that take a layer, or a list of them: a bare name there is a layer's.
+#: Arguments that take a layer, or a list of layers: a bare name there is that of a layer.
 LAYER_ARGUMENTS = frozenset({"layer", "backward_layer", "cell", "cells"})
-#: Where the other objects live that an argument can take as `Name: {arguments}`, by how the argument's name ends.
+#: The module of other objects that an argument takes as `Name: {arguments}`, by the end of the argument's name.
 _MODULES = {
     "_initializer": "keras.initializers",
     "_regularizer": "keras.regularizers",
     "_constraint": "keras.constraints",
 }
-#: Layers that cannot be written in a config, and what to do instead.
+#: Layers that cannot be written in a config, and the alternative.
 _REFUSED = {
     "Lambda": "write a layer class in a file of your own: `./layers.py:MyLayer`",
     "TFSMLayer": "build the model in a factory",
     "InputLayer": "describe the inputs under `model.input`",
     "Input": "describe the inputs under `model.input`",
 }
-#: What Keras says when an own class hands it an argument that neither knows: the config is wrong, not the class.
+#: Keras's message if the user's class passes on an argument that neither knows: the config is wrong, not the class.
 _UNKNOWN_ARGUMENT = "Unrecognized keyword arguments"
 
 
 class LayerError(KeyedError):
-    """A layer cannot be built, or called, as the config writes it. Its `keys` lead to the entry of `layers`."""
+    """A layer cannot be built, or called, as the config describes it. Its `keys` lead to the entry of `layers`."""
 
 
 def layer_names() -> list[str]:
-    """The names of Keras's layer classes."""
+    """Return the names of Keras's layer classes."""
     return [name for name, value in vars(keras.layers).items() if _is_layer_class(value)]
 
 
@@ -52,12 +52,12 @@ def _is_layer_class(value: Any) -> bool:
 
 
 def build_layer(spec: LayerSpec, base: Path, label: str) -> keras.layers.Layer:
-    """The layer that `spec` describes, not called yet.
+    """Build the layer that `spec` describes, without calling it.
 
     Args:
-        spec: class and arguments; nested layers are written the same way.
-        base: the folder that own classes are relative to.
-        label: how messages name the entry.
+        spec: class and arguments; nested layers have the same form.
+        base: the folder that the user's own classes are relative to.
+        label: the name of the entry in messages.
 
     Raises:
         LayerError: GC020 for an unknown class, GC021 if the constructor refuses the arguments.
@@ -83,7 +83,7 @@ def build_layer(spec: LayerSpec, base: Path, label: str) -> keras.layers.Layer:
 def layer_failure(
     error: Exception, what: str, received: str, target: str, help_: str | None = None
 ) -> LayerError | RunError:
-    """The error to raise in place of `error`: located in the user's code if that raised, else about the config."""
+    """Return the error to raise for `error`: at the user's line if the user's code raised, else at the config."""
     own = ":" in target and _UNKNOWN_ARGUMENT not in str(error)
     location = user_location(error, target) if own else None
     if location is not None:
@@ -94,7 +94,7 @@ def layer_failure(
 
 
 def _constructor(target: str, base: Path) -> Callable[..., Any]:
-    """The class (or function) that makes the layer."""
+    """Return the class (or function) that constructs the layer."""
     if target in _REFUSED:
         raise LayerError(f"{target} cannot be written in a config", code="GC021", help=_REFUSED[target])
     if ":" in target:
@@ -114,11 +114,11 @@ def _first_parameter(constructor: Callable[..., Any]) -> str:
 
 
 def resolve(name: str, value: Any, base: Path, label: str) -> Any:
-    """The value of layer argument `name` as Keras takes it.
+    """Convert the value of layer argument `name` for Keras.
 
-    A layer argument (`layer`, `cell`, ...) takes a layer as an entry of `layers` does; any argument takes
-    `Name: {arguments}` of a Keras layer, and `*_initializer`, `*_regularizer`, `*_constraint` of their own kind. All
-    else is passed through: texts, numbers, lists, and Keras's `{class_name, config}`.
+    A layer argument (`layer`, `cell`, ...) takes a layer in the form of an entry of `layers`; any argument takes `Name:
+    {arguments}` of a Keras layer, and `*_initializer`, `*_regularizer`, `*_constraint` take it of their own kind. All
+    other values are unchanged: texts, numbers, lists, and Keras's `{class_name, config}`.
     """
     if isinstance(value, (list, tuple)):
         return [resolve(name, item, base, label) for item in value]
@@ -145,7 +145,7 @@ def _resolved_text(name: str, value: str, base: Path, label: str) -> Any:
 
 
 def _nested(entry: Any, base: Path, label: str) -> keras.layers.Layer:
-    """A layer inside a layer's arguments."""
+    """Build a layer inside a layer's arguments."""
     try:
         spec = LayerSpec.model_validate(entry)
     except ValidationError as error:
@@ -157,7 +157,7 @@ def _nested(entry: Any, base: Path, label: str) -> keras.layers.Layer:
 
 
 def _other_object(module: str, target: str, arguments: Any, base: Path, label: str) -> Any:
-    """An initializer, regularizer or constraint written `Name: {arguments}`."""
+    """Build an initializer, regularizer or constraint from `Name: {arguments}`."""
     known = vars(getattr(keras, module.removeprefix("keras.")))
     constructor = user_code.load(target, base, code="GC051") if ":" in target else known.get(target)
     if not callable(constructor):
@@ -175,7 +175,7 @@ def _other_object(module: str, target: str, arguments: Any, base: Path, label: s
 
 
 def _check_config(value: Any, label: str) -> None:
-    """Refuses a serialised object that would import a module: `--safe` sees code only where a reference names it."""
+    """Raise for a serialised object that names a module to import: `--safe` finds user code only in references."""
     if isinstance(value, dict):
         module = value.get("module")
         if isinstance(module, str) and module.partition(".")[0] != "keras":

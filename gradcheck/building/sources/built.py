@@ -1,4 +1,4 @@
-"""What a source builds, and what every built model must fulfil."""
+"""The result of a source, and the requirements on every built model."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class BuiltModel:
     Attributes:
         model: the whole model, with symbolic inputs and outputs.
         parts: the user's own parts in order, for a `segments` source; else None.
-        composition: the parts called one after the other, if `model` is the user's own reference instead, whose
-            layers the parts do not share; else None.
+        composition: the parts called one after the other, if `model` is the user's own reference instead, whose layers
+            the parts do not share; else None.
     """
 
     model: keras.Model
@@ -37,7 +37,7 @@ class BuiltModel:
 
 
 def is_functional(model: Any) -> bool:
-    """Whether `model` is a Keras model that knows its symbolic inputs and outputs."""
+    """Whether `model` is a Keras model with symbolic inputs and outputs."""
     try:
         return isinstance(model, keras.Model) and bool(model.inputs)
     except (AttributeError, ValueError):  # a subclassed model, or a Sequential without an input shape
@@ -45,10 +45,10 @@ def is_functional(model: Any) -> bool:
 
 
 def check_functional(model: Any, what: str) -> keras.Model:
-    """`model`, if it is a Keras model with symbolic inputs.
+    """Return `model`, if it is a Keras model with symbolic inputs.
 
     Raises:
-        KeyedRunError: GC051, naming `what` gave it.
+        KeyedRunError: GC051, naming `what` returned it.
     """
     if not isinstance(model, keras.Model):
         message = f"{what} must give a keras.Model. Received: {_kind(model)}"
@@ -65,7 +65,7 @@ def _kind(value: Any) -> str:
 
 
 def load_weights(model: keras.Model, weights: str | None, base: Path) -> None:
-    """Loads the file `weights`, relative to `base`, into `model`; nothing for None.
+    """Load the file `weights`, relative to `base`, into `model`; do nothing for None.
 
     Raises:
         KeyedError: GC001 if there is no such file.
@@ -86,7 +86,7 @@ def load_weights(model: keras.Model, weights: str | None, base: Path) -> None:
 
 
 def existing(name: str, base: Path, key: str) -> Path:
-    """The file `name` relative to `base`.
+    """Return the file `name` relative to `base`.
 
     Raises:
         KeyedError: GC001 at `key` if it does not exist.

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def build(source: FactorySource, base: Path) -> Any:
-    """What the function returns; whether it is a model is judged by who asked for it.
+    """Return the function's result; the caller checks that it is a model.
 
-    It may clear the session or set a dtype policy: the config's own policy holds again afterwards.
+    The function may clear the session or set a dtype policy: the config's own policy is restored afterwards.
 
     Raises:
         KeyedError: GC028 if there is no such function.

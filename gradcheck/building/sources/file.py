@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.model import FileSource
 
-#: Policies and dtypes are saved by name; all of these are replaced for a float64 twin.
+#: Names of policies and dtypes in a saved model; all of these are replaced for a float64 twin.
 _POLICIES = FLOATING | {"mixed_float16", "mixed_bfloat16"}
 
 
 def build(source: FileSource, base: Path) -> keras.Model:
-    """The saved model, in the precision of the config unless that is float32: then as it was saved.
+    """Load the saved model, in the precision of the config; as it was saved if that is float32.
 
     Keras's safe mode, which refuses to unpickle Lambda layers, is on unless `trust` is true.
 
@@ -49,7 +49,7 @@ def build(source: FileSource, base: Path) -> keras.Model:
 
 
 def _in_this_precision(path: Path, *, safe_mode: bool) -> keras.Model:
-    """The model of `path` rebuilt under the current dtype policy, with its weights."""
+    """Rebuild the model of `path` under the current dtype policy, with its weights."""
     if not zipfile.is_zipfile(path):
         raise ValueError("only a .keras file can be rebuilt in another precision")
     with zipfile.ZipFile(path) as archive:
@@ -61,9 +61,9 @@ def _in_this_precision(path: Path, *, safe_mode: bool) -> keras.Model:
 
 
 def _converted(config: Any, policy: str, floatx: str) -> Any:
-    """`config` with saved dtypes replaced: under float64 all floating ones, else the policy float32 alone.
+    """Return `config` with saved dtypes replaced: under float64 all floating ones, else the policy float32 alone.
 
-    Layers keep what they were given on purpose (a float32 softmax in a mixed model) unless everything must be float64.
+    Layers keep a dtype that was set on purpose (a float32 softmax in a mixed model) unless everything must be float64.
     """
     if isinstance(config, list):
         return [_converted(item, policy, floatx) for item in config]
@@ -79,7 +79,7 @@ def _converted(config: Any, policy: str, floatx: str) -> Any:
 
 
 def _dtype_entry(saved: dict[str, Any], policy: str, floatx: str) -> tuple[str, str]:
-    """Where the config of a saved object names its dtype, and what belongs there; no key where it must stay."""
+    """Return the key under which a saved object's config names its dtype, and the new value; no key if it must stay."""
     kind = saved.get("class_name")
     if kind == "DTypePolicy":
         return "name", policy

@@ -31,7 +31,7 @@ _FRAMES_PER_LAYER = 10
 
 
 def build(source: LayersSource, base: Path) -> keras.Model:
-    """The functional model that `source` describes.
+    """Build the functional model that `source` describes.
 
     A layer takes the output of the entry before it (the first of several), unless `inputs` names others. A name stands
     for the layer's first output, `name:1` for its second. `call` binds its output to its own `name`; without one the
@@ -39,7 +39,7 @@ def build(source: LayersSource, base: Path) -> keras.Model:
 
     Raises:
         LayerError: GC020 (unknown class), GC021 (refused by Keras) or GC022 (unknown name), with the keys of the entry.
-        RunError: GC051 where the user's own layer raises.
+        RunError: GC051 if the user's own layer raises.
     """
     inputs = _inputs(source)
     graph = _Graph(base, tensors={name: [tensor] for name, tensor in inputs.items()})
@@ -77,7 +77,7 @@ def _outputs(source: LayersSource, graph: _Graph) -> list[Any]:
 
 
 def _model(inputs: list[Any], outputs: list[Any], layers: int) -> keras.Model:
-    """The functional model; one tensor stands for itself, not for a list of one."""
+    """Build the functional model; a single tensor is passed as such, not as a list of one."""
     with at("layers"), deep_recursion(more=layers * _FRAMES_PER_LAYER):
         try:
             return keras.Model(_unpacked(inputs), _unpacked(outputs))
@@ -102,7 +102,7 @@ class _Graph:
     previous: Any = None
 
     def add(self, index: int, spec: LayerSpec) -> None:
-        """Builds and calls entry `index` of `layers`."""
+        """Build and call entry `index` of `layers`."""
         label = f"layer {index} ({spec.target}" + (f" {spec.name!r})" if spec.name else ")")
         layer = self._earlier(spec) if spec.kind == "call" else self._new(spec, label)
         outputs = self._called(layer, spec, label)
@@ -128,7 +128,7 @@ class _Graph:
         return self.layers[spec.target]
 
     def _called(self, layer: keras.layers.Layer, spec: LayerSpec, label: str) -> list[Any]:
-        """The outputs of calling `layer` as the entry says, flat."""
+        """Return the outputs of calling `layer` with the entry's tensors and arguments, flat."""
         tensors = self._taken(spec, label)
         kwargs = {name: self._call_argument(value, spec) for name, value in spec.call_kwargs.items()}
         try:
@@ -147,7 +147,7 @@ class _Graph:
         return outputs
 
     def _taken(self, spec: LayerSpec, label: str) -> list[Any]:
-        """The tensors that the entry takes: those it names, else the previous output."""
+        """Return the tensors that the entry takes: those it names, else the previous output."""
         if spec.inputs:
             return [self.tensor(name) for name in spec.inputs]
         if self.previous is None or spec.inputs is not None:
@@ -156,7 +156,7 @@ class _Graph:
         return [self.previous]
 
     def tensor(self, name: str) -> Any:
-        """The tensor called `name`, or output N of what is called so for `name:N`.
+        """Return the tensor called `name`; for `name:N` output N of that layer.
 
         Raises:
             LayerError: GC022.
@@ -175,7 +175,7 @@ class _Graph:
         return outputs[int(output)] if output.isdigit() and int(output) < len(outputs) else None
 
     def _call_argument(self, value: Any, spec: LayerSpec) -> Any:
-        """A call argument with the names of tensors replaced. Keras's own layers take no other text in a call."""
+        """Replace names of tensors in a call argument. Keras's own layers take no other text in a call."""
         if isinstance(value, (list, tuple)):
             return [self._call_argument(item, spec) for item in value]
         if not isinstance(value, str):
@@ -186,14 +186,14 @@ class _Graph:
 
 
 def _required(layer: keras.layers.Layer) -> list[str]:
-    """The arguments that the layer's `call` cannot do without."""
+    """Return the names of the arguments that the layer's `call` requires."""
     parameters = inspect.signature(layer.call).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
 
 
 def positional(layer: keras.layers.Layer, tensors: Sequence[Any]) -> Sequence[Any]:
-    """The positional arguments of the call: one each if `call` requires several, else one list of them all."""
+    """Return the positional arguments of the call: one each if `call` requires several, else one list of them all."""
     parameters = inspect.signature(layer.call).parameters.values()
     takes_any_number = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     several = takes_any_number or len(_required(layer)) > 1

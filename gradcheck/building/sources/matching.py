@@ -1,4 +1,4 @@
-"""Which variable of a whole model is which variable of its separately built parts."""
+"""Which variable of a whole model corresponds to which variable of its separately built parts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SHOWN = 6
 
 
 def match_variables(parts_variables: Sequence[Any], whole_variables: Sequence[Any]) -> list[int]:
-    """The index in `whole_variables` for each of `parts_variables`.
+    """Return the index in `whole_variables` for each of `parts_variables`.
 
-    By path, or by layer and variable name, if that accounts for every variable on both sides; a variable of the whole
-    may then have several counterparts (a tied weight that two parts hold a copy of). Else the names that Keras did not
-    number match by name, and the rest in order. Shapes must be equal.
+    Variables match by path, or by layer and variable name, if that accounts for every variable on both sides; a
+    variable of the whole may then have several counterparts (a tied weight of which two parts hold a copy). Otherwise
+    names without a number from Keras match, and the rest match in order. Shapes must be equal.
 
     Raises:
         KeyedRunError: GC051, naming the variables without a counterpart.
@@ -46,17 +46,17 @@ def _path(variable: Any) -> str:
 
 
 def _layer_and_name(variable: Any) -> str:
-    """The last two components of the path: without the models that the layer is nested in."""
+    """Return the last two components of the path: without the models that the layer is nested in."""
     return "/".join(variable.path.split("/")[-2:])
 
 
 def _family(variable: Any) -> str:
-    """The path without the numbers that Keras appends to make names unique: `dense_1/kernel` to `dense/kernel`."""
+    """Return the path without Keras's numbers, which make names unique: `dense/kernel` for `dense_1/kernel`."""
     return re.sub(r"_\d+(?=/|$)", "", variable.path)
 
 
 def _by_name(parts: Sequence[Any], whole: Sequence[Any], name: Callable[[Any], str]) -> list[int | None]:
-    """For each variable of the parts the only one of the whole with its name and shape."""
+    """Return, for each variable of the parts, the only one of the whole with its name and shape."""
     counts = Counter(map(name, whole))
     index = {name(v): i for i, v in enumerate(whole) if counts[name(v)] == 1}
     found = [index.get(name(v)) for v in parts]
@@ -64,14 +64,14 @@ def _by_name(parts: Sequence[Any], whole: Sequence[Any], name: Callable[[Any], s
 
 
 def _by_reliable_name(parts: Sequence[Any], whole: Sequence[Any]) -> list[int | None]:
-    """As `_by_name`, but only for names that stand alone: numbers depend on what else was built before."""
+    """Match as `_by_name`, but only names of a unique `_family`: numbers depend on the layers built before."""
     families = Counter(map(_family, parts)), Counter(map(_family, whole))
     found = _by_name(parts, whole, _path)
     return [i if all(count[_family(v)] == 1 for count in families) else None for v, i in zip(parts, found, strict=True)]
 
 
 def _in_order(parts: Sequence[Any], whole: Sequence[Any], found: list[int | None]) -> list[int | None]:
-    """`found`, with what it leaves open matched in order, as long as the shapes agree."""
+    """Return `found`, with open entries matched in order, as long as the shapes agree."""
     taken = set(found)
     free = iter([i for i in range(len(whole)) if i not in taken])
     matched = []

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def build(spec: LayerSpec, base: Path) -> NumpyLayer:
-    """The layer that wraps the class of `spec`; `gradcheck.building.numpy_layer_code` says what the class looks like.
+    """Build the layer that wraps the class of `spec`; `gradcheck.building.numpy_layer_code` describes such a class.
 
     Raises:
         KeyedError: GC028 if there is no such class.
-        RunError: GC051 if making it raises, or it lacks forward or backward.
+        RunError: GC051 if its constructor raises, or it lacks forward or backward.
     """
     made = user_code.load(spec.target, base, code="GC051")
     with user_code.calling("class", spec.target, "GC051", base):

@@ -1,4 +1,4 @@
-"""`segments`: the user's own parts, chained; the whole is their composition, or a reference that lends its weights."""
+"""`segments`: the user's own parts, chained; the whole is their composition, or a reference whose weights they take."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def build(source: SegmentsSource, base: Path) -> BuiltModel:
-    """The parts in order and the whole.
+    """Build the parts in order, and the whole.
 
     The outputs of a part are the inputs of the next, in order, or by name if both sides have the same names. A part may
-    be a functional model, a subclassed one or a layer. With `reference` that is the whole, and the parts get its
+    be a functional model, a subclassed one or a layer. With `reference`, that is the whole, and the parts take its
     weights; else the whole is a functional model named `whole` that calls the parts.
 
     Raises:
@@ -50,7 +50,7 @@ def build(source: SegmentsSource, base: Path) -> BuiltModel:
 
 
 def _parts(sources: Sequence[SingleSource], base: Path, reference: keras.Model | None) -> tuple[keras.Model, ...]:
-    """Every part as a functional model with a name of its own; one without inputs gets those of the part before it."""
+    """Build every part as a functional model with a unique name; its inputs default to the outputs before it."""
     parts: list[keras.Model] = []
     for index, source in enumerate(sources):
         with at("segments", index):
@@ -62,13 +62,13 @@ def _parts(sources: Sequence[SingleSource], base: Path, reference: keras.Model |
 
 
 def _part(raw: Any, before: Sequence[Any] | None, taken: set[str], what: str) -> keras.Model:
-    """`raw` itself if it is functional and no part before has its name, else a functional model that calls it.
+    """Return `raw` if it is functional and its name is free, else a functional model that calls it.
 
     Args:
         raw: a model or a layer.
-        before: the tensors that it is called with if it does not know its inputs: the outputs of the part before.
+        before: the outputs of the part before, on which it is called if it has no symbolic inputs.
         taken: the names of the parts before.
-        what: how messages name it.
+        what: its name in messages.
     """
     if not isinstance(raw, keras.layers.Layer):
         kind = "None" if raw is None else f"a {type(raw).__name__}"
@@ -91,7 +91,7 @@ def _input_like(tensor: Any) -> Any:
 
 
 def _called(layer: Any, tensors: Sequence[Any], what: str) -> Any:
-    """The symbolic outputs of `layer`: one tensor, or a list to a layer that takes several."""
+    """Return the symbolic outputs of `layer`, called on one tensor, or on a list if it takes several."""
     structure = getattr(layer, "_inputs_struct", None)  # a functional model may take a mapping
     flat = list(tensors)
     packed = _unpacked(flat) if structure is None else keras.tree.pack_sequence_as(structure, flat)
@@ -106,7 +106,7 @@ def _called(layer: Any, tensors: Sequence[Any], what: str) -> Any:
 
 
 def chain(earlier: keras.Model, later: keras.Model, tensors: Sequence[Any]) -> list[Any]:
-    """`tensors`, the outputs of `earlier`, in the order in which `later` takes them.
+    """Return `tensors`, the outputs of `earlier`, in the order in which `later` takes them.
 
     Raises:
         KeyedRunError: GC051 if the counts or the shapes do not agree.
@@ -133,7 +133,7 @@ def _listed_shapes(shapes: Sequence[tuple[int | None, ...]]) -> str:
 
 
 def _composition(parts: Sequence[keras.Model]) -> keras.Model:
-    """The parts called one after the other, as a functional model named `whole`."""
+    """Call the parts one after the other, as a functional model named `whole`."""
     inputs = [_named_input(tensor, name) for tensor, name in zip(parts[0].inputs, input_names(parts[0]), strict=True)]
     tensors = keras.tree.flatten(_called(parts[0], inputs, "segment 0"))
     for index, (earlier, later) in enumerate(itertools.pairwise(parts), start=1):
@@ -143,7 +143,7 @@ def _composition(parts: Sequence[keras.Model]) -> keras.Model:
 
 
 def _unpacked(tensors: list[Any]) -> Any:
-    """One tensor stands for itself, not for a list of one."""
+    """Return a single tensor as such, not as a list of one."""
     return tensors[0] if len(tensors) == 1 else tensors
 
 
@@ -163,7 +163,7 @@ def _check_outputs(composition: keras.Model, reference: keras.Model) -> None:
 
 
 def _lend_weights(composition: keras.Model, reference: keras.Model) -> None:
-    """Gives the parts the reference's weights. Seed states have names of Keras's own making, so they go in order."""
+    """Assign the reference's weights to the parts. Seed states, whose names Keras generates, match in order."""
     with at("segments"):
         for seeds in (False, True):
             ours = [v for v in composition.variables if _is_seed(v) == seeds]

@@ -1,4 +1,4 @@
-"""One model from one source: everything but the user's own chain of parts."""
+"""One model from one source: every source but the user's own chain of parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.model import SingleSource
 
-#: What builds each source. A new source is a config class, a file and a line here.
+#: The builder of each source. A new source is a config class, a file and a line here.
 BUILDERS: dict[type, Callable[[Any, Path], Any]] = {
     LayersSource: layers.build,
     FactorySource: factory.build,
@@ -26,15 +26,15 @@ BUILDERS: dict[type, Callable[[Any, Path], Any]] = {
 
 
 def build_any(source: SingleSource, base: Path) -> Any:
-    """What `source` gives, unchecked: a part may be a subclassed model or a single layer."""
+    """Return the object that `source` describes, unchecked: a part may be a subclassed model or a single layer."""
     return BUILDERS[type(source)](source, base)
 
 
 def build_single(source: SingleSource, base: Path) -> keras.Model:
-    """The functional model of `source`, with its weights.
+    """Build the functional model of `source`, with its weights.
 
     Raises:
-        ConfigError: what the config says is wrong.
+        ConfigError: if the config is wrong.
         RunError: GC051 if building it fails or gives no functional model.
     """
     model = check_functional(build_any(source, base), described(source))
@@ -43,12 +43,12 @@ def build_single(source: SingleSource, base: Path) -> keras.Model:
 
 
 def build_whole(source: SingleSource, base: Path) -> BuiltModel:
-    """The model of `source`, as a source of the whole."""
+    """Build the model of `source` as the whole model."""
     return BuiltModel(model=build_single(source, base))
 
 
 def described(source: SingleSource) -> str:
-    """How messages name `source`: `factory ./model.py:build`."""
+    """Return the name of `source` in messages: `factory ./model.py:build`."""
     if isinstance(source, FactorySource):
         return f"factory {source.factory}"
     if isinstance(source, FileSource):

@@ -1,4 +1,4 @@
-"""The layers of a model that is cut along time: a slice of the sequence, a recurrent layer taken up again, the join."""
+"""The layers of a model that is cut along time: a slice of the sequence, a resumed recurrent layer, and the join."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 
 
 class TimeSlice(keras.Layer):  # type: ignore[misc]  # Keras has no types
-    """The time steps `start` to `stop` (not included) of a tensor (batch, time, ...), and of the mask on it."""
+    """The time steps `start` to `stop` (exclusive) of a tensor (batch, time, ...), and of its mask."""
 
     def __init__(self, start: int, stop: int, *, name: str) -> None:
-        """Counts time steps from 0."""
+        """Take the time steps from `start` (from 0) to `stop`, exclusive."""
         super().__init__(name=name, autocast=False)
         self.supports_masking, self.built = True, True
         self._steps = slice(start, stop)
 
     def call(self, sequence: Any) -> Any:
-        """(batch, time, ...) to (batch, stop - start, ...)."""
+        """Return (batch, stop - start, ...) of (batch, time, ...)."""
         return sequence[:, self._steps]
 
     def compute_mask(self, sequence: Any, mask: Any) -> Any:  # noqa: ARG002 - Keras's signature
-        """The same steps of the mask."""
+        """Return the same steps of the mask."""
         return None if mask is None else mask[:, self._steps]
 
 
 class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
-    """A recurrent layer, with the same cell, that goes on where another call of it stopped.
+    """A recurrent layer with another layer's cell that continues where another call stopped.
 
-    It returns, as one flat list, what the next call needs: the output, the states, the output of the last step (for
-    sequences only), and the seeds from which it drew its dropout masks. Keras draws these masks once a call, so every
-    chunk must draw from the same seeds as the first; and where masked steps come first Keras starts from an output of
-    zeros, so that the last output must be carried on as well.
+    It returns, as one flat list, all that the next call needs: the output, the states, the output of the last step (for
+    sequences only), and the seeds of its dropout masks. Keras draws these masks once per call, so every chunk must draw
+    from the same seeds as the first. Where masked steps come first Keras repeats an output of zeros, so the last output
+    must be passed on as well.
     """
 
     def __init__(self, layer: keras.layers.RNN, *, stateful: bool) -> None:
-        """Takes up `layer`; `stateful` keeps the states in variables of the layer's own, zero at first."""
+        """Resume `layer`; with `stateful` the states are variables of the new layer, zero at first."""
         super().__init__(
             layer.cell,
             return_sequences=layer.return_sequences,
@@ -54,12 +54,12 @@ class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
             name=layer.name,
         )
         self.__dict__["states"] = layer.states  # the very variables, past Keras's tracking: not of this layer's own
-        self._path = layer.path  # what they are named after
+        self._path = layer.path  # the states are named after it
         self.seeds = dropout_seeds(layer)
         self.built = True
 
     def make_states(self, batch_size: int) -> None:
-        """Gives a stateful layer its states, unless the model's own layer has them already."""
+        """Create the states of a stateful layer, unless the model's own layer has them already."""
         if self.states is None:
             self._create_state_variables(batch_size)
 
@@ -74,15 +74,15 @@ class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
         seeds: Any = None,
         follow_mask: bool = False,
     ) -> list[Any]:
-        """One chunk (batch, steps, features).
+        """Run one chunk (batch, steps, features).
 
         Args:
             sequences: the chunk.
             initial_state: the states that the call before returned, flat; None for the first.
-            mask: (batch, steps), true where a step counts.
-            training: whether there is dropout.
+            mask: (batch, steps), true for the steps that count.
+            training: whether dropout is applied.
             last: the output of the step before the chunk; None for the first chunk.
-            seeds: what the first call returned as its seeds; None for the first.
+            seeds: the seeds that the first call returned; None for the first.
             follow_mask: without a `mask`, use the one on `sequences`.
         """
         mask = mask_of(sequences) if mask is None and follow_mask else mask
@@ -91,6 +91,7 @@ class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
             initial_state = keras.tree.pack_sequence_as(structure, keras.tree.flatten(initial_state))
         for variable, seed in zip(self.seeds, seeds or (), strict=seeds is not None):
             variable.assign(seed)
+        # Read before the call, for drawing a mask advances its seed.
         drawn = [tf.identity(variable.value) for variable in self.seeds]
         output, *states = super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         if last is not None and mask is not None and not self.zero_output_for_mask:
@@ -99,18 +100,19 @@ class Resumed(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
         return [output, *keras.tree.flatten(states), *lasts, *drawn]
 
     def compute_mask(self, sequences: Any, mask: Any) -> list[Any]:  # noqa: ARG002 - Keras's signature
-        """The mask stays on a sequence; nothing else has one."""
+        """Return the mask for a sequence; no other output has one."""
         return [keras.tree.flatten(mask)[0] if self.return_sequences else None]
 
 
 def carried(output: Any, last: Any, mask: Any) -> Any:
-    """`output` of a chunk, with `last` at the masked steps that come before its first unmasked one.
+    """Return a chunk's `output` with `last` at the masked steps that precede its first unmasked step.
 
     Args:
         output: (batch, steps, units), or (batch, units) for the last step alone.
         last: (batch, units), the output before the chunk.
         mask: (batch, steps).
     """
+    # Later masked steps already repeat an output of this chunk.
     seen = tf.cumsum(tf.cast(mask, tf.int32), axis=1) > 0
     if len(output.shape) == len(last.shape):
         return tf.where(seen[:, -1, None], output, last)
@@ -118,10 +120,10 @@ def carried(output: Any, last: Any, mask: Any) -> Any:
 
 
 class Joined(keras.Layer):  # type: ignore[misc]  # Keras has no types
-    """What the whole recurrent layer returns, out of what its chunks returned."""
+    """Joins the outputs of the chunks to the output of the whole recurrent layer."""
 
     def __init__(self, layer: keras.layers.RNN) -> None:
-        """Stands for `layer`, whose activity penalty is on its whole output."""
+        """Stand for `layer`, whose activity penalty applies to its whole output."""
         super().__init__(
             name=layer.name,
             autocast=False,
@@ -132,31 +134,31 @@ class Joined(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self._whole = layer.return_sequences
 
     def call(self, outputs: Any, states: Any = None) -> list[Any]:
-        """The output (all chunks' one after the other for a sequence, else the last one's), then the states."""
+        """Return the output (all chunks concatenated for a sequence, else the last one's), then the states."""
         output = tf.concat(outputs, axis=1) if self._whole else tf.identity(outputs[-1])
         return [output, *(states or ())]
 
     def compute_mask(self, outputs: Any, masks: Any) -> list[Any]:  # noqa: ARG002 - Keras's signature
-        """The chunks' masks one after the other."""
+        """Return the chunks' masks, concatenated."""
         masks = keras.tree.flatten(masks)
         return [tf.concat(masks, axis=1) if self._whole and all(mask is not None for mask in masks) else None]
 
 
 def dropout_seeds(layer: keras.layers.RNN) -> list[Any]:
-    """The seed states from which Keras draws the dropout masks of the layer's cells, once a call."""
+    """Return the seed states from which Keras draws the dropout masks of the layer's cells, once per call."""
     return [
         cell.seed_generator.state for cell in dropping_cells(layer) if cell.dropout > 0 or cell.recurrent_dropout > 0
     ]
 
 
 def dropping_cells(layer: keras.layers.RNN) -> list[Any]:
-    """The cells that Keras keeps dropout masks for: those of its own kind, alone or stacked."""
+    """Return the cells for which Keras keeps dropout masks: its own kinds, alone or stacked."""
     cells = layer.cell.cells if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
     return [cell for cell in cells if hasattr(cell, "get_recurrent_dropout_mask")]
 
 
 def step_seeds(layer: keras.layers.RNN) -> Sequence[str]:
-    """The paths of the other seed states in the cell: those drawn from at every step."""
+    """Return the paths of the cell's other seed states, which are drawn from at every step."""
     if not isinstance(layer.cell, keras.Layer):
         return ()
     per_call = {id(cell.seed_generator.state) for cell in dropping_cells(layer)}

@@ -1,4 +1,4 @@
-"""Recurrent layers that run in one `tf.while_loop` over a `TensorArray`: step by step, or chunk by chunk."""
+"""Recurrent layers as one `tf.while_loop` over a `TensorArray`: step by step, or chunk by chunk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CellLoop(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
     """A recurrent layer whose steps are one while-loop over its cell, with the states as loop variables."""
 
     def __init__(self, layer: keras.layers.RNN) -> None:
-        """Takes cell, states and flags of `layer`."""
+        """Take the cell, states and flags of `layer`."""
         super().__init__(
             layer.cell,
             return_sequences=layer.return_sequences,
@@ -29,13 +29,14 @@ class CellLoop(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
         self.built = True
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple[Any, Any, Any]:  # noqa: FBT001, FBT002 - Keras's signature
-        """The last output (batch, units), all outputs (batch, time, units) and the last states.
+        """Return the last output (batch, units), all outputs (batch, time, units) and the last states.
 
         Args:
             sequences: (batch, time, features).
             initial_state: the states before the first step.
-            mask: (batch, time), true where a step counts; a masked one repeats output and states of the one before.
-            training: whether there is dropout.
+            mask: (batch, time), true for the steps that count; a masked step repeats output and states of the one
+                before.
+            training: whether dropout is applied.
         """
         steps = int(sequences.shape[1])
         mask = keras.tree.flatten(mask)[0]
@@ -53,12 +54,13 @@ class CellLoop(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
             return t + 1, output, new, returned.write(t, output)
 
         outputs = tf.TensorArray(zeros.dtype, size=steps, element_shape=zeros.shape)
+        # `maximum_iterations`, for XLA differentiates only loops of bounded length.
         start = (tf.constant(0), zeros, keras.tree.flatten(initial_state), outputs)
         _, last, states, outputs = tf.while_loop(lambda t, *_: t < steps, step, start, maximum_iterations=steps)
         return last, _swapped(outputs.stack()), keras.tree.pack_sequence_as(initial_state, states)
 
     def _zeros(self, sequences: Any) -> Any:
-        """The output before the first step."""
+        """Return the output before the first step: zeros."""
         size = getattr(self.cell, "output_size", None)
         size = self.state_size[0] if size is None else size
         dtype = getattr(self.cell, "compute_dtype", self.compute_dtype)
@@ -66,10 +68,10 @@ class CellLoop(keras.layers.RNN):  # type: ignore[misc]  # Keras has no types
 
 
 class LayerLoop(keras.Layer):  # type: ignore[misc]  # Keras has no types
-    """A while-loop over chunks of equal length, each fed to a `stateful=True` layer."""
+    """A while-loop over chunks of equal length, each passed to a `stateful=True` layer."""
 
     def __init__(self, layer: keras.layers.RNN, *, chunks: int, batch_size: int) -> None:
-        """Takes up `layer` in `chunks` calls."""
+        """Run `layer` in `chunks` calls."""
         super().__init__(
             name=layer.name,
             autocast=False,
@@ -88,13 +90,14 @@ class LayerLoop(keras.Layer):  # type: ignore[misc]  # Keras has no types
         mask: Any = None,
         training: bool = False,  # noqa: FBT001, FBT002 - Keras's signature
     ) -> Any:
-        """What the layer itself would return for the whole of `sequences` (batch, time, features)."""
+        """Return the layer's own outputs for the whole of `sequences` (batch, time, features)."""
         layer = self.layer
         if initial_state is not None:
             for variable, value in zip(_flat(layer.states), _flat(initial_state), strict=True):
                 variable.assign(value)
         mask = keras.tree.flatten(mask)[0]
         taken, counts = self._pieces(sequences), None if mask is None else self._pieces(tf.cast(mask, tf.bool))
+        # Drawing advances the seeds, and the layer itself would draw its dropout masks once for the whole sequence.
         seeds = [tf.identity(seed.value) for seed in layer.seeds]
 
         def step(k: Any, last: Any, returned: Any) -> tuple[Any, Any, Any]:
@@ -113,27 +116,28 @@ class LayerLoop(keras.Layer):  # type: ignore[misc]  # Keras has no types
         return [output, *states] if self._returns_state else output
 
     def compute_mask(self, sequences: Any, mask: Any) -> list[Any]:
-        """As the layer has it."""
+        """Return the mask that the layer returns."""
         return self.layer.compute_mask(sequences, mask)
 
     def _pieces(self, tensor: Any) -> Any:
-        """(batch, time, ...) as a TensorArray of chunks (batch, time / chunks, ...)."""
+        """Return (batch, time, ...) as a TensorArray of chunks (batch, time / chunks, ...)."""
         batch, steps, *rest = tensor.shape
         return _array(tf.reshape(tensor, (batch, self._chunks, steps // self._chunks, *rest)))
 
 
 def _array(tensor: Any) -> Any:
-    """The slices of (batch, n, ...) along its second axis, as a TensorArray."""
+    """Return the slices of (batch, n, ...) along its second axis, as a TensorArray."""
     return tf.TensorArray(tensor.dtype, size=tensor.shape[1], clear_after_read=False).unstack(_swapped(tensor))
 
 
 def _swapped(tensor: Any) -> Any:
-    """The first two axes exchanged."""
+    """Exchange the first two axes."""
     return tf.transpose(tensor, (1, 0, *range(2, len(tensor.shape))))
 
 
 def _unpieced(stacked: Any) -> Any:
-    """(chunks, batch, steps, units) to (batch, time, units)."""
+    """Reshape (chunks, batch, steps, units) to (batch, time, units)."""
+    # A reshape alone would mix examples: the batch must come before the chunks.
     swapped = _swapped(stacked)
     batch, chunks, steps, *rest = swapped.shape
     return tf.reshape(swapped, (batch, chunks * steps, *rest))

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from gradcheck.cutting.model_graph import Call, Graph
 
 RNN = keras.layers.RNN
-#: What they compute, an `RNN` over the same cell computes as well.
+#: The layers for which an `RNN` over the same cell computes the same.
 _KNOWN = (RNN, keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stack:
-    """Recurrent calls, each on the output of the one before, and what the first one needs.
+    """A chain of recurrent calls, each on the output of the one before, and the calls that the first one needs.
 
     Attributes:
         calls: in order.
-        before: the index of every call that the stack needs.
+        before: the indices of all calls that the stack needs.
         chunks: the time steps of each chunk.
     """
 
@@ -41,9 +41,9 @@ class Stack:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Arguments:
-    """What a recurrent call is given: KerasTensors, or constants.
+    """The arguments of a recurrent call: KerasTensors, or constants.
 
-    `follows_mask` says that Keras takes the mask that the sequence carries: it does where that is the only tensor.
+    `follows_mask` is whether Keras uses the mask that the sequence carries: it does if that is the only tensor.
     """
 
     sequence: Any
@@ -53,7 +53,7 @@ class Arguments:
 
     @classmethod
     def of(cls, call: Call) -> Arguments:
-        """Those of `call`: by position or by name, as it was written."""
+        """Return the arguments of `call`, whether they were passed by position or by name."""
         given = dict(zip(("sequence", "initial_state", "mask"), call.arguments.args, strict=False))
         given |= {"sequence" if key == "sequences" else key: value for key, value in call.arguments.kwargs.items()}
         state, mask = given.get("initial_state"), keras.tree.flatten(given.get("mask"))[0]
@@ -66,10 +66,10 @@ class Arguments:
 
 
 def find_stack(graph: Graph, split: TimeSplit) -> Stack:
-    """The one stack of recurrent calls in `graph`, and its chunks.
+    """Return the one stack of recurrent calls in `graph`, and its chunks.
 
     Raises:
-        KeyedError: GC025 if there is none, there are several, or one that cannot be cut along time; GC004 for chunks
+        KeyedError: GC025 if there is none, if there are several, or if one cannot be cut along time; GC004 for chunks
             that do not fit the sequence.
     """
     both_ways = [call.name for call in graph.calls if isinstance(call.operation, keras.layers.Bidirectional)]
@@ -92,9 +92,10 @@ def find_stack(graph: Graph, split: TimeSplit) -> Stack:
 
 
 def _check(call: Call) -> None:
-    """Refuses what cannot go on where it stopped."""
+    """Raise if the layer cannot be resumed in the middle of a sequence."""
     layer = call.operation
     own = type(layer)
+    # By method, not by class: a subclass that overrides neither runs as its base does, and can be cut.
     if not any((own.call, own.inner_loop) == (kind.call, kind.inner_loop) for kind in _KNOWN):
         raise _refused(
             f"{call.name} ({type(layer).__name__}) steps through time in a way of its own",
@@ -116,7 +117,7 @@ def _check(call: Call) -> None:
 
 
 def _chained(graph: Graph, calls: Sequence[Call]) -> frozenset[int]:
-    """The calls that the stack needs; refuses recurrent calls that are not one chain."""
+    """Return the calls that the stack needs; raise if the recurrent calls are not one chain."""
     for earlier, later in pairwise(calls):
         if later.sources[id(Arguments.of(later).sequence)].ref != TensorRef(earlier.index, 0):
             raise _refused(
@@ -126,6 +127,7 @@ def _chained(graph: Graph, calls: Sequence[Call]) -> frozenset[int]:
             )
     chain = {TensorRef(call.index, 0) for call in calls}
     outside = {ref for call in calls for ref in call.inputs if ref not in chain}
+    # A recurrent call among them is needed as a whole before the first chunk could run.
     before = ancestors(graph, outside)
     late = [call.name for call in calls if call.index in before]
     if late:
@@ -138,7 +140,7 @@ def _chained(graph: Graph, calls: Sequence[Call]) -> frozenset[int]:
 
 
 def _steps(graph: Graph, first: Call) -> int:
-    """How long the sequence is."""
+    """Return the length of the sequence."""
     ref = first.sources[id(Arguments.of(first).sequence)].ref
     steps = graph.spec(ref).shape[1]
     if steps is None:
@@ -151,7 +153,7 @@ def _steps(graph: Graph, first: Call) -> int:
 
 
 def _chunks(split: TimeSplit, steps: int) -> tuple[range, ...]:
-    """The time steps of each chunk; of a number of chunks the first ones are a step longer where it does not divide."""
+    """Return the time steps of each chunk; if a number of chunks does not divide them, the first are a step longer."""
     if split.chunks is not None and split.chunks > steps:
         raise _unfit("chunks", f"{split.chunks} chunks of a sequence of {steps} steps", f"write at most {steps}")
     if split.lengths is not None and sum(split.lengths) != steps:

@@ -4,8 +4,8 @@
                 │              │ states            ├─ lstm ─ after
                 └─ x[3:6] ─ lstm@1 ──── lstm@1 ────┘
 
-It is a graph like any other, so that whatever works on segments works on chunks: the boundary between two chunks is the
-states, and beside them the last output where masked steps may repeat it and the seeds of the dropout masks, if any.
+It is a graph like any other, so that everything that works on segments works on chunks: the boundary between two chunks
+consists of the states, the last output where masked steps may repeat it, and the seeds of the dropout masks, if any.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class TimeCut:
         whole: the graph that Keras runs.
         stack: the recurrent calls in it, and the chunks.
         graph: the unrolled graph.
-        plan: what stands before the stack (if anything does), the chunks, and what follows.
-        origin: for each tensor of the unrolled graph that the whole one has too, which one it is there.
+        plan: the segments: the calls before the stack (if any), the chunks, and the calls after it.
+        origin: for each tensor of the unrolled graph that the whole graph also has, the tensor there.
         chunk_segments: the indices of the chunks among the segments.
         layers: the recurrent layers of the chunks, by index of the call in the whole graph.
     """
@@ -53,7 +53,7 @@ class TimeCut:
 
 
 def cut_time(graph: Graph, split: TimeSplit) -> TimeCut:
-    """Cuts `graph` along time.
+    """Cut `graph` along time.
 
     Raises:
         KeyedError: as `find_stack` does.
@@ -62,17 +62,19 @@ def cut_time(graph: Graph, split: TimeSplit) -> TimeCut:
 
 
 def unrolled(graph: Graph, stack: Stack, *, stateful: bool = False) -> TimeCut:
-    """`graph` with one call for each chunk of each recurrent layer in `stack`.
+    """Return `graph` with one call for each chunk of each recurrent layer in `stack`.
 
-    With `stateful` the layers keep their states to themselves, in variables: no states cross between chunks.
+    With `stateful` the layers keep their states in variables, and no states cross between chunks.
     """
     building = _Building(graph)
     layers = {call.index: Resumed(call.operation, stateful=stateful) for call in stack.calls}
     recurrent = {call.index: call for call in stack.calls}
     before = [building.keep(call) for call in graph.calls if call.index in stack.before]
     chunks = _Chunks(building, stack, layers, hand_on_states=not stateful)
+    # Chunk by chunk through the whole stack, not layer by layer: a segment is one chunk of all layers.
     groups = [chunks.add(number) for number in range(len(stack.chunks))]
     wanted = _wanted_outside(graph, stack)
+    # Joined only if its whole output is used: an unused join would make every chunk's output a boundary.
     after = []
     for call in graph.calls:
         if call.index in recurrent:
@@ -93,34 +95,36 @@ def unrolled(graph: Graph, stack: Stack, *, stateful: bool = False) -> TimeCut:
 
 
 def _wanted_outside(graph: Graph, stack: Stack) -> set[int]:
-    """The recurrent calls of which something else than the next one takes an output, or whose output is penalised."""
+    """Return the recurrent calls whose outputs are used outside the chain, or whose output is penalised."""
     chain = {call.index for call in stack.calls}
     taken = {ref.call for call in graph.calls if call.index not in chain for ref in call.inputs}
+    # An activity penalty applies to the whole output, which only a join computes.
     penalised = {call.index for call in stack.calls if call.operation.activity_regularizer is not None}
     return chain & (taken | {ref.call for ref in graph.outputs} | penalised)
 
 
 class _Given:
-    """Arguments of a new call: KerasTensors of its own, and where each comes from."""
+    """The arguments of a new call: new KerasTensors, and the source of each."""
 
     def __init__(self, building: _Building) -> None:
         self._building = building
         self.sources: dict[int, Source] = {}
 
     def __call__(self, source: Source) -> keras.KerasTensor:
-        """What stands for `source` among the arguments."""
+        """Return a new KerasTensor that stands for `source` among the arguments."""
         like = source.entries[-1] if source.entries else self._building.spec(source.ref)
+        # A new one each time: `sources` is by id, and one tensor may be two arguments.
         stand_in = keras.KerasTensor(like.shape, like.dtype)
         self.sources[id(stand_in)] = source
         return stand_in
 
     def all(self, refs: Iterable[TensorRef]) -> list[keras.KerasTensor]:
-        """What stands for each of `refs`."""
+        """Return a new KerasTensor for each of `refs`."""
         return [self(Source(ref)) for ref in refs]
 
 
 class _Building:
-    """The calls of the new graph so far. `moved` says what each tensor of the old graph is in the new one."""
+    """The calls of the new graph so far. `moved` maps tensors of the old graph to those of the new one."""
 
     def __init__(self, old: Graph) -> None:
         self.old = old
@@ -131,24 +135,24 @@ class _Building:
         self._names = {ref: old.names[ref] for ref in inputs}
 
     def spec(self, ref: TensorRef) -> Any:
-        """Shape and dtype of a tensor of the new graph."""
+        """Return the KerasTensor (shape, dtype) of a tensor of the new graph."""
         return self.old.spec(ref) if ref.is_input else self._calls[ref.call].outputs[ref.output]
 
     def name(self, ref: TensorRef) -> str:
-        """The name of a tensor of the new graph."""
+        """Return the name of a tensor of the new graph."""
         return self._names[ref]
 
     def now(self, source: Source) -> Source:
-        """A source of the old graph in the new one."""
+        """Return a source of the old graph as one of the new graph."""
         return source._replace(ref=self.moved[source.ref])
 
     def keep(self, call: Call) -> int:
-        """Adds a call of the old graph as it is."""
+        """Add a call of the old graph unchanged."""
         sources = {key: self.now(source) for key, source in call.sources.items()}
         return self.stand_for(call, replace(call, index=len(self._calls), sources=sources), same=True)
 
     def stand_for(self, old: Call, new: Call, *, same: bool = False) -> int:
-        """Adds `new`, whose outputs are those of `old`; the `same` as Keras makes when it runs the whole model."""
+        """Add `new`, whose outputs replace those of `old`; `same` if the whole model has the same tensors."""
         self._calls.append(new)
         for i in range(len(new.outputs)):
             before, after = TensorRef(old.index, i), TensorRef(new.index, i)
@@ -160,7 +164,7 @@ class _Building:
     def add(
         self, operation: Any, given: _Given, arguments: SymbolicArguments, *, path: str, outputs: Mapping[str, Any]
     ) -> tuple[TensorRef, ...]:
-        """Adds a new call, with `outputs` by name; the first one names the call."""
+        """Add a new call, with `outputs` by name; the first one names the call."""
         index = len(self._calls)
         refs = tuple(TensorRef(index, i) for i in range(len(outputs)))
         self._names |= dict(zip(refs, outputs, strict=True))
@@ -178,11 +182,11 @@ class _Building:
         return refs
 
     def next_index(self) -> int:
-        """The index of the next call."""
+        """Return the index of the next call."""
         return len(self._calls)
 
     def graph(self) -> Graph:
-        """The new graph."""
+        """Return the new graph."""
         groups = {
             name: tuple(self.moved[ref] for ref in refs)
             for name, refs in self.old.groups.items()
@@ -199,7 +203,7 @@ class _Building:
 
 @dataclass(frozen=True, kw_only=True)
 class _Returned:
-    """What a chunk of one recurrent layer returns."""
+    """The tensors that a chunk of one recurrent layer returns."""
 
     output: TensorRef
     states: tuple[TensorRef, ...]
@@ -221,12 +225,13 @@ class _Chunks:
         self._masks_about = any(_carries_mask(t) for call in building.old.calls for t in call.outputs)
 
     def add(self, number: int) -> list[int]:
-        """Adds chunk `number` through the whole stack, and returns the indices of its calls."""
+        """Add chunk `number` through the whole stack, and return the indices of its calls."""
         start = self._building.next_index()
         first = self._stack.calls[0]
         whole = self._building.now(first.sources[id(self._arguments[first.index].sequence)])
         ref = self._sliced(whole, number)
         for call in self._stack.calls:
+            # The first layer's sequence was converted before it was sliced.
             entries = call.sources[id(self._arguments[call.index].sequence)].entries if call is not first else ()
             returned = self._chunk(call, number, Source(ref, entries))
             self._returned[call.index].append(returned)
@@ -234,7 +239,7 @@ class _Chunks:
         return list(range(start, self._building.next_index()))
 
     def join(self, call: Call) -> int:
-        """Adds what stands for the whole of `call`."""
+        """Add a call that stands for the whole of `call`."""
         given, returned = _Given(self._building), self._returned[call.index]
         parts = returned if call.operation.return_sequences else returned[-1:]
         states = given.all(returned[-1].states) if call.operation.return_state else None
@@ -245,7 +250,7 @@ class _Chunks:
         return self._building.stand_for(call, joined)
 
     def _sliced(self, source: Source, number: int) -> TensorRef:
-        """The time steps of chunk `number` of a tensor of the new graph."""
+        """Return the time steps of chunk `number` of a tensor of the new graph."""
         if (source, number) in self._slices:
             return self._slices[source, number]
         steps, given = self._stack.chunks[number], _Given(self._building)
@@ -258,7 +263,7 @@ class _Chunks:
         return ref
 
     def _chunk(self, call: Call, number: int, sequence: Source) -> _Returned:
-        """Chunk `number` of one layer."""
+        """Add chunk `number` of one layer."""
         arguments, layer, given = self._arguments[call.index], self._layers[call.index], _Given(self._building)
         keywords: dict[str, Any] = {"follow_mask": True} if arguments.follows_mask else {}
         if arguments.mask is not None:
@@ -272,7 +277,9 @@ class _Chunks:
         if before is not None:
             keywords |= {"initial_state": given.all(before.states)} if self._hand_on_states else {}
             keywords |= {"seeds": given.all(before.seeds)} if before.seeds else {}
+            # A mask that the sequence carries shows only when the model runs: any mask in the model counts.
             masked = arguments.mask is not None or (arguments.follows_mask and self._masks_about)
+            # With `zero_output_for_mask` a masked step outputs zeros, whatever came before.
             carries = masked and not layer.zero_output_for_mask
             keywords |= {"last": given(Source(before.last))} if carries else {}
         taken = SymbolicArguments(given(sequence), **keywords)
@@ -282,7 +289,7 @@ class _Chunks:
 
 
 def _outputs(call: Call, layer: Resumed, number: int, shape: Sequence[int | None]) -> Iterator[tuple[str, Any]]:
-    """Name and KerasTensor of all that `Resumed` returns for a sequence of this shape, in its order."""
+    """Yield name and KerasTensor of every output of `Resumed` for a sequence of this shape, in its order."""
     like = call.outputs[0]
     units = like.shape[-1]
     steps = (shape[1],) if layer.return_sequences else ()
@@ -296,7 +303,7 @@ def _outputs(call: Call, layer: Resumed, number: int, shape: Sequence[int | None
 
 
 def _sorted(refs: tuple[TensorRef, ...], layer: Resumed) -> _Returned:
-    """`refs`, in the order of what `Resumed` returns, by what they are."""
+    """Assign `refs`, in the order in which `Resumed` returns them, to their fields."""
     output, *rest = refs
     seeds = len(layer.seeds)
     rest, drawn = rest[: len(rest) - seeds], rest[len(rest) - seeds :]
@@ -305,7 +312,7 @@ def _sorted(refs: tuple[TensorRef, ...], layer: Resumed) -> _Returned:
 
 
 def _state(call: Call, state: Any, given: _Given, building: _Building) -> Any:
-    """A given initial state: a tensor of the model, or a constant as it is."""
+    """Return a given initial state: a tensor of the model, or the constant itself."""
     source = call.sources.get(id(state))
     return state if source is None else given(building.now(source))
 

@@ -1,1 +1,1 @@
-"""What the figures of a mismatch show by themselves, before anything is run again."""
+"""Evidence from the figures of a mismatch, before anything is run again."""

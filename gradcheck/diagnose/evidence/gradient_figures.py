@@ -1,4 +1,4 @@
-"""What the figures of wrong gradients show by themselves, without a replay."""
+"""Diagnoses from the figures of wrong gradients alone, without a replay."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 def by_figures(observed: Observed) -> list[Diagnosis]:
-    """What is not finite, or the reference's in another place, order or size."""
+    """Return diagnoses of gradients that are not finite, or are the reference's in another place, order or size."""
     broken = not_finite(observed.problem, list(observed.failing.values()), None, beside=", and the reference is")
     return _patterns(observed) if broken is None else [broken]
 
 
 def _patterns(observed: Observed) -> list[Diagnosis]:
-    """Gradients that are the reference's in another place, another order or another size."""
+    """Return diagnoses of gradients that are the reference's in another place, another order or another size."""
+    # After a wrong forward pass every gradient differs: a pattern in them would be chance.
     if observed.wrong_values & {"output"}:
         return []
     exchanged = permutation(observed)
@@ -42,11 +43,12 @@ def _patterns(observed: Observed) -> list[Diagnosis]:
 
 
 def _by_factor(observed: Observed, factor: float) -> Iterator[Diagnosis]:
-    """What makes every gradient the same multiple of the right one; nothing where some are right."""
+    """Yield what explains that every gradient is one multiple of the reference's; nothing if some are right."""
     if any(row.kind in GRADIENT_KINDS and row.status in PROVEN for row in observed.rows):
         return
     evidence, counted = f"every gradient is {factor:.6g} times the reference's", _counted(observed, factor)
     power, batch = _power_of_two(factor), int(observed.problem.batch.x[0].shape[0])
+    # Counts come before powers of two: batch sizes are often powers of two themselves.
     if abs(factor + 1) < FITS:
         yield named("GC504", evidence)
     elif counted:
@@ -60,12 +62,12 @@ def _by_factor(observed: Observed, factor: float) -> Iterator[Diagnosis]:
         yield named("GC202", f"{evidence}, one over {round(1 / factor)}", confidence="likely")
 
 
-#: How near to a whole number a factor is, as a share of it, to be likely one.
+#: How far from a whole number a factor may be, as a share of it, to be taken for one.
 CLOSE = 1e-3
 
 
 def _counted(observed: Observed, factor: float) -> str:
-    """What of the batch or the outputs there are as many of, in words; "" for nothing."""
+    """Return what there are `factor` of in the batch or the outputs, in words; "" for nothing."""
     size = abs(factor) if abs(factor) > 1 else 1 / abs(factor)
     outputs = [tensor for key, tensor in observed.reference.tensors.items() if key.kind == "output"]
     counts = {int(observed.problem.batch.x[0].shape[0]): "examples in the batch"}
@@ -83,7 +85,7 @@ def _power_of_two(factor: float) -> int | None:
 
 
 def what_they_are(observed: Observed) -> Iterator[str]:
-    """What the wrong gradients are beside the reference's: a person may know two mistakes by it."""
+    """Yield what the wrong gradients are beside the reference's, which hints at mistakes that no replay has found."""
     found = groups(observed)
     for words, paths in found.items():
         if words:

@@ -1,4 +1,4 @@
-"""Where a mismatch begins, and whether a segment is wrong or what was handed to it."""
+"""The place where a mismatch begins: within a segment, or in the cotangent that the segment received."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def located(observed: Observed) -> tuple[TensorReport | None, str]:
-    """The first wrong tensor in the order of the backward pass, and what the tensors around it say."""
+    """Return the first wrong tensor in the order of the backward pass, and what the tensors around it show."""
     row = first_wrong(observed.rows)
     if row is None:
         return None, "nothing that was compared is wrong"
@@ -30,14 +30,14 @@ def located(observed: Observed) -> tuple[TensorReport | None, str]:
 
 
 def _kind_of_wrong(row: TensorReport) -> str:
-    """What is wrong with it, where that is more than its values."""
+    """Return what is wrong besides the values: NaN or infinity, or the note of the row."""
     if row.status == "nonfinite":
         return ", which is not finite,"
     return f" ({row.note})" if row.note else ""
 
 
 def _around(observed: Observed, row: TensorReport) -> str:
-    """Whether the mistake is in a segment, or in what came back to it."""
+    """Return where the row belongs, and whether its segment or the cotangent that it received is wrong, in words."""
     if row.segment is None or row.segments:
         shared = f", which segments {', '.join(map(str, row.segments or ()))} use"
         return shared if row.segments else ", of the model's input: all that follows it is right"
@@ -47,6 +47,7 @@ def _around(observed: Observed, row: TensorReport) -> str:
     verb = "is" if wrong_beside == 1 else "are"
     text = f" in segment {row.segment} ({wrong_beside} of its {len(beside)} weights {verb} wrong"
     text += f", and {wrong_before} of {len(before)} before it)" if before else ")"
+    # Only some methods supply boundaries; for the others the weights on both sides of the boundary must tell.
     handed = [r for r in observed.rows if r.kind == "boundary" and r.segment == row.segment]
     if row.kind == "boundary":
         return f"{text}: the cotangent that was handed back to it is wrong"

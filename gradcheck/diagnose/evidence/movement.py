@@ -1,4 +1,4 @@
-"""What the weights and the optimizer did in a training step that went wrong, beside the reference."""
+"""Evidence from the movement of weights and optimizer in a wrong training step, compared with the reference's."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.side_by_side import Trained
 
-    #: How far each weight moved in a step, by its path.
+    #: The change of each weight in one step, by its path, in float64.
     Movements = Mapping[str, NDArray[np.float64]]
 
 
-#: How well one factor fits every movement: a weight holds but the leading digits of what moves it.
+#: How exactly one factor fits every movement: a weight is rounded, so that a small update keeps few digits.
 FITS = 1e-2
 
 
 def movement_of(training: ReferenceTraining, trained: Trained, step: int) -> str:
-    """In words: steps that the optimizer counts, weights that stand still, or one factor; "" for none of these.
+    """Describe a wrong step: another update count, weights that do not move, or one factor; "" for none of these.
 
     Args:
         training: the reference's run.
-        trained: the observed one, which left it in `step`, counted from 1.
-        step: has to be one that both took.
+        trained: the observed run, which differs from it in `step`.
+        step: counted from 1; both runs must have taken it.
     """
     return "; ".join([*_counted(training, trained, step), *_moved(training, trained, step)])
 
@@ -62,7 +62,7 @@ def _moved(training: ReferenceTraining, trained: Trained, step: int) -> Iterator
 
 
 def _movements(values: list[Mapping[TensorKey, NDArray[np.float64]]], step: int) -> Movements:
-    """What `step` changed in the weights, where `values` are those before the first step and after each."""
+    """Return the change of each weight in `step`, from the values before the first step and after each."""
     before, after = values[step - 1], values[step]
     keys = [key for key in after if (key.kind, key.quantity) == ("weight", "value")]
     return {key.path: after[key].astype(np.float64) - before[key].astype(np.float64) for key in keys}

@@ -1,4 +1,4 @@
-"""What a candidate found and the reference did not: the evidence that a diagnosis starts from."""
+"""The evidence of a mismatch: a candidate's tensors beside the reference's, and how well a replay explains them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import TensorReport
 
-#: What explains a wrong tensor is nearer to it than this share of its distance from the reference.
+#: A replay explains a wrong tensor if it is nearer to it than this share of its distance from the reference.
 EXPLAINED = 0.05
-#: A distance of this share is rounding, whatever the tolerance says of it.
+#: The share of that distance that counts as rounding, even beyond the tolerance.
 ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How well a replayed mistake agrees with what was observed.
+    """How well a replay agrees with the observed tensors.
 
     Attributes:
-        wrong: how many of the wrong tensors it explains: all of them.
-        furthest: their largest distance, as a share of the tensor's largest element.
-        close: whether all of them are within tolerance, or what rounding may do.
+        wrong: the number of wrong tensors, all of which the replay explains.
+        furthest: their largest distance from the replay, as a share of the tensor's largest element.
+        close: whether all of them are within tolerance, or within the noise floor.
     """
 
     wrong: int
@@ -49,11 +49,11 @@ class Agreement:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Observed:
-    """A mismatch.
+    """A mismatch between a candidate and the reference.
 
     Attributes:
-        gradients: what the candidate found.
-        rows: every tensor as it was compared with the reference.
+        gradients: what the candidate supplied.
+        rows: the report of every compared tensor.
     """
 
     problem: Problem
@@ -63,12 +63,12 @@ class Observed:
 
     @cached_property
     def arrays(self) -> Mapping[TensorKey, Tensor | None]:
-        """All that the candidate supplied, by key."""
+        """Every tensor that the candidate supplied, by key."""
         return {key: as_array(tensor) for key, tensor in named_tensors(self.problem, self.gradients).items()}
 
     @cached_property
     def expected(self) -> Mapping[TensorKey, Tensor | None]:
-        """What the reference has in its place."""
+        """The tensors that these are compared with, by key."""
         against = {**self.reference.tensors, **self.gradients.against}
         return {key: as_array(against.get(key)) for key in self.arrays}
 
@@ -76,23 +76,23 @@ class Observed:
     def failing(self) -> Mapping[TensorKey, TensorReport]:
         """The rows that fail and in which the two sides differ, in report order: what a mistake can explain.
 
-        Where they agree but for elements in which the reference is not finite, there is nothing that a mistake did.
+        A row is left out if the sides agree wherever the reference is finite: no mistake made the difference.
         """
         failing = {TensorKey(row.kind, row.path): row for row in self.rows if row.failed}
         return {key: row for key, row in failing.items() if key not in self.not_finite or not self._alike(key)}
 
     @cached_property
     def not_finite(self) -> frozenset[TensorKey]:
-        """What holds NaN or infinity on either side."""
+        """The keys of tensors with NaN or infinity on either side."""
         return frozenset(TensorKey(row.kind, row.path) for row in self.rows if row.status == "nonfinite")
 
     @cached_property
     def broken_reference(self) -> frozenset[TensorKey]:
-        """What holds NaN or infinity in the reference."""
+        """The keys of tensors with NaN or infinity in the reference."""
         return frozenset(key for key in self.not_finite if not _is_finite(self.expected.get(key)))
 
     def is_broken(self, key: TensorKey) -> bool:
-        """Whether what was observed there holds NaN or infinity."""
+        """Whether the candidate's tensor holds NaN or infinity."""
         return not _is_finite(self.arrays.get(key))
 
     def _alike(self, key: TensorKey) -> bool:
@@ -106,27 +106,28 @@ class Observed:
 
     @cached_property
     def wrong_gradients(self) -> tuple[TensorKey, ...]:
-        """The gradients that are wrong, in report order."""
+        """The keys of wrong gradients, in report order."""
         return tuple(key for key in self.failing if key.kind in GRADIENT_KINDS)
 
     @cached_property
     def wrong_values(self) -> frozenset[str]:
-        """The kinds of values that are wrong: output, loss, state."""
+        """The kinds of wrong tensors that are not gradients: output, loss, state."""
         return frozenset(key.kind for key in self.failing if key.kind not in GRADIENT_KINDS)
 
     @cached_property
     def last_wrong_segment(self) -> int | None:
-        """The segment nearest to the loss with a wrong gradient. A weight of several segments counts for the first."""
+        """The segment nearest to the loss with a wrong gradient; a weight of several segments counts for its first."""
         wrong = [row.segment for key, row in self.failing.items() if key.kind in GRADIENT_KINDS]
         return max((segment for segment in wrong if segment is not None), default=None)
 
     def explained_by(self, replay: Gradients) -> Agreement | None:
-        """How well `replay` agrees with all that was observed; None where it does not.
+        """Return how well `replay` agrees with all that was observed; None if it does not agree.
 
-        Gradients must be equal where they are right and where they are wrong; values where they are wrong.
+        Every gradient must be equal, the right ones too; other tensors only if something of their kind is wrong.
         """
         found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
         judged = [key for key in self.arrays if key.kind in GRADIENT_KINDS or key.kind in self.wrong_values]
+        # In `mutate` the observed gradients are a replay's: tensors that two replays share need no comparison.
         judged = [key for key in judged if key in self.failing or not self._is(key, replay)]
         if not all(key in found and self._same(key, found[key]) for key in judged):
             return None
@@ -138,7 +139,7 @@ class Observed:
         )
 
     def partly_explained_by(self, replay: Gradients) -> frozenset[TensorKey]:
-        """The wrong tensors that `replay` has too; none where it makes a gradient wrong that is right."""
+        """Return the wrong tensors that `replay` gives too; none if it makes a right gradient wrong."""
         found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
         right = [key for key in self.arrays if key.kind in GRADIENT_KINDS and key not in self.failing]
         if not all(self._is(key, replay) or (key in found and self._same(key, found[key])) for key in right):
@@ -146,15 +147,15 @@ class Observed:
         return frozenset(key for key in self.failing if key in found and self._same(key, found[key]))
 
     def departures(self, right: Gradients) -> tuple[TensorKey, ...]:
-        """The wrong tensors in which a correct split differs from the reference too, by more than rounding.
+        """Return the wrong tensors in which a correct split differs from the reference too, by more than rounding.
 
-        Where the split has the whole model's own layers, what is little beside the observed difference is rounding.
+        If the split uses the whole model's layers, a difference that is small beside the observed one is rounding.
         """
         found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, right).items()}
         return tuple(key for key in self.failing if key in found and not self._rounds_to(key, found[key]))
 
     def _rounds_to(self, key: TensorKey, there: Tensor | None) -> bool:
-        """Whether `there` is the reference's tensor but for rounding."""
+        """Whether `there` is the reference's tensor up to rounding."""
         there, expected = _without_same_nonfinite(there, self.expected[key])
         if there is None or expected is None:
             return is_zero(there) and is_zero(expected)
@@ -164,18 +165,19 @@ class Observed:
         allowed = 0.0 if math.isnan(row.atol) else row.atol + row.rtol * largest(expected)
         if self.problem.shares_graph:
             here = self.arrays[key]
+            # The same layers compute the same function: splitting them can only round in another order.
             allowed = max(allowed, EXPLAINED * (largest(expected) if here is None else _apart(here, expected)))
         if found.allclose or found.max_abs_error <= allowed:
             return True
         return found.max_abs_error <= NOISE_FACTOR * self.reference.noise_floors.get(key, 0.0)
 
     def of(self, gradients: Gradients) -> Observed:
-        """What other gradients are beside the same reference."""
+        """Return a comparison of other gradients with the same reference."""
         rows = compare_all(self.problem, self.reference, gradients, TolerancePolicy(), noise=True)
         return replace(self, gradients=gradients, rows=rows)
 
     def beside(self, right: Gradients) -> Observed:
-        """The same held against a correct split, where that is not the reference's."""
+        """Return a comparison of the same gradients with a correct split, in place of the reference."""
         expected, floors = named_tensors(self.problem, right), self.reference.noise_floors
         gradients = replace(
             self.gradients,
@@ -185,21 +187,22 @@ class Observed:
         return self.of(gradients)
 
     def _is(self, key: TensorKey, replay: Gradients) -> bool:
-        """Whether a replay gives the very tensor: one that the fault leaves as it is in the correct split."""
+        """Whether a replay gives the very tensor object, as it does if a replay itself is observed."""
         here = self.gradients.tensors.get(key)
         return here is not None and here is replay.tensors.get(key)
 
     def _same(self, key: TensorKey, there: Tensor | None) -> bool:
-        """Whether `there` is what was observed, but for rounding."""
+        """Whether `there` is the observed tensor up to rounding."""
         return self._judged(key, there, wrong=key in self.failing)
 
     def _is_close(self, key: TensorKey, there: Tensor | None) -> bool:
-        """Whether what explains a wrong tensor is within tolerance of it, not only much nearer than the reference."""
+        """Whether a wrong tensor is within tolerance of the replay, not only nearer to it than to the reference."""
         return self._judged(key, there, wrong=False)
 
     def _judged(self, key: TensorKey, there: Tensor | None, *, wrong: bool) -> bool:
         here, tolerance = self.arrays[key], self._tolerance(key, there)
         if key in self.not_finite:
+            # A mistake may give NaN in the same elements: that is agreement, and the others are compared.
             here, there = _without_same_nonfinite(here, there)
         return same(here, there, self.expected[key], tolerance, wrong=wrong, floor=self._floor(key))
 
@@ -208,7 +211,7 @@ class Observed:
         return TolerancePolicy().for_tensor(key.path, dtype, compute_dtype(self.problem.precision))
 
     def _floor(self, key: TensorKey) -> float:
-        """What rounding alone may do to a gradient that is right."""
+        """Return how far rounding alone may move a right gradient; 0 if the noise floor was not measured."""
         return NOISE_FACTOR * self.reference.noise_floors.get(key, 0.0) if self.reference.noise_measured else 0.0
 
     def _share(self, key: TensorKey, there: Tensor | None) -> float:
@@ -227,23 +230,24 @@ def same(
     wrong: bool,
     floor: float,
 ) -> bool:
-    """Whether what was observed is what a mistake gives, but for rounding.
+    """Whether the observed tensor is the one that a mistake gives, up to rounding.
 
     Args:
-        here: what was observed.
-        there: what the mistake gives.
-        expected: what the reference has.
-        tolerance: within which two tensors are the same.
-        wrong: whether `here` is: then it must be much nearer to `there` than to `expected`.
-        floor: what rounding may do to one that is right.
+        here: the observed tensor.
+        there: the tensor that the mistake gives.
+        expected: the reference's tensor.
+        tolerance: how far apart equal tensors may be.
+        wrong: whether `here` is wrong: then it must also be much nearer to `there` than to `expected`.
+        floor: how far rounding may move a tensor that is right.
     """
     if here is None or there is None:
-        return is_zero(here) and is_zero(there)  # people write zeros for None
+        return is_zero(here) and is_zero(there)  # user code writes zeros for None
     found = compare(there, here, tolerance, gradient=False)
     if found.note or found.status == "nonfinite":
         return False  # another shape or dtype, or nothing to compare
     if not wrong:
         return found.allclose or found.max_abs_error <= floor
+    # For a small mistake even the reference is almost within tolerance: the distance from it decides.
     return found.max_abs_error <= (EXPLAINED if found.allclose else ROUNDING) * _apart(here, expected)
 
 
@@ -252,7 +256,7 @@ def _is_finite(tensor: Tensor | None) -> bool:
 
 
 def _without_same_nonfinite(here: Tensor | None, there: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """Both with zeros where both have the same NaN or infinity; as they are where only one has it."""
+    """Return both tensors, with zeros where both have the same NaN or infinity."""
     if here is None or there is None or tuple(here.shape) != tuple(there.shape):
         return here, there
     one, other = to_array(here).copy(), to_array(there).copy()
@@ -262,7 +266,7 @@ def _without_same_nonfinite(here: Tensor | None, there: Tensor | None) -> tuple[
 
 
 def _apart(here: Tensor, expected: Tensor | None) -> float:
-    """How far what was observed is from the reference."""
+    """Return how far the observed tensor is from the reference's."""
     if expected is None or here.shape != expected.shape:
         return max(largest(here), largest(expected))
     return movement(expected, here)

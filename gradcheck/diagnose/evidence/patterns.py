@@ -1,4 +1,4 @@
-"""Cheap patterns in a mismatch: a constant factor, one tensor's gradient in another's place."""
+"""Patterns in a mismatch that need no replay: a constant factor, or one tensor's gradient in another's place."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from gradcheck.numerics import Tensor
     from gradcheck.problem.problem import TensorKey
 
-#: What is left over of a tensor, as a share of it, where a pattern fits.
+#: The largest remainder, as a share of the tensor, with which a pattern fits.
 FITS = 1e-4
-#: A tensor is another's if it is nearer to that than this share of its distance from what it should be.
+#: A tensor is another's if it is nearer to that than this share of its distance from its own expected value.
 NEARER = 0.05
 
 
 def constant_factor(observed: Observed) -> float | None:
-    """What every wrong gradient is a multiple of the reference's by; None if they are no such multiples."""
+    """Return the factor between every wrong gradient and the reference's; None if there is no common factor."""
     return common_factor((observed.expected[key], observed.arrays[key]) for key in observed.wrong_gradients)
 
 
 def common_factor(pairs: Iterable[tuple[Tensor | None, Tensor | None]], *, fits: float = FITS) -> float | None:
-    """What the second of each pair is a multiple of the first by, all by the same but for a share `fits`; else None."""
+    """Return the one factor by which each second is a multiple of its first, up to a share `fits`; None if none is."""
     factors = []
     for expected, found in pairs:
         factor = factor_of(expected, found, fits=fits)
@@ -43,7 +43,7 @@ def common_factor(pairs: Iterable[tuple[Tensor | None, Tensor | None]], *, fits:
 
 
 def groups(observed: Observed) -> dict[str, list[str]]:
-    """The wrong gradients by what each is beside the reference's, in words; "" where nothing can be said."""
+    """Return the paths of wrong gradients by their pattern, such as "zero"; "" for those without a pattern."""
     found: dict[str, list[str]] = {}
     for key in observed.wrong_gradients:
         found.setdefault(_beside(observed.expected[key], observed.arrays[key]), []).append(key.path)
@@ -66,22 +66,24 @@ def _beside(expected: Tensor | None, found: Tensor | None) -> str:
 
 
 def factor_of(expected: Tensor | None, found: Tensor | None, *, fits: float = FITS) -> float | None:
-    """What `found` is a multiple of `expected` by, but for a share `fits`; None if it is no multiple, or is zero."""
+    """Return the factor by which `found` is a multiple of `expected`, up to a share `fits`; None for none, or zero."""
     if expected is None or found is None or expected.shape != found.shape or not largest(expected):
         return None
     r, c = _flat(expected), _flat(found)
+    # Least squares: a ratio of single elements would be as noisy as the smallest of them.
     factor = float(r @ c / (r @ r))
     return factor if factor and float(np.abs(c - factor * r).max()) <= fits * float(np.abs(c).max()) else None
 
 
 def permutation(observed: Observed) -> dict[TensorKey, TensorKey] | None:
-    """For each wrong weight the one whose reference gradient it has; None if some have none's."""
+    """Return, for each wrong weight, the weight whose reference gradient it has; None unless there is one for each."""
     weights = [weight.key for weight in observed.problem.weights]
     found: dict[TensorKey, TensorKey] = {}
     for key in observed.wrong_gradients:
         here = observed.arrays[key]
         own = observed.expected[key]
         others = [k for k in weights if k != key and _is(here, observed.expected.get(k))]
+        # Gradients of two weights may be alike: the match must also be much nearer than the weight's own gradient.
         source = next((k for k in others if _apart(here, observed.expected[k]) < NEARER * _apart(here, own)), None)
         if key.kind != "weight" or source is None:
             return None
@@ -90,14 +92,14 @@ def permutation(observed: Observed) -> dict[TensorKey, TensorKey] | None:
 
 
 def _is(found: Tensor | None, expected: Tensor | None) -> bool:
-    """Whether a gradient is another's, in its values and their order; a person may have reshaped it."""
+    """Whether a gradient has another's values in their order; its shape may differ, for user code may reshape it."""
     if found is None or expected is None or np.prod(found.shape) != np.prod(expected.shape) or not largest(expected):
         return False
     return bool(np.abs(_flat(found) - _flat(expected)).max() <= FITS * largest(expected))
 
 
 def transposed(observed: Observed) -> Iterator[TensorKey]:
-    """The wrong weights whose gradient is the reference's, its last two axes exchanged."""
+    """Yield the wrong weights whose gradient is the reference's with its last two axes exchanged."""
     for key in observed.wrong_gradients:
         here, expected = observed.arrays[key], observed.expected[key]
         if here is None or expected is None or len(expected.shape) < 2:  # noqa: PLR2004 - two axes to exchange
@@ -109,7 +111,7 @@ def transposed(observed: Observed) -> Iterator[TensorKey]:
 
 
 def _apart(one: Tensor | None, other: Tensor | None) -> float:
-    """The largest difference of two tensors in the order of their elements; infinite where there is none."""
+    """Return the largest difference of two tensors in the order of their elements; infinity if sizes differ."""
     if one is None or other is None or np.prod(one.shape) != np.prod(other.shape):
         return math.inf
     return float(np.abs(_flat(one) - _flat(other)).max(initial=0.0))

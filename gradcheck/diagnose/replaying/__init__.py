@@ -1,1 +1,1 @@
-"""Injecting faults into a correct split until one gives the gradients that were observed."""
+"""Replays: faults injected into a correct split until one gives the observed gradients."""

@@ -1,4 +1,4 @@
-"""Which injected faults give the gradients that were observed."""
+"""Search for the injected faults that give the observed gradients."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
 
-#: The most micro-batches that a candidate is suspected of.
+#: The largest number of micro-batches that a candidate is suspected of.
 MOST_SLICES = 16
 
 
 class Match(NamedTuple):
-    """A fault that gives the observed gradients."""
+    """A fault that gives the observed gradients, and how well it agrees."""
 
     injection: Injection
     agreement: Agreement
@@ -41,7 +41,7 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What replaying found: the matches, one for each code, and how many replays time was left for."""
+    """The result of a search: a match for each code, and how many injections were tried, and left for lack of time."""
 
     matches: tuple[Match, ...]
     tried: int
@@ -50,11 +50,11 @@ class Search:
 
 @dataclass
 class Replayed:
-    """The replays of one problem, and a fingerprint of each, so that none that cannot match is computed twice.
+    """The replays of one problem, and a fingerprint of each, so that a replay that cannot match runs only once.
 
     Attributes:
-        without: codes that nothing is suspected of.
-        repeats: whether what is observed is one of these replays, and no candidate's.
+        without: codes that are never suspected.
+        repeats: whether the observed gradients are those of one of these replays, not a candidate's.
     """
 
     problem: Problem
@@ -66,14 +66,14 @@ class Replayed:
     _last: tuple[tuple[Any, ...], Gradients] | None = None
 
     def __post_init__(self) -> None:
-        """Computes nothing yet."""
+        """Prepare the replays; nothing is computed yet."""
         self.replays = Replays(self.problem)
 
     def gradients(self, injection: Injection) -> Gradients:
-        """What the fault gives. Its fingerprint is kept, and its gradients until the next one's are asked for."""
+        """Return the gradients of a replay. Every fingerprint is kept, but only the last replay's gradients."""
         name = _name(injection)
         if self._last is None or self._last[0] != name:
-            self._last = None  # before the next are made: they may be large
+            self._last = None  # freed before the next ones are computed: they may be large
             self._last = name, self.replays.gradients(injection)
         found = self._last[1]
         if name not in self._prints:
@@ -81,7 +81,10 @@ class Replayed:
         return found
 
     def fingerprint(self, gradients: Gradients) -> NDArray[np.float64]:
-        """Two numbers for every weight, in order; zeros for None, in whose place people write zeros."""
+        """Return the fingerprint of `gradients`, of shape (weights, 2).
+
+        A missing gradient counts as zeros, for user code writes zeros in its place.
+        """
         if self._last is not None and gradients is self._last[1]:
             return self._prints[self._last[0]]
         return self._printed(gradients)
@@ -91,33 +94,34 @@ class Replayed:
         return np.array([self._known[id(t)] if id(t) in self._known else imprint(t) for t in tensors])
 
     def print_of(self, injection: Injection) -> NDArray[np.float64]:
-        """The fingerprint of what the fault gives, replayed once."""
+        """Return the fingerprint of a replay, which runs if it has not run before."""
         if _name(injection) not in self._prints:
             self.gradients(injection)
         return self._prints[_name(injection)]
 
     def may_equal(self, injection: Injection, observed: NDArray[np.float64]) -> bool:
-        """Whether the fault may give gradients of this fingerprint; true as long as it was not replayed."""
+        """Whether the replay may give gradients with the fingerprint `observed`; True as long as it has not run."""
         kept = self._prints.get(_name(injection))
         return kept is None or bool(self.alike(kept, observed).all())
 
     def alike(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """For every weight whether gradients of these two fingerprints may be equal but for rounding."""
+        """Return, for each weight, whether gradients with these fingerprints may be equal up to rounding."""
         norms = np.maximum(one[:, :1], other[:, :1])
         share = REPEATED
         if not self.repeats:
             share = max(COARSE, 4 * PRECISIONS[compute_dtype(self.problem.precision)].eps)
+            # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
             norms = np.maximum(norms, SMALL * norms.max(initial=0.0))
         return np.asarray((np.abs(one - other) <= share * norms).all(axis=1))
 
     @cached_property
     def _known(self) -> dict[int, tuple[float, float]]:
-        """Those of the correct split's gradients, by id of the tensor: most faults leave most of them as they are."""
+        """Fingerprints of the correct split's gradients by tensor id: most faults leave most tensors as they are."""
         tensors = (self.replays.right.tensors[weight.key] for weight in self.problem.weights)
         return {id(tensor): imprint(tensor) for tensor in tensors if tensor is not None}
 
     def suspects(self, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
-        """`suspected_in` the problem, once: some faults look for their places by running the model."""
+        """Return the injections that apply, listed once: some faults run the model to find their places."""
         if own_slices not in self._suspects:
             found = suspected_in(self.problem, own_slices=own_slices, effort=effort)
             self._suspects[own_slices] = [injection for injection in found if injection.code not in self.without]
@@ -125,22 +129,23 @@ class Replayed:
 
 
 def _name(injection: Injection) -> tuple[Any, ...]:
+    # The effect too: a fault may have several variants at one place.
     return (injection.code, injection.place.text, injection.effect, injection.slices)
 
 
-#: What rounding may make of a gradient at most, as a share of its norm, in float32.
+#: The largest change by rounding in float32, as a share of a gradient's norm.
 COARSE = 1e-3
-#: What threads may make of a replay that is done once more.
+#: The largest change of a replay that runs again: threads add up in another order.
 REPEATED = 1e-5
-#: Below this share of the largest norm a gradient may be zero but for rounding: then that of the largest counts.
+#: The least norm that errors are measured against, as a share of the largest: a smaller gradient may be rounding.
 SMALL = 1e-2
 
 
 def imprint(tensor: Any) -> tuple[float, float]:
-    """The norm of a gradient, and the sum of its first half: that tells a changed sign, or another order.
+    """Return the norm of a gradient, and the scaled sum of its first half, which shows a changed sign or order.
 
-    What is not finite counts as zero. The sum is divided by the root of the number of its terms: so two tensors
-    differ in it by no more than the norm of their difference (Cauchy-Schwarz), as they do in their norms.
+    Elements that are not finite count as zero. The sum is divided by the root of the number of its terms: so two
+    tensors differ in it by no more than the norm of their difference (Cauchy-Schwarz), as they do in their norms.
     """
     array = as_array(tensor)
     if array is None:
@@ -153,9 +158,9 @@ def imprint(tensor: Any) -> tuple[float, float]:
 
 
 def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[Injection]:
-    """The injections that may explain what was observed, the cheapest and likeliest first.
+    """Return the injections that may explain `observed`, the cheapest and likeliest first.
 
-    A fault of the backward pass whose place is before the last wrong segment cannot have made that segment wrong.
+    A fault of the backward pass before the last wrong segment is left out: it cannot have made that segment wrong.
     """
     last = observed.last_wrong_segment
     found = replayed.suspects(own_slices=not observed.gradients.outputs, effort=effort)
@@ -168,10 +173,10 @@ def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[In
 
 
 def suspected_in(problem: Problem, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
-    """Every fault that can be replayed on `problem`, at every place, the more specific faults first.
+    """Return every injection that applies to `problem`, at every place, the more specific faults first.
 
-    A candidate may have taken the batch apart in a way of its own (`own_slices`): then all numbers of micro-batches
-    are tried. With `effort`, a fault whose places cannot be looked for is left out.
+    With `own_slices`, for a candidate that may slice the batch in its own way, every number of micro-batches is
+    tried. With `effort`, a fault is left out if the search for its places raises.
     """
     searches = [(fault.code, partial(fault.injections, problem)) for fault in FAULTS]
     if own_slices and not problem.slices and sliceable(problem.model, problem.batch):
@@ -189,12 +194,13 @@ def _all(places: Callable[[], Iterator[Injection]]) -> list[Injection]:
 
 
 def _changes_forward(injection: Injection) -> bool:
-    """Whether later segments see other values."""
+    """Whether the injection changes a forward pass: its effects are not confined to earlier segments."""
     return injection.steps is not None and injection.steps().changes_forward
 
 
 def _effort(injection: Injection, last: int | None) -> tuple[int, int]:
-    """The kind of work, and whether the place is the expected one."""
+    """Return a sort key: the cost of the replay, then whether the place is the expected one."""
+    # 0: changes finished gradients; 1: a backward pass on kept tapes; 2: both passes; above: both, over other slices.
     if injection.slices is not None:
         work = 2 + injection.slices
     elif injection.steps is None:
@@ -205,9 +211,9 @@ def _effort(injection: Injection, last: int | None) -> tuple[int, int]:
 
 
 def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort | None = None) -> Search:
-    """Replays what is suspected until it is done or the time is over, and keeps what equals the observed gradients.
+    """Replay the suspects until all are done or the time is over, and return those that give the observed gradients.
 
-    Where some equal them but for rounding, what is only near to them is dropped. A replay that raises is none.
+    If some equal them up to rounding, those that are merely near are dropped. A replay that raises is skipped.
     """
     effort, end = effort or Effort(), time.monotonic() + seconds
     candidates = suspected(observed, replayed, effort)
@@ -219,7 +225,7 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
         if time.monotonic() > end:
             break
         tried += 1
-        later = injection.slices is not None and precedence[injection.code] > first  # dear, and never first
+        later = injection.slices is not None and precedence[injection.code] > first  # costly, and never named first
         if later or not replayed.may_equal(injection, seen):
             continue
         agreement = effort.attempt(REPLAYS, partial(_agreement, observed, replayed, injection))
@@ -235,7 +241,7 @@ def _agreement(observed: Observed, replayed: Replayed, injection: Injection) -> 
 
 
 def _first_of_each_code(matches: list[Match]) -> tuple[Match, ...]:
-    """For each fault the first place in the order of the backward pass; the more specific fault first."""
+    """Return one match for each code, in the order of `FAULTS`: its first place in the order of the backward pass."""
     precedence = {fault.code: i for i, fault in enumerate(FAULTS)}
 
     def rank(match: Match) -> tuple[int, bool, int]:

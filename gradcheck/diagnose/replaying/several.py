@@ -1,4 +1,4 @@
-"""Several mistakes at once: a few faults that explain every wrong tensor between them, where no single one does."""
+"""Combinations: a few faults that explain every wrong tensor together, where no single one does."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from gradcheck.faults.interface import Injection
     from gradcheck.problem.problem import TensorKey
 
-#: The most mistakes that are made out at once.
+#: The most simultaneous mistakes that are searched for.
 MOST = 3
 
 
 class Part(NamedTuple):
-    """A fault, and the wrong tensors that it explains. What is right it leaves right.
+    """A fault that leaves right tensors right, and the wrong tensors that it explains.
 
-    `beyond` is how many weights it would make wrong that came out otherwise: by another mistake.
+    `beyond` counts weights that the fault changes, but that were observed otherwise: another mistake changed them.
     """
 
     injection: Injection
@@ -35,18 +35,19 @@ class Part(NamedTuple):
 
 
 def together(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort) -> tuple[Part, ...]:
-    """The faults that explain all wrong tensors between them, the one that explains most first; () if there are none.
+    """Return faults that explain all wrong tensors together, the one that explains most first; () if there are none.
 
-    Each explains some tensors alone: where one mistake changes what another one has made, neither is made out.
+    Each must explain some tensors alone: mistakes that all change the same tensors are not found.
 
     Args:
         observed: a mismatch that no single fault explains.
-        replayed: what was replayed already; the rest is replayed here.
-        seconds: about how long that may take.
-        effort: gets the replays that raise.
+        replayed: earlier replays; the missing ones run here.
+        seconds: about how long these may take.
+        effort: collects the replays that raise.
     """
     remaining, chosen = set(observed.failing), list[Part]()
     likely = list(_likely(observed, replayed, seconds=seconds, effort=effort))
+    # A greedy set cover: there are too many combinations to try each.
     while remaining and len(chosen) < MOST:
         part = _most_of(remaining, likely, observed, replayed)
         if part is None:
@@ -57,7 +58,7 @@ def together(observed: Observed, replayed: Replayed, *, seconds: float, effort: 
 
 
 def _likely(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort) -> Iterator[Part]:
-    """The faults that may explain some wrong weights and leave the right ones right, by their fingerprints."""
+    """Yield the faults whose fingerprints may explain some wrong weights and leave the right ones right."""
     end = time.monotonic() + seconds
     weights = [weight.key for weight in observed.problem.weights]
     wrong = np.array([key in observed.failing for key in weights])
@@ -77,11 +78,12 @@ def _likely(observed: Observed, replayed: Replayed, *, seconds: float, effort: E
 def _most_of(
     remaining: Collection[TensorKey], likely: Collection[Part], observed: Observed, replayed: Replayed
 ) -> Part | None:
-    """The fault that explains most of what remains and does least beside, proven element by element."""
+    """Return the fault that explains most of `remaining` and changes least besides, proven element by element."""
 
     def rank(part: Part) -> tuple[int, int]:
         return -len(part.explains.intersection(remaining)), part.beyond
 
+    # Fingerprints rank the faults; only the first few are compared in full, since each costs a replay.
     for part in sorted(likely, key=rank):
         if part.explains.isdisjoint(remaining):
             return None

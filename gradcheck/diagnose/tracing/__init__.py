@@ -1,1 +1,1 @@
-"""Following the passes call by call, to the layer where something goes wrong."""
+"""Searches through both passes, call by call, for the layer where something goes wrong."""

@@ -1,4 +1,4 @@
-"""Where NaN or infinity is made: the innermost layer, in the forward or the backward pass, and the operation in it."""
+"""Search for the origin of NaN or infinity: the innermost layer, in which pass, and the operation in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tensorflow.python import pywrap_tfe  # TensorFlow calls the gradient of each operation by what is registered there
+from tensorflow.python import pywrap_tfe  # where TensorFlow registers the function that differentiates an operation
 from tensorflow.python.eager import backprop
 
 from gradcheck.comparing.reference import GRADIENT_KINDS
@@ -31,8 +31,8 @@ class Origin:
     """Where the first value that is not finite is made.
 
     Attributes:
-        how: in words, what makes it of what.
-        layer: the path of the layer; None where it is none.
+        how: what makes it, in words.
+        layer: the path of the layer that makes it; None if it is no layer.
     """
 
     how: str
@@ -42,13 +42,13 @@ class Origin:
 def not_finite(
     problem: Problem, rows: Sequence[TensorReport], origin: Origin | None, *, beside: str
 ) -> Diagnosis | None:
-    """GC703 for the tensors of `rows` that are not finite; None where all are.
+    """Return GC703 for the tensors of `rows` that are not finite; None if all are finite.
 
     Args:
-        problem: whose tensors they are.
-        rows: what was compared.
-        origin: where it is made, where that is known.
-        beside: what it is held against, as the end of the clause: `, in the reference too`.
+        problem: the problem that the rows belong to.
+        rows: the report of every compared tensor.
+        origin: where the first such value is made, if that is known.
+        beside: the end of the sentence, about the other side of the comparison: `, in the reference too`.
     """
     broken = [row for row in rows if row.status == "nonfinite"]
     first = first_wrong(broken)
@@ -68,7 +68,8 @@ def not_finite(
 
 
 def origin(problem: Problem) -> Origin | None:
-    """Where the whole model makes the first value that is not finite; None if all are finite."""
+    """Return where the whole model makes the first value that is not finite; None if all are finite."""
+    # Slice by slice, as the reference runs: a layer may fail on one slice alone.
     for part in micro_batches(problem, batch_tensors(problem)):
         with _differentiated() as operations:
             seen = walk.whole(problem, part)
@@ -80,7 +81,7 @@ def origin(problem: Problem) -> Origin | None:
 
 
 def _given(problem: Problem, seen: Walk) -> Origin | None:
-    """What is not finite before anything is computed."""
+    """Return an input or a weight that is not finite before anything is computed."""
     for name, tensor in zip(problem.input_names, seen.inputs, strict=True):
         if not _finite([tensor]):
             return Origin(how=f"the input {name} is not finite itself")
@@ -91,7 +92,7 @@ def _given(problem: Problem, seen: Walk) -> Origin | None:
 
 
 def _forward(seen: Walk) -> Origin | None:
-    """The first call, an inner one before the one around it, that makes it of finite tensors; else the loss."""
+    """Return the first call, inner before outer, that makes such a value from finite tensors; otherwise the loss."""
     for call in seen.calls:
         if _finite(call.given) and not _finite(call.made):
             layer = seen.path(call)
@@ -104,13 +105,14 @@ def _forward(seen: Walk) -> Origin | None:
 
 
 def _backward(problem: Problem, seen: Walk, operation: _Operation | None) -> Origin | None:
-    """The innermost call, the first in the order of the backward pass, that makes it of finite gradients."""
+    """Return the innermost call, the first in backward order, that makes such a gradient from finite ones."""
     by = "" if operation is None else f": {operation.words}"
     if not _finite(seen.cotangents([*seen.outputs, *walk.hidden_logits(seen.outputs)])):
         return Origin(how=f"the loss is finite, and its gradient for the outputs is not{by}")
     making = [call for call in seen.calls if _makes(seen, call)]
     inner = [call for call in making if not any(call.is_around(other) for other in making)]
     if inner:
+        # Calls are listed in the order in which they ended: the backward pass comes to the last one first.
         layer = seen.path(inner[-1])
         passes = "what it takes and returns and the gradient that comes back to it are finite, and what it hands back"
         return Origin(how=f"the backward pass of {layer} makes it ({passes} is not){by}", layer=layer)
@@ -123,10 +125,11 @@ def _backward(problem: Problem, seen: Walk, operation: _Operation | None) -> Ori
 
 
 def _makes(seen: Walk, call: Seen) -> bool:
-    """Whether finite gradients come back to `call`, and it hands back what is not finite, also to a weight of its own.
+    """Whether `call` receives finite gradients and returns ones that are not, for its inputs or a weight of its own.
 
-    What a weight gets from several calls, or from its penalty, is blamed on no call.
+    A weight's gradient from several calls, or from its penalty, is not attributed to a call.
     """
+    # Hidden logits too: their gradient arrives in place of the output's.
     if not _finite([*call.made, *seen.cotangents([*call.made, *call.hidden])]):
         return False
     alone = [v.value for v in seen.own_variables(call) if v.regularizer is None]
@@ -134,14 +137,15 @@ def _makes(seen: Walk, call: Seen) -> bool:
 
 
 def _finite(tensors: Iterable[Any]) -> bool:
-    """Whether all of `tensors` are; what is None, an integer or not known yet counts as finite."""
+    """Whether every element of `tensors` is finite; None, integers and symbolic tensors count as finite."""
+    # Ragged tensors and `IndexedSlices` hold their numbers in one dense tensor.
     dense = (getattr(t, "flat_values", getattr(t, "values", t)) for t in tensors if t is not None)
     known = (t for t in dense if hasattr(t, "numpy") and is_differentiable(t))
     return all(bool(np.isfinite(np.asarray(t)).all()) for t in known)
 
 
 def _segment(problem: Problem, layer: str) -> int | None:
-    """The last segment with a call of the layer at this path, or around it."""
+    """Return the last segment that calls the layer at this path, or a layer around it."""
     for segment in reversed(problem.segments):
         paths = [problem.graph.calls[index].path for index in segment.plan.calls]
         if any(layer == path or layer.startswith(f"{path}/") for path in paths):
@@ -151,14 +155,15 @@ def _segment(problem: Problem, layer: str) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Operation:
-    """An operation whose gradient is not finite where what comes back to it is; `at` are its values there."""
+    """An operation whose gradient is not finite though it receives finite ones; `at` are its values there."""
 
     name: str
     at: tuple[float, ...]
 
     @property
     def words(self) -> str:
-        """`Sqrt has no finite slope at 0 (a norm or a standard deviation of zero)`."""
+        """The operation in words, such as `Sqrt has no finite slope at 0 (the root in a norm, …)`."""
+        # Roots and divisions have infinite slopes at zero: the value nearest to it tells most.
         values = sorted({*self.at}, key=abs)
         at = "" if not values else f" at {values[0]:.3g}" if len(values) == 1 else f" at values such as {values[0]:.3g}"
         return f"{self.name} has no finite slope{at}{_HINTS.get(self.name, '')}"
@@ -175,7 +180,7 @@ _HINTS = {
 
 @contextmanager
 def _differentiated() -> Iterator[list[_Operation]]:
-    """Collects the first operation of the backward pass whose gradient makes what is not finite."""
+    """Collect the first operation of the backward pass whose gradient is not finite though it receives finite ones."""
     found: list[_Operation] = []
     original = backprop._gradient_function  # noqa: SLF001 - TensorFlow's own, put back below
 
@@ -187,6 +192,7 @@ def _differentiated() -> Iterator[list[_Operation]]:
             found.append(_Operation(name=name, at=_values_at(inputs, outputs, made)))
         return result
 
+    # An eager tape calls the registered function once for each operation: there is no public hook.
     pywrap_tfe.TFE_Py_RegisterGradientFunction(run)
     try:
         yield found
@@ -195,7 +201,8 @@ def _differentiated() -> Iterator[list[_Operation]]:
 
 
 def _values_at(inputs: Any, outputs: Any, made: Sequence[Any]) -> tuple[float, ...]:
-    """What the operation was given, or returned, where its gradient is not finite; () where TensorFlow forgot it."""
+    """Return the operation's values where its gradient is not finite; () if the tape did not keep them."""
+    # A tape keeps what the gradient function reads: for Sqrt that is the output, not the input.
     for gradient, value in zip(made, inputs or outputs or (), strict=False):
         if not _finite([gradient]) and hasattr(value, "numpy") and gradient.shape == value.shape:
             bad = np.asarray(value)[~np.isfinite(np.asarray(gradient))]

@@ -1,4 +1,4 @@
-"""Parts that are not the whole model: where a correct split of them differs from it, forward or backward."""
+"""Search for the first difference between separate parts and the whole model, in the forward or backward pass."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ FIX = (
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Where parts and whole part.
+    """The first difference between parts and whole.
 
     Attributes:
-        how: in words.
-        layer: the path of the layer in the whole model, where it is one.
+        how: the difference in words.
+        layer: the path of the layer in the whole model, if the difference is at a layer.
         segment: the index of the part.
-        alone: whether the layer itself was seen to compute another function, or another gradient of it.
+        alone: whether the layer itself computes another function, or another gradient of the same function.
     """
 
     how: str
@@ -52,7 +52,7 @@ class Difference:
 
 
 def parts_apart(problem: Problem, reference: Reference, effort: Effort) -> tuple[Diagnosis, ...]:
-    """GC900 where the parts are another model than the whole, whose gradients are others; else nothing."""
+    """Return GC900 if a correct split of the parts has other gradients than the whole model; otherwise nothing."""
     if problem.shares_graph or not problem.segments:
         return ()
 
@@ -65,11 +65,11 @@ def parts_apart(problem: Problem, reference: Reference, effort: Effort) -> tuple
 
 
 def parts_differ(right: Observed, effort: Effort) -> Diagnosis:
-    """GC900 for parts that are another model than the whole.
+    """Return GC900 for parts that compute something else than the whole model.
 
     Args:
-        right: a correct split of the parts, as it is observed beside the whole.
-        effort: of the diagnosis.
+        right: a correct split of the parts, compared with the whole model.
+        effort: collects the steps that fail.
     """
     found = effort.attempt("the comparison of the parts with the whole", lambda: difference(right.problem))
     found = found or _by_rows(right)
@@ -88,16 +88,17 @@ def parts_differ(right: Observed, effort: Effort) -> Diagnosis:
 
 
 def _by_rows(right: Observed) -> Difference:
-    """What the compared tensors alone say."""
+    """Return what the compared tensors alone show."""
     row, how = located(right)
     layer = None if row is None or row.kind == "loss" else row.layer
     return Difference(how=f"{how[0].upper()}{how[1:]}", layer=layer, segment=None if row is None else row.segment)
 
 
 def difference(problem: Problem) -> Difference | None:
-    """Where the parts first differ from the whole; None where no layer shows it."""
+    """Return where the parts first differ from the whole model; None if no layer shows it."""
     for part in micro_batches(problem, batch_tensors(problem)):
         sides = _Sides(problem, walk.whole(problem, part), walk.parts(problem, part))
+        # In this order: gradients are comparable only once the forward passes and the losses agree.
         found = sides.forward() or sides.added() or sides.backward()
         if found is not None:
             return found
@@ -106,14 +107,14 @@ def difference(problem: Problem) -> Difference | None:
 
 @dataclass(frozen=True, eq=False)
 class _Sides:
-    """The whole model and the parts, call by call."""
+    """The recorded calls of the whole model and of the parts, in pairs."""
 
     problem: Problem
     whole: Walk
     parts: Walk
 
     def forward(self) -> Difference | None:
-        """The first call of the parts that is given, or makes, other values than its counterpart."""
+        """Return the first call of the parts that takes or returns other values than its counterpart."""
         for ours, theirs in self.pairs:
             how = f"The forward passes differ first at {self._layer(ours, theirs)}"
             if not self._agree(ours.given, theirs.given):
@@ -126,7 +127,7 @@ class _Sides:
         return Difference(how=f"The forward passes differ at the outputs{self._lone}")
 
     def added(self) -> Difference | None:
-        """What layers and weight penalties add to the loss."""
+        """Return a difference in the loss, or in what layers and weight penalties add to it."""
         if not self._agree([self.parts.data_loss], [self.whole.data_loss]):
             return Difference(how="The forward passes agree, and the loss of their outputs does not")
         extras = [self.parts.extra], [self.whole.extra]
@@ -137,7 +138,7 @@ class _Sides:
         return Difference(how=f"{how}parts, {theirs:.6g} in the whole")
 
     def backward(self) -> Difference | None:
-        """The innermost call, the first in backward order, that makes another gradient of the one that it is given."""
+        """Return the innermost call, the first in backward order, that turns equal gradients into different ones."""
         making = [pair for pair in self.pairs if self._makes(*pair)]
         inner = [pair for pair in making if not any(pair[0].is_around(other) for other, _ in making)]
         agree = "The forward passes agree"
@@ -146,6 +147,7 @@ class _Sides:
             part = self.problem.segments[self._segment(ours)].name
             how = f"{agree}, and {part}'s own gradient differs, at {self._layer(ours, theirs)}: what comes back to it "
             return self._at(ours, theirs, f"{how}agrees, and what it makes of that does not")
+        # `_makes` leaves out a weight of several calls: its gradient is a sum, which no single call shows.
         shared = self._shared()
         if shared is not None:
             ours, theirs = shared
@@ -158,9 +160,9 @@ class _Sides:
         return None
 
     def _makes(self, ours: Seen, theirs: Seen) -> bool:
-        """Whether equal gradients come back to both calls, and they hand back others, also to a weight of their own.
+        """Whether both calls receive equal gradients and return different ones, also for a weight of their own.
 
-        What they are given agrees, or the forward passes would differ.
+        Their inputs are equal: otherwise the forward passes would differ.
         """
         if not self._alike(ours.made, theirs.made):
             return False
@@ -169,7 +171,7 @@ class _Sides:
         return not self._alike([*ours.given, *(v.value for v in own)], [*theirs.given, *of_whole])
 
     def _shared(self) -> tuple[Seen, Seen] | None:
-        """The last call of a layer of which a weight gets another gradient, while the same comes back to all calls."""
+        """Return the last call of a layer that gives a shared weight another gradient from equal incoming ones."""
         of_whole = {id(ours): theirs for ours, theirs in self.pairs}
         for variable, calls in reversed(self.parts.users):
             paired = [(call, of_whole[id(call)]) for call in calls if id(call) in of_whole]
@@ -182,17 +184,18 @@ class _Sides:
         return None
 
     def _alike(self, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
-        """Whether the same gradients come back to tensors of the two sides."""
+        """Whether tensors of the two sides receive equal gradients."""
         return self._agree(self.parts.cotangents(ours), self.whole.cotangents(theirs))
 
     def _agree(self, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
-        """Whether two lists of tensors are equal but for rounding; None is zero."""
+        """Whether two lists of tensors are equal up to rounding; None equals zero."""
         return len(ours) == len(theirs) and all(map(self._equal, ours, theirs))
 
     def _equal(self, ours: Any, theirs: Any) -> bool:
         one, other = as_array(theirs), as_array(ours)
         if one is None or other is None:
             return is_zero(one) and is_zero(other)
+        # The default tolerance: a config's own may be wide enough to hide where the difference begins.
         tolerance = TolerancePolicy().for_tensor("", str(one.dtype.name), compute_dtype(self.problem.precision))
         return compare(one, other, tolerance, gradient=False).status in ("exact", "close")
 
@@ -203,11 +206,12 @@ class _Sides:
     def pairs(self) -> list[tuple[Seen, Seen]]:
         """The calls of the parts with their counterparts in the whole, in the order in which the former ended.
 
-        By their weights, then by name, then by the name without Keras's number; of several the one with the same
-        values, else in order: parts may make their calls in another order.
+        Calls are matched by their weights, then by name, then by name without Keras's number. Of several with one key,
+        those with equal values are paired first and the rest in order: parts may make their calls in another order.
         """
         ours, theirs = list(_layers(self.parts)), list(_layers(self.whole))
         found: list[tuple[Seen, Seen]] = []
+        # Weights identify a call for certain; a name may differ by the number that Keras appends.
         for key, key_of_whole in ((self._by_weights, _by_own_weights), (_by_name, _by_name), (_by_family, _by_family)):
             new = list(self._paired([(key(c), c) for c in ours], [(key_of_whole(c), c) for c in theirs]))
             found += new
@@ -218,9 +222,10 @@ class _Sides:
     def _paired(
         self, ours: Sequence[tuple[Any, Seen]], theirs: Sequence[tuple[Any, Seen]]
     ) -> Iterator[tuple[Seen, Seen]]:
-        """Calls whose keys occur equally often on both sides, and that return tensors of the same shapes."""
+        """Yield pairs of calls whose keys occur equally often on both sides, and whose outputs have the same shapes."""
         for key in dict.fromkeys(key for key, _ in ours if key is not None):
             left, right = ([call for k, call in side if k == key] for side in (ours, theirs))
+            # Of unequal numbers it is unknown which calls correspond.
             if len(left) != len(right):
                 continue
             rest = []
@@ -257,6 +262,7 @@ class _Sides:
     def _unpaired(self, side: int) -> list[Seen]:
         paired = {id(pair[side]) for pair in self.pairs}
         lone = [call for call in _layers(self._walks[side]) if id(call) not in paired]
+        # A layer around others is left out: the layers inside it are named instead.
         return [call for call in lone if not any(call.is_around(other) for other in self._walks[side].calls)]
 
     def _name(self, walked: Walk, call: Seen) -> str:
@@ -268,7 +274,7 @@ class _Sides:
         return Difference(how=how + also, layer=self.whole.path(theirs), segment=self._segment(ours), alone=True)
 
     def _other_weights(self, call: Seen) -> str:
-        """That its weights have other values, where they do: parts are lent those of the whole."""
+        """Return a phrase that names weights whose values differ from those in the whole, if there are any."""
         weights = [v for v in call.variables if id(v.value) in self.problem.counterparts]
         others = [v.path for v in weights if not self._equal(v.value, self._counterpart(v).value)]
         return f"; {some(others)} in the parts has other values than in the whole" if others else ""
@@ -277,17 +283,17 @@ class _Sides:
         return Difference(how=how + self._lone, layer=self.whole.path(theirs), segment=self._segment(ours))
 
     def _layer(self, ours: Seen, theirs: Seen) -> str:
-        """What the two sides call the layer."""
+        """Return the name of the layer on both sides."""
         one, other = self.parts.path(ours), self.whole.path(theirs)
         return other if one == other else f"{other} ({one} of the parts)"
 
     def _segment(self, call: Seen) -> int:
-        """The part that a call was made in."""
+        """Return the index of the part that made a call."""
         return next(int(one.plan.index) for one in call.stack if isinstance(one, Segment))
 
 
 def _layers(walked: Walk) -> Iterator[Seen]:
-    """The calls that are not those of models or segments: these only hold others."""
+    """Yield the calls of layers, without those of models and segments, which only contain others."""
     held = {id(call.stack[0]) for call in walked.calls}
     functionals = () if walked.graph is None else walked.graph.functionals
     held |= {id(functional) for functional in functionals}
@@ -303,7 +309,7 @@ def _by_name(call: Seen) -> str:
 
 
 def _by_family(call: Seen) -> str:
-    """The name without the number that Keras appends to make it unique."""
+    """Return the name without the number that Keras appends to make it unique."""
     return re.sub(r"_\d+$", "", str(call.operation.name))
 
 

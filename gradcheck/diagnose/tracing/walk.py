@@ -1,8 +1,8 @@
-"""One forward and one backward pass in which every call of a layer is seen: what goes in, what comes out, and back.
+"""One forward and one backward pass that records each call of a layer, with its tensors and their gradients.
 
-Each call hands on copies of the tensors that it takes and returns, so that a tape has a gradient for every one of them:
-the gradient that comes back to the call, and the part of it that the call itself hands back. Layers inside layers are
-seen too, which a graph of calls does not show.
+Each call takes and returns copies of tensors, so that a tape has a gradient for every one of them: the gradient that
+arrives at the call, and the part that this call alone contributes for its inputs. Layers inside layers are recorded
+too, which a graph of calls does not show.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Seen:
     """One call of a layer or an operation.
 
     Attributes:
-        stack: the operations that called it, outermost first, and itself.
-        given: the tensors that it took, those that can have a gradient, in order.
-        made: those that it returned.
-        hidden: the logits that Keras hides on some of those, which the loss differentiates in their place.
+        stack: the operations that called it, outermost first, then the operation itself.
+        given: the differentiable tensors among its arguments, in order.
+        made: the differentiable tensors that it returned.
+        hidden: the logits that Keras hides on tensors of `made`, which the loss differentiates in their place.
         began: how many calls had begun before it.
-        ended: how many had ended.
+        ended: how many calls had ended before it.
     """
 
     stack: tuple[Any, ...]
@@ -51,12 +51,12 @@ class Seen:
 
     @property
     def operation(self) -> Any:
-        """What was called."""
+        """The operation that was called."""
         return self.stack[-1]
 
     @property
     def variables(self) -> list[Any]:
-        """The trainable variables of it and of what is inside it."""
+        """The trainable variables of the operation and of the layers inside it."""
         return list(getattr(self.operation, "trainable_variables", ()))
 
     def is_around(self, other: Seen) -> bool:
@@ -66,15 +66,15 @@ class Seen:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Walk:
-    """What was seen.
+    """The recorded calls and tensors.
 
     Attributes:
-        calls: in the order in which they ended, so that an inner one comes before the one around it.
-        inputs: of the model.
-        outputs: of the model, as the loss takes them.
-        data_loss: without what layers and weight penalties add.
-        extra: what they add, None for nothing.
-        graph: the calls that a config can name; None where the model is none of Keras's graphs.
+        calls: the calls in the order in which they ended, so that an inner one comes before the one around it.
+        inputs: the model's inputs.
+        outputs: the model's outputs, as the loss takes them.
+        data_loss: the loss without additions by layers and weight penalties.
+        extra: these additions; None if there are none.
+        graph: the calls that a config can name; None if the model is not a graph of layers.
     """
 
     calls: Sequence[Seen]
@@ -86,24 +86,25 @@ class Walk:
     _found: Mapping[int, Any]
 
     def cotangents(self, tensors: Iterable[Any]) -> list[Any]:
-        """dLoss/dTensor for tensors of the walk and the `value` of variables; None where no gradient flows."""
+        """Return dLoss/dTensor for tensors of the walk and the `value` of variables; None where no gradient flows."""
         return [self._found.get(id(tensor)) for tensor in tensors]
 
     def own_variables(self, call: Seen) -> list[Any]:
-        """The variables of the layer itself that no other call uses: this call alone gives them a gradient."""
+        """Return the layer's own variables that no other call uses: this call alone gives them a gradient."""
         return [variable for variable, calls in self.users if calls == [call]]
 
     @cached_property
     def users(self) -> list[tuple[Any, list[Seen]]]:
-        """The trainable variables that layers hold, each with the calls that use it; the innermost of nested calls."""
+        """The trainable variables of layers, each with the calls that use it (of nested calls the innermost)."""
         found: dict[int, tuple[Any, list[Seen]]] = {}
         for call in self.calls:
+            # The layer's own variables alone: those of layers inside it belong to their own calls.
             for variable in getattr(call.operation, "_trainable_variables", ()):
                 found.setdefault(id(variable), (variable, []))[1].append(call)
         return [(v, [c for c in calls if not any(map(c.is_around, calls))]) for v, calls in found.values()]
 
     def path(self, call: Seen) -> str:
-        """What reports call the layer: its path in the graph, and below that the names of the layers inside."""
+        """Return the layer's path in reports: its path in the graph, followed by the names of the layers inside."""
         paths = {} if self.graph is None else {id(c.operation): c.path for c in self.graph.calls}
         for depth, operation in enumerate(call.stack):
             if id(operation) in paths:
@@ -112,12 +113,12 @@ class Walk:
 
 
 def hidden_logits(tensors: Iterable[Any]) -> list[Any]:
-    """What Keras hides on the outputs of a softmax or a sigmoid, for a loss to take instead."""
+    """Return the logits that Keras hides on the outputs of softmax and sigmoid, for a loss to use in their place."""
     return [logits for tensor in tensors if (logits := logits_of(tensor)) is not None]
 
 
 def whole(problem: Problem, part: MicroBatch) -> Walk:
-    """Through the whole model."""
+    """Record a walk through the whole model."""
     model = problem.model
 
     def run(x: Sequence[Any]) -> list[Any]:
@@ -127,6 +128,7 @@ def whole(problem: Problem, part: MicroBatch) -> Walk:
     try:
         graph = problem.whole_graph if problem.shares_graph else flatten(model)
     except ConfigError:
+        # A subclassed model has no graph: its layers are recorded all the same, under their own names.
         graph = None
     variables = [weight.variable for weight in problem.weights]
     return _walk(
@@ -135,7 +137,7 @@ def whole(problem: Problem, part: MicroBatch) -> Walk:
 
 
 def parts(problem: Problem, part: MicroBatch) -> Walk:
-    """Through the segments, one after another, under one tape."""
+    """Record a walk through the segments, one after another, under one tape."""
     graph, extras = problem.graph, list[Any]()
 
     def run(x: Sequence[Any]) -> list[Any]:
@@ -164,7 +166,7 @@ def _walk(
     models: Sequence[Any],
     variables: Sequence[Any],
 ) -> Walk:
-    """Runs from the snapshot and back to it, eagerly: compiled functions too, so that there is something to see."""
+    """Run both passes from the snapshot and back to it, eagerly: calls inside a compiled function have no values."""
     tensors = part.tensors
     operations = {id(layer): layer for layer in all_layers(models)}
     operations |= {id(call.operation): call.operation for call in (graph.calls if graph else ())}
@@ -206,7 +208,7 @@ def _eagerly() -> Iterator[None]:
 
 @dataclass
 class _Watcher:
-    """Puts a copy of every tensor in its place that a watched operation takes or returns."""
+    """Records the calls of operations, and replaces each tensor that they take or return with a copy."""
 
     calls: list[Seen] = field(default_factory=list)
     tensors: list[Any] = field(default_factory=list)
@@ -215,7 +217,8 @@ class _Watcher:
 
     @contextmanager
     def watching(self, operations: Iterable[Any], tape: tf.GradientTape) -> Iterator[None]:
-        """Inside, the `call` of each operation is seen."""
+        """Record the `call` of each operation inside the block."""
+        # Set through `vars`, a function shadows the class's method without Keras's tracking of attributes.
         kept = [(operation, vars(operation).get("call")) for operation in operations]
         for operation, _ in kept:
             vars(operation)["call"] = self._seeing(operation, operation.call, tape)
@@ -256,6 +259,7 @@ class _Watcher:
         if not isinstance(tensor, tf.Tensor) or not is_differentiable(tensor):
             return tensor
         copy = copied(tensor)
+        # The loss may differentiate the logits in place of the tensor: they need a copy of their own on the tape.
         for logits in hidden_logits([copy]):
             set_logits(copy, self._copy(logits, [], tape))
         tape.watch(copy)

@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     from gradcheck.handoff.microbatches import MicroBatch
     from gradcheck.problem.problem import Problem
 
-    #: From what each micro-batch counts for, and how many examples it has, to what it is made to count for.
+    #: From the right weights of micro-batches and their numbers of examples to wrong weights.
     Weighing = Callable[[Sequence[float], Sequence[int]], list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weighting:
-    """One way to weigh wrongly.
+    """A wrong weighting of micro-batches.
 
     Attributes:
-        effect: in words.
-        weigh: the wrong weights.
-        sums: whether it weighs losses that are sums over the batch too, of which every slice counts for 1.
-        shows: where it is a way of its own: `always`; where slices count differently (`uneven`), because they are not
-            of one size (`ragged`), or are not, and the loss counts something else than examples (`counted`).
+        effect: the weighting in words.
+        weigh: computes the wrong weights.
+        sums: whether it applies to losses that are sums over the batch too, in which every slice has the weight 1.
+        shows: when it differs from other weightings: `always`; if slices have different weights (`uneven`), because
+            they have different sizes (`ragged`), or if they have, and the loss also counts something else than
+            examples (`counted`).
     """
 
     effect: str
@@ -40,22 +41,22 @@ class Weighting:
     shows: Literal["always", "uneven", "ragged", "counted"] = "always"
 
     def shares_fit(self, sizes: Sequence[int]) -> bool:
-        """Whether what layers add to the loss counts once all the same."""
+        """Whether added losses count once all the same."""
         return math.isclose(sum(self.weigh([size / sum(sizes) for size in sizes], sizes)), 1.0)
 
 
 class _Weights:
-    """The base of these faults: they differ in their ways."""
+    """The base of these faults, which differ in their weightings."""
 
     code: str
     ways: tuple[Weighting, ...]
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each way, over the problem's own micro-batches."""
+        """Yield each weighting over the problem's own micro-batches."""
         return self._over(problem, own_sizes(problem), None)
 
     def injections_over(self, problem: Problem, count: int) -> Iterator[Injection]:
-        """Each way, over `count` micro-batches."""
+        """Yield each weighting over `count` micro-batches."""
         return self._over(problem, new_sizes(problem, count), count)
 
     def _over(self, problem: Problem, sizes: Sequence[int], slices: int | None) -> Iterator[Injection]:
@@ -73,7 +74,7 @@ class _Weights:
 
 
 class Summed(_Weights):
-    """Means that are added up."""
+    """Mean gradients that are summed."""
 
     code = "GC201"
     ways = (
@@ -85,7 +86,7 @@ class Summed(_Weights):
 
 
 class AveragedTwice(_Weights):
-    """The right weights, and a division by the number of micro-batches on top."""
+    """The right weights, divided by the number of micro-batches once more."""
 
     code = "GC202"
     ways = (
@@ -97,7 +98,7 @@ class AveragedTwice(_Weights):
 
 
 class RaggedLast(_Weights):
-    """Slices that count differently get the same weight."""
+    """The same weight for slices that count differently."""
 
     code = "GC203"
     ways = (
@@ -129,7 +130,7 @@ class RaggedLast(_Weights):
 
 
 class OnlyLastKept(_Weights):
-    """Each micro-batch overwrites the one before."""
+    """Each micro-batch's gradients overwrite the previous ones."""
 
     code = "GC204"
     ways = (
@@ -150,7 +151,7 @@ class OnlyLastKept(_Weights):
 
 
 class LastLeftOut(_Weights):
-    """The last micro-batch does not reach the accumulators."""
+    """The last micro-batch's gradients are not accumulated."""
 
     code = "GC206"
     ways = (
@@ -171,20 +172,20 @@ class LastLeftOut(_Weights):
 
 
 def _none(right: Sequence[float]) -> list[float]:
-    """Of every micro-batch but the last nothing counts."""
+    """Return a weight of 0 for every micro-batch but the last."""
     return [0.0] * (len(right) - 1)
 
 
 class Weighed(HandOff):
-    """Every micro-batch is there, but counts for something else."""
+    """The hand-off in which micro-batches have wrong weights."""
 
     def __init__(self, problem: Problem, way: Weighting, *, added_too: bool = True) -> None:
-        """`problem` says which terms of its loss are sums; `added_too` is for what layers add to it."""
+        """Weigh by `way`; added losses too, if `added_too`."""
         self._way, self._added_too = way, added_too
         self._sums = [term is not None and term.reduction == "sum" for term in problem.loss.terms]
 
     def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
-        """The same slices with other scales and shares."""
+        """Return the same slices with other scales and shares."""
         sizes = [int(part.tensors.x[0].shape[0]) for part in parts]
         shares = [part.share or 0.0 for part in parts]
         shares = self._way.weigh(shares, sizes) if self._added_too else shares

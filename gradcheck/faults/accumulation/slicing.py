@@ -1,4 +1,4 @@
-"""Micro-batches that a fault may sit in: those of the problem, and others that a candidate may have made."""
+"""Micro-batches that a fault may affect: those of the problem, and others that a candidate may have made."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class SlicingFault(Fault, Protocol):
-    """A fault that depends on how many micro-batches there are."""
+    """A fault that depends on the number of micro-batches."""
 
     def injections_over(self, problem: Problem, count: int) -> Iterator[Injection]:
-        """The fault in a split over `count` micro-batches, whatever the problem runs over.
+        """Yield the fault in a split over `count` micro-batches, whatever the problem's own number is.
 
-        Nothing where these are the same slices as for a smaller count, or as the problem's own.
+        Yield nothing if these are the same slices as for a smaller count, or as the problem's own.
         """
         ...
 
 
 def over(count: int) -> Place:
-    """The place of a fault in how `count` micro-batches are put together."""
+    """Return the place of a fault in the accumulation over `count` micro-batches."""
     return Place(text=f"{count} micro-batches")
 
 
 def own_sizes(problem: Problem) -> tuple[int, ...]:
-    """The number of examples in each of the problem's micro-batches; none where it is not sliced."""
+    """Return the number of examples in each of the problem's micro-batches; () if it has none."""
     return tuple(part.stop - part.start for part in problem.slices)
 
 
 def new_sizes(problem: Problem, count: int) -> tuple[int, ...]:
-    """The number of examples in each of `count` micro-batches.
+    """Return the number of examples in each of `count` micro-batches.
 
-    None where a smaller count, or the problem itself, has the same, or where the batch cannot be sliced.
+    It is () if a smaller count or the problem itself has the same slices, or if the batch cannot be sliced.
     """
     batch = int(problem.batch.x[0].shape[0])
     if count > batch or not _can_be_sliced(problem, batch):

@@ -1,1 +1,1 @@
-"""GC101 to GC109: mistakes where one segment hands over to the next."""
+"""GC101 to GC109: mistakes where tensors and cotangents cross from one segment to another."""

@@ -1,4 +1,4 @@
-"""GC102: what crosses a boundary is a new constant, so that nothing comes back."""
+"""GC102: a boundary tensor becomes a new constant, so that no cotangent comes back."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 
 class BoundaryDetached:
-    """`.numpy()`, `stop_gradient` or a cast to an integer type between two segments."""
+    """A boundary detached by `.numpy()`, `tf.stop_gradient` or a cast to an integer dtype."""
 
     code = "GC102"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """All that a segment hands on, all that one takes, and everything; None comes back, or zeros in its place."""
+        """Yield the boundary and the inputs of each segment, then every boundary; with None, then with zeros."""
         for came, zeros in (("nothing", False), ("zeros", True)):
             known = set()
             for place, what, lost in _detached(problem):
+                # In a plain chain the boundary of one segment is the input of the next: the same links once.
                 if lost and frozenset(lost) not in known:
                     known.add(frozenset(lost))
                     steps = partial(NothingBack, lost, zeros=zeros)
@@ -34,7 +35,7 @@ class BoundaryDetached:
 
 
 def _detached(problem: Problem) -> Iterator[tuple[Place, str, list[Link]]]:
-    """Where, what in words, and the links that it cuts."""
+    """Yield the place, the detached tensors in words, and the links that are cut."""
     crossing = links(problem)
     for index in boundaries(problem):
         name = problem.segments[index].plan.name

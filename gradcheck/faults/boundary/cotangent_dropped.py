@@ -1,4 +1,4 @@
-"""GC105: of several tensors that cross, or of several segments that take one, a cotangent never came back."""
+"""GC105: the cotangent of one of several crossing tensors, or of one of several consumers, is lost."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class CotangentDropped:
-    """A skip connection, a second output or a state whose cotangent was forgotten."""
+    """A forgotten cotangent of a skip connection, a second output or a state."""
 
     code = "GC105"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each tensor of several, each segment of several that take one, and what a loop forgets everywhere."""
+        """Yield each tensor of several, each consumer of several, and what a loop over segments loses everywhere."""
         crossing = links(problem)
         known = set()
         for lost in _one_of_several(crossing):
@@ -42,7 +42,7 @@ class CotangentDropped:
 
 
 def _one_of_several(crossing: Sequence[Link]) -> Iterator[list[Link]]:
-    """What may be lost of one tensor: all of it, where it is not alone; each taker's part, where there are several."""
+    """Yield the links of one tensor: all of them, if other tensors cross beside it; each one, if there are several."""
     made_last_first = sorted(crossing, key=lambda link: -link.maker)
     for ref in dict.fromkeys(link.ref for link in made_last_first):
         mine = [link for link in crossing if link.ref == ref]
@@ -56,7 +56,7 @@ def _one_of_several(crossing: Sequence[Link]) -> Iterator[list[Link]]:
 
 
 def _in_a_loop(crossing: Sequence[Link]) -> Iterator[tuple[str, list[Link]]]:
-    """What a loop over the segments that carries one cotangent loses, with the effect in words."""
+    """Yield what a loop over segments with a single cotangent loses: the effect in words, and the links."""
     yield (
         "every segment handed a cotangent back to the one before it alone: those of skip connections were dropped",
         [link for link in crossing if link.maker != link.taker - 1],

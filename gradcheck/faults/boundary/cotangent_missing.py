@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class CotangentMissing:
-    """`tape.gradient` without `output_gradients`, or with None for them: then they are ones."""
+    """`tape.gradient` without `output_gradients`, or with None for them: TensorFlow uses ones."""
 
     code = "GC101"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """At the loss, at each boundary, and at all boundaries."""
+        """Yield the fault at the loss, at each boundary, and at all boundaries."""
         last = max(s.plan.index for s in problem.segments if set(s.plan.outputs) & set(problem.graph.outputs))
         yield Injection(
             code=self.code,
@@ -39,27 +39,27 @@ class CotangentMissing:
 
 
 class SeededWithOnes(HandOff):
-    """The seed is ones at some segments' outputs."""
+    """The hand-off in which the seeds of some segments are ones."""
 
     def __init__(self, at: Collection[int]) -> None:
-        """`at` are the indices of the segments."""
+        """Use ones at the segments with the indices `at`."""
         self._at = at
 
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
-        """Ones, whatever came back."""
+        """Return ones in place of the cotangent."""
         if segment.plan.index not in self._at or not is_differentiable(output):
             return super().cotangent(segment, ref, output, cotangent)
         return tf.ones_like(output)
 
 
 class LossLeftOut(HandOff):
-    """The model's outputs are differentiated in place of the loss: with ones, and without what layers add to it."""
+    """The hand-off that differentiates the outputs in place of the loss: with ones, and without added losses."""
 
     def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
-        """Ones for every output, and nothing for what the loss reads behind one."""
+        """Return ones for every output, and no cotangents of hidden logits."""
         seeds = [tf.ones_like(output) if is_differentiable(output) else None for output in at_loss.outputs]
         return at_loss._replace(seeds=seeds, hidden={})
 
     def share_of_added_loss(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as the right step
-        """Nothing."""
+        """Return 0: added losses are not part of an output."""
         return 0.0

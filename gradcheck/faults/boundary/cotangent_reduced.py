@@ -1,4 +1,4 @@
-"""GC103: the cotangent is reduced over the batch, and every example gets the same."""
+"""GC103: the cotangent is reduced over the batch, so that every example gets the same one."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 
 class CotangentReduced:
-    """A cotangent of one example's shape, which broadcasting spreads over the batch."""
+    """A cotangent with the shape of one example, which broadcasting spreads over the batch."""
 
     code = "GC103"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """At each boundary and at all, as the mean over the batch and as the sum."""
+        """Yield the mean and the sum over the batch, at each boundary and at all of them."""
         for word, reduce in (("averaged", tf.reduce_mean), ("summed", tf.reduce_sum)):
             effect = f"the cotangent of {{}} was {word} over the batch and spread over it again"
             yield from at_boundaries(problem, self.code, partial(Reduced, problem, by=reduce), effect)
 
 
 class Reduced(AtBoundaries):
-    """The seed is the same for every example."""
+    """The hand-off in which a seed is the same for every example."""
 
     def __init__(self, problem: Problem, at: Collection[int], *, by: Callable[..., Any]) -> None:
-        """`by` reduces a tensor over an axis, and can keep it."""
+        """Reduce with `by`, such as `tf.reduce_mean`."""
         super().__init__(problem, at)
         self._reduce = by
 
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
-        """The reduced cotangent in the output's shape."""
+        """Return the reduced cotangent, broadcast to its original shape."""
         if ref not in self.refs or cotangent is None or not cotangent.shape.rank:
             return super().cotangent(segment, ref, output, cotangent)
         return tf.broadcast_to(self._reduce(cotangent, 0, keepdims=True), tf.shape(cotangent))

@@ -1,4 +1,4 @@
-"""GC106: the cotangents of two tensors of the same shape came back in the other order."""
+"""GC106: the cotangents of two tensors of the same shape are exchanged."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from gradcheck.handoff.split import Pass
     from gradcheck.problem.problem import Problem
 
-    #: The segment in which two of its outputs (or of what it takes) are taken for each other.
+    #: The index of a segment, and two of its outputs (or of its inputs) that are exchanged.
     Swap = tuple[int, TensorRef, TensorRef]
 
-#: Of so many tensors every pair is tried; of more, neighbours.
+#: The number of tensors up to which every pair is tried; of more, neighbours.
 _FEW = 4
 
 
 class CotangentsSwapped:
-    """`[h, c]` that became `[c, h]`."""
+    """Exchanged cotangents, such as `[c, h]` for `[h, c]`."""
 
     code = "GC106"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each pair that one segment hands on or takes, and the first pair of every segment."""
+        """Yield each pair among the outputs or the inputs of a segment, and the first pair at every boundary."""
         made_by = {link.ref: link.maker for link in links(problem)}
         first = []
         for index in boundaries(problem):
@@ -42,6 +42,7 @@ class CotangentsSwapped:
         for segment in reversed(problem.segments):
             for pair in _pairs(problem, segment.plan.inputs):
                 makers = sorted(made_by[ref] for ref in pair)
+                # Two inputs from one segment are a pair of its outputs, which is tried above.
                 if makers[0] != makers[1]:
                     where = f"boundary {makers[0]}, {makers[1]} → {segment.plan.index}"
                     yield self._swapped(problem, where, makers[1], [(segment.plan.index, *pair)])
@@ -57,7 +58,7 @@ class CotangentsSwapped:
 
 
 def _pairs(problem: Problem, refs: Iterable[TensorRef]) -> Iterator[tuple[TensorRef, TensorRef]]:
-    """Those of `refs` that may be taken for each other."""
+    """Yield pairs of `refs` with the same shape and dtype, which can be exchanged without an error."""
     alike: dict[Any, list[TensorRef]] = {}
     for ref in refs:
         if has_cotangent(problem, ref):
@@ -68,14 +69,14 @@ def _pairs(problem: Problem, refs: Iterable[TensorRef]) -> Iterator[tuple[Tensor
 
 
 class Swapped(HandOff):
-    """Two of a segment's seeds, or two of the gradients that it hands back, change places."""
+    """The hand-off in which two seeds of a segment, or two of the gradients that it returns, are exchanged."""
 
     def __init__(self, swaps: Collection[Swap]) -> None:
-        """`swaps` are pairs of outputs, or pairs of inputs, of a segment."""
+        """Exchange the pairs of outputs, or of inputs, in `swaps`."""
         self._swaps = swaps
 
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-        """As it is, with the seeds and the gradients in their wrong order."""
+        """Return the gradients with seeds and gradients in the wrong order."""
         plan, seeds = done.segment.plan, list(seeds)
         mine = [pair for index, *pair in self._swaps if index == plan.index]
         made = {ref: id(output) for ref, output in zip(plan.outputs, done.outputs, strict=True)}
@@ -89,7 +90,7 @@ class Swapped(HandOff):
 
 
 def exchange(items: list[Any], where: Sequence[int]) -> None:
-    """Makes two items change places; nothing where there are not two."""
+    """Exchange the two items at `where`; do nothing if it does not hold two indices."""
     if len(where) > 1:
         first, second = where
         items[first], items[second] = items[second], items[first]

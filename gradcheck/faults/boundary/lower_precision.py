@@ -1,4 +1,4 @@
-"""GC104: a boundary, its cotangent or both cross in a lower precision."""
+"""GC104: a boundary tensor, its cotangent or both cross in a lower precision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gradcheck.faults.interface import Injection
     from gradcheck.problem.problem import Problem
 
-#: What crosses in the lower precision: in words, the boundary, its cotangent.
+#: The tensors that cross in the lower precision: in words, whether the boundary, whether its cotangent.
 _WAYS = (
     ("what {} hands on and its cotangent", True, True),
     ("the cotangent of {}", False, True),
@@ -28,12 +28,12 @@ _WAYS = (
 
 
 class LowerPrecision:
-    """A cast to a shorter dtype and back: compression, or a policy of one part only."""
+    """A cast to a shorter dtype and back, as by compression or by a mixed-precision policy of one part."""
 
     code = "GC104"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """At each boundary of a longer dtype, and at all of them, for each shorter dtype and each direction."""
+        """Yield each shorter dtype and each direction, at each boundary with a longer dtype and at all of these."""
         for dtype in (tf.float32, tf.float16, tf.bfloat16):
             where = [index for index in boundaries(problem) if self._shortens(problem, index, dtype)]
             for subject, forward, backward in _WAYS:
@@ -49,24 +49,24 @@ class LowerPrecision:
 
 
 class Cast(AtBoundaries):
-    """What crosses goes through `dtype` where that is shorter."""
+    """The hand-off in which crossing tensors are cast to `dtype` and back, if it is shorter than their own."""
 
     def __init__(
         self, problem: Problem, at: Collection[int], *, dtype: tf.DType, forward: bool, backward: bool
     ) -> None:
-        """`forward` is the boundary, `backward` its cotangent."""
+        """Cast boundary tensors if `forward`, their cotangents if `backward`."""
         super().__init__(problem, at)
         self.changes_forward = self._forward = forward
         self._backward, self._dtype = backward, dtype
 
     def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:
-        """The boundary, rounded."""
+        """Return the boundary tensor, rounded."""
         if ref not in self.refs or not self._forward:
             return super().cross(segment, ref, tensor)
         return copied(tensor, by=self._through)
 
     def input_cotangent(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:
-        """The cotangent, rounded."""
+        """Return the cotangent, rounded."""
         if ref not in self.refs or not self._backward or gradient is None:
             return super().input_cotangent(segment, ref, gradient)
         return self._through(gradient)

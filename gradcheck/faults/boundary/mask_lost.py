@@ -1,4 +1,4 @@
-"""GC107: a Keras mask does not cross a boundary, and padding is taken for data."""
+"""GC107: a Keras mask does not cross a boundary, and padding is used as data."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class MaskLost:
-    """A copy of a tensor is another object, without the mask of the first."""
+    """A copy of a tensor, such as by `tf.identity`, which loses the Keras mask."""
 
     code = "GC107"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """What each segment takes, what all take, and the model's outputs, where the loss uses their mask."""
+        """Yield each segment with a masked input, all of them, and the model's outputs if the loss uses their mask."""
         makers = {
             s.plan.index: {li.maker for li in links(problem) if li.taker == s.plan.index} for s in problem.segments
         }
@@ -51,7 +51,7 @@ class MaskLost:
 
 
 def _is_masked(problem: Problem, ref: TensorRef) -> bool:
-    """Whether a mask crosses with `ref`, or is what crosses."""
+    """Whether `ref` carries a mask, or is itself a boolean mask."""
     return not ref.is_input and (problem.graph.spec(ref).dtype == "bool" or _carries_mask(problem, ref))
 
 
@@ -60,16 +60,16 @@ def _carries_mask(problem: Problem, ref: TensorRef) -> bool:
 
 
 class Unmasked(HandOff):
-    """What crosses has no mask; a mask that crosses as a tensor of its own says that nothing is padding."""
+    """The hand-off in which inputs have no mask, and a mask that crosses as a tensor marks nothing as padding."""
 
     changes_forward = True
 
     def __init__(self, at: Collection[int]) -> None:
-        """`at` are the indices of the segments that take it."""
+        """Drop the masks of inputs of the segments with the indices `at`."""
         self._at = at
 
     def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:
-        """The values alone."""
+        """Return the tensor without its mask."""
         crossed = super().cross(segment, ref, tensor)
         if segment.plan.index not in self._at or ref.is_input:
             return crossed
@@ -77,17 +77,17 @@ class Unmasked(HandOff):
 
 
 class UnmaskedOutputs(HandOff):
-    """What a segment returns for the loss alone has no mask."""
+    """The hand-off in which outputs for the loss alone have no mask."""
 
     changes_forward = True
 
     def __init__(self, problem: Problem) -> None:
-        """`problem` knows what the loss is computed from."""
+        """Find the outputs of the model that no segment takes."""
         taken = {ref for segment in problem.segments for ref in segment.plan.inputs}
         self._refs = set(problem.graph.outputs) - taken
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
-        """The same tensors, for a copy would hide them from what the segment itself does with them."""
+        """Return the same tensor objects without masks: a copy would hide them from the segment's own use of them."""
         outputs = super().forward(segment, inputs, training=training)
         pairs = zip(segment.plan.outputs, outputs, strict=True)
         return [_unmasked(output) if ref in self._refs else output for ref, output in pairs]

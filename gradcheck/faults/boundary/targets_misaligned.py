@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class TargetsMisaligned:
-    """Targets that are rolled along the batch; sample weights stay where they are."""
+    """Targets rolled along the batch, while sample weights stay where they are."""
 
     code = "GC109"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """By one example in either direction, and by one micro-batch."""
+        """Yield a roll by one example in either direction, and by one micro-batch."""
         batch = int(problem.batch.x[0].shape[0])
         steps = [1, batch - 1]
         if problem.slices:
@@ -36,14 +36,14 @@ class TargetsMisaligned:
 
 
 class Rolled(HandOff):
-    """The targets of the whole batch, rolled before they are sliced."""
+    """The hand-off in which the targets of the whole batch are rolled before it is sliced."""
 
     def __init__(self, by: int) -> None:
-        """`by` is how many examples further the targets are."""
+        """Roll the targets by `by` examples."""
         self._by = by
 
     def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
-        """The same slices with other targets."""
+        """Return the same slices with other targets."""
         sizes = [int(part.tensors.x[0].shape[0]) for part in parts]
         by_output = [self._rolled(of_output, sizes) for of_output in zip(*(p.tensors.y for p in parts), strict=True)]
         return [
@@ -52,7 +52,7 @@ class Rolled(HandOff):
         ]
 
     def _rolled(self, y: tuple[Any, ...], sizes: list[int]) -> list[Any]:
-        """The slices `y` of one output's targets, which may have several rows for each example; None stays None."""
+        """Return the slices `y` of an output's targets, rolled; each example may have several rows. None stays None."""
         if y[0] is None or not y[0].shape.rank:
             return list(y)
         rows = [int(part.shape[0]) for part in y]

@@ -1,4 +1,4 @@
-"""GC108: a segment runs in the other mode."""
+"""GC108: a segment runs with the wrong training flag."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ class TrainingFlagLost:
     code = "GC108"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each segment that may run otherwise in the other mode, and all of them."""
+        """Yield each segment that may behave differently in the other mode, and all of these."""
         where = [segment.plan.index for segment in reversed(problem.segments) if _may_differ(segment)]
         effect = f"{{}} ran with training={not problem.training}"
         return at_segments(problem, self.code, OtherMode, effect, where)
 
 
 def _may_differ(segment: Segment) -> bool:
-    """Whether a layer has state that training moves, or is not Keras's own: others of Keras's hardly use the flag."""
+    """Whether a layer has state that training moves, or is not Keras's own: few others of Keras's use the flag."""
     layers = all_layers(segment.used_layers)
     own = any(not type(layer).__module__.startswith(("keras.", "gradcheck.")) for layer in layers)
     return own or bool(state_variables([segment]))
 
 
 class OtherMode(HandOff):
-    """Some segments get the opposite flag."""
+    """The hand-off in which some segments get the opposite flag."""
 
     changes_forward = True
 
     def __init__(self, at: Collection[int]) -> None:
-        """`at` are the indices of the segments."""
+        """Invert the flag of the segments with the indices `at`."""
         self._at = at
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
-        """As it is, in the other mode."""
+        """Return the outputs in the other mode."""
         return super().forward(segment, inputs, training=training != (segment.plan.index in self._at))

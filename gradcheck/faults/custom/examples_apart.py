@@ -1,4 +1,4 @@
-"""GC607: the Jacobian of each example by itself, where a segment couples the examples of a batch."""
+"""GC607: the Jacobian of each example alone, though a segment couples the examples of a batch."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from gradcheck.handoff.split import Pass
     from gradcheck.problem.problem import Problem
 
-#: One pull-back for each element that a segment makes of an example: more of them take too long to suspect.
+#: One vector-Jacobian product for each element of an example's output: with more elements it takes too long.
 MOST_ELEMENTS = 64
 
 
 class ExamplesApart:
-    """`tape.batch_jacobian`, which sums over the examples of the output: none may depend on another."""
+    """`tape.batch_jacobian`, which sums over the examples of the output: no example may depend on another."""
 
     code = "GC607"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """At each segment that takes what an earlier one made."""
+        """Yield the fault at each segment that takes an earlier segment's output."""
         for segment in reversed(problem.segments):
             before = [s.plan.index for s in problem.segments if set(s.plan.outputs) & set(segment.plan.inputs)]
             if before and _elements(problem, segment) <= MOST_ELEMENTS:
@@ -48,14 +48,14 @@ def _elements(problem: Problem, segment: Segment) -> int:
 
 
 class Apart(HandOff):
-    """For every element of an example's output, the sum over examples is differentiated, as `batch_jacobian` does."""
+    """The hand-off that differentiates sums over examples, one for each element of an output, like `batch_jacobian`."""
 
     def __init__(self, at: int, rows: int) -> None:
-        """`at` is the index of the segment, `rows` the number of examples."""
+        """Change the segment with the index `at`, in a batch of `rows` examples."""
         self._at, self._rows = at, rows
 
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-        """The weights' gradients as they are; those of the inputs by the Jacobians, where those are not the same."""
+        """Return the weights' gradients unchanged, and the inputs' by Jacobians of single examples if these differ."""
         found = super().pull_back(done, targets, seeds, sources)
         if done.segment.plan.index != self._at or not self._couples(done, targets, seeds):
             return found
@@ -67,9 +67,9 @@ class Apart(HandOff):
         return [*handed_back, *found[len(handed_back) :]]
 
     def _couples(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any]) -> bool:
-        """Whether the gradient of some example's input comes from another example's output, by so much as one bit.
+        """Whether the gradient of some example's input depends on another example's output, by as little as one bit.
 
-        Where it does not, the Jacobians would change rounding alone: much, of a gradient that is nothing else.
+        Otherwise the Jacobians would change rounding alone, which is much for a gradient that is nothing else.
         """
         for half in (tf.range(self._rows) % 2 == 0, tf.range(self._rows) % 2 == 1):
             seeded = [self._where(half, seed) for seed in seeds]
@@ -79,14 +79,17 @@ class Apart(HandOff):
         return False
 
     def _where(self, chosen: Any, tensor: Any) -> Any:
-        """The chosen examples of `tensor`, and zero for the others; another shape as it is."""
+        """Return `tensor` with zeros for examples that are not chosen; a tensor of another length unchanged."""
         if not tensor.shape.rank or tensor.shape[0] != self._rows:
             return tensor
         chosen = tf.reshape(chosen, (self._rows, *[1] * (tensor.shape.rank - 1)))
         return tf.where(chosen, tensor, tf.zeros_like(tensor))
 
     def _elements(self, seed: Any) -> Iterator[tuple[Any, Any]]:
-        """Ones at one element of every example, and the seed there, of shape (rows,); another shape as it is."""
+        """Yield, for each element of an example, ones there in every example, and the seed there, of shape (rows,).
+
+        A seed of another length is yielded as it is, with None.
+        """
         if not seed.shape.rank or seed.shape[0] != self._rows:
             yield seed, None
             return

@@ -1,4 +1,4 @@
-"""GC606: what a compiled step reads from outside became a constant when it was traced."""
+"""GC606: an outside value that a compiled step reads becomes a constant when the step is traced."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class TracedOnce:
-    """The first micro-batch's targets, or all of it, in every later one of its size: another size is traced anew."""
+    """The first micro-batch's targets, or inputs and targets, in later ones of its size: other sizes are retraced."""
 
     code = "GC606"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Over the problem's own micro-batches."""
+        """Yield the fault over the problem's own micro-batches."""
         return self._over(own_sizes(problem), None)
 
     def injections_over(self, problem: Problem, count: int) -> Iterator[Injection]:
-        """Over `count` micro-batches."""
+        """Yield the fault over `count` micro-batches."""
         return self._over(new_sizes(problem, count), count)
 
     def _over(self, sizes: Sequence[int], slices: int | None) -> Iterator[Injection]:
@@ -44,16 +44,16 @@ class TracedOnce:
 
 
 class Constant(HandOff):
-    """Parts of the first micro-batch take the place of those of later ones."""
+    """The hand-off in which parts of the first micro-batch replace those of later ones."""
 
     changes_forward = True
 
     def __init__(self, names: frozenset[str]) -> None:
-        """`names` are fields of the batch: x, y."""
+        """Replace the fields `names` of the batch: x, y."""
         self._names = names
 
     def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
-        """The first one's, where the sizes agree."""
+        """Return the micro-batches with the first one's fields, if the sizes agree."""
         first = parts[0].tensors
         size = int(first.x[0].shape[0])
         traced = {name: getattr(first, name) for name in self._names}

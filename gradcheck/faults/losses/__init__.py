@@ -1,1 +1,1 @@
-"""GC501 to GC504: mistakes in what is added to the loss, and in what it is multiplied by."""
+"""GC501 to GC504: mistakes in added losses and in factors of the loss."""

@@ -1,4 +1,4 @@
-"""GC501 and GC502: what segments add to the loss (weight penalties, activity losses) is left out, or counted often."""
+"""GC501 and GC502: losses that segments add (weight penalties, activity losses) are left out or counted repeatedly."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from gradcheck.cutting.segment import Segment
     from gradcheck.problem.problem import Problem
 
-#: Up to so many times, each segment is tried with every number; beyond, with those that loops make.
+#: The largest count up to which each segment is tried with every number; beyond, with those that loops make.
 _FEW = 8
 
 
 class AddedLossDropped:
-    """Only the data loss was differentiated, or weight penalties were computed outside the tape."""
+    """A gradient of the data loss alone, or weight penalties that are computed outside the tape."""
 
     code = "GC501"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each segment that adds something, and all of them."""
+        """Yield each segment that adds a loss, and all of them."""
         return _counted(problem, _adding(problem), self.code, 0, "left out")
 
 
 class AddedLossRepeated:
-    """The losses of the whole model, added in every segment or for every micro-batch."""
+    """The whole model's added losses, counted in every segment or for every micro-batch."""
 
     code = "GC502"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each segment that adds something, and all of them, twice and up to once for each segment or micro-batch."""
+        """Yield each segment that adds a loss, and all: twice, and up to once for each segment or micro-batch."""
         most, likely = _most(problem), {2, 3, len(problem.segments), len(problem.slices)}
         adding = _adding(problem)
         for times in range(2, most + 1):
@@ -49,7 +49,7 @@ class AddedLossRepeated:
                     yield injection
 
     def injections_over(self, problem: Problem, count: int) -> Iterator[Injection]:
-        """All that is added, once for each of `count` micro-batches."""
+        """Yield all added losses, counted once for each of `count` micro-batches."""
         where = _adding(problem).anything
         if where and count > _most(problem) and new_sizes(problem, count):
             yield Injection(
@@ -65,10 +65,10 @@ def _most(problem: Problem) -> int:
 
 
 class Adding(NamedTuple):
-    """The segments that add something to the loss, from the last to the first.
+    """The segments that add losses, from the last to the first.
 
-    Those with weight penalties, and those whose layers add something when they are called: by a penalty on what they
-    return, or by `add_loss`, which is known once a forward pass has been run.
+    `penalised` have weight penalties. `calling` have layers that add a loss when they are called: an activity
+    regularizer, or `add_loss`, which is known only once a forward pass has run.
     """
 
     penalised: list[int]
@@ -76,7 +76,7 @@ class Adding(NamedTuple):
 
     @property
     def anything(self) -> list[int]:
-        """Those that add either."""
+        """The segments that add either kind, from the last to the first."""
         return sorted({*self.penalised, *self.calling}, reverse=True)
 
 
@@ -89,12 +89,12 @@ def _adding(problem: Problem) -> Adding:
 
 
 def adds_to_loss(problem: Problem) -> bool:
-    """Whether some layer adds to the loss."""
+    """Whether some layer adds a loss."""
     return bool(_adding(problem).anything)
 
 
 def _counted(problem: Problem, adding: Adding, code: str, times: int, outcome: str) -> Iterator[Injection]:
-    """All that segments add, and of those that add both kinds each kind; then each kind everywhere."""
+    """Yield all added losses of each segment; each kind, for segments with both; then each kind everywhere."""
     effect = f"what {{}} adds to the loss was {outcome}"
     yield from at_segments(problem, code, partial(Counted, times), effect, adding.anything)
     for words, penalties in (
@@ -114,28 +114,28 @@ def _penalises_activity(segment: Segment) -> bool:
 
 
 class Counted(HandOff):
-    """What some segments add to the loss counts several times, or not at all."""
+    """The hand-off in which the added losses of some segments count several times, or not at all."""
 
     def __init__(self, times: int, at: Collection[int]) -> None:
-        """`at` are the indices of the segments."""
+        """Count the added losses of the segments with the indices `at` so many times."""
         self._times, self._at = times, at
 
     def share_of_added_loss(self, segment: Segment, share: float) -> float:
-        """The share, so many times."""
+        """Return the share, multiplied by the count."""
         return share * self._times if segment.plan.index in self._at else share
 
 
 class KindCounted(HandOff):
-    """One kind of what some segments add to the loss counts several times, or not at all."""
+    """The hand-off in which one kind of added loss counts several times, or not at all, in some segments."""
 
     changes_forward = True
 
     def __init__(self, times: int, at: Collection[int], *, penalties: bool) -> None:
-        """`at` are the indices of the segments; `penalties` tells weight penalties from what layers add in calls."""
+        """Count weight penalties if `penalties`, otherwise the losses that layers add in calls."""
         self._times, self._at, self._penalties = times, at, penalties
 
     def added(self, segment: Segment) -> Any:
-        """The sum of both kinds, one of them so many times."""
+        """Return the sum of both kinds of added losses, one of them multiplied."""
         if segment.plan.index not in self._at:
             return super().added(segment)
         kinds = summed(segment.penalties), summed(segment.added_losses)

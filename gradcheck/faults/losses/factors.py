@@ -1,4 +1,4 @@
-"""GC503 and GC504: gradients that are multiplied by a power of two, or by -1."""
+"""GC503 and GC504: gradients multiplied by a power of two, or by -1."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from gradcheck.handoff.split import LossGradients
     from gradcheck.problem.problem import Problem, TensorKey
 
-#: What Keras's `LossScaleOptimizer` starts with.
+#: The initial scale of Keras's `LossScaleOptimizer`.
 _FIRST_SCALE = 2**15
 
 
 class LossScaleLeft:
-    """The loss was multiplied so that small gradients survive 16 bits, and the gradients were never divided."""
+    """A loss scaled so that small gradients survive in 16 bits, and gradients that are never divided by the scale."""
 
     code = "GC503"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """With the scale that Keras starts with, where a loss is scaled at all."""
+        """Yield the fault with Keras's initial scale, if the precision scales the loss."""
         return self.injections_with(problem, _FIRST_SCALE) if "float16" in _words(problem.precision) else iter(())
 
     def injections_with(self, problem: Problem, factor: int) -> Iterator[Injection]:
-        """With `factor`, in whatever precision: each boundary and all behind it, each segment's own, and all."""
+        """Yield the fault with `factor`, in any precision: each boundary, each segment's own weights, all gradients."""
         return _multiplied(problem, self.code, factor, f"multiplied by the loss scale {factor}, and not divided again")
 
 
 class SignFlipped:
-    """The loss is maximised."""
+    """A loss that is maximised."""
 
     code = "GC504"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each boundary and all behind it, each segment's own, and all."""
+        """Yield each boundary, each segment's own weights, and all gradients."""
         return _multiplied(problem, self.code, -1, "negated")
 
 
@@ -61,6 +61,7 @@ def _multiplied(problem: Problem, code: str, factor: int, done: str) -> Iterator
     if len(problem.segments) > 1:
         cotangents = partial(ScaledCotangents, problem, factor=factor)
         boundaries = at_boundaries(problem, code, cotangents, f"the cotangent of {{}} was {done}")
+        # At all boundaries at once the factor would accumulate from segment to segment.
         yield from (injection for injection in boundaries if not injection.place.everywhere)
         own = at_segments(problem, code, partial(ScaledWeights, factor=factor), f"the gradients of {{}} were {done}")
         yield from (injection for injection in own if not injection.place.everywhere)
@@ -71,40 +72,40 @@ def _all_scaled(factor: int, found: Found) -> Found:
 
 
 class ScaledLoss(HandOff):
-    """The gradient of the data loss is multiplied, where the backward pass begins."""
+    """The hand-off in which the gradient of the data loss is multiplied where the backward pass starts."""
 
     def __init__(self, factor: int) -> None:
-        """`factor` is by how much."""
+        """Multiply by `factor`."""
         self._factor = factor
 
     def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
-        """All that comes of the data loss, multiplied."""
+        """Return the gradients of the data loss, multiplied."""
         seeds = [scaled(seed, self._factor) for seed in at_loss.seeds]
         return at_loss._replace(seeds=seeds, hidden={ref: scaled(s, self._factor) for ref, s in at_loss.hidden.items()})
 
 
 class ScaledCotangents(AtBoundaries):
-    """What some segments get back is multiplied."""
+    """The hand-off in which the cotangents of some segments are multiplied."""
 
     def __init__(self, problem: Problem, at: Collection[int], *, factor: int) -> None:
-        """`at` are the indices of the segments."""
+        """Multiply at the segments with the indices `at`."""
         super().__init__(problem, at)
         self._factor = factor
 
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
-        """The seed, multiplied."""
+        """Return the seed, multiplied."""
         cotangent = super().cotangent(segment, ref, output, cotangent)
         return scaled(cotangent, self._factor) if ref in self.refs else cotangent
 
 
 class ScaledWeights(HandOff):
-    """What some segments add to their weights is multiplied; what they hand back is not."""
+    """The hand-off in which weight gradients of some segments are multiplied, and their input cotangents are not."""
 
     def __init__(self, at: Collection[int], *, factor: int) -> None:
-        """`at` are the indices of the segments."""
+        """Multiply at the segments with the indices `at`."""
         self._at, self._factor = at, factor
 
     def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:
-        """The gradient, multiplied."""
+        """Return the gradient, multiplied."""
         gradient = super().contribution(segment, key, gradient)
         return scaled(gradient, self._factor) if segment.plan.index in self._at else gradient

@@ -1,1 +1,1 @@
-"""GC205 and GC301 to GC306: mistakes with what is remembered between calls and between steps."""
+"""GC205 and GC301 to GC306: mistakes with state that is kept between calls and between steps."""

@@ -1,4 +1,4 @@
-"""GC301: what a layer computes over the batch is computed over other slices of it."""
+"""GC301: statistics over the batch are computed over other slices of it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class BatchStatistics:
-    """A correct sum over micro-batches, which is another gradient where a layer or the loss couples the examples."""
+    """A correct sum over micro-batches, which is another gradient if a layer or the loss couples the examples."""
 
     code = "GC301"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """The whole batch in one piece, where the problem has micro-batches."""
+        """Yield the whole batch in one piece, if the problem has micro-batches."""
         effect = "the whole batch ran in one piece, with its statistics in place of the micro-batches' own"
         if problem.slices:
             yield Injection(code=self.code, place=over(len(problem.slices)), effect=effect, slices=1)
 
     def injections_over(self, problem: Problem, count: int) -> Iterator[Injection]:
-        """Over `count` micro-batches, each rightly weighed."""
+        """Yield `count` micro-batches, each correctly weighted."""
         if new_sizes(problem, count):
             effect = f"every one of {count} micro-batches had statistics of its own"
             yield Injection(code=self.code, place=over(count), effect=effect, slices=count)

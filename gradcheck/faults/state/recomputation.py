@@ -1,4 +1,4 @@
-"""GC302, GC303 and GC605: a second forward pass that is not the first one over again, or that is not undone."""
+"""GC302, GC303 and GC605: a second forward pass that differs from the first one, or that is not undone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def moved(problem: Problem) -> dict[int, list[Any]]:
-    """The variables that a forward pass through each segment moves, found by making one."""
+    """Return the variables that a forward pass through each segment changes, by segment; it runs one to find them."""
     found = {}
     with problem.state.preserved():
         passes = MicroBatchPasses(problem, micro_batches(problem, batch_tensors(problem))[0], HandOff(), {})
@@ -36,21 +36,21 @@ def moved(problem: Problem) -> dict[int, list[Any]]:
 
 
 def is_seed(variable: Any) -> bool:
-    """Whether it is the state of a generator: Keras keeps no other integers that a pass moves."""
+    """Whether the variable is a generator's state: Keras keeps no other integers that a forward pass changes."""
     return not tf.as_dtype(variable.dtype).is_floating
 
 
 class _Recomputed:
-    """The base of these faults: their ways, each with its effect, and whether they need a seed to be moved."""
+    """The base of these faults. `ways` are effects with their hand-offs; `random` ones need a seed that changes."""
 
     code: str
     ways: tuple[tuple[str, type[WrongAgain]], ...]
     random = False
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each way, at each segment that moves what it needs, at all of them, and at all that are not the last one.
+        """Yield each way at each segment with the state that it needs, at all of these, and at all but the last.
 
-        The last segment's forward pass and its backward pass follow one another: few recompute it.
+        The last segment's backward pass follows its forward pass at once: few users recompute it.
         """
         moving = moved(problem)
         where = [index for index in sorted(moving, reverse=True) if self._applies(moving[index])]
@@ -75,38 +75,38 @@ class WrongAgain(Recomputing):
     changes_forward = True
 
     def __init__(self, problem: Problem, at: Collection[int]) -> None:
-        """`at` are the indices of the segments."""
+        """Recompute the segments with the indices `at` wrongly."""
         super().__init__(problem)
         self._at = at
 
     @contextmanager
     def rewound(self, done: Pass) -> Iterator[None]:
-        """As it is, but for some segments."""
+        """Rewind the variables, wrongly in some segments."""
         with self.wrongly_rewound(done) if done.segment.plan.index in self._at else super().rewound(done):
             yield
 
     def wrongly_rewound(self, done: Pass) -> Any:
-        """The fault."""
+        """Rewind the variables of a segment with the fault; subclasses override this."""
         return super().rewound(done)
 
 
 class OneMoreForward(WrongAgain):
-    """A further forward pass, whose gradients nobody asks for."""
+    """One more forward pass, whose gradients are not used."""
 
     @contextmanager
     def wrongly_rewound(self, done: Pass) -> Iterator[None]:
-        """As it is; then the state moves on."""
+        """Rewind correctly, then run the forward pass again, which changes the state."""
         with super().wrongly_rewound(done):
             yield
         self.forward(done.segment, done.inputs, training=self._training)
 
 
 class SeedsNotRewound(WrongAgain):
-    """The second pass draws on; everything else is as it was at the start, and the state afterwards is right."""
+    """A second pass that draws new random numbers; other variables are rewound, and the state afterwards is right."""
 
     @contextmanager
     def wrongly_rewound(self, done: Pass) -> Iterator[None]:
-        """Without the seeds, and without Python's own generators, which the start holds beside its variables."""
+        """Rewind all variables but the seeds, and none of Python's own generators, which a `Moment` includes."""
         now, start = Moment(movable_variables([done.segment])), self._starts.pop(done)
         Snapshot.put_back(start, [variable for variable in start.variables if not is_seed(variable)])
         yield
@@ -114,30 +114,30 @@ class SeedsNotRewound(WrongAgain):
 
 
 class NotRewound(WrongAgain):
-    """The second pass starts where the first one ended; the state afterwards is right."""
+    """A second pass that starts where the first one ended; the state afterwards is right."""
 
     @contextmanager
     def wrongly_rewound(self, done: Pass) -> Iterator[None]:
-        """Without going back."""
+        """Skip the rewinding; undo the second pass."""
         now = Moment(movable_variables([done.segment]))
         yield
         now.put_back()
 
 
 class NeitherRewoundNorUndone(WrongAgain):
-    """The second pass starts where the first one ended, and moves the state on: `tf.recompute_grad`."""
+    """A second pass that starts where the first one ended and changes the state again, as `tf.recompute_grad` does."""
 
     @contextmanager
     def wrongly_rewound(self, done: Pass) -> Iterator[None]:  # noqa: ARG002 - as the others
-        """Nothing at all."""
+        """Skip the rewinding, and do not undo the second pass."""
         yield
 
 
 class OtherModeAgain(WrongAgain):
-    """The second pass runs in the other mode."""
+    """A second pass in the other mode."""
 
     def forward_record(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
-        """As it is, with the other flag."""
+        """Return the record of the second pass, with the other training flag."""
         right = self._training
         self._training = right != (done.segment.plan.index in self._at)
         again = super().forward_record(done, cotangents)
@@ -146,25 +146,25 @@ class OtherModeAgain(WrongAgain):
 
 
 class OtherModeFromThere(OtherModeAgain):
-    """The second pass runs in the other mode, and starts where the first one ended."""
+    """A second pass in the other mode, which starts where the first one ended."""
 
     @contextmanager
     def wrongly_rewound(self, done: Pass) -> Iterator[None]:
-        """Without going back."""
+        """Skip the rewinding; undo the second pass."""
         now = Snapshot(movable_variables([done.segment]))
         yield
         now.put_back()
 
 
 class StateUpdatedTwice(_Recomputed):
-    """Gradients are right; statistics moved two steps, and seeds advanced twice."""
+    """State that is updated twice: statistics move two steps, seeds advance twice, and gradients are right."""
 
     code = "GC302"
     ways = (("{} ran forward once more than the step has, and moved its state twice", OneMoreForward),)
 
 
 class DropoutDrawnAfresh(_Recomputed):
-    """The gradients belong to another network than the cotangent."""
+    """New random numbers in the second pass: gradients of another network than the cotangent."""
 
     code = "GC303"
     ways = (
@@ -175,7 +175,7 @@ class DropoutDrawnAfresh(_Recomputed):
 
 
 class RecomputationDiffers(_Recomputed):
-    """The second forward pass starts from a state that the first one moved, or runs in another mode."""
+    """A second forward pass from a state that the first one changed, or in another mode."""
 
     code = "GC605"
     ways = (

@@ -1,4 +1,4 @@
-"""GC304: the recurrent state goes from chunk to chunk as a value, and nothing comes back for it."""
+"""GC304: the recurrent state passes from chunk to chunk as a value, and no cotangent comes back for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StateDetached:
     code = "GC304"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Between two chunks, and between all."""
+        """Yield each boundary between two chunks, and all of them."""
         if problem.time is None:
             return
         chunks = problem.time.chunk_segments

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class NoGradient:
-    """A variable that no tape saw, or that nobody asked for."""
+    """A variable that no tape watches, or whose gradient is never requested."""
 
     code = "GC403"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each weight, all of a layer, all that a segment adds to its weights, all weights."""
+        """Yield each weight, the weights of each layer, each segment's part in its weights, and all weights."""
         weights, known = used_weights(problem), set()
         for place, members in _of_layers(weights):
             keys = frozenset(weight.key for weight in members)
@@ -35,6 +35,7 @@ class NoGradient:
             index = segment.plan.index
             members = [weight for weight in weights if index in weight.segments]
             keys = frozenset(weight.key for weight in members)
+            # A shared weight keeps the contributions of other segments: that is not None for the weight.
             if keys and (keys not in known or any(len(weight.segments) > 1 for weight in members)):
                 place = Place(text=f"every weight of {segment.plan.name}", segment=index)
                 steps = partial(NotAsked, index)
@@ -54,7 +55,7 @@ def _nothing(keys: Collection[TensorKey], _: Found) -> Found:
 
 
 def _of_layers(weights: Sequence[Weight]) -> Iterator[tuple[Place, list[Weight]]]:
-    """Each weight, then the weights of each layer, with their place."""
+    """Yield each weight, then the weights of each layer, with their places."""
     yield from ((at_weight(weight), [weight]) for weight in weights)
     for layer in dict.fromkeys(weight.layer for weight in weights):
         members = [weight for weight in weights if weight.layer == layer]
@@ -63,12 +64,12 @@ def _of_layers(weights: Sequence[Weight]) -> Iterator[tuple[Place, list[Weight]]
 
 
 class NotAsked(HandOff):
-    """A segment adds nothing to its weights; what others add to those that they share is there."""
+    """The hand-off in which a segment contributes nothing to its weights; contributions of other segments remain."""
 
     def __init__(self, at: int) -> None:
-        """`at` is the index of the segment."""
+        """Leave out the contributions of the segment with the index `at`."""
         self._at = at
 
     def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:
-        """None."""
+        """Return None for the segment's weights."""
         return None if segment.plan.index == self._at else super().contribution(segment, key, gradient)

@@ -1,4 +1,4 @@
-"""GC404: of a sparse gradient's rows with the same index one is kept."""
+"""GC404: of the rows of a sparse gradient with the same index one is kept, instead of their sum."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class SparseDuplicates:
-    """`dense[indices] = values`."""
+    """Assignment in place of a sum: `dense[indices] = values`."""
 
     code = "GC404"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """The table of each Embedding; then every table, where the model has inputs that may look one up."""
+        """Yield the table of each Embedding layer; then every table, if the model has inputs that may look one up."""
         tables = list(_tables(problem))
         for weight in tables:
             yield Injection(
@@ -54,21 +54,21 @@ def _tables(problem: Problem) -> Iterator[Weight]:
 
 
 class LastRow(HandOff):
-    """A sparse gradient has each index once."""
+    """The hand-off in which sparse gradients have each index once."""
 
     def __init__(self, keys: Collection[TensorKey] | None) -> None:
-        """`keys` are the weights; None for all."""
+        """Change the gradients of the weights `keys`, or of all for None."""
         self._keys = keys
 
     def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:
-        """The last row of each index."""
+        """Return the gradient with the last row of each index."""
         gradient = super().contribution(segment, key, gradient)
         wanted = self._keys is None or key in self._keys
         return last_rows(gradient) if wanted and isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def last_rows(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
-    """`gradient` with each index once, and of its rows the last."""
+    """Return `gradient` with each index once, and the last of its rows."""
     indices, group = tf.unique(gradient.indices)
     rows = tf.range(tf.size(group))
     last = tf.math.unsorted_segment_max(rows, group, tf.size(indices))

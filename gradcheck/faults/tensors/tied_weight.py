@@ -1,4 +1,4 @@
-"""GC401: of a weight that several segments use, one segment's gradient wins."""
+"""GC401: of a weight that several segments use, only one segment's gradient is kept."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class TiedWeight:
-    """A mapping by weight that is filled segment by segment, or a layer that was cloned."""
+    """A dictionary of gradients by weight that is overwritten segment by segment, or a layer that was cloned."""
 
     code = "GC401"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each shared weight with each of its uses alone, then all of them with their first and their last use."""
+        """Yield each shared weight with each of its uses alone, then all of them with their first and last use."""
         tied = [weight for weight in used_weights(problem) if len(weight.segments) > 1]
         for weight in tied:
             for index in weight.segments:
@@ -44,12 +44,12 @@ class TiedWeight:
 
 
 class OneUse(HandOff):
-    """Other segments add nothing."""
+    """The hand-off in which one segment alone contributes to a shared weight."""
 
     def __init__(self, kept: Mapping[TensorKey, int]) -> None:
-        """`kept` is the one segment that counts, by weight."""
+        """Keep the contribution of one segment for each weight in `kept`."""
         self._kept = kept
 
     def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:
-        """None from all but one."""
+        """Return None from all segments but one."""
         return None if self._kept.get(key, segment.plan.index) != segment.plan.index else gradient

@@ -24,7 +24,7 @@ class Transposed:
     code = "GC406"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Each weight whose last two axes are of the same length, and all of them."""
+        """Yield each weight whose last two axes have the same length, and all of these."""
         square = [weight for weight in used_weights(problem) if _is_square(tuple(weight.variable.shape))]
         for weight in square:
             effect = f"the gradient of {weight.path} was transposed"
@@ -39,7 +39,7 @@ class Transposed:
 
 
 def _is_square(shape: tuple[int, ...]) -> bool:
-    """Whether the last two axes are of one length, above one."""
+    """Whether the last two axes have the same length, above one."""
     return len(shape) > 1 and shape[-1] == shape[-2] > 1
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class WrongOrder:
-    """Two lists zipped, of which one was sorted, reversed or filtered."""
+    """Two lists that are zipped after one of them was sorted, reversed or filtered."""
 
     code = "GC402"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Neighbours of one shape, in the order of the backward pass; then the orders in which a whole list comes.
+        """Yield exchanges of neighbours of one shape, in the order of the backward pass; then orders of the whole list.
 
-        A whole list may bring a gradient of another shape: that too is what people return.
+        In a wrong order of the list a weight may get a gradient of another shape, as user code may return it.
         """
         alike = _alike(problem.weights)
         pairs = [pair for group in alike for pair in pairwise(group)]
@@ -51,7 +51,7 @@ def _taken_from(moved: Mapping[TensorKey, TensorKey], found: Found) -> Found:
 
 
 def _alike(weights: Sequence[Weight]) -> list[list[Weight]]:
-    """The weights of the same shape and dtype, in order."""
+    """Return the weights grouped by shape and dtype, in order."""
     groups: dict[Any, list[Weight]] = {}
     for weight in weights:
         groups.setdefault((tuple(weight.variable.shape), weight.variable.dtype), []).append(weight)
@@ -59,7 +59,7 @@ def _alike(weights: Sequence[Weight]) -> list[list[Weight]]:
 
 
 def _orders(weights: Sequence[Weight], alike: Sequence[Sequence[Weight]]) -> Iterator[tuple[str, Sequence[Weight]]]:
-    """The list of gradients as it may come, by the weights that they belong to, with the effect in words."""
+    """Yield wrong orders of the list of gradients: the effect in words, and the weights of the gradients."""
     yield (
         "the gradients came in the order of the backward pass, the last segment's first",
         sorted(weights, key=lambda weight: -max(weight.segments, default=-1)),

@@ -1,8 +1,8 @@
 """`scan`: recurrent layers in one `tf.while_loop` over a `TensorArray`, in a graph function.
 
-`over: cell` steps the layer's cell through the sequence with the states as loop variables: a gradient flows through
-them, as through Keras's own loop. `over: layer` feeds the chunks to a `stateful=True` layer, whose states stay in
-variables: there the loop only hides that the states' gradient is lost, as with `stateful`.
+`over: cell` steps the layer's cell through the sequence with the states as loop variables: gradients flow through them,
+as through Keras's own loop. `over: layer` passes the chunks to a `stateful=True` layer, whose states stay in variables:
+the states' gradient is lost, as with `stateful`, and the loop only hides it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SAME = "its gradients equal those of `stateful`: what crosses a chunk in a varia
 
 
 def scan(problem: Problem, options: ScanOptions) -> Gradients:
-    """The whole model's gradients under one tape, with the recurrent layers (or the named one) in a loop.
+    """Return the whole model's gradients under one tape, with the recurrent layers (or the named one) in a loop.
 
     Raises:
         ConfigError: GC027 without a time split, or over a layer with chunks of unequal length; GC004 for a layer that
@@ -44,9 +44,11 @@ def scan(problem: Problem, options: ScanOptions) -> Gradients:
     loops = {call.index: _loop(call, time, options, int(problem.batch.x[0].shape[0])) for call in chosen}
     calls = tuple(replace(c, operation=loops[c.index]) if c.index in loops else c for c in time.whole.calls)
     graph = replace(time.whole, calls=calls)
+    # One segment, so that no hand-off helps: all gradients between chunks must flow through the loop itself.
     plan = make_plan(graph, [range(len(calls))], ["whole"])
     segments = make_segments(graph, plan, dtype=problem.model.dtype_policy)
     looped = replace(problem, graph=graph, plan=plan, segments=segments, time=None)
+    # Eagerly `tf.while_loop` is a Python loop; only in a graph is it the operation that is to be differentiated.
     found = Execution(looped, split, execution="graph")()
     if options.over == "layer" and _equal(problem, found, stateful(problem, options)):
         return replace(found, remarks=(*found.remarks, SAME))
@@ -54,7 +56,7 @@ def scan(problem: Problem, options: ScanOptions) -> Gradients:
 
 
 def _chosen(time: TimeCut, options: ScanOptions) -> tuple[Call, ...]:
-    """The recurrent calls that run in a loop."""
+    """Return the recurrent calls that run in a loop."""
     if options.layer is None:
         return time.stack.calls
     chosen = tuple(call for call in time.stack.calls if options.layer in {call.name, call.path})
@@ -70,7 +72,7 @@ def _chosen(time: TimeCut, options: ScanOptions) -> tuple[Call, ...]:
 
 
 def _loop(call: Call, time: TimeCut, options: ScanOptions, batch_size: int) -> Any:
-    """What runs in the place of a recurrent layer."""
+    """Return the layer that replaces a recurrent layer."""
     if options.over == "cell":
         return CellLoop(call.operation)
     lengths = {len(chunk) for chunk in time.stack.chunks}
@@ -85,7 +87,7 @@ def _loop(call: Call, time: TimeCut, options: ScanOptions, batch_size: int) -> A
 
 
 def _equal(problem: Problem, first: Gradients, second: Gradients) -> bool:
-    """Whether two methods found the same gradient for every weight."""
+    """Whether two methods computed the same gradient for every weight."""
     compute, policy = compute_dtype(problem.precision), TolerancePolicy()
     for weight in problem.weights:
         left, right = as_array(first.tensors[weight.key]), as_array(second.tensors[weight.key])

@@ -1,4 +1,4 @@
-"""`stateful`: the chunks are fed in turn through `stateful=True` layers. A negative control: no gradient of the states.
+"""`stateful`: the chunks pass in turn through `stateful=True` layers. A negative control: the states have no gradient.
 
 The layer keeps its states in variables. A chunk reads them as constants, so that no gradient flows to the chunk that
 wrote them: truncated backpropagation through time. Losses are right, and gradients are not.
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 
 def stateful(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
-    """The gradients that are left where states stay in variables; run eagerly.
+    """Return the gradients that remain if states stay in variables; run eagerly.
 
     Raises:
         ConfigError: GC027 without a time split.
     """
     time = time_cut(problem, "stateful")
     fed = unrolled(time.whole, time.stack, stateful=True)
+    # Keras creates the states of a stateful layer when it builds it; these layers count as built.
     for layer in fed.layers.values():
         layer.make_states(int(problem.batch.x[0].shape[0]))
     segments = make_segments(fed.graph, fed.plan, dtype=problem.model.dtype_policy)
@@ -37,10 +38,10 @@ def stateful(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: AR
 
 
 def time_cut(problem: Problem, method: str) -> TimeCut:
-    """How the problem is cut along time.
+    """Return the problem's cut along time.
 
     Raises:
-        ConfigError: GC027 if it is not.
+        ConfigError: GC027 if there is none.
     """
     if problem.time is None:
         raise ConfigError(

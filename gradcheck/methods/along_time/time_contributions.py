@@ -49,7 +49,7 @@ class Recording(HandOff):
 
 
 def recorded_split(problem: Problem, *, execution: str | None = None) -> Gradients:
-    """The gradients by `split`, with the norm of each segment's part where the problem is cut along time."""
+    """Return the gradients by `split`, with the norm of each segment's part where the problem is cut along time."""
     return Execution(problem, split if problem.time is None else _recorded, execution=execution)()
 
 
@@ -59,7 +59,7 @@ def _recorded(problem: Problem, tensors: Tensors) -> Computed:
 
 
 def contributions_of(problem: Problem, gradients: Gradients) -> tuple[Contribution, ...]:
-    """One record for each weight that several chunks use; none for a method that does not measure the parts."""
+    """Return one record for each weight that several chunks use; none for a method that does not measure the parts."""
     chunks = tuple(problem.time.chunk_segments) if problem.time and gradients.part_norms else ()
     return tuple(
         Contribution(

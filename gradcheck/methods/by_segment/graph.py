@@ -1,9 +1,9 @@
-"""`graph`: two-step `tf.gradients` through the boundary, in a graph function. No tape: the graph itself is the record.
+"""`graph`: two-step `tf.gradients` through the boundary, in a graph function. The graph itself is the tape.
 
     tf.gradients(outputs, inputs + weights, grad_ys=cotangents)
 
-for each segment from the last to the first: the vector-Jacobian product of `gradcheck.handoff.split`, with `grad_ys`
-in the place of a tape's `output_gradients`.
+for each segment from the last to the first: the vector-Jacobian product of `gradcheck.handoff.split`, with `grad_ys` in
+place of a tape's `output_gradients`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-from tensorflow.python.eager.record import VariableWatcher  # what notes a tape's variables has no public name
+from tensorflow.python.eager.record import VariableWatcher  # records the variables of a tape; it has no public name
 
 from gradcheck.cutting.run_calls import copied
 from gradcheck.handoff.execute import Execution
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 def graph(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
-    """The split model's gradients by `tf.gradients`."""
+    """Return the split model's gradients by `tf.gradients`."""
     return in_graph(problem, ByGraph())
 
 
 def in_graph(problem: Problem, steps: HandOff) -> Gradients:
-    """`split` in a graph function, for outside of one there is no `tf.gradients`; compiled where the problem is."""
+    """Run `split` in a graph function, for `tf.gradients` needs one; compiled if the problem is."""
 
     def body(problem: Problem, tensors: Tensors) -> Computed:
         return split(problem, tensors, steps)
@@ -42,32 +42,32 @@ def in_graph(problem: Problem, steps: HandOff) -> Gradients:
 
 
 class ByGraph(HandOff):
-    """The hand-off in which `tf.gradients` does what a tape does."""
+    """A hand-off with `tf.gradients` in place of a tape."""
 
     def tape(self) -> Any:
-        """The graph."""
+        """Return the graph."""
         return GraphRecord()
 
     def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:  # noqa: ARG002 - as in the base class
-        """A tensor that is cut off from where it comes from, so that only `grad_ys` carries the chain.
+        """Return a copy without gradient to its origin, so that only `grad_ys` carries the chain.
 
-        `tf.gradients` follows the graph wherever it leads: a weight that an earlier segment uses as well would get that
-        use's gradient here, and a second time when the earlier segment's turn comes.
+        `tf.gradients` differentiates through the whole graph: a weight that an earlier segment uses as well would get
+        that use's gradient here, and a second time with the earlier segment.
         """
         return copied(tensor, by=tf.stop_gradient)
 
 
 class GraphRecord(VariableWatcher):  # type: ignore[misc]  # TensorFlow has no types
-    """The graph that is being traced, asked as a tape is: it holds every operation without being told to.
+    """The graph that is being traced, with a tape's interface: it holds every operation anyway.
 
-    Only which variables a segment reads must be noted, for the graph holds those of all segments.
+    Only the variables that a segment reads must be recorded, for the graph holds those of all segments.
     """
 
     def watch(self, tensors: Sequence[Any]) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def gradient(
         self, targets: Sequence[Any], sources: Sequence[Any], output_gradients: Sequence[Any] | None = None
     ) -> Sequence[Any]:
-        """The sum over `targets` of seed · dTarget/dSource, for each of `sources`; None where nothing flows."""
+        """Return the sum over `targets` of seed · dTarget/dSource, for each of `sources`; None without a path."""
         return tf.gradients(targets, sources, grad_ys=output_gradients)  # type: ignore[no-any-return]

@@ -1,12 +1,12 @@
-"""`graph_scalar`: `graph` without `grad_ys`. The boundary is split into scalars, one `tf.gradients` for each.
+"""`graph_scalar`: `graph` without `grad_ys`. The boundary is split into scalars, with one `tf.gradients` for each.
 
-`tf.gradients(h, W)` is summed over the elements of h and has the shape of W, dL/dh that of h: no product of the two is
-dL/dW. It takes the Jacobian, one row for each element of h:
+`tf.gradients(h, W)` is summed over the elements of h and has the shape of W; dL/dh has the shape of h: no product of
+the two is dL/dW. That takes the Jacobian, one row for each element of h:
 
     dL/dW = dL/dh · dh/dW        of shapes (1, elements of h) and (elements of h, elements of W)
 
-That is a backward pass for each element and all of the Jacobian in memory, so it is for dense chains: models whose
-segments each take and hand on one tensor of shape (batch, units).
+This is a backward pass for each element, and the whole Jacobian in memory, so it is for dense chains: models whose
+segments each have one input and one output of shape (batch, units).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def graph_scalar(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
-    """The split model's gradients by one `tf.gradients` for each scalar of each boundary.
+    """Return the split model's gradients by one `tf.gradients` for each scalar of each boundary.
 
     Raises:
         ConfigError: GC027, if the model is no dense chain.
@@ -40,7 +40,7 @@ def graph_scalar(problem: Problem, options: MethodOptions) -> Gradients:  # noqa
     """
     for segment in problem.segments:
         plan = segment.plan
-        if plan.index > 0:  # what the model itself takes may be anything
+        if plan.index > 0:  # the model's own inputs may be of any kind
             _require_dense(problem, f"{plan.name} takes", plan.inputs)
         _require_dense(problem, f"{plan.name} hands on", plan.outputs)
     _require_memory(problem)
@@ -48,20 +48,20 @@ def graph_scalar(problem: Problem, options: MethodOptions) -> Gradients:  # noqa
 
 
 class ByScalars(ByGraph):
-    """The hand-off in which each scalar of a segment's output is differentiated alone."""
+    """A hand-off that differentiates each scalar of a segment's output separately."""
 
     def tape(self) -> Any:
-        """The graph, asked scalar by scalar."""
+        """Return the graph, differentiated scalar by scalar."""
         return ScalarRecord()
 
 
 class ScalarRecord(GraphRecord):
-    """The graph that is being traced, asked for explicit Jacobians and no `grad_ys`."""
+    """The graph that is being traced, differentiated by explicit Jacobians without `grad_ys`."""
 
     def gradient(
         self, targets: Sequence[Any], sources: Sequence[Any], output_gradients: Sequence[Any] | None = None
     ) -> Sequence[Any]:
-        """The sum over `targets` of the matrix product seed · Jacobian, for each of `sources`."""
+        """Return the sum over `targets` of the matrix product seed · Jacobian, for each of `sources`."""
         totals: list[Any] = [None] * len(sources)
         for target, seed in zip(targets, output_gradients or map(tf.ones_like, targets), strict=True):
             for i, part in enumerate(_product(target, seed, sources)):
@@ -70,16 +70,16 @@ class ScalarRecord(GraphRecord):
 
 
 def _product(target: Any, seed: Any, sources: Sequence[Any]) -> list[Any]:
-    """Seed · Jacobian of one target, for each source in its own shape; None where nothing flows.
+    """Return seed · Jacobian of one target, for each source in its own shape; None without a path.
 
-    The loop runs one `tf.gradients` for each scalar. Written out it would not scale: each call goes over all operations
-    that read a source, and so over what every call before it has added to the graph.
+    The loop runs one `tf.gradients` for each scalar. Unrolled it would not scale: each call visits all operations that
+    read a source, and so all that every call before it has added to the graph.
     """
     scalars = tf.reshape(target, [-1])
     reached = [i for i, row in enumerate(tf.gradients(scalars[0], sources)) if row is not None]
     outside = [
         tf.convert_to_tensor(getattr(sources[i], "handle", sources[i])) for i in reached
-    ]  # not as the loop's own
+    ]  # outside the loop: captured inside, they would be the loop's own tensors
 
     def row(index: Any) -> list[Any]:
         return [dense(part) for part in tf.gradients(scalars[index], outside)]
@@ -94,7 +94,7 @@ def _product(target: Any, seed: Any, sources: Sequence[Any]) -> list[Any]:
 
 
 def _require_dense(problem: Problem, what: str, refs: Sequence[TensorRef]) -> None:
-    """Refuses all but one float tensor of shape (batch, units)."""
+    """Raise unless there is just one float tensor of shape (batch, units)."""
     specs = [(problem.graph.name(ref), problem.graph.spec(ref)) for ref in refs]
     fits = [len(spec.shape) == _RANK and spec.shape[1] is not None and "float" in str(spec.dtype) for _, spec in specs]
     if fits != [True]:
@@ -123,7 +123,7 @@ def _require_memory(problem: Problem) -> None:
 
 
 def _why_scalars(problem: Problem) -> tuple[str, ...]:
-    """Why the boundary is split into scalars, by the shapes of the first boundary and the first weight before it."""
+    """Explain why the boundary is split into scalars, by the shapes of the first boundary and a weight before it."""
     batch_size, weights = int(problem.batch.x[0].shape[0]), [w for w in problem.weights if 0 in w.segments]
     if len(problem.segments) == 1 or not weights:
         return ()

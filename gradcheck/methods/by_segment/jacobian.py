@@ -1,8 +1,8 @@
 """`jacobian`: the explicit Jacobians of every segment, with respect to inputs and weights, chained by hand.
 
 Each block of rows or columns is contracted with the cotangent as soon as it exists (`by_segment.linear`), so that
-memory stays under the budget. Per input the Jacobian is taken example by example where the segment does not mix
-examples, which is measured; batch norm in training does.
+memory stays under the budget. The Jacobian with respect to an input is computed example by example if the segment does
+not mix examples, which is measured; batch norm in training does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
-    """The split model's gradients by explicit Jacobians, run eagerly."""
+    """Return the split model's gradients by explicit Jacobians, computed eagerly."""
     kept = KeptJacobians(problem) if problem.config.report.jacobians else None
 
     def body(problem: Problem, tensors: Tensors) -> Computed:
@@ -51,6 +51,7 @@ def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: AR
     if kept is not None:
         return with_jacobians(problem, found, kept)
 
+    # Sums over rows round more than one VJP does, so the reference's noise floor alone may be too low.
     def measured(tensors: Tensors, keys: Collection[TensorKey]) -> Measured:
         moved = named_tensors(problem, execution.run_as_it_is(tensors))
         return {key: as_float64(moved[key]) for key in keys}
@@ -63,18 +64,18 @@ def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: AR
 
 
 class ByJacobians(HandOff):
-    """The hand-off in which a segment's part of the chain rule is a product with its explicit Jacobian."""
+    """A hand-off whose chain rule multiplies each cotangent by the segment's explicit Jacobian."""
 
     persistent = True
 
     def __init__(self, problem: Problem, kept: KeptJacobians | None = None) -> None:
-        """`problem` says how large a block may be, and what state a forward pass moves; `kept` is given every block."""
+        """Take state and memory budget from `problem`; `kept` stores every block."""
         self._problem = problem
         self._kept = kept
         self._moving: set[int] = set()
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
-        """The outputs; notes whether making them moved any state."""
+        """Return the outputs, and record whether computing them changed any state."""
         before = self._problem.state.read()
         outputs = super().forward(segment, inputs, training=training)
         after = self._problem.state.read()
@@ -83,7 +84,7 @@ class ByJacobians(HandOff):
         return outputs
 
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-        """Seed · Jacobian, summed over the targets."""
+        """Return seed · Jacobian, summed over the targets, for every source."""
         totals: list[Any] = [None] * len(sources)
         for target, seed in zip(targets, seeds, strict=True):
             for i, part in enumerate(self._product(done, target, seed, sources)):
@@ -92,12 +93,14 @@ class ByJacobians(HandOff):
         return [None if t is None else tf.cast(t, s.dtype) for t, s in zip(totals, sources, strict=True)]
 
     def _product(self, done: Pass, target: Any, seed: Any, sources: Sequence[Any]) -> list[Any]:
-        """Seed · Jacobian of one target, for every source in its own shape."""
+        """Return seed · Jacobian of one target, for every source in its own shape."""
+        # A VJP with a seed of zeros shows the sources that the target depends on: it is None for all others.
         reached = gradients_of(done.tape, [target], sources, [tf.zeros_like(seed)])
         wanted = [i for i, gradient in enumerate(reached) if gradient is not None]
         activations = [i for i in wanted if not isinstance(sources[i], tf.Variable)]
         parts: list[Any] = [None] * len(sources)
         apart = self._examples_apart(done, target, [sources[i] for i in activations])
+        # All examples share the weights, so that a Jacobian with respect to one cannot be taken per example.
         for group, examples in ((activations, apart), ([i for i in wanted if i not in activations], 1)):
             linear = Linearised(tape=done.tape, target=target, sources=[sources[i] for i in group], examples=examples)
             for i, part in zip(group, self._contracted(done, linear, seed), strict=True):
@@ -105,7 +108,7 @@ class ByJacobians(HandOff):
         return parts
 
     def _examples_apart(self, done: Pass, target: Any, sources: Sequence[Any]) -> int:
-        """The number of examples, if target and sources do not mix them; else 1."""
+        """Return the number of examples, if target and sources do not mix them; else 1."""
         batch_size = int(self._problem.batch.x[0].shape[0])
         if target.shape.rank == 0 or not sources:
             return 1
@@ -113,7 +116,7 @@ class ByJacobians(HandOff):
         return 1 if mixes_examples(linear, batch_size) else batch_size
 
     def _contracted(self, done: Pass, linear: Linearised, seed: Any) -> list[Any]:
-        """Seed · Jacobian for each source of `linear`: by columns where the source has fewer, else by rows."""
+        """Return seed · Jacobian for each source of `linear`: by columns if it has fewer of them, else by rows."""
         cotangent = np.asarray(seed).astype(np.float64).reshape(linear.examples, -1)
         parts: dict[int, Any] = {}
         for i in range(len(linear.sources)):
@@ -133,14 +136,15 @@ class ByJacobians(HandOff):
         return None if self._kept is None else self._kept.observer(done, linear)
 
     def _stacked(self, done: Pass, linear: Linearised, count: int) -> Linearised:
-        """`linear` on as many copies of the batch as fit a block, where the segment allows it; else as it is."""
+        """Return `linear` on as many copies of the batch as fit a block, if the segment allows it; else unchanged."""
         copies = min(count, self._copies(done))
+        # Copies need another forward pass, which must not move state, and must compute each copy as the batch alone.
         if copies < 2 or linear.examples == 1 or done.segment.plan.index in self._moving:  # noqa: PLR2004 - one copy is no stack
             return linear
         if not any(linear.target is output for output in done.outputs):
-            return linear  # the logits that Keras hides on an output
+            return linear  # the target is the logits that Keras sets on an output: no output of the segment itself
         if any(not tensor.shape.rank or tensor.shape[0] != linear.examples for tensor in done.inputs):
-            return linear  # the seeds of dropout masks between chunks: they hold for one batch, and have no examples
+            return linear  # seeds of dropout masks between chunks: they are for one batch, without an axis of examples
         given = [_tiled(tensor, copies) for tensor in done.inputs]
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([tensor for tensor in given if is_differentiable(tensor)])
@@ -156,7 +160,7 @@ class ByJacobians(HandOff):
         return stacked if _repeats(stacked.target, linear.target) else linear
 
     def _copies(self, done: Pass) -> int:
-        """How many copies of the batch make a block."""
+        """Return how many copies of the batch make a block."""
         graph, batch_size = self._problem.graph, int(self._problem.batch.x[0].shape[0])
         made = (TensorRef(call, i) for call in done.segment.plan.calls for i in range(len(graph.calls[call].outputs)))
         one = sum(tensor_bytes(graph.spec(ref), batch_size) for ref in [*made, *done.segment.plan.inputs])
@@ -164,7 +168,7 @@ class ByJacobians(HandOff):
 
 
 def _tiled(tensor: Any, copies: int) -> Any:
-    """`copies` of `tensor` along its first axis, its mask too."""
+    """Return `copies` of `tensor` along its first axis, with its mask."""
     tiled = tf.tile(tensor, [copies, *([1] * (tensor.shape.rank - 1))])
     mask = mask_of(tensor)
     if mask is not None:
@@ -173,8 +177,9 @@ def _tiled(tensor: Any, copies: int) -> Any:
 
 
 def _repeats(stacked: Any, single: Any) -> bool:
-    """Whether every copy came out as the batch alone does, but for rounding: nothing depends on how many there are."""
+    """Whether every copy equals the batch alone up to rounding, so that nothing depends on the number of copies."""
     copies = int(stacked.shape[0]) // int(single.shape[0])
+    # Matrix products of another size add in another order: they can be equal up to rounding only.
     scale = tf.reduce_max(tf.abs(single))
     distance = tf.reduce_max(tf.abs(stacked - tf.tile(single, [copies, *([1] * (single.shape.rank - 1))])))
     return bool(distance <= 1e-4 * scale)

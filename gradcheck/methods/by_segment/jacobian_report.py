@@ -1,4 +1,4 @@
-"""The explicit Jacobians themselves, kept on request, beside those that the monolithic tape gives."""
+"""The explicit Jacobians themselves, kept on request, with those of the monolithic tape to compare them with."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """dTarget/dSource within one segment. The source is a tensor that the segment takes, or a weight that it uses."""
+    """Target and source of dTarget/dSource within one segment; the source is an input or a weight of the segment."""
 
     segment: Segment
     target: TensorRef
@@ -44,12 +44,12 @@ class Pair:
 
 @dataclass(eq=False)
 class Kept:
-    """The blocks of one Jacobian put together, as (examples, R, C)."""
+    """The blocks of one Jacobian, assembled as (examples, R, C)."""
 
     values: Array
 
     def full(self, shape: tuple[int, ...]) -> Array:
-        """In the shape of target and source together: zero between examples."""
+        """Return the Jacobian in the shape of target and source together, with zeros between examples."""
         examples, rows, columns = self.values.shape
         whole = np.zeros((examples, rows, examples, columns), self.values.dtype)
         whole[np.arange(examples), :, np.arange(examples), :] = self.values
@@ -57,16 +57,16 @@ class Kept:
 
 
 class KeptJacobians:
-    """Keeps every block that is made, for the Jacobians of a segment's outputs with respect to inputs and weights."""
+    """Stores every block of the Jacobians of segments' outputs with respect to inputs and weights."""
 
     def __init__(self, problem: Problem) -> None:
-        """`problem` has the names, and the budget that all of it must fit."""
+        """Take names and the memory budget from `problem`."""
         self._problem = problem
         self._bytes = 0
         self.pairs: list[tuple[Pair, Kept]] = []
 
     def observer(self, done: Pass, linear: Linearised) -> Observer | None:
-        """What puts the blocks of `linear` together; None for what is no Jacobian of the segment as a whole."""
+        """Return an observer that assembles the blocks of `linear`; None if the target is no output of the segment."""
         plan = done.segment.plan
         targets = [ref for ref, output in zip(plan.outputs, done.outputs, strict=True) if output is linear.target]
         inputs = {id(tensor): ref for ref, tensor in zip(plan.inputs, done.inputs, strict=True)}
@@ -82,6 +82,7 @@ class KeptJacobians:
 
     def _new(self, linear: Linearised, index: int) -> Kept:
         shape = (linear.examples, linear.rows, linear.columns(index))
+        # `full` adds the zeros between examples: `examples` times as many elements.
         self._bytes += 8 * linear.examples * int(np.prod(shape))
         if self._bytes > self._problem.memory_budget:
             raise RunError(
@@ -93,26 +94,26 @@ class KeptJacobians:
 
 
 class _Collector:
-    """Writes blocks to where they belong."""
+    """Writes blocks to their places in the Jacobians."""
 
     def __init__(self, kept: Mapping[int, Kept]) -> None:
         self._kept = kept
 
     def rows(self, index: int, chosen: range, block: Array) -> None:
-        """J[:, chosen, :]."""
+        """Store J[:, chosen, :]."""
         if index in self._kept:
             self._kept[index].values[:, list(chosen), :] = np.swapaxes(block, 0, 1)
 
     def columns(self, index: int, chosen: range, block: Array) -> None:
-        """J[:, :, chosen]."""
+        """Store J[:, :, chosen]."""
         if index in self._kept:
             self._kept[index].values[:, :, list(chosen)] = np.moveaxis(block, 0, 2)
 
 
 def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) -> Gradients:
-    """`gradients` with every Jacobian that the monolithic tape can give too, and a remark on the rest.
+    """Return `gradients` with every Jacobian that the monolithic tape can compute too, and a remark on the rest.
 
-    The whole model's tape gives total derivatives. They are the segment's own where the source reaches the target
+    The whole model's tape computes total derivatives. They equal the segment's own if the source reaches the target
     through this segment alone.
     """
     comparable = [(pair, values) for pair, values in kept.pairs if _within_segment(problem, pair)]
@@ -149,6 +150,7 @@ def _within_segment(problem: Problem, pair: Pair) -> bool:
         return False
     if not isinstance(pair.source, TensorRef):
         return len(pair.source.segments) == 1
+    # Any other path from the source enters the segment by another of its inputs.
     others = [ref for ref in pair.segment.plan.inputs if ref != pair.source]
     if pair.source.is_input:
         needed = ancestors(problem.graph, others)
@@ -159,7 +161,7 @@ def _within_segment(problem: Problem, pair: Pair) -> bool:
 def _noise_floors(
     problem: Problem, against: Mapping[TensorKey, Array], pairs: Mapping[TensorKey, Pair], keys: Collection[TensorKey]
 ) -> dict[TensorKey, float]:
-    """How far the monolithic Jacobians of `keys` move by rounding, as the reference's gradients are measured."""
+    """Return how far rounding moves the monolithic Jacobians of `keys`, measured as for the reference's gradients."""
     floors = dict.fromkeys(keys, 0.0)
     for run in range(NOISE_RUNS):
         with nudged(problem, run) as tensors:
@@ -169,7 +171,7 @@ def _noise_floors(
 
 
 def _monolithic(problem: Problem, pairs: list[Pair], given: Sequence[Any]) -> list[Array]:
-    """The Jacobians that one tape over the whole model gives, in the shape of target and source together."""
+    """Return the Jacobians under one tape over the whole model, in the shape of target and source together."""
     wanted = {ref for pair in pairs for ref in (pair.target, pair.source) if isinstance(ref, TensorRef)}
     with tf.GradientTape(persistent=True) as tape:
         x = [copied(tensor) for tensor in given]

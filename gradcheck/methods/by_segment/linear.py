@@ -1,16 +1,16 @@
-"""The Jacobian of one tensor with respect to others, a block of rows or columns at a time, contracted as it is made.
+"""The Jacobian of one tensor with respect to others, a block of rows or columns at a time, contracted at once.
 
 A target of N examples with R elements each, and a source of N examples with C elements each, that do not mix examples,
-have the Jacobian J of shape (N, R, C); where they mix, and for weights, all is one example. A row is the VJP of a unit
-seed, the same for every example; a column the JVP of a unit tangent. Both are contracted with the cotangent c at once:
+have the Jacobian J of shape (N, R, C); where they mix, and for weights, the batch is one example. A row is the VJP of a
+unit seed, the same for every example; a column the JVP of a unit tangent. Both are contracted with the cotangent c:
 
     rows:     (c · J)[n, :] = sum over r of c[n, r] J[n, r, :]
     columns:  (c · J)[n, j] = sum over r of c[n, r] J[n, r, j]
 
-so that no more than a block of J exists at any time. The JVP is the transpose of the VJP, which is linear in its seed:
-its own VJP with respect to the seed (Townsend, "A new trick for calculating Jacobian vector products", 2017). It needs
-no second forward pass, which would move state and draw other dropout masks. Sums are taken in float64, so that
-thousands of rows lose nothing that their elements still had.
+so that only one block of J exists at any time. The JVP is the transpose of the VJP, which is linear in its seed: its
+own VJP with respect to the seed (Townsend, "A new trick for calculating Jacobian vector products", 2017). It needs no
+second forward pass, which would change state and draw other dropout masks. Sums are in float64, so that thousands of
+rows lose no digits of their elements.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Linearised:
-    """A target and its sources on a persistent tape, run on `copies` of the batch, stacked along the first axis.
+    """A target and its sources on a persistent tape, computed on `copies` of the batch stacked along the first axis.
 
-    `examples` is how many independent parts target and sources have in one copy: the batch size, or 1.
+    `examples` is the number of independent parts of target and sources in one copy: the batch size, or 1.
     """
 
     tape: tf.GradientTape
@@ -51,27 +51,27 @@ class Linearised:
         return _elements(self.target) // (self.examples * self.copies)
 
     def columns(self, index: int) -> int:
-        """C: elements of source `index` in one example; weights are not stacked."""
+        """Return C, the elements of source `index` in one example; weights are not stacked."""
         return _elements(self.sources[index]) // (self.examples * self.copies)
 
 
 class Observer(Protocol):
-    """Sees every block of J: that of source `index`, with axes as `block` has them before it is contracted."""
+    """Receives every block of J for source `index`, before it is contracted."""
 
     def rows(self, index: int, chosen: range, block: Array) -> None:
-        """J[:, chosen, :] as (rows chosen, examples, C)."""
+        """Take J[:, chosen, :] as (rows chosen, examples, C)."""
 
     def columns(self, index: int, chosen: range, block: Array) -> None:
-        """J[:, :, chosen] as (columns chosen, examples, R)."""
+        """Take J[:, :, chosen] as (columns chosen, examples, R)."""
 
 
 def by_rows(linear: Linearised, cotangent: Array, observer: Observer | None = None) -> list[Array | None]:
-    """The product c · J for every source, each of shape (examples, C) in float64; None where nothing flows.
+    """Return the product c · J for every source, each of shape (examples, C) in float64; None without a path.
 
     Args:
-        linear: what is linearised.
+        linear: the target and its sources.
         cotangent: c, of shape (examples, R).
-        observer: sees each block.
+        observer: receives each block.
     """
     totals: list[Array | None] = [None] * len(linear.sources)
     for chosen in _blocks(linear.rows, linear.copies):
@@ -88,7 +88,7 @@ def by_rows(linear: Linearised, cotangent: Array, observer: Observer | None = No
 
 
 def by_columns(linear: Linearised, cotangent: Array, index: int, observer: Observer | None = None) -> Array | None:
-    """The product c · J for source `index`, of shape (examples, C) in float64; None where nothing flows.
+    """Return the product c · J for source `index`, of shape (examples, C) in float64; None without a path.
 
     Raises:
         LookupError: if an operation's gradient has no gradient of its own; rows then still work.
@@ -107,25 +107,26 @@ def by_columns(linear: Linearised, cotangent: Array, index: int, observer: Obser
 
 
 def _units(linear: Linearised, chosen: range, count: int, like: Any) -> Any:
-    """Unit vectors in the shape of `like`: copy k has element `chosen[k]` of `count` set in every example."""
+    """Return unit vectors in the shape of `like`: copy k has element `chosen[k]` of `count` set in every example."""
     units = np.zeros((linear.copies, linear.examples, count), np.float32)
     units[np.arange(len(chosen)), :, list(chosen)] = 1  # the last block may leave copies over: zeros
     return tf.cast(tf.reshape(units, like.shape), like.dtype)
 
 
 def _block(linear: Linearised, tensor: Any, used: int) -> Array:
-    """A block of J as (copies used, examples, elements) in float64."""
+    """Return a block of J as (copies used, examples, elements) in float64."""
     values = np.asarray(tensor).astype(np.float64)
     return values.reshape(linear.copies, linear.examples, -1)[:used]
 
 
 def _pushforward(linear: Linearised, index: int) -> Callable[[Any], Any] | None:
-    """The function from a tangent of source `index` to the target's tangent: the transpose of the VJP."""
+    """Return the function from a tangent of source `index` to the target's tangent: the transpose of the VJP."""
     with tf.GradientTape(persistent=True) as outer:
+        # The VJP is linear in its seed, so that its derivative is the same at any seed.
         seed = tf.zeros_like(linear.target)
         outer.watch(seed)
         (pulled,) = gradients_of(linear.tape, [linear.target], [linear.sources[index]], [seed])
-        pulled = dense(pulled)
+        pulled = dense(pulled)  # inside the tape, which must record how IndexedSlices become a tensor
     if pulled is None:
         return None
 
@@ -136,9 +137,9 @@ def _pushforward(linear: Linearised, index: int) -> Callable[[Any], Any] | None:
 
 
 def mixes_examples(linear: Linearised, batch_size: int) -> bool:
-    """Whether some example's target depends on another example's sources, measured with random seeds.
+    """Whether an example's target depends on another example's sources, measured with random seeds.
 
-    Every other example is seeded; a gradient that reaches the rest, by so much as one bit, has crossed over.
+    Every other example is seeded; a gradient of the rest that is not exactly zero has crossed over.
     """
     tensors = [linear.target, *linear.sources]
     if batch_size == 1:
@@ -146,6 +147,7 @@ def mixes_examples(linear: Linearised, batch_size: int) -> bool:
     if any(not t.shape.rank or t.shape[0] != batch_size for t in tensors):
         return True
     even = tf.range(batch_size) % 2 == 0
+    # One half alone would miss examples that depend on the other half while that does not depend on them.
     for seeded in (even, ~even):
         noise = tf.cast(
             tf.random.stateless_normal(linear.target.shape, seed=(0, 1), dtype=tf.float32), linear.target.dtype
@@ -158,12 +160,12 @@ def mixes_examples(linear: Linearised, batch_size: int) -> bool:
 
 
 def _along_batch(flags: Any, like: Any) -> Any:
-    """One flag per example, in a shape that broadcasts over the rest."""
+    """Return one flag per example, in a shape that broadcasts over the rest."""
     return tf.reshape(flags, (-1, *([1] * (like.shape.rank - 1))))
 
 
 def _blocks(count: int, size: int) -> Iterator[range]:
-    """The indices from 0 to `count`, at most `size` at a time."""
+    """Yield the indices from 0 to `count`, at most `size` at a time."""
     for start in range(0, count, size):
         yield range(start, min(start + size, count))
 

@@ -1,4 +1,4 @@
-"""`naive`: each segment's gradient of the sum of its own output. What people first try, and a negative control."""
+"""`naive`: each segment's gradient of the sum of its own output. A common first attempt, and a negative control."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class NoHandOff(HandOff):
-    """Every segment but the last is differentiated as if its own output were the loss: the seed is ones."""
+    """A hand-off that differentiates each segment but the last as if its output were the loss: the seed is ones."""
 
     def __init__(self, last: int) -> None:
-        """`last` is the index of the segment whose output goes into the loss."""
+        """Take the index of the `last` segment, whose output is the loss's input."""
         self._last = last
 
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
-        """Ones, but for the last segment."""
+        """Return ones, except for the last segment."""
         if segment.plan.index == self._last:
             return super().cotangent(segment, ref, output, cotangent)
         return tf.ones_like(output) if cotangent is not None else None
 
 
 def naive(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
-    """The gradients without a hand-off."""
+    """Return the gradients without a hand-off."""
     last = len(problem.segments) - 1
 
     def body(problem: Problem, tensors: Tensors) -> Computed:

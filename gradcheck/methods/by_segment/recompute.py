@@ -1,9 +1,9 @@
-"""`recompute`: as `vjp`, keeping only the boundaries. The backward pass runs each segment's forward pass again.
+"""`recompute`: as `vjp`, but only the boundaries are kept. The backward pass runs each segment's forward pass again.
 
-What is kept is the tensors that cross a cut, so that no more than one segment's activations exist at any time (Chen et
-al., "Training deep nets with sublinear memory cost", 2016). The second forward pass must be the first one over again:
-it starts from the variables that the first one started from (dropout's seeds, batch norm's statistics, recurrent
-states), and leaves them as it found them, or else they would be moved twice.
+Only the tensors that cross a cut are kept, so that no more than one segment's activations exist at any time (Chen et
+al., "Training deep nets with sublinear memory cost", 2016). The second forward pass must repeat the first: it starts
+from the same values of the variables (dropout's seeds, batch norm's statistics, recurrent states), and restores them
+afterwards, or they would be updated twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def recompute(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
-    """The split model's gradients, each segment's activations made anew for its backward pass."""
+    """Return the split model's gradients, with each segment's activations recomputed for its backward pass."""
 
     def body(problem: Problem, tensors: Tensors) -> Computed:
         return split(problem, tensors, Recomputing(problem))
@@ -39,31 +39,31 @@ def recompute(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: A
 
 
 class Recomputing(HandOff):
-    """The hand-off in which a forward pass records nothing, and is run again under a tape when it is needed."""
+    """A hand-off whose forward pass records nothing, and is run again under a tape in the backward pass."""
 
     def __init__(self, problem: Problem) -> None:
-        """`problem` says in which mode a segment runs."""
+        """Take from `problem` the mode in which segments run."""
         self._training = problem.training
         self._starts: dict[Pass, Moment] = {}
 
     def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
-        """The outputs alone, and what the variables held before them."""
+        """Run the segment without a tape; keep the values that its variables had before."""
         start = Moment(movable_variables([segment]))
-        kept = [copied(tensor) for tensor in inputs]  # attention takes the masks off what it is given
+        kept = [copied(tensor) for tensor in inputs]  # attention removes the masks from its arguments
         outputs = self.forward(segment, inputs, training=training)
         done = Pass(segment=segment, tape=None, inputs=kept, outputs=outputs, added_loss=summed(segment.losses))
         self._starts[done] = start
         return done
 
     def forward_record(self, done: Pass, cotangents: Sequence[Any]) -> Pass:
-        """The forward pass over again, this time under a tape."""
+        """Run the forward pass again, this time under a tape."""
         inputs = [copied(tensor, by=partial(not_before, cotangents)) for tensor in done.inputs]
         with self.rewound(done):
             return super().run(done.segment, inputs, training=self._training)
 
     @contextmanager
     def rewound(self, done: Pass) -> Iterator[None]:
-        """The variables as they were at the start of the pass; afterwards as they are now."""
+        """Restore the variables to the start of the pass; afterwards to their current values."""
         now = Moment(movable_variables([done.segment]))
         self._starts.pop(done).put_back()
         yield
@@ -71,12 +71,12 @@ class Recomputing(HandOff):
 
 
 def not_before(others: Sequence[Any], tensor: Any) -> Any:
-    """A copy of `tensor` that a compiled function does not make before it has `others`.
+    """Return a copy of `tensor` that a compiled function does not compute before `others`.
 
-    A graph runs whatever is ready, and would make the activations of every second forward pass during the first; XLA
-    would find that both passes compute the same, and keep the first one's activations. Neither knows that no number is
-    at once infinite and not a number. (XLA's own optimisation barrier is gone by the time that it merges what is the
-    same.)
+    A graph runs every operation whose inputs are ready, and would compute the activations of every second forward pass
+    during the first; XLA would find that both passes compute the same, and keep the first one's activations. Neither
+    knows that no number is both infinite and NaN. (XLA removes its own optimisation barrier before it merges equal
+    computations.)
     """
     if tf.executing_eagerly() or not others:
         return tf.identity(tensor)

@@ -1,4 +1,4 @@
-"""`vjp`: one tape per segment, the cotangent of each boundary handed to the earlier segment. Never a Jacobian."""
+"""`vjp`: one tape per segment, seeded with the cotangents from later segments. Never a Jacobian."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def vjp(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
-    """The split model's gradients, by the hand-off in `gradcheck.handoff.split`."""
+    """Return the split model's gradients, by the hand-off in `gradcheck.handoff.split`."""
     found = recorded_split(problem)
     if not problem.slices:
         return found

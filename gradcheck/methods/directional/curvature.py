@@ -1,8 +1,8 @@
-"""Second derivatives beside finite differences of the tape's own first-order gradients, in float64.
+"""Second derivatives compared with finite differences of the tape's own first-order gradients, in float64.
 
-Two ways of differentiating twice share the registered gradients, and a mistake in one of those with them: the gradient
-of a gradient is lost behind `tf.stop_gradient` or NumPy, or wrong in a custom gradient of its own. The difference of
-first-order gradients, r·(g(x + h v) - g(x)) / h, needs none of them to be differentiable.
+Two ways of differentiating twice share the registered gradients, and so any mistake in those: the gradient of a
+gradient is lost behind `tf.stop_gradient` or NumPy, or wrong in a custom gradient of its own. The difference of
+first-order gradients, r·(g(x + h v) - g(x)) / h, does not need them to be differentiable.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from gradcheck.numerics import Derivative
     from gradcheck.problem.problem import Problem, TensorKey
 
-    #: By tensor, one value for each of the directions v; None where the tape sees no second order.
+    #: By tensor, one value for each of the directions v; None where the tape has no second derivative.
     Readings = Mapping[TensorKey, Array | None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Curvature:
-    """The tape's gradients around a point, read along some directions.
+    """The tape's gradients around a point, projected along some directions.
 
     Attributes:
-        problem: whose gradients they are.
+        problem: the problem whose gradients they are.
         base: the point: every weight and floating input.
-        directions: what all tensors are moved along at once; the j-th of each belong together.
-        readings: what a tensor's gradient is projected on, for each direction.
-        product: the tape's second order: from a batch to the readings of H·v, at the weights of the time.
-        rewind: goes back to the weights and the state in which all of it starts.
+        directions: the directions v; the j-th ones of all tensors are moved along together.
+        readings: the vectors r on which a tensor's gradient is projected, one for each direction.
+        product: the tape's second order: from a batch to the readings of H·v, at the current weights.
+        rewind: restores the initial weights and state.
     """
 
     problem: Problem
@@ -55,31 +55,31 @@ class Curvature:
 
     @property
     def count(self) -> int:
-        """How many directions there are."""
+        """The number of directions."""
         return min(len(directions) for directions in self.directions.values())
 
     def measured(self) -> dict[TensorKey, Slopes]:
-        """The second derivatives of every tensor that has a gradient, each held against differences and judged."""
+        """Return the second derivatives of every tensor with a gradient, compared with differences and judged."""
         tape, gradients = self.tape(self.base), self._gradients(self.base)
         found = {key: self.slopes(key, tape[key]) for key, g in gradients.items() if g is not None}
         return judged(self, found, seed=self.problem.seed)
 
     def nearby(self, rng: np.random.Generator) -> Mapping[TensorKey, Array]:
-        """The tape's second derivatives at a random point close by."""
+        """Return the tape's second derivatives at a random point close by."""
         found = self.tape({key: beside(value, rng, NEARBY) for key, value in self.base.items()})
         return {key: np.zeros(self.count) if values is None else values for key, values in found.items()}
 
     def denied_beside(
         self, rng: np.random.Generator, left: Mapping[TensorKey, list[int]]
     ) -> Mapping[TensorKey, frozenset[int]]:
-        """Which of those `left` are denied at a random point a little beside."""
+        """Return which of those `left` are also denied at a random point at the distance `BESIDE`."""
         there = replace(self, base={key: beside(value, rng, BESIDE) for key, value in self.base.items()}, _known={})
         tape = there.tape(there.base)
         denied = {key: there.slopes(key, tape[key]).which("denied") for key in left}
         return {key: frozenset(denied[key]) & frozenset(indices) for key, indices in left.items()}
 
     def tape(self, at: Mapping[TensorKey, Array]) -> Readings:
-        """The tape's second derivatives at a point."""
+        """Return the tape's second derivatives at a point."""
         self.rewind()
         return self.product(moved_to(self.problem, at))
 
@@ -90,16 +90,16 @@ class Curvature:
         return {key: found[key] for key in self.base}
 
     def _compiled(self, tensors: Tensors) -> Mapping[TensorKey, Any]:
-        """The tape's gradients by a graph function, which is kept with the problem."""
+        """Return the tape's gradients by a graph function, which is kept with the problem."""
         kept = self.problem.made.setdefault("gradients", compiled(partial(monolithic, self.problem), "graph"))
         return {key: as_float64(tensor) for key, tensor in kept(tensors).gradients.items()}
 
     @cached_property
     def _eager(self) -> bool:
-        """Whether the gradients have to be computed eagerly: compiled ones differ, or cannot be had."""
+        """Whether the gradients must be computed eagerly: compiled ones differ, or compiling fails."""
         try:
             ours, theirs = (self._gradients(self.base, eager=eager) for eager in (True, False))
-        except Exception:  # noqa: BLE001 - the user's code cannot be compiled: it runs as the tape ran it
+        except Exception:  # noqa: BLE001 - the user's code cannot be compiled: it runs eagerly, as under the tape
             return True
         return any(
             (a is None) != (b is None) or (a is not None and movement(a, b) > SAME * largest(a))
@@ -107,7 +107,7 @@ class Curvature:
         )
 
     def slopes(self, key: TensorKey, tape: Array | None) -> Slopes:
-        """One tensor's second derivatives by the tape, beside those by differences."""
+        """Return one tensor's second derivatives by the tape, with those by differences."""
         held = np.zeros(self.count) if tape is None else tape
         found = tuple(self._derivative(key, j, held) for j in range(self.count))
         probe = Probe(tape=held, shape=held.shape, direction=self.directions[key].__getitem__)
@@ -123,7 +123,8 @@ class Curvature:
         return derivative(read, at_zero, noise=noise, goal=goal)
 
     def _read(self, j: int, step: float) -> Mapping[TensorKey, float]:
-        """Every tensor's reading of the gradient, `step` along the j-th direction; each point is visited once."""
+        """Return every tensor's reading of the gradient, `step` along the j-th direction; computed once per point."""
+        # One run reads all tensors: they move together, so the points of one tensor serve the others.
         if (j, step) not in self._known:
             at = {key: value + step * self.directions[key][j] for key, value in self.base.items()}
             gradients = self._gradients(at, eager=self._eager)

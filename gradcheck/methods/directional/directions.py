@@ -1,4 +1,4 @@
-"""Random directions, and what is measured along them: the steps that `numeric`, `forward` and `hvp` share."""
+"""Random directions and derivatives along them: the steps that `numeric`, `forward` and `hvp` share."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 
 
 def whole_loss(problem: Problem, tensors: Tensors) -> Computed:
-    """The loss of the whole model alone: the body of a method that differentiates it in a way of its own."""
+    """Return the loss of the whole model alone: the body of a method that differentiates in its own way."""
     outputs = keras.tree.flatten(problem.model(problem.model_inputs(tensors.x), training=problem.training))
     loss = total_loss(problem.loss(tensors.y, outputs, tensors.sample_weight), problem.model.losses)
     return Computed(loss, [], {})
 
 
 def points(problem: Problem) -> dict[TensorKey, Any]:
-    """Every weight (its TensorFlow variable) and every input (its tensor) of a real floating dtype, by key."""
+    """Return every weight (its TensorFlow variable) and every input (its tensor) of a real floating dtype, by key."""
     found = {weight.key: weight.variable.value for weight in problem.weights}
     found |= {problem.input_key(i): tensor for i, tensor in enumerate(problem.batch.x)}
     return {key: tensor for key, tensor in found.items() if tensor.dtype.is_floating}
 
 
 def integer_inputs(problem: Problem) -> dict[TensorKey, None]:
-    """The inputs that no gradient can reach, as a method reports them."""
+    """Return the inputs that have no gradient, as a method reports them."""
     inputs = enumerate(problem.batch.x)
     return {problem.input_key(i): None for i, tensor in inputs if not is_differentiable(tensor)}
 
 
 def random_directions(key: TensorKey, shape: Sequence[int], *, count: int, seed: int) -> Array:
-    """`count` directions for a tensor of `shape`, stacked along a new first axis.
+    """Return `count` random directions for a tensor of `shape`, stacked along a new first axis.
 
-    The elements are independent, of either sign and between 1/2 and 3/2 in size: none is too small to be seen, and no
+    The elements are independent, of either sign, and between 1/2 and 3/2 in size: none is too small to matter, and no
     two cancel exactly.
     """
     rng = np.random.default_rng([seed, *f"{key.kind} {key.path}".encode()])
@@ -64,10 +64,10 @@ def random_directions(key: TensorKey, shape: Sequence[int], *, count: int, seed:
 
 
 def projections(tensor: Tensor, directions: Array) -> Array:
-    """The inner product of a tensor with each of `directions`, in float64.
+    """Return the inner product of a tensor with each of `directions`, in float64.
 
     Raises:
-        RunError: GC055 if the tensor, a custom gradient, is not of the directions' shape.
+        RunError: GC055 if the tensor, a custom gradient, does not have the directions' shape.
     """
     dense = to_array(tensor).astype(np.float64)
     if dense.shape != directions.shape[1:]:
@@ -81,7 +81,7 @@ def projections(tensor: Tensor, directions: Array) -> Array:
 
 
 def inner_product(tensors: Sequence[Any], directions: Sequence[Any]) -> Any:
-    """The sum of the inner products of TensorFlow tensors and directions, in float32 or, if they are in it, float64."""
+    """Return the sum of the inner products of tensors and directions, in float32; in float64 if a tensor is."""
     terms = []
     for tensor, direction in zip(tensors, directions, strict=True):
         wide = tf.float64 if tensor.dtype == tf.float64 else tf.float32
@@ -90,16 +90,16 @@ def inner_product(tensors: Sequence[Any], directions: Sequence[Any]) -> Any:
 
 
 def described(count: int) -> str:
-    """How a report says what was compared."""
+    """Return the words in a report for `count` directions."""
     return f"{count} random direction{'s' * (count != 1)}"
 
 
 @contextmanager
 def standing_still(problem: Problem, tensors: Tensors) -> Iterator[Callable[[], None]]:
-    """Gives a function that goes back to the weights, state and seeds of now; they are put back at the end, too.
+    """Yield a function that restores the current weights, state and seeds; they are restored at the end, too.
 
-    Each run of a model that is measured again and again starts there, so that all draw the same numbers. Restarting
-    TensorFlow's own generators throws away its compiled kernels, and is done only if the loss does not repeat without.
+    Each run of a model that is measured repeatedly starts with it, so that all draw the same numbers. Restarting
+    TensorFlow's own generators discards its compiled kernels, and is done only if the loss does not repeat without it.
     """
     now = Snapshot(movable_variables([problem.model, *problem.segments]))
 
@@ -122,13 +122,13 @@ def standing_still(problem: Problem, tensors: Tensors) -> Iterator[Callable[[], 
 def noise_floors(
     problem: Problem, before: Sequence[Measured], measures: Sequence[Measure], keys: Collection[TensorKey]
 ) -> dict[TensorKey, float]:
-    """How far what was measured moves at most, when weights and inputs are multiplied by 1±eps.
+    """Return how far the measured values move at most when weights and inputs are multiplied by 1±eps.
 
     Args:
-        problem: what was measured of.
-        before: what each of `measures` gave at the weights and inputs themselves.
-        measures: called as `measure(tensors, keys)`, from the weights of the time.
-        keys: the tensors that are asked for.
+        problem: the problem that was measured.
+        before: the values of each of `measures` at the weights and inputs themselves.
+        measures: called as `measure(tensors, keys)`, at the current weights.
+        keys: the tensors whose floors are returned.
     """
     floors = dict.fromkeys(keys, 0.0)
     for run in range(NOISE_RUNS):

@@ -1,8 +1,7 @@
 """`forward`: directional derivatives by forward mode (`tf.autodiff.ForwardAccumulator`) beside the reference.
 
-A Jacobian-vector product carries a direction v through the model with the values, and comes out as the loss's
-derivative along v, without a backward pass; the reference's gradient g gives the same number as the inner product of g
-and v.
+A Jacobian-vector product carries a direction v through the model together with the values, and yields the loss's
+derivative along v without a backward pass; it equals the inner product of v and the reference's gradient.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def forward(problem: Problem, options: ForwardOptions) -> Gradients:
-    """Directional derivatives by JVPs, run eagerly, against an eager reference.
+    """Return directional derivatives by JVPs, run eagerly, and those of an eager reference.
 
     Raises:
         RunError: GC055 if a JVP is None where the reference has a gradient, or an operation has no forward mode.
@@ -71,7 +70,7 @@ def forward(problem: Problem, options: ForwardOptions) -> Gradients:
 def _by_tape(
     problem: Problem, directions: Mapping[TensorKey, Array], tensors: Tensors, keys: Collection[TensorKey]
 ) -> Measured:
-    """The reference's gradient times each direction."""
+    """Return the inner product of the reference's gradient with each direction."""
     with standing_still(problem, tensors) as restart:
         restart()
         gradients = monolithic(problem, tensors).gradients
@@ -82,7 +81,7 @@ def _by_tape(
 def _by_jvp(
     problem: Problem, directions: Mapping[TensorKey, Array], tensors: Tensors, keys: Collection[TensorKey]
 ) -> Measured:
-    """The loss's derivative along each direction, one forward pass for each."""
+    """Return the loss's derivative along each direction, by one forward pass each."""
     found: dict[TensorKey, list[float]] = {key: [] for key in keys}
     with standing_still(problem, tensors) as restart:
         for key, slopes in found.items():

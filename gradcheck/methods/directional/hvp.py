@@ -2,11 +2,11 @@
 
 For a direction v over all weights and inputs at once, H·v is the gradient of the inner product of the gradient and v
 (Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994): a tape over the hand-off of the
-split model, against a tape over the reference's tape. Without a split the second way is forward over reverse: the JVP
-of the gradient along v.
+split model, compared with a tape over the reference's tape. Without a split the second way is forward over reverse: the
+JVP of the gradient along v.
 
-Both ways share the registered gradients: so the second order of the whole is held against finite differences of its
-first-order gradients as well (`directional.curvature`), and where those deny it, they are what is reported.
+Both ways share the registered gradients. So the whole model's second order is also compared with finite differences of
+its first-order gradients (`directional.curvature`), which are reported where they deny it.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ if TYPE_CHECKING:
     from gradcheck.methods.directional.slopes import Slopes
     from gradcheck.problem.problem import Problem, TensorKey
 
-    #: From a batch and v by tensor to H·v by tensor; None where the tape sees no second order.
+    #: From a batch and v by tensor to H·v by tensor; None where the tape has no second derivative.
     Product = Callable[[Problem, Tensors, Mapping[TensorKey, Any]], Mapping[TensorKey, Any]]
 
 
 class Line(NamedTuple):
-    """For one tensor the parts of the directions v, and what its parts of H·v are projected on, both stacked.
+    """One tensor's parts of the directions v, and the vectors on which its parts of H·v are projected, both stacked.
 
-    They are not the same: a transposed block has the same v·H·v.
+    They differ: v·H·v would be the same for a transposed block.
     """
 
     directions: Array
@@ -68,7 +68,7 @@ class Line(NamedTuple):
 
 
 def hvp(problem: Problem, options: HvpOptions) -> Gradients:
-    """Projections of H·v, run eagerly.
+    """Return projections of H·v, computed eagerly.
 
     Raises:
         RunError: GC055 if an operation's gradient has no gradient of its own.
@@ -78,6 +78,7 @@ def hvp(problem: Problem, options: HvpOptions) -> Gradients:
     _, found, warnings = measured
     say = partial(_say, options.directions)
     by_differences = compared(found, say, seconds=0.0, warnings=warnings)
+    # The two ways run at the batch itself, in the problem's own precision; at other points there are differences alone.
     if options.points in (None, (GIVEN,)):
         by_differences = _beside_two_ways(_two_ways(problem, options), by_differences, found)
     return replace(by_differences, seconds=time.perf_counter() - start)
@@ -89,7 +90,7 @@ def _say(count: int, slopes: Slopes) -> str:
 
 
 def _curvature(options: HvpOptions, problem: Problem) -> Found:
-    """The second order of the whole model at a point, beside differences of its gradients."""
+    """Measure the second order of the whole model at a point, beside differences of its gradients."""
     surface = surface_at(problem, options.points)
     lines = _lines(problem, options)
     keys = lines.keys()
@@ -107,9 +108,10 @@ def _curvature(options: HvpOptions, problem: Problem) -> Found:
 
 
 def _lines(problem: Problem, options: HvpOptions) -> dict[TensorKey, Line]:
-    """Random directions and readings for every tensor; the one number of a scalar function is moved as it is."""
+    """Return random directions and readings for every tensor; ones for a function of a single number."""
     tensors = points(problem)
     if sum(math.prod(t.shape) for t in tensors.values()) == 1:
+        # So that a report shows the second derivative itself.
         return {key: Line(*(np.ones((options.directions, *t.shape)),) * 2) for key, t in tensors.items()}
     return {
         key: Line(*(random_directions(key, t.shape, count=options.directions, seed=problem.seed + i) for i in range(2)))
@@ -118,7 +120,7 @@ def _lines(problem: Problem, options: HvpOptions) -> dict[TensorKey, Line]:
 
 
 def _beside_two_ways(ways: Gradients, differences: Gradients, found: Mapping[TensorKey, Slopes]) -> Gradients:
-    """The two ways of differentiating twice; where differences deny the second order, those in their place."""
+    """Return the gradients of both ways; where differences deny the second order, the differences in their place."""
     wrong = differences.wrong.keys()
     undecided = {key for key in found.keys() - wrong if "GC8" in differences.notes[key]}
 
@@ -138,8 +140,9 @@ def _beside_two_ways(ways: Gradients, differences: Gradients, found: Mapping[Ten
 
 
 def _two_ways(problem: Problem, options: HvpOptions) -> Gradients:
-    """The second order of the whole, and through the split or by forward over reverse."""
+    """Compute the second order of the whole model, and through the split or by forward over reverse."""
     lines = _lines(problem, options)
+    # Without segments a split of the same tape would only repeat it: forward mode differentiates by other rules.
     products = (_whole, _split if problem.segments else _forward_over_reverse)
     measures = [partial(_measured, problem, product, lines) for product in products]
     with problem.state.preserved():
@@ -158,7 +161,7 @@ def _two_ways(problem: Problem, options: HvpOptions) -> Gradients:
 
 
 def _counterparts(ours: Measured, theirs: Measured) -> Measured:
-    """`ours`, with zeros where only `theirs` have something: None says that a tape saw no way, which is zero too."""
+    """Return `ours`, with zeros where only `theirs` has values: None means that a tape found no path, which is zero."""
     return {
         key: np.zeros_like(theirs[key]) if value is None and theirs[key] is not None else value
         for key, value in ours.items()
@@ -172,7 +175,7 @@ def _measured(
     tensors: Tensors,
     keys: Collection[TensorKey],
 ) -> Measured:
-    """One number per direction: the part of H·v that belongs to a tensor, projected on that tensor's reading."""
+    """Return one number per direction: the tensor's part of H·v, projected on its reading."""
     found: dict[TensorKey, list[float]] = {key: [] for key in keys}
     connected = set()
     count = max((len(line.directions) for line in lines.values()), default=0)
@@ -190,7 +193,7 @@ def _measured(
 def _arrays(
     product: Product, problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Array]
 ) -> Mapping[TensorKey, Any]:
-    """H·v by tensor, as NumPy sees it."""
+    """Return H·v by tensor, as NumPy arrays."""
     try:
         found = product(problem, tensors, {key: tf.constant(direction) for key, direction in along.items()})
     except LookupError as error:
@@ -203,12 +206,12 @@ def _arrays(
 
 
 def _whole(problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Any]) -> Mapping[TensorKey, Any]:
-    """Reverse over reverse, through the monolithic model."""
+    """Return H·v by reverse over reverse, through the monolithic model."""
     return _reverse_over(monolithic, problem, [weight.variable for weight in problem.weights], tensors, along)
 
 
 def _split(problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Any]) -> Mapping[TensorKey, Any]:
-    """Reverse over reverse, through the hand-off between the segments."""
+    """Return H·v by reverse over reverse, through the hand-off between the segments."""
     return _reverse_over(split, problem, problem.owned_variables, tensors, along)
 
 
@@ -224,6 +227,7 @@ def _reverse_over(
     with tf.GradientTape() as tape:
         watch(tape, x)
         gradients = _dense_gradients(body(problem, tensors._replace(x=x)), along)
+        # Inside the tape, which differentiates the inner product; the direction is a constant to it.
         slope = inner_product(list(gradients.values()), [along[key] for key in gradients]) if gradients else None
     targets = [] if slope is None else [slope]
     return dict(zip(sources, gradients_of(tape, targets, list(sources.values())), strict=True))
@@ -232,7 +236,7 @@ def _reverse_over(
 def _forward_over_reverse(
     problem: Problem, tensors: Tensors, along: Mapping[TensorKey, Any]
 ) -> Mapping[TensorKey, Any]:
-    """The JVP of the monolithic model's gradient."""
+    """Return H·v as the JVP of the monolithic model's gradient."""
     x = [copied(tensor) for tensor in tensors.x]
     sources = _sources(problem, [weight.variable for weight in problem.weights], x, along)
     tangents = [tf.cast(along[key], source.dtype) for key, source in sources.items()]
@@ -244,12 +248,13 @@ def _forward_over_reverse(
 def _sources(
     problem: Problem, variables: Sequence[Any], x: Sequence[Any], wanted: Collection[TensorKey]
 ) -> dict[TensorKey, Any]:
-    """What is differentiated by, in the order of `wanted`."""
+    """Return the tensors to differentiate with respect to, in the order of `wanted`."""
+    # Tapes and accumulators know the TensorFlow variables, not Keras's.
     weights = {weight.key: v.value for weight, v in zip(problem.weights, variables, strict=True)}
     every = weights | {problem.input_key(i): tensor for i, tensor in enumerate(x)}
     return {key: every[key] for key in wanted}
 
 
 def _dense_gradients(computed: Computed, wanted: Collection[TensorKey]) -> dict[TensorKey, Any]:
-    """The gradients that there are."""
+    """Return the gradients that are not None."""
     return {key: dense(computed.gradients[key]) for key in wanted if computed.gradients[key] is not None}

@@ -1,10 +1,10 @@
 """`numeric`: finite differences in float64 beside the tape of the float64 twin, whatever the model's precision.
 
 A derivative is estimated along a few random directions per tensor, with an error bar (`gradcheck.numerics.differences`)
-that the comparison judges by; what they leave open is decided element by element.
+by which the comparison judges; if these do not decide, element by element.
 
-Where the loss has a kink, no difference quotient can tell what a tape should give: ReLU at 0, a tie in max pooling. A
-tensor that moves the loss and has no gradient at all is missing one, whatever the reason.
+Where the loss has a kink, no difference quotient determines the tape's gradient: ReLU at 0, a tie in max pooling. If a
+tensor changes the loss and has no gradient at all, the gradient is missing, whatever the reason.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey
 
 DOUBLE, SINGLE = "float64", "float32"
-#: Tensors of more elements are not decided element by element; of inputs, whose copies are run as one batch, of more.
+#: Larger tensors are not measured element by element; inputs, whose perturbed copies run as one batch, have the second
+#: limit.
 ELEMENTS, STACKED_ELEMENTS = 256, 4096
-#: Nor are those that would take more seconds, at so many losses for each element.
+#: Nor are tensors that would take more seconds, at this many losses per element.
 PATIENCE, LOSSES = 60.0, 20
 
 
 def numeric(problem: Problem, options: NumericOptions) -> Gradients:
-    """Finite differences of the loss at one point, and the twin's tape to compare them with.
+    """Return finite differences of the loss at one point, and the gradients of the twin's tape.
 
     Raises:
         NotApplicable: if the model has no such point, or the loss is not finite there.
@@ -66,17 +67,21 @@ def numeric(problem: Problem, options: NumericOptions) -> Gradients:
     )
 
 
-#: The surface at the point itself, what was measured on it, and what a reader should know of all of it.
+#: The surface at the point itself, the slopes measured on it, and warnings.
 Found: TypeAlias = "tuple[Surface, dict[TensorKey, Slopes], tuple[str, ...]]"
 RESTLESS = "GC704: the loss does not repeat itself, so that finite differences see its noise"
 
 
 def in_double(problem: Problem, measure: Callable[[Problem], Found]) -> Found:
-    """What `measure` finds on the float64 twin; in float32 where an operation has no float64, as 3-D max pooling."""
+    """Return the results of `measure` on the float64 twin; on a float32 one if an operation has no float64 kernel.
+
+    An example is 3-D max pooling.
+    """
     try:
         with twin(problem, DOUBLE) as other, other.state.preserved():
             return measure(other)
     except (tf.errors.OpError, RunError) as error:
+        # Raised while the twin is built, inside a layer's call, the operation's error is the cause of a RunError.
         cause = error if isinstance(error, tf.errors.OpError) else error.__cause__
         if problem.precision == DOUBLE or not isinstance(cause, tf.errors.OpError):
             raise
@@ -87,7 +92,7 @@ def in_double(problem: Problem, measure: Callable[[Problem], Found]) -> Found:
 
 
 def _measured(options: NumericOptions, problem: Problem) -> Found:
-    """Every tensor along a few directions or all of its elements; what is denied there is convicted or excused."""
+    """Measure every tensor along a few directions or all of its elements, and judge the denied ones."""
     if options.surrogate is not None:
         return _by_rule(options, problem, options.surrogate)
     surface = surface_at(problem, options.points)
@@ -98,7 +103,7 @@ def _measured(options: NumericOptions, problem: Problem) -> Found:
 
 
 def _left(slow: list[TensorKey]) -> tuple[str, ...]:
-    """What is said of tensors that were left to random directions."""
+    """Return the warning of tensors that random directions alone have measured."""
     if not slow:
         return ()
     paths = ", ".join(key.path for key in slow)
@@ -110,10 +115,10 @@ def _left(slow: list[TensorKey]) -> tuple[str, ...]:
 
 
 def _by_rule(options: NumericOptions, problem: Problem, rule: str) -> Found:
-    """The same beside the rule of one layer, whose own weights have no part in it."""
+    """Measure beside the rule of one layer, whose own weights are left out."""
     tape = surface_at(problem, options.points)
     at = {key: tape.value(key) for key in tape.shapes}
-    problem = replace(problem, made={})  # what is compiled here is of the layer as it stands in
+    problem = replace(problem, made={})  # functions compiled here contain the rule in place of the layer
     with stood_in(problem, rule, at) as layer:
         surface = Surface(problem, at)
         own = {id(variable) for variable in layer.trainable_variables}
@@ -128,7 +133,7 @@ def _by_rule(options: NumericOptions, problem: Problem, rule: str) -> Found:
 
 
 def surface_at(problem: Problem, points: tuple[str, ...] | None) -> Surface:
-    """The loss around the one point that is asked for; None is the batch as it is, whatever the loss is there."""
+    """Return the loss around the one point of `points`; None is the batch itself, whatever the loss is there."""
     if points is None:
         return Surface(problem)
     (point,) = points
@@ -147,23 +152,24 @@ def surface_at(problem: Problem, points: tuple[str, ...] | None) -> Surface:
 
 
 def restless(surface: Surface) -> tuple[str, ...]:
-    """The warning of a loss that does not repeat itself."""
+    """Return the warning of a loss that does not repeat itself."""
     return () if surface.repeats else (RESTLESS,)
 
 
 def _fits(surface: Surface, key: TensorKey) -> bool:
-    """Whether the tape's gradient, if it has one, is of the tensor's shape: a custom gradient may have another."""
+    """Whether the tape's gradient, if any, has the tensor's shape: a custom gradient may have another."""
     gradient = surface.gradients[key]
     return gradient is None or gradient.shape == surface.shapes[key]
 
 
 def _examined(surface: Surface, key: TensorKey, options: NumericOptions, slow: list[TensorKey]) -> Slopes:
-    """One tensor along a few directions; where those leave something open, along every element if they are not many.
+    """Measure one tensor along a few directions; if these leave something open, along each of a few elements.
 
-    `slow` is told of a tensor whose elements would take too long.
+    `slow` collects tensors whose elements would take too long.
     """
     slopes = _along(surface, key, options, elements=options.mode == "full")
     limit = STACKED_ELEMENTS if key.kind == "input" else ELEMENTS
+    # Elements cost several losses each, directions the same for any size: so they come second, and only in doubt.
     if slopes.elements or not slopes.connected or len(slopes.which("agrees")) == len(slopes.found):
         return slopes
     count = math.prod(surface.shapes[key])
@@ -176,7 +182,7 @@ def _examined(surface: Surface, key: TensorKey, options: NumericOptions, slow: l
 
 
 def _seconds(surface: Surface, key: TensorKey) -> float:
-    """How long one loss takes, once it is compiled."""
+    """Return the seconds that one loss takes, once it is compiled."""
     start = time.perf_counter()
     surface.along(key, stack=False)(np.zeros(surface.shapes[key]), np.zeros(1))
     return time.perf_counter() - start
@@ -201,7 +207,7 @@ def _along(surface: Surface, key: TensorKey, options: NumericOptions, *, element
 
 
 def _unit(shape: tuple[int, ...], index: int) -> Array:
-    """The direction of element `index` in C order."""
+    """Return the direction of element `index` in C order."""
     unit = np.zeros(shape)
     unit.flat[index] = 1.0
     return unit
@@ -210,10 +216,12 @@ def _unit(shape: tuple[int, ...], index: int) -> Array:
 def _differences(
     surface: Surface, key: TensorKey, probe: Probe, indices: Iterable[int], *, stack: bool
 ) -> tuple[Derivative, ...]:
-    """The finite differences along some directions of `probe`. The noise of the loss is that along a dense one."""
+    """Return the finite differences along some directions of `probe`."""
     value = surface.value(key)
+    # Steps in proportion to the tensor: weights of 1e-3 change the loss noticeably by as much.
     scale = float(np.sqrt(np.mean(value**2))) or 1.0
     losses = surface.along(key, stack=stack)
+    # Along one element few of the loss's roundings change, and the noise would look smaller than it is.
     (dense,) = random_directions(key, value.shape, count=1, seed=surface.seed)
     noise = noise_level(losses(dense, noise_points(scale)), surface.eps)
     goal = GOAL * probe.size
@@ -252,7 +260,7 @@ class _AroundSurface:
         return frozenset(indices[i] for i in beside.which("denied"))
 
     def _projected(self, key: TensorKey, gradients: Mapping[TensorKey, Any]) -> Array:
-        """Other gradients along the directions of the tensor's slopes."""
+        """Project other gradients on the directions of the tensor's slopes."""
         gradient, slopes = gradients[key], self.found[key]
         if gradient is None:
             return np.zeros(len(slopes.found))

@@ -1,4 +1,4 @@
-"""The points at which gradients go wrong: what the floating inputs of a model are set to. A new one is one function."""
+"""The points at which gradients go wrong: special values of a model's floating inputs. A new one is one function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: The batch as it is.
 GIVEN = "given"
-#: What a saturated input lies between, in size: sigmoid and tanh are flat there, exp is finite in float32.
+#: The range of a saturated input's size: sigmoid and tanh are flat there, exp is finite in float32.
 SATURATED = (20.0, 60.0)
 
 
@@ -29,14 +29,14 @@ def _each(value: Callable[[Array, np.random.Generator], Array]) -> Move:
 
 
 def _saturated(x: Array, rng: np.random.Generator) -> Array:
-    """Large, of both signs."""
+    """Return large values of both signs."""
     signs = np.where(np.arange(x.size) % 2, -1.0, 1.0)
     found: Array = rng.permutation(signs).reshape(x.shape) * rng.uniform(*SATURATED, x.shape)
     return found
 
 
 def _same(inputs: Sequence[Array], rng: np.random.Generator) -> Sequence[Array]:
-    """Every input of the first one's shape is the first one."""
+    """Return the first input in place of every input of its shape."""
     del rng
     alike = [x.shape == inputs[0].shape for x in inputs]
     if sum(alike) < 2:  # noqa: PLR2004 - one is always like itself
@@ -56,7 +56,7 @@ POINTS: dict[str, Move] = {
 
 
 def values_at(problem: Problem, point: str) -> Mapping[TensorKey, Any]:
-    """The floating inputs of `problem` at `point`, in float64; nothing for the batch as it is.
+    """Return the floating inputs of `problem` at `point`, in float64; nothing for the batch itself.
 
     Raises:
         NotApplicable: if the problem has no such point: no floating input, or only one where two are to be equal.

@@ -1,7 +1,7 @@
-"""A tape's derivatives beside measured slopes: how each stands, which are wrong, and what a report says of them.
+"""The tape's derivatives compared with measured slopes: their standings, codes for wrong ones, and notes for a report.
 
-A wrong gradient at one point alone (zero, a tie) differs from the slopes there and agrees with them beside it. So does
-a right one where several kinks lie in one point; the gradients nearby tell the two apart (`numerics.standing`).
+A gradient that is wrong at one point alone (zero, a tie) differs from the slopes there and agrees with them beside it.
+So does a right one where several kinks coincide; the gradients nearby distinguish the two (`numerics.standing`).
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from gradcheck.numerics import Derivative, Standing
     from gradcheck.problem.problem import TensorKey
 
-#: An error bar of this share of the gradient's size is good enough to take no more steps.
+#: An error bar of at most this share of the gradient's size needs no more steps.
 GOAL = 1e-7
-#: A difference of this share of the gradient's size is none.
+#: A difference of at most this share of the gradient's size does not count.
 AGREE = 1e-5
-#: A slope of this share of the steepest quotient around the point is zero.
+#: A slope of at most this share of the steepest quotient around the point is zero.
 FLAT = 1e-6
-#: A slope of so many times its error is not zero.
+#: A slope of more than this many times its error is not zero.
 SURE = 4
-#: How far the point beside is where a gradient is tried again, and how far the gradients nearby: shares of an element.
+#: The distances of the point at which a gradient is measured again, and of the gradients nearby: shares of an element.
 BESIDE, NEARBY = 1e-2, 2.0**-20
-#: How many gradients nearby are asked for.
+#: The number of gradients nearby.
 NEIGHBOURS = 10
-#: The code of a gradient that is wrong around the point, at the point alone, outside both slopes, where a slope is
-#: infinite, and not finite where the slopes are.
+#: The codes of gradients that are wrong around the point, at the point alone, outside both slopes, at an infinite
+#: slope, and not finite where the slopes are.
 AROUND, AT_POINT, OUTSIDE, INFINITE, NOT_FINITE = "GC601", "GC803", "GC804", "GC805", "GC703"
-#: The code of a gradient that is None although what is differentiated changes with its tensor.
+#: The code of a gradient that is None although the differentiated function changes with its tensor.
 NONE = "GC403"
 #: Differences in float64 keep about as many digits as float32 has: the dtype whose tolerance applies.
 DIGITS = "float32"
@@ -51,7 +51,7 @@ class Probe:
 
     Attributes:
         tape: one derivative per direction.
-        direction: the direction of an index.
+        direction: from an index to the direction.
         shape: of the results: the tensor's own if the directions are its elements.
     """
 
@@ -61,27 +61,27 @@ class Probe:
 
     @property
     def size(self) -> float:
-        """The largest derivative that is finite."""
+        """The largest finite absolute derivative."""
         return float(np.max(np.abs(self.tape), initial=0.0, where=np.isfinite(self.tape)))
 
     def index(self, i: int) -> str:
-        """Direction `i` in words."""
+        """Return direction `i` in words."""
         return f"[{', '.join(map(str, np.unravel_index(i, self.shape)))}]"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slopes:
-    """What was measured of one tensor.
+    """The measured slopes of one tensor.
 
     Attributes:
-        probe: what it is compared with.
+        probe: the tape's derivatives that they are compared with.
         found: the differences, in the order of the probe.
         elements: whether the directions are the tensor's elements.
-        excused: those denied at the point that several kinks explain.
-        codes: of those that are wrong.
-        assigned: whether the forward pass assigns this weight itself, so that tape and differences tell of other
+        excused: the directions whose disagreement several kinks explain.
+        codes: the codes of the directions that are wrong.
+        assigned: whether the forward pass assigns this weight itself, so that tape and differences are of different
             functions.
-        connected: whether the tape has a gradient of it; the probe's is zero where it has none.
+        connected: whether the tape has a gradient; the probe's is zero if not.
     """
 
     probe: Probe
@@ -94,28 +94,29 @@ class Slopes:
 
     @cached_property
     def least(self) -> float:
-        """A difference that is none."""
+        """The largest difference that does not count."""
         return AGREE * self.probe.size
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
-        """How the tape stands along each direction."""
+        """The standing of the tape along each direction."""
         return tuple(standing(float(t), d, self.least) for t, d in zip(self.probe.tape, self.found, strict=True))
 
     def which(self, *standings: Standing) -> list[int]:
-        """The directions of these standings."""
+        """Return the directions with these standings."""
         return [i for i, found in enumerate(self.standings) if found in standings and i not in self.excused]
 
     @property
     def tape(self) -> Array:
-        """The tape's derivatives; zeros where an infinite one says no more than that the slope is infinite."""
+        """The tape's derivatives; zeros for infinite ones, which only state that the slope is infinite."""
         tape = self.probe.tape.copy()
         tape[self.which("infinite")] = 0.0
         return tape
 
     @property
     def values(self) -> Array:
-        """The differences; the tape's own value where they do not speak against it."""
+        """The differences; the tape's own value where they do not contradict it."""
+        # Infinite, unknown and excused ones keep the tape's value: no difference is reported for them.
         values = self.tape.copy()
         for i, (tape, found) in enumerate(zip(self.probe.tape, self.found, strict=True)):
             if self.standings[i] == "denied" and i not in self.excused:
@@ -129,7 +130,7 @@ class Slopes:
 
     @cached_property
     def _flat(self) -> list[int]:
-        """Where the tape says zero beside a slope that is zero but for a tiny share of those around the point."""
+        """The directions in which the tape is zero, and the slope a tiny share of the slopes around the point."""
         return [
             i
             for i in self.which("agrees")
@@ -139,7 +140,7 @@ class Slopes:
 
     @property
     def bars(self) -> Array:
-        """How far off the differences may be; infinite where they say nothing of what the tape should give."""
+        """The error bars of the differences; infinite where they do not determine the tape's derivative."""
         bars = np.array([found.error for found in self.found], np.float64)
         for i in self.which("denied"):
             bars[i] = nearest_slope(float(self.probe.tape[i]), self.found[i])[1]
@@ -157,25 +158,26 @@ class Slopes:
 
 
 class Around(Protocol):
-    """What is differentiated, at points around the one where it was measured."""
+    """The differentiated function at points around the one where it was measured."""
 
     def nearby(self, rng: np.random.Generator) -> Mapping[TensorKey, Array]:
-        """The tape's derivatives at a random point at the distance `NEARBY`, in the order of each tensor's slopes."""
+        """Return the tape's derivatives at a random point at the distance `NEARBY`, in the order of the slopes."""
         ...
 
     def denied_beside(
         self, rng: np.random.Generator, left: Mapping[TensorKey, list[int]]
     ) -> Mapping[TensorKey, frozenset[int]]:
-        """Which of those `left` differ from the slopes at a random point at the distance `BESIDE` as well."""
+        """Return which of those `left` differ from the slopes at a random point at the distance `BESIDE` as well."""
         ...
 
 
 def judged(around: Around, found: Mapping[TensorKey, Slopes], *, seed: int) -> dict[TensorKey, Slopes]:
-    """What is denied gets a code, by the derivatives nearby or the slopes a little beside; or it is excused."""
+    """Give every denied derivative a code, by the derivatives nearby or the slopes a little beside, or excuse it."""
     suspects = {key: slopes for key, slopes in found.items() if slopes.which("denied") and slopes.connected}
     if not suspects:
         return dict(found)
     rng = np.random.default_rng(seed)
+    # All tensors move at once, so that one gradient of the model serves every suspect.
     nearby = [around.nearby(rng) for _ in range(NEIGHBOURS)]
     codes = {key: _at_point(slopes, [there[key] for there in nearby]) for key, slopes in suspects.items()}
     left = {key: [i for i in slopes.which("denied") if i not in codes[key]] for key, slopes in suspects.items()}
@@ -193,7 +195,7 @@ def judged(around: Around, found: Mapping[TensorKey, Slopes], *, seed: int) -> d
 
 
 def _at_point(slopes: Slopes, nearby: Sequence[Array]) -> dict[int, str]:
-    """The codes of the derivatives that are wrong at the point alone."""
+    """Return the codes of the derivatives that are wrong at the point alone."""
     codes = {}
     for i in slopes.which("denied"):
         found = slopes.found[i]
@@ -203,11 +205,12 @@ def _at_point(slopes: Slopes, nearby: Sequence[Array]) -> dict[int, str]:
 
 
 def compared(found: Mapping[TensorKey, Slopes], what: Callable[[Slopes], str], **more: Any) -> Gradients:
-    """What the slopes come to as a method's gradients, beside the tape's.
+    """Return the slopes as a method's gradients, with the tape's to compare them with.
 
     Args:
-        found: by tensor. One that the tape has no gradient of, and that moves what is differentiated, is missing one.
-        what: says what was compared.
+        found: by tensor. A tensor without a gradient on the tape that changes the differentiated function is missing
+            one.
+        what: from a tensor's slopes to the words for what was compared.
         **more: the other fields.
     """
     scale = max((slopes.probe.size for slopes in found.values()), default=0.0)
@@ -233,7 +236,7 @@ def compared(found: Mapping[TensorKey, Slopes], what: Callable[[Slopes], str], *
     )
 
 
-#: What is said of wrong derivatives, those that say most of a tensor first.
+#: The messages on wrong derivatives, the most important first.
 _SAYS = {
     NOT_FINITE: "the tape says {tape}, finite differences {slope}",
     AROUND: "the tape says {tape}, finite differences {slope}",
@@ -245,14 +248,14 @@ _SAYS = {
 
 
 def _codes(slopes: Slopes) -> Mapping[int, str]:
-    """The code of each derivative that is wrong."""
+    """Return the code of each derivative that is wrong."""
     if not slopes.connected:
         return dict.fromkeys(range(len(slopes.found)), NONE) if slopes.moves else {}
     return {**dict.fromkeys(slopes.which("nonfinite"), NOT_FINITE), **slopes.codes}
 
 
 def _wrong(slopes: Slopes) -> list[Wrong]:
-    """How the derivatives are wrong: of each kind the first one, and how many more there are."""
+    """Describe the wrong derivatives: of each kind the first one, and the number of others."""
     codes, said = _codes(slopes), []
     for code in (code for code in _SAYS if code in codes.values()):
         of_code = [i for i, c in codes.items() if c == code]
@@ -266,7 +269,7 @@ def _wrong(slopes: Slopes) -> list[Wrong]:
 
 
 def _said(slopes: Slopes, scale: float) -> Iterator[str]:
-    """What a reader should know of the derivatives that are wrong, and of those that nothing decides."""
+    """Yield notes for the reader on derivatives that are wrong, and on those that nothing decides."""
     if slopes.assigned:
         yield "GC801: the forward pass assigns this weight, and the tape starts from what it assigned"
         return
@@ -276,7 +279,7 @@ def _said(slopes: Slopes, scale: float) -> Iterator[str]:
 
 
 def _undecided(slopes: Slopes, scale: float, wrong: Mapping[int, str]) -> Iterator[str]:
-    """Why some of the slopes say nothing."""
+    """Yield the reason why some of the slopes decide nothing."""
     finite = np.where(np.isfinite(slopes.tape), slopes.tape, 0.0)
     coarse = [int(i) for i in np.flatnonzero(too_coarse(finite, slopes.bars, scale)) if i not in wrong]
     kinks, infinite = slopes.which("kink"), slopes.which("infinite")

@@ -1,11 +1,11 @@
-"""A layer whose backward pass is meant to be another than the derivative, by the rule that its author declares.
+"""A layer whose backward pass is not the derivative on purpose, by a rule that its author declares.
 
-Straight-through estimators, gradient reversal and clipping give a cotangent dy back as rule(dy, inputs). Around a point
+Straight-through estimators, gradient reversal and clipping return the cotangent rule(dy, inputs) for dy. Around a point
 with the inputs h0, the output o0 and the cotangent dy0 the tape should then differentiate
 
     loss(o0, everything else) + <rule(dy0, h0), h>
 
-in which the layer's output stands still and its inputs h move: a function whose finite differences can be taken.
+in which the layer's output is constant and its inputs h move: a function that has finite differences.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def layer_of(problem: Problem) -> keras.Layer:
-    """The one layer of the user's own, which a surrogate is about; of a single layer, that.
+    """Return the one layer of the user's own that the surrogate is for; the layer itself if there is just one.
 
     Raises:
         ConfigError: GC031 if there is none, or more than one.
@@ -57,16 +57,16 @@ def _is_known(layer: keras.Layer) -> bool:
 
 @contextmanager
 def stood_in(problem: Problem, reference: str, at: Mapping[TensorKey, Array]) -> Iterator[keras.Layer]:
-    """Inside, the layer's output stands still at the point `at`, and its inputs add what the rule gives to the loss.
+    """Inside, hold the layer's output constant at the point `at`; its inputs add the rule's terms to the loss.
 
     Args:
         problem: in float64.
         reference: of the rule, as `./file.py:name`.
-        at: where inputs and weights are moved to.
+        at: the values of inputs and weights.
 
     Raises:
         ConfigError: as `layer_of`, or if there is no such rule.
-        RunError: GC053 if the rule raises, or does not give one cotangent of its shape for each input.
+        RunError: GC053 if the rule raises, or does not return one cotangent of its shape for each input.
     """
     rule, layer = user_code.load(reference, problem.base, code="GC053"), layer_of(problem)
     inputs, output, cotangent = _at_point(problem, layer, at)
@@ -91,7 +91,7 @@ def stood_in(problem: Problem, reference: str, at: Mapping[TensorKey, Array]) ->
 
 
 def _at_point(problem: Problem, layer: keras.Layer, at: Mapping[TensorKey, Array]) -> tuple[Sequence[Any], Any, Any]:
-    """The layer's inputs and output at a point, and the cotangent that comes back to the output."""
+    """Return the layer's inputs and output at a point, and the output's cotangent."""
     original, seen = layer.call, dict[str, Any]()
 
     def call(*inputs: Any, **arguments: Any) -> Any:
@@ -108,7 +108,7 @@ def _at_point(problem: Problem, layer: keras.Layer, at: Mapping[TensorKey, Array
 
 @contextmanager
 def _called_as(layer: keras.Layer, call: Callable[..., Any]) -> Iterator[None]:
-    """Replaces what the layer computes; Keras's own attribute setter would track it."""
+    """Replace the layer's `call`, past Keras's attribute setter, which would track it."""
     object.__setattr__(layer, "call", call)
     try:
         yield

@@ -1,1 +1,1 @@
-"""What the formats share: words, single values, columns, selections, drawings."""
+"""Parts that formats share: words, single values, columns, selections, drawings."""

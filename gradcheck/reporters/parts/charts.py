@@ -1,4 +1,4 @@
-"""The geometry of the two drawings of the HTML report: where each bar, box and arrow lies, and its tone."""
+"""The geometry of the two drawings in the HTML report: position and tone of each bar, box and arrow."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Strip:
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """One segment; its tone is that of its worst weight."""
+    """One segment, with the tone of its worst weight."""
 
     x: int
     label: str
@@ -60,7 +60,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrow:
-    """What one segment hands to another: a straight line to the next one, an arc over those between."""
+    """A link between two segments: a straight line to the next one, or an arc over those between."""
 
     path: str
     x: float
@@ -83,7 +83,7 @@ class Chain:
 
 
 def strip(check: CheckReport) -> Strip:
-    """One bar for each tensor, in report order, ten units wide."""
+    """Return one bar for each tensor, in report order, ten units wide."""
     figures = [e for t in check.tensors for e in (t.max_rel_error, t.rtol) if math.isfinite(e) and e > 0]
     low = math.floor(math.log10(min(figures, default=1e-8)))
     high = max(0, low + 1, math.ceil(math.log10(max(figures, default=1.0))))
@@ -94,7 +94,7 @@ def strip(check: CheckReport) -> Strip:
 
     bars, line = [], []
     for place, tensor in enumerate(check.tensors):
-        known = STRIP_HEIGHT if tensor.differs else 0.0  # no figure: as bad as can be, or nothing to show
+        known = STRIP_HEIGHT if tensor.differs else 0.0  # without a figure: the full height, or none
         error = tensor.max_rel_error
         tall = known if math.isnan(error) else STRIP_HEIGHT if math.isinf(error) else height(error)
         title = f"{named(tensor)}: {status_label(tensor)}, max rel {number(error)}"
@@ -109,7 +109,7 @@ def strip(check: CheckReport) -> Strip:
 
 
 def chain(run: RunReport, check: CheckReport) -> Chain:
-    """A box for each segment and an arrow for each pair of segments that a boundary joins."""
+    """Return a box for each segment, and an arrow for each pair of segments that a boundary connects."""
     place = {segment.index: n for n, segment in enumerate(run.segments)}
     links = _links(run.segments)
     top = 20 + _ARC_STEP * max((place[b] - place[a] for a, b in links if place[b] - place[a] > 1), default=0)
@@ -129,9 +129,9 @@ def chain(run: RunReport, check: CheckReport) -> Chain:
 
 
 def _links(segments: Sequence[SegmentReport]) -> dict[tuple[int, int], set[str]]:
-    """The names that cross from one segment to a later one, by the pair of segments.
+    """Return the names that cross from one segment to a later one, by the pair of segments.
 
-    A segment whose inputs nothing before it produces is joined to the one before: the chain is never broken.
+    A segment whose inputs no earlier one makes is linked to the one before, so that the chain has no gap.
     """
     links: dict[tuple[int, int], set[str]] = {}
     for n, segment in enumerate(segments[1:], start=1):
@@ -145,7 +145,7 @@ def _links(segments: Sequence[SegmentReport]) -> dict[tuple[int, int], set[str]]
 
 
 def _crossing(check: CheckReport, segment: int, names: set[str]) -> list[TensorReport]:
-    """The boundaries that `segment` produces with these names; all that it produces where the names tell nothing."""
+    """Return the boundaries that `segment` makes with these names; all that it makes if no name matches."""
     produced = [tensor for tensor in check.of_kind("boundary") if tensor.segment == segment]
     return [tensor for tensor in produced if {tensor.name, tensor.path, tensor.layer} & names] or produced
 
@@ -177,7 +177,7 @@ def _arrow(start: int, end: int, top: int, tensors: list[TensorReport], check: C
 
 
 def _worst_status(tensors: Iterable[TensorReport], check: CheckReport) -> tuple[str, Tone]:
-    """The status and tone that stand for several tensors."""
+    """Return the status and the tone that represent several tensors."""
     severity: tuple[Tone, ...] = ("bad", "neutral", "warn", "good", "unknown")
     ranked = sorted(((status_tone(t, check), t) for t in tensors), key=lambda pair: severity.index(pair[0]))
     if not ranked:

@@ -1,4 +1,4 @@
-"""The columns of the table: which ones fit a width, and one line of text for each tensor."""
+"""The columns of the table: a choice that fits the width, and one line of text for each tensor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GAP = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One figure of a tensor. Columns with a higher `rank` leave first where space is short; 0 never does."""
+    """One figure of a tensor. If space is short, columns with a higher `rank` are left out first; rank 0 stays."""
 
     title: str
     cell: Callable[[TensorReport], str]
@@ -56,9 +56,10 @@ class Layout:
 
     @classmethod
     def of(cls, tensors: Sequence[TensorReport], available: int | None) -> Layout:
-        """The columns that have anything to say about `tensors`, as many as fit.
+        """Return the columns that have a value for some tensor, as many as fit.
 
-        Numbers are never cut: columns leave instead, and then the middle of long paths. `available` None: all stay.
+        Numbers are never shortened: columns are left out instead, and then long paths are shortened in the middle. With
+        `available` None every column stays.
         """
         natural = {c: max(cell_len(text) for text in (c.title, *map(c.cell, tensors))) for c in COLUMNS}
         columns = [c for c in COLUMNS if any(c.cell(tensor) != "-" for tensor in tensors)]
@@ -71,18 +72,18 @@ class Layout:
 
     @property
     def header(self) -> str:
-        """The titles, aligned as the cells are."""
+        """The titles, aligned like the cells."""
         return (" " * GAP).join(_fit(c.title, c, width) for c, width in zip(self.columns, self.widths, strict=True))
 
     def row(self, tensor: TensorReport) -> tuple[str, str, str]:
-        """The line of `tensor` in three pieces, of which the middle one is its status."""
+        """Return the line of `tensor` in three pieces, of which the middle one is its status."""
         cells = [_fit(c.cell(tensor), c, width) for c, width in zip(self.columns, self.widths, strict=True)]
         place, gap = self.columns.index(STATUS), " " * GAP
         return gap.join(cells[:place]) + gap, cells[place], gap + gap.join(cells[place + 1 :])
 
 
 def _fit(text: str, column: Column, width: int) -> str:
-    """`text` padded to the column, or shortened to it."""
+    """Return `text` padded to the width of the column, or shortened to it."""
     text = shorten(text, width, cell_len)
     padding = " " * (width - cell_len(text))
     return padding + text if column.right else text + padding

@@ -1,4 +1,4 @@
-"""What the exemptions of a config add to a report, in words. Plain text, safe on one line."""
+"""Words for the exemptions of a config. Plain text, safe on one line."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def excused(tensor: TensorReport) -> bool:
 
 
 def status_label(tensor: TensorReport) -> str:
-    """Its status, such as `mismatch, exempt` where the config expects it to differ."""
+    """Return the status, as `mismatch, exempt` if the config expects the tensor to differ."""
     return f"{tensor.status}, exempt" if excused(tensor) else tensor.status
 
 
 def expectation(check: CheckReport) -> str:
-    """`match`, `mismatch`, or `match but for quant/*`."""
+    """Return the expectation: `match`, `mismatch`, or `match but for quant/*`."""
     return check.expect + (f" but for {inline(', '.join(check.exempt))}" if check.exempt else "")
 
 
 def unneeded(check: CheckReport) -> str:
-    """The patterns that exempt nothing that differs: `quant/*, gate/*`."""
+    """Return the patterns whose tensors all match: `quant/*, gate/*`."""
     return inline(", ".join(check.unneeded))
 
 
 def unexpected(check: CheckReport) -> str:
-    """`MATCHES, but the config expects a mismatch: ` for a check that matches where it should not; else nothing."""
+    """Return `MATCHES, but the config expects a mismatch: ` for a check that matches unexpectedly; otherwise ""."""
     expected = "a mismatch" if check.expect == "mismatch" else f"a mismatch of {unneeded(check)}"
     return f"MATCHES, but the config expects {expected}: " if check.expect == "mismatch" or check.unneeded else ""
 
 
 def exemptions(check: CheckReport) -> str:
-    """Which exempt tensors differ, and which are equal all the same, a sentence each after a space."""
+    """Return which exempt tensors differ and which are equal: a sentence for each kind, after a space."""
     exempt = [tensor for tensor in check.tensors if tensor.exempt]
     differ = [tensor.path for tensor in exempt if excused(tensor)]
     equal = [tensor.path for tensor in exempt if tensor.status in PROVEN]

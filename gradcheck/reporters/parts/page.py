@@ -1,4 +1,4 @@
-"""A page of styled lines for a terminal of some width, or of no width: then nothing is wrapped."""
+"""A page of styled lines, wrapped to the width of a terminal, or not wrapped without a width."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gradcheck.reporters.parts.text import lines, shorten
 Part: TypeAlias = str | tuple[str, str]
 
 _NARROWEST = 40
-_UNLIMITED = 1_000_000  # rich cuts at 80 columns in a pipe unless it is told a width
+_UNLIMITED = 1_000_000  # in a pipe rich truncates at 80 columns unless a width is set
 
 
 class Page:
-    """Collects lines; `text` gives them with or without ANSI colour, without trailing spaces."""
+    """Collects lines; `text` joins them with or without ANSI colours, without trailing spaces."""
 
     def __init__(self, width: int | None, *, color: bool) -> None:
         self.width = None if width is None else max(width, _NARROWEST)
@@ -39,30 +39,30 @@ class Page:
         )
 
     def line(self, *parts: Part, indent: int = 0) -> None:
-        """One line as it is: the caller has made it fit. Without parts: an empty line."""
+        """Add one line as it is, which the caller has fitted to the width; without parts, an empty line."""
         self._add(Text.assemble(*parts), indent)
 
     def heading(self, title: str, style: str = "", *, indent: int) -> None:
-        """One line that loses its middle where it does not fit."""
+        """Add one line, shortened in the middle if it does not fit."""
         room = cell_len(title) if self.width is None else self.width - indent
         self.line((shorten(title, room, cell_len), style), indent=indent)
 
     def paragraph(self, *parts: Part, indent: int = 0, hanging: int = 2) -> None:
-        """Prose, wrapped to the width; the lines after the first stand `hanging` columns further in."""
+        """Add text wrapped to the width; lines after the first are indented by `hanging` columns more."""
         text = Text.assemble(*parts)
         wrapped = [text] if self.width is None else text.wrap(self._console, self.width - indent - hanging)
         for place, line in enumerate(wrapped):
             self._add(line, indent + (hanging if place else 0))
 
     def block(self, label: Part, text: str, *, indent: int) -> None:
-        """`label: text`; the further lines of a text of several lines stand two columns further in."""
+        """Add `label: text`; further lines of the text are indented by two columns more."""
         first, *rest = lines(text)
         self.paragraph(label, f": {first}", indent=indent)
         for line in rest:
             self.paragraph(line, indent=indent + 2)
 
     def text(self) -> str:
-        """Every line so far, joined by line breaks."""
+        """Return all lines, joined by line breaks."""
         with self._console.capture() as capture:
             self._console.print(Text("\n").join(self._lines))
         return capture.get().rstrip("\n")

@@ -1,4 +1,4 @@
-"""What `require: all` adds to a report, in words. Plain text, safe on one line."""
+"""Words for `require: all`. Plain text, safe on one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WITHOUT = {"absent": "absent (no gradient)", "dead": "dead (its gradient is zer
 
 
 def shortfall(run: RunReport) -> str:
-    """How many trainable variables are not proven, where that fails the run; empty where none does."""
+    """Return how many trainable variables are not proven, if that fails the run; otherwise ""."""
     if not run.unproven:
         return ""
     count, total = len(run.unproven), plural(run.coverage.trainable, "trainable variable")
@@ -21,7 +21,7 @@ def shortfall(run: RunReport) -> str:
 
 
 def shortfall_lines(run: RunReport) -> list[str]:
-    """Which variables, and why: `noisy/mu is absent (no gradient): the forward pass never reads it`."""
+    """Return a line for each such variable: `noisy/mu is absent (no gradient): the forward pass never reads it`."""
     return [_line(found) for found in run.unproven]
 
 

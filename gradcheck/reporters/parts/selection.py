@@ -1,4 +1,4 @@
-"""Which tensors a report shows, and in what order: by training step, by segment, then by layer."""
+"""The selection and order of tensors in a report: by training step, by segment, then by layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gradcheck.reporters.interface import Show
     from gradcheck.results.report import CheckReport, ErrorReport, RunReport, SegmentReport, TensorReport
 
-#: Kinds in groups of their own, after the segments (inputs: before them).
+#: Kinds that have a group of their own, after the segments (inputs come before them).
 _OWN_GROUPS = {
     "output": "outputs",
     "loss": "loss",
@@ -32,26 +32,26 @@ class Group:
 
 
 def is_control(check: CheckReport) -> bool:
-    """Whether this check was expected to differ, and does: its differences are no failures."""
+    """Whether the check was expected to differ, and does: its differences are no failures."""
     return check.expect == "mismatch" and check.outcome == "mismatch"
 
 
 def fails(tensor: TensorReport, check: CheckReport) -> bool:
-    """Whether `tensor` is a failure that someone should look at."""
+    """Whether `tensor` is a failure, outside of an expected mismatch."""
     return tensor.failed and not is_control(check)
 
 
 def shown(check: CheckReport, show: Show) -> tuple[TensorReport, ...]:
-    """The tensors of `check` that `show` lets through, in report order."""
+    """Return the tensors of `check` that `show` selects, in report order."""
     if show == "all":
         return check.tensors
     return tuple(t for t in check.tensors if show == "failed" and fails(t, check))
 
 
 def grouped(tensors: Iterable[TensorReport], segments: Iterable[SegmentReport]) -> tuple[Group, ...]:
-    """Inputs, then each segment (its weights by layer, then the boundaries that it produces), then the rest.
+    """Group tensors: inputs, then each segment (weights by layer, then boundaries that it makes), then the other kinds.
 
-    In training all of this for each step.
+    In training these groups repeat for each step.
     """
     by_index = {segment.index: segment for segment in segments}
     groups: dict[tuple[int, int, int], list[TensorReport]] = {}
@@ -61,24 +61,24 @@ def grouped(tensors: Iterable[TensorReport], segments: Iterable[SegmentReport]) 
 
 
 def layers_in_brief(segment: SegmentReport) -> str:
-    """The names of a few layers; of many the first and the last, and how many there are."""
+    """Return the names of the segment's layers; of many the first and the last, and their number."""
     if len(segment.layers) <= _FEW_LAYERS:
         return named(segment.layers)
     return f"{inline(segment.layers[0])} to {inline(segment.layers[-1])}, {len(segment.layers)} layers"
 
 
 def run_errors(run: RunReport) -> tuple[ErrorReport, ...]:
-    """Every error of the run as a whole."""
+    """Return every error of the run as a whole."""
     return run.errors or ((run.error,) if run.error else ())
 
 
 def config_name(run: RunReport) -> str:
-    """What tells this run from the others: its file, or its name where there is no file."""
+    """Return the name that tells this run from others: its file, or its own name if there is no file."""
     return inline(run.config or run.name)
 
 
 def _group_key(tensor: TensorReport) -> tuple[int, int, int]:
-    """Where the tensor's group stands: inputs first, segments in order, the kinds with groups of their own last."""
+    """Return the sort key of the tensor's group: step, then inputs, segments, and kinds with their own group."""
     step = tensor.step or 0
     if tensor.kind == "input":
         return (step, 0, 0)
@@ -106,6 +106,6 @@ def _place(tensor: TensorReport, segments: dict[int, SegmentReport]) -> str:
 
 
 def _by_layer(tensors: list[TensorReport]) -> list[TensorReport]:
-    """Layers in the order in which they first appear; boundaries after all weights."""
+    """Sort by layer, in the order of first appearance; boundaries come after all weights."""
     order = {layer: place for place, layer in reversed(list(enumerate(t.layer for t in tensors)))}
     return sorted(tensors, key=lambda t: (t.kind in ("boundary", "jacobian"), order[t.layer]))

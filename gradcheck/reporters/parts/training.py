@@ -1,4 +1,4 @@
-"""What training steps and micro-batches add to a report, in words. Plain text, safe on one line."""
+"""Words for training steps and micro-batches. Plain text, safe on one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def step(tensor: TensorReport) -> str:
-    """`2 gradient` or `2 value`: the training step, and which of its tensors; `-` outside training."""
+    """Return the training step and the quantity, as `2 gradient` or `2 value`; `-` outside training."""
     parts = (None if tensor.step is None else str(tensor.step), tensor.quantity)
     return " ".join(part for part in parts if part) or "-"
 
@@ -24,27 +24,30 @@ def has_steps(tensors: Iterable[TensorReport]) -> bool:
 
 
 def label(tensor: TensorReport) -> str:
-    """What tells a tensor from all others of its kind: its path, in training `dense/kernel (gradient, step 2)`."""
+    """Return the unique name of a tensor of its kind: its path, in training `dense/kernel (gradient, step 2)`."""
     parts = (tensor.quantity, None if tensor.step is None else f"step {tensor.step}")
     found = ", ".join(part for part in parts if part)
     return inline(tensor.path) + (f" ({found})" if found else "")
 
 
 def first_wrong(check: CheckReport) -> str:
-    """`first wrong in step 2 of 5`; empty where no step of training fails."""
+    """Return `first wrong in step 2 of 5`; empty if no training step fails."""
     if check.first_failing_step is None:
         return ""
     return f"first wrong in step {check.first_failing_step} of {max(check.steps, check.first_failing_step)}"
 
 
 def schedule_heading(schedule: ScheduleReport) -> str:
-    """`gpipe, 4 micro-batches (F forward, B backward)`."""
+    """Return a heading such as `gpipe, 4 micro-batches (F forward, B backward)`."""
     count = plural(schedule.microbatches, "micro-batch", "micro-batches")
     return f"{inline(schedule.name)}, {count} (F forward, B backward)"
 
 
 def stage_line(stage: StageReport, segments: Sequence[SegmentReport], room: int | None = None) -> str:
-    """`stage 0 conv: F0 F1 B0 F2 B1 B2; at most 2 live`. With little `room`, long work loses its middle."""
+    """Return a line such as `stage 0 conv: F0 F1 B0 F2 B1 B2; at most 2 live`.
+
+    If `room` is given, long work is shortened in the middle to fit so many characters.
+    """
     name = next((f" {inline(segment.name)}" for segment in segments if segment.index == stage.segment), "")
     before, after = f"stage {stage.segment}{name}: ", f"; at most {stage.peak_activations} live"
     left = None if room is None else room - len(before) - len(after)
@@ -52,7 +55,7 @@ def stage_line(stage: StageReport, segments: Sequence[SegmentReport], room: int 
 
 
 def _work(items: list[str], room: int | None) -> str:
-    """The items, or as many of the first and the last as fit, never part of one."""
+    """Return the items, or as many of the first and the last as fit, each of them whole."""
     whole = " ".join(items)
     if room is None or len(whole) <= room:
         return whole
