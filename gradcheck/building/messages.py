@@ -90,7 +90,7 @@ def is_foreign(filename: str) -> bool:
 
 
 def place_of(filename: str, line: int, start: int | None = None, end: int | None = None) -> Location:
-    """A Location with its excerpt; without columns the whole statement is underlined."""
+    """Return a Location with its excerpt; without columns the whole statement is underlined."""
     linecache.checkcache(filename)
     excerpt = linecache.getline(filename, line).rstrip("\n")
     indent = len(excerpt) - len(excerpt.lstrip())

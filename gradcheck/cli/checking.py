@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments, pool: Runner) -> Report:
-    """The report over all `entries`; with `fail_fast` up to the first that is not as expected."""
+    """Check every config of `entries` and return the report; with `fail_fast` up to the first failure."""
     options = CheckOptions(fail_fast=arguments.fail_fast)
     if settings().verbose:
         options = dataclasses.replace(options, on_error=print_traceback)
@@ -50,12 +50,12 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
 def in_workers(
     entries: Sequence[LoadedConfig | RunReport], task: Task, pool: Runner
 ) -> Generator[tuple[LoadedConfig | RunReport, Any]]:
-    """Each entry with the result of `task` for it, in order; one that is a report already has None. Shows progress.
+    """Yield each entry with the result of `task` for it, in order, None for a report. Show progress meanwhile.
 
     Args:
         entries: the configs.
-        task: what is done with each: its arguments are preceded by the config.
-        pool: where it is done.
+        task: the work on one config, which precedes the arguments given here.
+        pool: where the work is done.
     """
     loaded = [(number, entry) for number, entry in enumerate(entries, 1) if not isinstance(entry, RunReport)]
     tasks = [dataclasses.replace(task, arguments=(entry, *task.arguments)) for _, entry in loaded]
@@ -78,7 +78,7 @@ def print_traceback(path: Path, error: BaseException) -> None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Shows one line of progress where standard error is a terminal, and nothing elsewhere."""
+    """Show one line of progress if standard error is a terminal, and nothing otherwise."""
     if settings().quiet or not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -140,7 +140,7 @@ def layer(
 
 
 def _checked(target: Target) -> tuple[Report, Sequence[Derivatives]]:
-    """The report over the one run, and the derivatives to print."""
+    """Return the report over the one run, and the derivatives to print."""
     from gradcheck.cli.checking import print_traceback  # noqa: PLC0415 - not needed for --help
     from gradcheck.session.configs import CheckOptions, envelope, errored  # noqa: PLC0415 - as above
     from gradcheck.session.layer import layer_config  # noqa: PLC0415 - as above

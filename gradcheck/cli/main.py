@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _ended_like_interrupted() -> Iterator[None]:
-    """SIGTERM, by which a system ends programs, does what Ctrl-C does: nothing half-written, no process left."""
+    """Treat SIGTERM, by which a system ends programs, as Ctrl-C: nothing half-written, no process left."""
     if threading.current_thread() is not threading.main_thread():  # only that one can be signalled
         yield
         return

@@ -95,7 +95,7 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
 
 
 def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runner) -> Mutations:
-    """The report over all `entries`."""
+    """Inject faults into every config of `entries`, and return the report."""
     from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
     from gradcheck.cli.checking import in_workers  # noqa: PLC0415 - as above
     from gradcheck.errors import GradcheckError  # noqa: PLC0415 - as above
@@ -116,7 +116,7 @@ def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runn
 
 
 def _failed(run: RunReport) -> MutationReport:
-    """The report of a config that gave an error."""
+    """Return the report of a config that ended with an error."""
     from gradcheck.results.mutation import MutationReport  # noqa: PLC0415 - not needed for --help
 
     return MutationReport(name=run.name, config=run.config, verdict="error", exit_code=run.exit_code, errors=run.errors)

@@ -95,7 +95,7 @@ def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: F
 
 
 def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner) -> int:
-    """Loads, checks and reports; returns the exit code."""
+    """Load, check and report once; return the exit code."""
     from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver, summarise  # noqa: PLC0415 - as above

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def _ignore(*event: object) -> None:
-    """Nobody is told."""
+    """Ignore the event."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""Worker processes that run user code: whatever ends one, its parent lives on, and reports.
+"""Worker processes that run user code. Whatever ends one, its parent goes on, and reports it.
 
     with workers() as pool:
         for result in pool.run(tasks):
             ...
 
-A worker imports TensorFlow, the parent does not. What needs a process of its own runs here: configs, later replicas on
-logical devices, other engines, functions that may abort.
+A worker imports TensorFlow, the parent does not. Configs run here; later whatever else needs a process of its own:
+replicas on logical devices, other engines, functions that may abort.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VARIABLE = "GRADCHECK_WORKERS"
 
 
 def workers(count: int = 1, *, verbose: bool = False) -> Runner:
-    """Up to `count` worker processes, the first started at once; this process itself where there can be none.
+    """Return a pool of up to `count` worker processes; this process itself where there can be none.
 
     With `verbose` TensorFlow's start-up chatter is shown.
     """
@@ -37,10 +37,10 @@ def workers(count: int = 1, *, verbose: bool = False) -> Runner:
 
 
 def result_of(pool: Runner, task: Task, tell: Callable[[str], None] = silent) -> Any:
-    """The result of one task; `tell` is called with each stage.
+    """Return the result of one task; `tell` is called with each stage.
 
     Raises:
-        GradcheckError: what the task raised, or that it took too long or ended its process.
+        GradcheckError: if the task raised one, took too long or ended its process.
     """
     (result,) = pool.run([task], lambda _, stage: tell(stage))
     if isinstance(result, GradcheckError):

@@ -1,4 +1,4 @@
-"""Whatever a task raised, or its process died of, as an error that a person is meant to read."""
+"""Errors for people: of an exception that a task raised, or the end of its process."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in ', re.MULTIL
 
 
 def died(status: int | None, traces: str, stage: str) -> RunError:
-    """The error of a task whose process ended.
+    """Return the error of a task whose process ended.
 
     Args:
         status: the exit status, negative for a signal, as `subprocess.Popen.returncode` has it; None where the process
             lives and has closed all that connects it.
-        traces: what `faulthandler` wrote in it.
-        stage: what it was doing.
+        traces: the stacks that `faulthandler` wrote in it.
+        stage: the stage that it had reached.
     """
     name, how = "", "has closed its connection to the one that waits for it"
     if status is not None and status < 0:
@@ -70,7 +70,7 @@ def died(status: int | None, traces: str, stage: str) -> RunError:
 
 
 def timed_out(seconds: float, traces: str, stage: str) -> RunError:
-    """The error of a task that took longer than `seconds`; the other arguments are those of `died`."""
+    """Return the error of a task that took longer than `seconds`; the other arguments are those of `died`."""
     return RunError(
         f"timed out after {seconds:g} seconds, at the stage: {stage}",
         code="GC057",
@@ -80,11 +80,11 @@ def timed_out(seconds: float, traces: str, stage: str) -> RunError:
 
 
 def last_line(traces: str) -> Location | None:
-    """The user's innermost line of what `faulthandler` wrote: in the thread that failed, else in any."""
+    """Return the innermost line of user code in what `faulthandler` wrote: of the thread that failed, else of any."""
     failed, _, _ = traces.partition("\n\n")
     return next(_own_lines(failed), None) or next(_own_lines(traces), None)
 
 
 def _own_lines(traces: str) -> Iterator[Location]:
-    """The lines of user code, the innermost first."""
+    """Yield the lines of user code, the innermost first."""
     return (place_of(m["file"], int(m["line"])) for m in _FRAME.finditer(traces) if not is_foreign(m["file"]))

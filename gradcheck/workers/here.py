@@ -1,4 +1,4 @@
-"""Tasks in this process, one after the other: without limits of time, and what ends the process ends all."""
+"""Tasks in this process, one after the other, without limits of time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Here:
     """Runs tasks where it is called from."""
 
     def __init__(self, *, verbose: bool = False) -> None:
-        """With `verbose` TensorFlow's start-up chatter is shown, and the traceback of what a task raises."""
+        """With `verbose` show TensorFlow's start-up chatter."""
         self._verbose = verbose
 
     def __enter__(self) -> Self:
@@ -31,10 +31,10 @@ class Here:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing was started."""
+        """Do nothing: nothing was started."""
 
     def run(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = silent) -> Generator[Any]:
-        """The results in order."""
+        """Yield the results in order."""
         for index, task in enumerate(tasks):
             yield self._one(task, partial(tell, index))
 

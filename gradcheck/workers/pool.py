@@ -42,18 +42,18 @@ class Workers:
         self._processes: list[_Process] = []
 
     def __enter__(self) -> Self:
-        """Starts the first process: it imports TensorFlow while there is nothing to do yet."""
+        """Start the first process: it imports TensorFlow while there is nothing to do yet."""
         self._processes.append(self._start())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends every process, and waits until it is gone."""
+        """End every process, and wait until it is gone."""
         _end(self._processes)
 
     def run(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = silent) -> Generator[Any]:
-        """The results in the order of `tasks`; see `Runner`. A process that died is replaced while there is work."""
+        """Yield the results in the order of `tasks`; see `Runner`. Replace processes that died while there is work."""
         waiting, results = deque(enumerate(tasks)), dict[int, Any]()
         try:
             for index in range(len(tasks)):
@@ -66,7 +66,7 @@ class Workers:
             _end([process for process in self._processes if process.busy])
 
     def _hand_out(self, waiting: deque[tuple[int, Task]]) -> None:
-        """Gives each process without a task one of those that wait; starts as many processes as there is work for."""
+        """Give each process without a task one that waits; start as many processes as there is work for."""
         self._processes = [process for process in self._processes if not process.gone]
         missing = min(self._count, len(waiting) + sum(p.busy for p in self._processes)) - len(self._processes)
         self._processes += [self._start() for _ in range(missing)]
@@ -76,7 +76,7 @@ class Workers:
 
 
 def _end(processes: Sequence[_Process]) -> None:
-    """Ends `processes` side by side."""
+    """End `processes` side by side."""
     for process in processes:
         process.ask_to_end()
     for process in processes:
@@ -87,8 +87,8 @@ class _Process:
     """One worker process, and the task that it has.
 
     Attributes:
-        connection: what it is told and what it tells come by here.
-        busy: whether it has a task, or will begin one as soon as it has started.
+        connection: carries tasks there, and stages and results back.
+        busy: whether it has a task, which begins as soon as the process has started.
         gone: whether it has ended.
     """
 
@@ -112,14 +112,14 @@ class _Process:
         self._stage = "loading TensorFlow"
 
     def give(self, index: int, task: Task) -> None:
-        """Hands a task over as soon as the process waits for one."""
+        """Hand a task over as soon as the process waits for one."""
         self._index, self._task, self.busy, self._used = index, task, True, True
         self._until = float("inf")
         if self._idle:
             self._begin()
 
     def _begin(self) -> None:
-        """Starts the task and its time, which is its own: that of loading TensorFlow does not count."""
+        """Start the task and its time, in which loading TensorFlow does not count."""
         self._idle, self._stage = False, "starting"
         if self._task.seconds is not None:
             self._until = time.monotonic() + self._task.seconds
@@ -127,8 +127,8 @@ class _Process:
             self.connection.send(self._task)
 
     def result(self, tell: Callable[[int, str], None]) -> tuple[int, Any] | None:
-        """The index and the result of its task, once there is one; an error stands for what took too long or died."""
-        ended = self._popen.poll() is not None  # looked at before reading: all that it sent is there
+        """Return the index and the result of its task, once there is one: an error if it took too long or died."""
+        ended = self._popen.poll() is not None  # looked at before reading: then all that it sent is there
         for kind, content in self._messages():
             if kind == "result":
                 self.busy = False
@@ -150,7 +150,7 @@ class _Process:
         return None
 
     def _messages(self) -> Iterator[tuple[str, Any]]:
-        """All that has arrived. The connection is closed where no more can come."""
+        """Yield all that has arrived. Close the connection if no more can come."""
         try:
             while not self.connection.closed and self.connection.poll():
                 yield self.connection.recv()
@@ -158,7 +158,7 @@ class _Process:
             self.connection.close()
 
     def _failed(self, error: Callable[[str], GradcheckError]) -> tuple[int, GradcheckError] | None:
-        """Ends the process; `error`, made of what it left behind, is the result of its task."""
+        """End the process; `error`, made of the stacks that it left behind, is the result of its task."""
         with suppress(ProcessLookupError):
             self._popen.send_signal(signal.SIGUSR1)  # where it is, written by C code, whatever Python is doing
         self.ask_to_end()
@@ -166,11 +166,11 @@ class _Process:
         return (self._index, error(self.end())) if busy else None
 
     def ask_to_end(self) -> None:
-        """Lets it run its `finally` blocks, if it ever was given a task."""
+        """Have it run its `finally` blocks, if it ever was given a task."""
         self._send(signal.SIGTERM if self._used else signal.SIGKILL)
 
     def end(self) -> str:
-        """Waits until it is gone, not for long; what it wrote about where it was."""
+        """Wait until it is gone, not for long, and return the stacks that it left behind."""
         if self.gone:
             return ""
         own = self._task.seconds if self.busy else None
@@ -185,7 +185,7 @@ class _Process:
             return self._traces.read().decode(errors="replace")
 
     def _send(self, number: signal.Signals) -> None:
-        """A signal to the process, with its last one to all that it started, where it leads a group."""
+        """Send a signal to the process; the last one to all processes that it started, where it leads a group."""
         with suppress(ProcessLookupError):
             if number == signal.SIGKILL and self._leads:
                 os.killpg(self._popen.pid, number)

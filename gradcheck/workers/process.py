@@ -1,4 +1,4 @@
-"""The worker's side: runs one task after the other until its parent has none left, or is gone."""
+"""The worker's side: one task after the other until the parent has none left, or is gone."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
 class Ended(BaseException):
-    """The parent wants this process to end. No Exception: code that catches those is left too."""
+    """Raised where the parent wants this process to end. No Exception: code that catches those is left too."""
 
 
 def main(connection: int, traces: int, *, parent: int, verbose: bool, tensorflow: bool) -> None:
-    """Runs tasks.
+    """Run tasks until the connection ends.
 
     Args:
-        connection: the descriptor by which tasks come, and stages and results go.
-        traces: the descriptor of the file where the stacks stand if this process dies.
-        parent: the process that ends this one by its own end.
+        connection: descriptor that carries tasks here, and stages and results back.
+        traces: descriptor of the file that stacks are written to if this process dies.
+        parent: number of the process whose end is the end of this one.
         verbose: whether to show TensorFlow's chatter, and the traceback of what a task raises.
         tensorflow: whether to import it before there is a task.
     """
@@ -76,14 +76,14 @@ def _end(*_: Any) -> None:
 
 
 def _leave_to_the_parent(*_: Any) -> None:
-    """Ctrl-C reaches both where they share a terminal."""
+    """Do nothing: Ctrl-C reaches both where they share a terminal, and the parent ends this process."""
 
 
 _exit: Callable[[int], NoReturn] = os._exit
 
 
 def _note_exits(traces: int) -> None:
-    """Has `os._exit` write where it was called: nothing else would tell. What is forked from here is left alone."""
+    """Have `os._exit` write where it was called, for nothing else would. Processes forked from here are left alone."""
     process = os.getpid()
 
     def noted(status: int) -> NoReturn:
@@ -95,7 +95,7 @@ def _note_exits(traces: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process when `parent` ends, however that happens: by the kernel where it can, else by a thread."""
+    """End this process when `parent` ends, however that happens: by the kernel where it can, else by a thread."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:

@@ -1,4 +1,4 @@
-"""What a worker is given to do, and what runs it."""
+"""Tasks, and the interface of those who run them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Task:
     seconds: float | None = None
 
     def perform(self, stage: Callable[[str], None]) -> Any:
-        """Calls the function, and returns what it does."""
+        """Call the function, and return its result."""
         module, _, name = self.target.partition(":")
         return getattr(import_module(module), name)(*self.arguments, stage)
 
@@ -44,17 +44,17 @@ class Runner(Protocol):
     ) -> None: ...
 
     def run(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = ...) -> Generator[Any]:
-        """The results in the order of `tasks`, each as soon as it is there.
+        """Yield the results in the order of `tasks`, each as soon as it is there.
 
         A task that raised, took too long or ended its process has a GradcheckError as its result, and the others still
         run. Those that have not begun when the iterator is closed never do.
 
         Args:
-            tasks: what is to be done.
+            tasks: the work to be done.
             tell: called with the index of a task and the name of each stage that it reaches.
         """
         ...
 
 
 def silent(*_: Any) -> None:
-    """Nobody is told."""
+    """Ignore the event."""

@@ -10,7 +10,7 @@ from gradcheck.errors import UsageError
 
 
 def require_writable(path: Path | None) -> None:
-    """Refuses, before any work, a file that cannot be written; None is standard output.
+    """Refuse a file that cannot be written, before any work; None is standard output.
 
     Raises:
         UsageError: as `write_file` does.

@@ -1,4 +1,4 @@
-"""The report on standard output, whatever becomes of that."""
+"""The report on standard output, and streams that cannot be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STDOUT, _STDERR = 1, 2
 
 
 def write_report(text: str) -> None:
-    """Writes `text` to standard output; a reader that has gone (`| head`) ends the writing, not the program.
+    """Write `text` to standard output; a reader that has gone (`| head`) ends the writing, not the program.
 
     Raises:
         RunError: if it cannot be written, such as to a disk that is full.
@@ -31,7 +31,7 @@ def write_report(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Lets what is still to be written to a stream that cannot be written go nowhere, also when Python exits."""
+    """Discard the pending output of a stream that cannot be written, so that Python exits quietly too."""
     _discard_if_closed(sys.stdout, _STDOUT)
     _discard_if_closed(sys.stderr, _STDERR)
 
