@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -122,11 +122,21 @@ class GradcheckError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle all of it: by itself an exception is made again of its message alone."""
+        return _made_again, (type(self), vars(self))
+
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """Every single mistake in this error: one, unless the class collects several."""
         mistake = Mistake(code=self.code, message=self.message, exit_code=int(self.exit_code), help=self.help)
         return (mistake.at(self.location),)
+
+
+def _made_again(cls: type[GradcheckError], attributes: dict[str, Any]) -> GradcheckError:
+    error = cls.__new__(cls, attributes["message"])
+    vars(error).update(attributes)
+    return error
 
 
 class UsageError(GradcheckError):

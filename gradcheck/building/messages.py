@@ -56,7 +56,7 @@ def user_location(error: BaseException, reference: str = "") -> Location | None:
         The file, line and columns with the line's text; None if no frame is the user's.
     """
     if isinstance(error, SyntaxError) and error.filename and not is_foreign(error.filename):
-        return _place(error.filename, error.lineno or 1, (error.offset or 1) - 1, None)
+        return place_of(error.filename, error.lineno or 1, (error.offset or 1) - 1, None)
     frames = list(_frames(error))
     package = reference.partition(":")[0].partition(".")[0]
     own = [f for frame, f in frames if not is_foreign(f.filename)] or [
@@ -66,7 +66,7 @@ def user_location(error: BaseException, reference: str = "") -> Location | None:
         return None
     last = own[-1]
     # Columns are known from Python 3.11 on.
-    return _place(last.filename, last.lineno or 1, getattr(last, "colno", None), getattr(last, "end_colno", None))
+    return place_of(last.filename, last.lineno or 1, getattr(last, "colno", None), getattr(last, "end_colno", None))
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, traceback.FrameSummary]]:
@@ -89,7 +89,7 @@ def is_foreign(filename: str) -> bool:
     )
 
 
-def _place(filename: str, line: int, start: int | None, end: int | None) -> Location:
+def place_of(filename: str, line: int, start: int | None = None, end: int | None = None) -> Location:
     """Return a Location with its excerpt; without columns the whole statement is underlined."""
     linecache.checkcache(filename)
     excerpt = linecache.getline(filename, line).rstrip("\n")

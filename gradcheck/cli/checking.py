@@ -1,56 +1,73 @@
-"""Running the configs: progress on standard error, user output kept out of the report, one or several processes."""
+"""Running the configs in workers, with progress on standard error."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import multiprocessing
-import signal
 import sys
 import traceback
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradcheck.cli.terminal.options import settings
-from gradcheck.cli.terminal.streams import quiet_tensorflow, user_output_to_stderr
-from gradcheck.errors import RunError
+from gradcheck.errors import GradcheckError
 from gradcheck.results.report import RunReport
-from gradcheck.session.configs import CheckOptions, Progress, check_all, check_one, envelope, environment, unreadable
+from gradcheck.session.configs import CheckOptions, envelope, errored
+from gradcheck.workers import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from gradcheck.cli.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
     from gradcheck.results.report import Report
+    from gradcheck.workers import Runner
 
 
-def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments) -> Report:
-    """Check every config of `entries`, and return the report over all of them."""
-    options = CheckOptions(fail_fast=arguments.fail_fast, timeout=arguments.timeout)
+def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments, pool: Runner) -> Report:
+    """Check every config of `entries` and return the report; with `fail_fast` up to the first failure."""
+    options = CheckOptions(fail_fast=arguments.fail_fast)
     if settings().verbose:
         options = dataclasses.replace(options, on_error=print_traceback)
-    if all(isinstance(entry, RunReport) for entry in entries):  # nothing to run: TensorFlow is not needed
-        return check_all(entries, options)
-    if arguments.jobs > 1:
-        return _in_processes(entries, options, arguments.jobs)
-    with user_output_to_stderr(), progress() as show:
-        show("loading TensorFlow")
-        quiet_tensorflow(verbose=settings().verbose)
-        return check_all(entries, _watched(options, show))
+    task = Task(
+        target="gradcheck.session.configs:check_with_environment", arguments=(options,), seconds=arguments.timeout
+    )
+    runs, ran_on = [], None
+    with contextlib.closing(in_workers(entries, task, pool)) as found:
+        for entry, result in found:
+            if isinstance(entry, RunReport):
+                runs.append(entry)
+            elif isinstance(result, GradcheckError):
+                runs.append(errored(entry, result))
+            else:
+                run, ran_on = result
+                runs.append(run)
+            if options.fail_fast and runs[-1].exit_code:
+                break
+    return envelope(runs, ran_on)
 
 
-def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions:
-    """Return `options` that show each stage as progress."""
+def in_workers(
+    entries: Sequence[LoadedConfig | RunReport], task: Task, pool: Runner
+) -> Generator[tuple[LoadedConfig | RunReport, Any]]:
+    """Yield each entry with the result of `task` for it, in order, None for a report. Show progress meanwhile.
 
-    def on_progress(event: Progress) -> None:
-        show(f"[{event.index + 1}/{event.total}] {event.config}: {event.stage}")
+    Args:
+        entries: the configs.
+        task: the work on one config, which precedes the arguments given here.
+        pool: where the work is done.
+    """
+    loaded = [(number, entry) for number, entry in enumerate(entries, 1) if not isinstance(entry, RunReport)]
+    tasks = [dataclasses.replace(task, arguments=(entry, *task.arguments)) for _, entry in loaded]
+    with _progress() as show:
 
-    return dataclasses.replace(options, on_progress=on_progress)
+        def tell(index: int, stage: str) -> None:
+            number, entry = loaded[index]
+            show(f"[{number}/{len(entries)}] {entry.path}: {stage}")
+
+        with contextlib.closing(pool.run(tasks, tell)) as results:
+            for entry in entries:
+                yield entry, None if isinstance(entry, RunReport) else next(results)
 
 
 def print_traceback(path: Path, error: BaseException) -> None:
@@ -60,7 +77,7 @@ def print_traceback(path: Path, error: BaseException) -> None:
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
+def _progress() -> Iterator[Callable[[str], None]]:
     """Show one line of progress if standard error is a terminal, and nothing otherwise."""
     if settings().quiet or not sys.stderr.isatty():
         yield lambda _: None
@@ -71,45 +88,3 @@ def progress() -> Iterator[Callable[[str], None]]:
     console = Console(stderr=True, no_color=not settings().colored())
     with console.status("") as status:
         yield lambda line: status.update(escape(line))
-
-
-def _in_processes(entries: Sequence[LoadedConfig | RunReport], options: CheckOptions, jobs: int) -> Report:
-    """Check each config in one of `jobs` processes; with `fail_fast` the waiting ones are cancelled after a failure."""
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    verbose = settings().verbose
-    runs: list[RunReport] = []
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=partial(_start_process, verbose)) as pool:
-        where = pool.submit(environment)  # the device is known only where TensorFlow runs
-        waiting = [
-            entry if isinstance(entry, RunReport) else (entry, pool.submit(_one, entry, options)) for entry in entries
-        ]
-        for entry in waiting:
-            runs.append(entry if isinstance(entry, RunReport) else _result(*entry))
-            if options.fail_fast and runs[-1].exit_code:
-                pool.shutdown(cancel_futures=True)
-                break
-    report = envelope(runs)
-    return report if where.exception() else dataclasses.replace(report, environment=where.result())
-
-
-def _result(loaded: LoadedConfig, future: Future[RunReport]) -> RunReport:
-    """Return the run of `loaded`; an error, if its process was killed (out of memory, a crash below Python)."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        error = RunError(
-            "a process was killed while this config ran, or waited for its turn",
-            help="run the configs one by one (without --jobs) to see which; it may be out of memory",
-        )
-        return unreadable(loaded.path, error)
-
-
-def _start_process(verbose: bool) -> None:  # noqa: FBT001 - a pool's initializer takes no keywords
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; the parent says "interrupted"
-    with user_output_to_stderr():
-        quiet_tensorflow(verbose=verbose)
-
-
-def _one(loaded: LoadedConfig, options: CheckOptions) -> RunReport:
-    with user_output_to_stderr():
-        return check_one(loaded, options)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, report_options, settings, terminal_options
-from gradcheck.errors import UsageError
+from gradcheck.errors import GradcheckError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck.config.load import LoadedConfig
     from gradcheck.reporters.interface import Show
     from gradcheck.results.report import Report
     from gradcheck.session.layer import Derivatives, Target
@@ -112,7 +111,7 @@ def layer(
     from gradcheck.cli.terminal.streams import write_report  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
     from gradcheck.session.configs import exit_code  # noqa: PLC0415 - not needed for --help
-    from gradcheck.session.layer import Target, layer_config  # noqa: PLC0415 - as above
+    from gradcheck.session.layer import Target  # noqa: PLC0415 - as above
 
     start = time.perf_counter()
     parsed_shapes, dtypes = zip(*map(_shape, shapes), strict=True) if shapes else ((), ())
@@ -131,7 +130,8 @@ def layer(
         precision=precision,
     )
     _check_counts(asked)
-    report, derivatives = _checked(asked, layer_config(asked))
+    require_writable(output)
+    report, derivatives = _checked(asked)
     if derivatives and output is None and format_ == "table":
         write_report(derivatives_table(derivatives, order=order) + "\n\n")
     deliver(report, REPORTERS[format_], format_=format_, output=output, show=show)
@@ -139,21 +139,21 @@ def layer(
     return exit_code(report)
 
 
-def _checked(target: Target, loaded: LoadedConfig) -> tuple[Report, Sequence[Derivatives]]:
+def _checked(target: Target) -> tuple[Report, Sequence[Derivatives]]:
     """Return the report over the one run, and the derivatives to print."""
-    from gradcheck.cli.terminal.streams import quiet_tensorflow, user_output_to_stderr  # noqa: PLC0415 - as above
-    from gradcheck.session.configs import CheckOptions, envelope  # noqa: PLC0415 - not needed for --help
-    from gradcheck.session.layer import check_layer  # noqa: PLC0415 - as above
+    from gradcheck.cli.checking import print_traceback  # noqa: PLC0415 - not needed for --help
+    from gradcheck.session.configs import CheckOptions, envelope, errored  # noqa: PLC0415 - as above
+    from gradcheck.session.layer import layer_config  # noqa: PLC0415 - as above
+    from gradcheck.workers import Task, workers  # noqa: PLC0415 - as above
 
-    with user_output_to_stderr():
-        quiet_tensorflow(verbose=settings().verbose)
-        checked = check_layer(target, loaded, CheckOptions(on_error=_on_error))
-        return envelope([checked.run]), checked.derivatives
-
-
-def _on_error(_: Path, error: BaseException) -> None:
-    if settings().verbose:
-        traceback.print_exception(error)
+    with workers(verbose=settings().verbose) as pool:
+        loaded = layer_config(target)
+        options = CheckOptions(on_error=print_traceback) if settings().verbose else CheckOptions()
+        task = Task(target="gradcheck.session.layer:check_layer", arguments=(target, loaded, options))
+        (result,) = pool.run([task])
+    if isinstance(result, GradcheckError):
+        return envelope([errored(loaded, result)]), ()
+    return envelope([result.run], result.environment), result.derivatives
 
 
 def _shape(text: str) -> tuple[tuple[int, ...], str | None]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ from gradcheck.cli.terminal.streams import discard_output
 from gradcheck.errors import ExitCode, GradcheckError, RunError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _exit_code(given, settings)
-    except BrokenPipeError:  # the reader of the output has exited, such as `head`
+        with _ended_like_interrupted():
+            return _exit_code(given, settings)
+    except BrokenPipeError:  # whoever read what this prints has gone
         discard_output()
         return ExitCode.RUNTIME
+
+
+@contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """Treat SIGTERM, by which a system ends programs, as Ctrl-C: nothing half-written, no process left."""
+    if threading.current_thread() is not threading.main_thread():  # only that one can be signalled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _exit_code(arguments: list[str], settings: Settings) -> int:

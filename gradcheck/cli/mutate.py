@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, set_option, settings, terminal_options
 from gradcheck.errors import ExitCode, most_serious
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gradcheck.config.load import LoadedConfig
     from gradcheck.reporters.interface import Show
     from gradcheck.results.mutation import MutationReport, Mutations
     from gradcheck.results.report import RunReport
+    from gradcheck.workers.task import Runner
 
 _EXAMPLES = (
     "gradcheck mutate gradcheck.yaml",
@@ -82,61 +81,42 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     from gradcheck.cli.terminal.delivery import deliver  # noqa: PLC0415 - not needed for --help
     from gradcheck.phrases import plural  # noqa: PLC0415 - as above
     from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
+    from gradcheck.workers import workers  # noqa: PLC0415 - as above
 
     unused: dict[str, Any] = {"methods": (), "fail_fast": False, "exit_zero": False, "verify_reference": False}
     arguments = RunArguments(format_=format_, output=output, show=show, timeout=timeout, jobs=1, **unused, **options)
-    report = _mutated(load_all([path], arguments), timeout)
+    require_writable(output)
+    with workers(verbose=settings().verbose) as pool:  # it starts while the configs are read
+        report = _mutated(load_all([path], arguments), timeout, pool)
     deliver(report, MUTATION_REPORTERS[format_], format_=format_, output=output, show=show)
     if not settings().quiet:
         click.echo(f"{plural(len(report.runs), 'config')}: {score_words(report.score)}", err=True)
     return most_serious(ExitCode(run.exit_code) for run in report.runs)
 
 
-def _mutated(entries: list[LoadedConfig | RunReport], timeout: float) -> Mutations:
-    """Return the report over all `entries`; output of user code goes to standard error."""
+def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runner) -> Mutations:
+    """Inject faults into every config of `entries`, and return the report."""
     from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
-    from gradcheck.cli.checking import progress  # noqa: PLC0415 - as above
-    from gradcheck.cli.terminal.streams import user_output_to_stderr  # noqa: PLC0415 - as above
+    from gradcheck.cli.checking import in_workers  # noqa: PLC0415 - as above
+    from gradcheck.errors import GradcheckError  # noqa: PLC0415 - as above
     from gradcheck.results.mutation import Mutations  # noqa: PLC0415 - as above
     from gradcheck.results.report import RunReport, Tool  # noqa: PLC0415 - as above
-    from gradcheck.session.configs import environment  # noqa: PLC0415 - not needed for --help
+    from gradcheck.session.configs import environment, errored  # noqa: PLC0415 - not needed for --help
+    from gradcheck.workers import Task  # noqa: PLC0415 - as above
 
+    # It keeps the time by itself, between two faults; what hangs within one is ended.
+    task = Task(target="gradcheck.session.mutation:mutate", arguments=(timeout,), seconds=2 * timeout + 60)
     runs = []
-    with user_output_to_stderr(), progress() as show:
-        for index, entry in enumerate(entries):
-            if isinstance(entry, RunReport):
-                runs.append(_failed(entry))
-            else:
-                runs.append(_one(entry, timeout, partial(_tell, show, f"[{index + 1}/{len(entries)}] {entry.path}")))
-        return Mutations(tool=Tool(name="gradcheck", version=__version__), environment=environment(), runs=tuple(runs))
+    for entry, result in in_workers(entries, task, pool):
+        if isinstance(entry, RunReport):
+            runs.append(_failed(entry))
+        else:
+            runs.append(_failed(errored(entry, result)) if isinstance(result, GradcheckError) else result)
+    return Mutations(tool=Tool(name="gradcheck", version=__version__), environment=environment(), runs=tuple(runs))
 
 
-def _tell(show: Callable[[str], None], of: str, stage: str) -> None:
-    show(f"{of}: {stage}")
-
-
-def _one(loaded: LoadedConfig, timeout: float, show: Callable[[str], None]) -> MutationReport:
-    """Inject faults into one config and return its report; an exception becomes an error in it."""
-    from gradcheck.cli.checking import print_traceback  # noqa: PLC0415 - as above
-    from gradcheck.cli.terminal.streams import quiet_tensorflow  # noqa: PLC0415 - as above
-    from gradcheck.session.configs import understood, unreadable  # noqa: PLC0415 - not needed for --help
-
-    try:
-        show("loading TensorFlow")
-        quiet_tensorflow(verbose=settings().verbose)
-        from gradcheck.session.mutation import mutate as inject  # noqa: PLC0415 - TensorFlow starts here
-
-        return inject(loaded, show, seconds=timeout)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
-        if settings().verbose:
-            print_traceback(loaded.path, error)
-        return _failed(unreadable(loaded.path, understood(error)), name=loaded.name)
-
-
-def _failed(run: RunReport, *, name: str | None = None) -> MutationReport:
+def _failed(run: RunReport) -> MutationReport:
     """Return the report of a config that ended with an error."""
     from gradcheck.results.mutation import MutationReport  # noqa: PLC0415 - not needed for --help
 
-    return MutationReport(
-        name=name or run.name, config=run.config, verdict="error", exit_code=run.exit_code, errors=run.errors
-    )
+    return MutationReport(name=run.name, config=run.config, verdict="error", exit_code=run.exit_code, errors=run.errors)

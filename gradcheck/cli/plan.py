@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gradcheck.cli.terminal.options import Command, option, set_option, settings, terminal_options
-from gradcheck.cli.terminal.streams import quiet_tensorflow, user_output_to_stderr, write_report
+from gradcheck.cli.terminal.streams import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck.config.load import LoadedConfig
     from gradcheck.results.plan import PlanReport
 
 _EXAMPLES = ("gradcheck plan gradcheck.yaml", "gradcheck plan gradcheck.yaml --set split='{parts: 4}'")
@@ -41,21 +40,14 @@ def plan(path: Path, overrides: Sequence[str], format_: str) -> None:
     """
     from gradcheck.config.load import load_config  # noqa: PLC0415 - not needed for --help
     from gradcheck.reporters.plan import render_plan  # noqa: PLC0415 - as above
+    from gradcheck.workers import Task, result_of, workers  # noqa: PLC0415 - as above
 
-    loaded = load_config(path, overrides=overrides)
-    report = _outlined(loaded)
+    with workers(verbose=settings().verbose) as pool:
+        loaded = load_config(path, overrides=overrides)
+        report: PlanReport = result_of(pool, Task(target="gradcheck.session.plan:outline", arguments=(loaded,)))
     terminal = sys.stdout.isatty()
     if format_ == "json":
         write_report(report.to_json() + "\n")
         return
     width = shutil.get_terminal_size().columns if terminal else None
     write_report(render_plan(report, width=width, color=settings().colored(terminal=terminal)) + "\n")
-
-
-def _outlined(loaded: LoadedConfig) -> PlanReport:
-    """Return the plan; output of user code goes to standard error."""
-    with user_output_to_stderr():
-        quiet_tensorflow(verbose=settings().verbose)
-        from gradcheck.session.plan import outline  # noqa: PLC0415 - TensorFlow starts here
-
-        return outline(loaded)

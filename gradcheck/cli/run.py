@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradcheck.cli.run_arguments import RunArguments
-from gradcheck.cli.terminal.options import Command, option, report_options, set_option, terminal_options
+from gradcheck.cli.terminal.files import require_writable
+from gradcheck.cli.terminal.options import Command, option, report_options, set_option, settings, terminal_options
 from gradcheck.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gradcheck.workers import Runner
 
 _EXAMPLES = (
     "gradcheck run gradcheck.yaml",
@@ -79,15 +82,19 @@ def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: F
     A PATH is a config, or a folder: every config below it. The report goes to standard output, progress and the
     summary to standard error.
     """
+    from gradcheck.workers import workers  # noqa: PLC0415 - not needed for --help
+
     arguments = RunArguments(**options)
-    if watch:
-        from gradcheck.cli.terminal.watch import watched  # noqa: PLC0415 - needs a package that only this option needs
+    require_writable(arguments.output)
+    with workers(arguments.jobs, verbose=settings().verbose) as pool:  # one starts while the configs are read
+        if watch:
+            from gradcheck.cli.terminal.watch import watched  # noqa: PLC0415 - needs a package that nothing else needs
 
-        return watched(paths, lambda: run_once(paths, arguments))
-    return run_once(paths, arguments)
+            return watched(paths, lambda: run_once(paths, arguments, pool))
+        return run_once(paths, arguments, pool)
 
 
-def run_once(paths: Sequence[Path], arguments: RunArguments) -> int:
+def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner) -> int:
     """Load, check and report once; return the exit code."""
     from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
@@ -96,7 +103,7 @@ def run_once(paths: Sequence[Path], arguments: RunArguments) -> int:
     from gradcheck.session.configs import exit_code  # noqa: PLC0415 - not needed for --help
 
     start = time.perf_counter()
-    report = checked(load_all(paths, arguments), arguments)
+    report = checked(load_all(paths, arguments), arguments, pool)
     render = REPORTERS[arguments.format_]
     deliver(report, render, format_=arguments.format_, output=arguments.output, show=arguments.show)
     summarise(report, time.perf_counter() - start)

@@ -63,7 +63,7 @@ class Compared:
         return self.outcome in (self.method.expect, "inconclusive") and not self.unneeded
 
     def report(self, explain: Callable[[], Explained]) -> CheckReport:
-        """Return the check's record. `explain` is called for an unexpected mismatch alone: it costs many times the check."""
+        """Return the check's record. `explain`, which costs many times the check, is called for a mismatch alone."""
         explained = explain() if self.outcome == "mismatch" and not self.as_expected else Explained()
         method, trained, gradients = self.method, self.trained, self.gradients
         warnings = trained.warnings if trained else gradients.warnings

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck import __version__
 from gradcheck.config.load import load_given
-from gradcheck.errors import ExitCode, GradcheckError, RunError, most_serious
+from gradcheck.errors import ExitCode, most_serious
 from gradcheck.results.report import Environment, Report, RunReport, Summary, Tool
-from gradcheck.session.deadline import deadline
+from gradcheck.workers.failures import understood
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,21 +23,12 @@ if TYPE_CHECKING:
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
+    from gradcheck.errors import GradcheckError
     from gradcheck.session.look import Look
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Config number `index` (from 0) of `total` has reached `stage`: building, reference, or a method's name."""
-
-    config: str
-    index: int
-    total: int
-    stage: str
-
-
 def _ignore(*event: object) -> None:
-    """No one is watching."""
+    """Ignore the event."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +38,11 @@ class CheckOptions:
     Attributes:
         fail_fast: stop at the first check that is not as expected, within a config and after it.
         optional: methods that may not apply; the others decide then.
-        timeout: seconds that one config may take; None is no limit.
-        on_progress: told of each stage.
         on_error: told of what was raised, with its traceback, before it becomes a verdict.
     """
 
     fail_fast: bool = False
     optional: frozenset[str] = frozenset()
-    timeout: float | None = None
-    on_progress: Callable[[Progress], None] = field(default=_ignore)
     on_error: Callable[[Path, BaseException], None] = field(default=_ignore)
 
 
@@ -94,19 +81,19 @@ def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **ov
 def check_all(configs: Sequence[LoadedConfig | RunReport], options: CheckOptions) -> Report:
     """Runs every config in this process, one after the other; one that could not be read is a report already."""
     runs: list[RunReport] = []
-    for index, config in enumerate(configs):
-        runs.append(config if isinstance(config, RunReport) else check_one(config, options, index, len(configs)))
+    for config in configs:
+        runs.append(config if isinstance(config, RunReport) else check_one(config, options))
         if options.fail_fast and runs[-1].exit_code != ExitCode.OK:
             break
     return envelope(runs)
 
 
-def envelope(runs: Iterable[RunReport]) -> Report:
-    """The runs in the report's envelope, with the versions of what computed them."""
+def envelope(runs: Iterable[RunReport], ran_on: Environment | None = None) -> Report:
+    """The runs in the report's envelope, with the versions of what computed them; None for this process."""
     runs = tuple(runs)
     return Report(
         tool=Tool(name="gradcheck", version=__version__),
-        environment=environment(),
+        environment=ran_on or environment(),
         summary=Summary.of(runs),
         runs=runs,
     )
@@ -118,29 +105,40 @@ def exit_code(report: Report) -> ExitCode:
 
 
 def check_one(
-    loaded: LoadedConfig, options: CheckOptions, index: int = 0, total: int = 1, *, look: Look | None = None
+    loaded: LoadedConfig,
+    options: CheckOptions,
+    stage: Callable[[str], None] = _ignore,
+    *,
+    look: Look | None = None,
 ) -> RunReport:
-    """One run, and what `look` adds to it; an error becomes its verdict."""
-
-    def stage(name: str) -> None:
-        options.on_progress(Progress(config=str(loaded.path), index=index, total=total, stage=name))
-
+    """One run, and what `look` adds to it; an error becomes its verdict. `stage` is called as each stage begins."""
     try:
         stage("loading TensorFlow")
         from gradcheck.session.one_config import run_config  # noqa: PLC0415 - TensorFlow starts here
 
-        with deadline(options.timeout):  # an import that is cut short leaves half a module for the next config
-            return run_config(loaded, options, stage, look)
+        return run_config(loaded, options, stage, look)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever was raised: the other configs still run
         options.on_error(loaded.path, error)
-        config = loaded.config
-        return RunReport(
-            name=loaded.name,
-            seed=config.seed,
-            precision=config.precision,
-            execution=config.execution,
-            **_failure(loaded.path, understood(error)),
-        )
+        return errored(loaded, understood(error))
+
+
+def check_with_environment(
+    loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None]
+) -> tuple[RunReport, Environment]:
+    """One run, and what it ran on: the device is known only where TensorFlow runs."""
+    return check_one(loaded, options, stage), environment()
+
+
+def errored(loaded: LoadedConfig, error: GradcheckError) -> RunReport:
+    """The run of a config that gave an error."""
+    config = loaded.config
+    return RunReport(
+        name=loaded.name,
+        seed=config.seed,
+        precision=config.precision,
+        execution=config.execution,
+        **_failure(loaded.path, error),
+    )
 
 
 def unreadable(path: Path, error: GradcheckError) -> RunReport:
@@ -156,28 +154,6 @@ def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
         "errors": error.mistakes,
         "exit_code": int(error.exit_code),
     }
-
-
-def understood(error: BaseException) -> GradcheckError:
-    """`error` as one that a person is meant to read."""
-    if isinstance(error, GradcheckError):
-        return error
-    return _out_of_memory(error) if isinstance(error, MemoryError) else _unexpected(error)
-
-
-def _out_of_memory(error: MemoryError) -> RunError:
-    return RunError(
-        f"out of memory: {error}" if str(error) else "out of memory",
-        code="GC056",
-        help="make the batch or the model smaller, or cut it into fewer parts",
-    )
-
-
-def _unexpected(error: BaseException) -> RunError:
-    """What TensorFlow or Keras raised where no user code was being called."""
-    if type(error).__name__ == "ResourceExhaustedError":
-        return _out_of_memory(MemoryError(str(error).partition("\n")[0]))
-    return RunError(f"{type(error).__name__}: {error}", help="-v shows where it was raised")
 
 
 def environment() -> Environment:

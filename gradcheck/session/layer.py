@@ -11,15 +11,15 @@ import numpy as np
 from gradcheck.config.load import LoadedConfig, load_given
 from gradcheck.errors import ExitCode
 from gradcheck.results.report import CheckReport
-from gradcheck.session.configs import check_one
+from gradcheck.session.configs import check_one, environment
 from gradcheck.session.look import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gradcheck.custom_gradients import Watch
     from gradcheck.problem.problem import Problem
-    from gradcheck.results.report import Diagnosis, RunReport
+    from gradcheck.results.report import Diagnosis, Environment, RunReport
     from gradcheck.session.configs import CheckOptions
 
 #: The check of custom gradients, as it is called in reports.
@@ -133,22 +133,25 @@ class Derivatives(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A layer's run, and its derivatives where numbers go in and one comes out."""
+    """A layer's run, what it ran on, and its derivatives where numbers go in and one comes out."""
 
     run: RunReport
+    environment: Environment
     derivatives: Sequence[Derivatives]
 
 
-def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions) -> Checked:
+def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None]) -> Checked:
     """Run `loaded`, the config of `target`, and then finite differences in every other mode that the layer has."""
     from gradcheck.building.imports import imported_once  # noqa: PLC0415 - TensorFlow starts here
 
     options = replace(options, optional=frozenset({"forward"}))
     look = _LayerLook(target)
     with imported_once():  # the modes are models of one layer's code
-        run = check_one(loaded, options, look=look)
-        others = [(mode, check_one(mode.loaded, options, look=_LayerLook(target, closer=False))) for mode in look.modes]
-    return Checked(_together(run, others, trainable=look.trainable), look.derivatives)
+        run = check_one(loaded, options, stage, look=look)
+        others = [
+            (mode, check_one(mode.loaded, options, stage, look=_LayerLook(target, closer=False))) for mode in look.modes
+        ]
+    return Checked(_together(run, others, trainable=look.trainable), environment(), look.derivatives)
 
 
 class Mode(NamedTuple):

@@ -14,19 +14,22 @@ from gradcheck.problem.prepare import outlined, session
 from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gradcheck.config.load import LoadedConfig
     from gradcheck.cutting.model_graph import Graph, TensorRef
     from gradcheck.cutting.segment import Segment
     from gradcheck.problem.prepare import Outline
 
 
-def outline(loaded: LoadedConfig) -> PlanReport:
+def outline(loaded: LoadedConfig, stage: Callable[[str], None]) -> PlanReport:
     """Builds the model and cuts it, and computes nothing.
 
     Raises:
         ConfigError: if a name, a layer or the split does not fit.
         RunError: if the model cannot be built.
     """
+    stage("building")
     with session(loaded.config):
         with located(loaded):
             found = outlined(loaded.config, loaded.base)

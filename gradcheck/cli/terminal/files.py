@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from gradcheck.errors import UsageError
+
+
+def require_writable(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before any work; None is standard output.
+
+    Raises:
+        UsageError: as `write_file` does.
+    """
+    if path is None or (path.exists() and not path.is_file()):
+        return
+    try:
+        tempfile.TemporaryFile(dir=path.resolve().parent).close()
+    except OSError as error:
+        raise _unwritable(path, error) from None
 
 
 def write_file(path: Path, text: str, *, replace: bool = True) -> None:
@@ -20,8 +36,12 @@ def write_file(path: Path, text: str, *, replace: bool = True) -> None:
     except FileExistsError:
         raise UsageError(f"{path} exists already", code="GC010", help="--force overwrites it") from None
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise UsageError(f"{path} cannot be written: {reason}", code="GC010", help="choose another file") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    reason = (error.strerror or type(error).__name__).lower()
+    return UsageError(f"{path} cannot be written: {reason}", code="GC010", help="choose another file")
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:
@@ -31,20 +51,38 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
         path.write_text(text, encoding="utf-8")
         return
     path = path.resolve()  # a link stays a link
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor, named = _opened(temporary)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
+            file.flush()
+            if not named:
+                _name(descriptor, temporary)
         temporary.chmod(_permissions(path))
-        temporary.replace(path) if replace else _claim(temporary, path)
+        temporary.replace(path) if replace else os.link(temporary, path)  # unless another process was first
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _claim(temporary: Path, path: Path) -> None:
-    """Gives the file its name unless another process was first."""
-    os.link(temporary, path)
+def _opened(path: Path) -> tuple[int, bool]:
+    """Open a file for `path`, and return its descriptor and whether it has that name already.
+
+    Linux can give it the name later, so that a process which is killed meanwhile leaves nothing.
+    """
+    if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").exists():
+        with suppress(OSError):  # a file system that cannot
+            return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o600), False
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), True
+
+
+def _name(descriptor: int, path: Path) -> None:
+    """Give an open file without a name that of `path`."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:  # with a folder Python calls linkat, which follows the link to the open file
+        os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def _permissions(path: Path) -> int:

@@ -1,97 +1,37 @@
-"""Standard output is for the report alone: TensorFlow's chatter is dropped, what user code prints goes to stderr."""
+"""The report on standard output, and streams that cannot be written."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import sys
-import tempfile
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from gradcheck.errors import RunError
 
 _STDOUT, _STDERR = 1, 2
 
 
-def quiet_tensorflow(*, verbose: bool) -> None:
-    """Imports TensorFlow without its start-up chatter, unless `verbose`.
-
-    Some of it is logged while the import runs, before TensorFlow looks at TF_CPP_MIN_LOG_LEVEL, and straight to the
-    file descriptor: that is held back for the length of the import, and shown if the import fails.
-    """
-    if "tensorflow" in sys.modules:
-        return
-    if verbose:
-        import tensorflow  # noqa: ICN001, PLC0415 - imported for its effect, and only when it is needed
-
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _stderr_held_back():
-        import tensorflow  # noqa: F401, ICN001, PLC0415 - as above
-
-
-@contextlib.contextmanager
-def _stderr_held_back() -> Iterator[None]:
-    """Keeps what is written to standard error, by whatever means; writes it after all if the body raises."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        try:
-            with _redirected(_STDERR, held.fileno()):
-                yield
-                sys.stderr.flush()
-        except BaseException:
-            sys.stderr.flush()
-            held.seek(0)
-            os.write(_STDERR, held.read())
-            raise
-
-
-@contextlib.contextmanager
-def user_output_to_stderr() -> Iterator[None]:
-    """Sends whatever is written to standard output to standard error: by `print`, by C code, by child processes."""
-    sys.stdout.flush()
-    with contextlib.redirect_stdout(sys.stderr), _redirected(_STDOUT, _STDERR):
-        original = sys.__stdout__
-        try:
-            yield
-        finally:
-            # What was buffered under the redirection belongs to it: by C code, and by who kept the first sys.stdout.
-            _flush_c()
-            if original is not None:
-                original.flush()
-
-
-def _flush_c() -> None:
-    """Writes what C code has buffered, where its library can be had: Windows has no name for the process itself."""
-    with contextlib.suppress(OSError, TypeError, AttributeError):
-        ctypes.CDLL("ucrtbase" if os.name == "nt" else None).fflush(None)
-
-
-@contextlib.contextmanager
-def _redirected(descriptor: int, target: int) -> Iterator[None]:
-    """Makes `descriptor` another name of `target` for a while."""
-    saved = os.dup(descriptor)
-    try:
-        os.dup2(target, descriptor)
-        yield
-    finally:
-        os.dup2(saved, descriptor)
-        os.close(saved)
-
-
 def write_report(text: str) -> None:
-    """Writes `text` to standard output; a reader that has gone (`| head`) ends the writing, not the program."""
+    """Write `text` to standard output; a reader that has gone (`| head`) ends the writing, not the program.
+
+    Raises:
+        RunError: if it cannot be written, such as to a disk that is full.
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         discard_output()
+    except OSError as error:
+        discard_output()
+        reason = (error.strerror or type(error).__name__).lower()
+        raise RunError(
+            f"the report cannot be written to standard output: {reason}", help="-o FILE writes it to a file"
+        ) from None
 
 
 def discard_output() -> None:
-    """Lets what is still to be written to a stream that no one reads go nowhere, also when Python exits."""
+    """Discard the pending output of a stream that cannot be written, so that Python exits quietly too."""
     _discard_if_closed(sys.stdout, _STDOUT)
     _discard_if_closed(sys.stderr, _STDERR)
 
@@ -99,6 +39,6 @@ def discard_output() -> None:
 def _discard_if_closed(stream: TextIO, descriptor: int) -> None:
     try:
         stream.flush()
-    except BrokenPipeError:
+    except OSError:
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - only its descriptor is wanted
             os.dup2(nowhere.fileno(), descriptor)

@@ -62,15 +62,15 @@ RECOMPUTATION = frozenset(fault.code for fault in FAULTS if isinstance(fault, Of
 NOWHERE = {fault.code: fault.nowhere for fault in TRAINING_FAULTS} | {fault.code: fault.nowhere for fault in FAULTS}
 
 
-def mutate(loaded: LoadedConfig, stage: Callable[[str], None], *, seconds: float = BUDGET) -> MutationReport:
+def mutate(loaded: LoadedConfig, seconds: float, stage: Callable[[str], None]) -> MutationReport:
     """Injects every fault into the model of `loaded`, in a session of its own; `stage` is told what is worked on.
 
     Reference and faults run eagerly whatever the config says, so that like is compared with like.
 
     Args:
         loaded: the config; its methods are not used.
-        stage: a line of progress.
         seconds: about how long it may take; what is left then is reported as not tried, or not named.
+        stage: called with a line of progress.
 
     Raises:
         GradcheckError: if there is no split (GC026), or the model, the data or the reference cannot be had.

@@ -1,0 +1,60 @@
+"""Tasks, and the interface of those who run them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Work that may raise, hang or end its process.
+
+    Attributes:
+        target: `module:function`. The module is imported where the task runs, so that only a worker needs TensorFlow.
+        arguments: those of the function; the last one, that comes after them, takes the name of each stage as it
+            begins. Arguments and result are pickled.
+        seconds: how long it may take, without loading TensorFlow; None is no limit.
+    """
+
+    target: str
+    arguments: tuple[Any, ...]
+    seconds: float | None = None
+
+    def perform(self, stage: Callable[[str], None]) -> Any:
+        """Call the function, and return its result."""
+        module, _, name = self.target.partition(":")
+        return getattr(import_module(module), name)(*self.arguments, stage)
+
+
+class Runner(Protocol):
+    """Runs tasks, as a context manager: nothing that it started outlives it."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def run(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = ...) -> Generator[Any]:
+        """Yield the results in the order of `tasks`, each as soon as it is there.
+
+        A task that raised, took too long or ended its process has a GradcheckError as its result, and the others still
+        run. Those that have not begun when the iterator is closed never do.
+
+        Args:
+            tasks: the work to be done.
+            tell: called with the index of a task and the name of each stage that it reaches.
+        """
+        ...
+
+
+def silent(*_: Any) -> None:
+    """Ignore the event."""
