@@ -139,16 +139,17 @@ def _pushforward(linear: Linearised, index: int) -> Callable[[Any], Any] | None:
 def mixes_examples(linear: Linearised, batch_size: int) -> bool:
     """Whether an example's target depends on another example's sources, measured with random seeds.
 
-    Every other example is seeded; a gradient of the rest that is not exactly zero has crossed over.
+    Half of the examples are seeded; a gradient of the rest that is not exactly zero has crossed over.
     """
     tensors = [linear.target, *linear.sources]
     if batch_size == 1:
         return False
     if any(not t.shape.rank or t.shape[0] != batch_size for t in tensors):
         return True
-    even = tf.range(batch_size) % 2 == 0
-    # One half alone would miss examples that depend on the other half while that does not depend on them.
-    for seeded in (even, ~even):
+    # Two examples differ in some bit of their numbers, so that some half holds the one without the other. One half of
+    # each bit alone would miss a dependence that goes one way.
+    bits = [tf.range(batch_size) // 2**bit % 2 == 0 for bit in range((batch_size - 1).bit_length())]
+    for seeded in (half for bit in bits for half in (bit, ~bit)):
         noise = tf.cast(
             tf.random.stateless_normal(linear.target.shape, seed=(0, 1), dtype=tf.float32), linear.target.dtype
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -157,6 +158,16 @@ def test_as_one_example_the_full_jacobian_is_contracted() -> None:
 def test_whether_examples_mix_is_measured(layer: keras.Layer, mixes: bool) -> None:
     x = tf.random.stateless_normal((4, 3), seed=(0, 1))
     assert mixes_examples(linearised(lambda value: layer(value, training=True), x, examples=1), 4) is mixes
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 5, 8])
+def test_whichever_example_depends_on_whichever_other(batch_size: int) -> None:
+    x = tf.random.stateless_normal((batch_size, 3), seed=(0, 1))
+    for i, j in itertools.permutations(range(batch_size), 2):
+        mixing = np.zeros((batch_size, batch_size), np.float32)
+        mixing[i, j] = 1
+        assert mixes_examples(linearised(lambda value, m=mixing: value + m @ value, x, examples=1), batch_size)
+    assert not mixes_examples(linearised(lambda value: value * 2, x, examples=1), batch_size)
 
 
 def test_a_per_example_jacobian_would_be_wrong_for_batch_norm(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
