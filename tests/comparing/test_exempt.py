@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.records import row
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -182,14 +184,3 @@ def test_all_undecided_is_no_needless_exemption() -> None:
     assert [r.exempt for r in exempted(rows, ["?/kernel"])] == [True] * 3
     assert exempted(rows, []) == tuple(rows)
     assert [replace(r, status="missing").failed for r in exempted(rows, ["a/*"])] == [False, True, True]
-
-
-def row(path: str, status: Any) -> Any:
-    from gradcheck.results.report import Required, TensorReport
-
-    return TensorReport(
-        kind="weight", segment=None, layer="", name="", path=path, shape=(1,), dtype="float32", status=status,
-        allclose=True, max_abs_error=0.0, max_rel_error=0.0, max_ulp_error=0.0, cosine=1.0, norm_ratio=1.0,
-        noise_floor=None, elements=1, mismatched_elements=0, worst=None, rtol=0.0, atol=0.0,
-        required=Required(rtol=0.0, atol=0.0),
-    )  # fmt: skip
