@@ -30,6 +30,17 @@ def test_defaults_are_the_contract() -> None:
         "float16": 2.0**-9,
         "bfloat16": 2.0**-6,
     }
+    assert {name: PRECISIONS[name].atol_eps for name in FLOATS} == {
+        "float64": 16,
+        "float32": 16,
+        "float16": 2,
+        "bfloat16": 2,
+    }
+
+
+def test_complex_numbers_are_as_precise_as_their_parts() -> None:
+    assert PRECISIONS["complex128"] == PRECISIONS["float64"]
+    assert PRECISIONS["complex64"] == PRECISIONS["float32"]
 
 
 @pytest.mark.parametrize(
