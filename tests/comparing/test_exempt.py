@@ -193,11 +193,11 @@ def test_what_is_excused_is_no_evidence() -> None:
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import TensorKey
 
-    excused = row("a", "mismatch", exempt=True)
+    excused = [row("a", "mismatch", exempt=True), row("b", "mismatch", "input", exempt=True)]
     kept = [row("a", "mismatch", "input"), row("b"), row("c", "nonfinite", exempt=True)]
-    tensors = {TensorKey(t.kind, t.path): t.status for t in (excused, *kept)}
+    tensors = {TensorKey(t.kind, t.path): t.status for t in (*excused, *kept)}
     found = Gradients(loss=1.0, outputs=(), tensors=tensors, state={}, seconds=0.0)
-    rows, gradients = judged(iter([excused, *kept]), found)
+    rows, gradients = judged(iter([*excused, *kept]), found)
     assert rows == tuple(kept)
     assert gradients.tensors == {TensorKey(t.kind, t.path): t.status for t in kept}
     assert gradients.loss == 1.0
