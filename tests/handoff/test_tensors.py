@@ -24,7 +24,9 @@ DENSE = tf.constant([[1.0, -2.0], [0.0, 3.0]], tf.float16)
 SPARSE = tf.IndexedSlices(tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([2, 2]), tf.constant([3, 2]))
 
 
-@pytest.mark.parametrize(("step", "by", "factor"), [(scaled, 4.0, 4.0), (divided, tf.constant(0.5), 2.0)])
+@pytest.mark.parametrize(
+    ("step", "by", "factor"), [(scaled, 4.0, 4.0), (scaled, tf.constant(4.0), 4.0), (divided, tf.constant(0.5), 2.0)]
+)
 def test_values_change_and_the_form_stays(step: Any, by: Any, factor: float) -> None:
     dense = step(DENSE, by)
     assert dense.dtype == tf.float16
