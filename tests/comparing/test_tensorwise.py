@@ -12,7 +12,14 @@ import pytest
 
 from gradcheck.comparing import tensorwise
 from gradcheck.comparing.keys import TensorPlace
-from gradcheck.comparing.tensorwise import compare_all, compared_tensors, first_divergence, first_wrong, record
+from gradcheck.comparing.tensorwise import (
+    compare_all,
+    compared_tensors,
+    excused,
+    first_divergence,
+    first_wrong,
+    record,
+)
 from gradcheck.handoff.interface import Gradients
 from gradcheck.numerics import EXACT, TolerancePolicy, compare
 from gradcheck.problem.problem import TensorKey
@@ -149,6 +156,13 @@ def test_noise_excuses_what_it_covers_and_is_shown_where_something_fails() -> No
 def test_noise_is_not_measured_where_it_can_excuse_nothing(bad: Any, status: str) -> None:
     rows, measured = compared({A: ONES}, {A: bad}, floor=math.inf)
     assert (statuses(rows), measured) == ({"a": status}, False)
+
+
+def test_only_what_fails_shows_a_floor() -> None:
+    found = {A: compare(ONES, ONES, EXACT), B: compare(ONES, 2 * ONES, EXACT), C: compare(ONES, 3 * ONES, EXACT)}
+    covered = excused(found, {A: 1.0, B: 1.0})
+    assert (covered[A], covered[C]) == (found[A], found[C])
+    assert (covered[B].status, covered[B].noise_floor) == ("close", 1.0)
 
 
 class Noise:

@@ -85,6 +85,8 @@ def test_default_rtol_is_that_of_the_coarser_dtype() -> None:
 
 def test_explicit_zero_is_not_mistaken_for_a_default() -> None:
     assert TolerancePolicy(rtol=0.0, atol=0.0).for_tensor("a", "float32", "float16") == Tolerance(0.0, 0.0, "float16")
+    overridden = TolerancePolicy(1.0, 1.0, (ToleranceOverride("a", rtol=0.0, atol=0.0),))
+    assert overridden.for_tensor("a", "float32", "float16") == Tolerance(0.0, 0.0, "float16")
 
 
 def test_later_override_wins_and_keeps_what_it_leaves_out() -> None:
@@ -94,11 +96,13 @@ def test_later_override_wins_and_keeps_what_it_leaves_out() -> None:
             ToleranceOverride("conv_*/kernel", rtol=1e-4),
             ToleranceOverride("conv_1/*", rtol=1e-3, atol=0.5),
             ToleranceOverride("*/kernel", atol="auto"),
+            ToleranceOverride("norm/*", rtol=0.25),
         ),
     )
     assert policy.for_tensor("conv_0/kernel", "float32", "float32") == Tolerance(1e-4, None, "float32")
     assert policy.for_tensor("conv_1/kernel", "float32", "float32") == Tolerance(1e-3, None, "float32")
     assert policy.for_tensor("conv_1/bias", "float32", "float32") == Tolerance(1e-3, 0.5, "float32")
+    assert policy.for_tensor("norm/gamma", "float32", "float32") == Tolerance(0.25, 1e-3, "float32")
     assert policy.for_tensor("dense/bias", "float32", "float32") == Tolerance(1e-5, 1e-3, "float32")
 
 
