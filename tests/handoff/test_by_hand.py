@@ -63,6 +63,13 @@ def skipping() -> Iterator[Problem]:
 
 
 @pytest.fixture
+def reusing() -> Iterator[Problem]:
+    """The skip starts inside the first segment, which goes on with the tensor that it hands over."""
+    layers = [*THREE, {"Add": {"name": "sum", "inputs": ["third", "first"]}}]
+    yield from problem_of(layers, ["second"], 215.0)
+
+
+@pytest.fixture
 def handing_on() -> Iterator[Problem]:
     layers = [
         THREE[0],
@@ -87,9 +94,15 @@ def test_a_chain(chain: Problem) -> None:
     assert found(chain) == CHAIN
 
 
+SKIPPING = {**CHAIN, "boundary first": 72.0, "weight first/kernel": 144.0, "input input": 216.0}
+
+
 def test_a_skip_connection_sums_what_its_consumers_send_back(skipping: Problem) -> None:
-    expected = {"boundary first": 72.0, "weight first/kernel": 144.0, "input input": 216.0}
-    assert found(skipping) == {**CHAIN, **expected}
+    assert found(skipping) == SKIPPING
+
+
+def test_a_segment_that_goes_on_with_what_it_hands_over_adds_its_own_part(reusing: Problem) -> None:
+    assert found(reusing) == SKIPPING
 
 
 def test_a_tensor_that_crosses_twice_is_counted_once_each_way(handing_on: Problem) -> None:

@@ -1,17 +1,21 @@
-"""The verdict and the exit code, by the checks of a run."""
+"""A run of one config without its model: which methods have a check, the verdict and the exit code."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from gradcheck.errors import ExitCode
+from gradcheck.config.sections.methods import MethodConfig, MethodOptions
+from gradcheck.errors import ConfigError, ExitCode, GradcheckError, Location, NotApplicable, RunError
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.report import CheckReport, Coverage, ErrorReport, Unproven
-from gradcheck.session.one_config import _coverage, _may_be_explained, _unproven, judge
+from gradcheck.session import one_config
+from gradcheck.session.configs import CheckOptions
+from gradcheck.session.one_config import _checks, _coverage, _may_be_explained, _reasons, _unproven, judge
 from tests.records import check, row
 
 if TYPE_CHECKING:
@@ -141,3 +145,76 @@ def test_a_variable_is_unproven_that_has_no_gradient_in_any_step() -> None:
 )
 def test_which_gradients_a_reason_is_looked_for(method: str, tensor: Any, explained: bool) -> None:
     assert _may_be_explained(by(method, tensor), tensor) is explained
+
+
+def test_reasons_are_looked_for_once_and_for_zeros_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(one_config, "why_none", lambda *given: asked.append(given) or {})
+    problem: Any = object()
+    fine = check(row("a"), row("out", "dead", "output"))
+    assert _reasons(problem, [fine]) == {}
+    assert asked == []
+    _reasons(problem, [fine, check(row("a", "absent"), row("x", "dead", "input")), check(row("b", "dead"))])
+    absent, zero = {TensorKey("weight", "a")}, {TensorKey("input", "x"), TensorKey("weight", "b")}
+    assert asked == [(problem, absent, zero)]
+
+
+HERE = Location(path=Path("config.yaml"), line=7)
+
+
+def checks_of(
+    found: dict[str, CheckReport | GradcheckError], **options: Any
+) -> tuple[list[CheckReport], list[str], list[Any]]:
+    """The checks of methods that come to what is `found`, what is noted of the others, and the errors that are told."""
+
+    class Checker:
+        training = None
+
+        def check(self, method: MethodConfig) -> CheckReport:
+            come_to = found[method.method]
+            if isinstance(come_to, GradcheckError):
+                raise come_to
+            return come_to
+
+    def locate(*keys: Any) -> Location | None:
+        return HERE if keys == ("methods", 0) else None
+
+    methods = [MethodConfig(method=name, options=MethodOptions()) for name in found]
+    config = SimpleNamespace(methods=methods)
+    loaded: Any = SimpleNamespace(config=config, path=Path("config.yaml"), locate=locate)
+    noted: list[str] = []
+    told: list[Any] = []
+    checker: Any = Checker()
+    given = CheckOptions(on_error=lambda path, error: told.append((path, error)), **options)
+    return [*_checks(loaded, checker, given, noted.append, noted)], noted, told
+
+
+def test_every_method_has_a_check_unless_the_first_that_fails_is_enough() -> None:
+    found: Any = {"vjp": PROOF, "naive": WRONG, "jacobian": DEAD}
+    assert checks_of(found) == ([PROOF, WRONG, DEAD], ["vjp", "naive", "jacobian"], [])
+    assert checks_of(found, fail_fast=True)[0] == [PROOF, WRONG]
+
+
+def test_a_method_that_fails_leaves_the_others_their_results() -> None:
+    usage, run = ConfigError("unknown", code="GC032"), RunError("raised", code="GC053")
+    checks, _, told = checks_of({"vjp": usage, "naive": run, "jacobian": PROOF})
+    assert [(c.method, c.outcome, c.error and c.error.code) for c in checks] == [
+        ("vjp", "error", "GC032"),
+        ("naive", "error", "GC053"),
+        ("vjp", "match", None),
+    ]
+    assert told == [(Path("config.yaml"), usage), (Path("config.yaml"), run)]
+    assert (usage.location, run.location) == (HERE, None)
+
+
+def test_what_does_not_apply_has_no_check_and_is_noted() -> None:
+    never, optional = NotApplicable("no steps"), RunError("no rule")
+    checks, noted, told = checks_of({"scan": never, "forward": optional, "vjp": PROOF}, optional=frozenset({"forward"}))
+    assert (checks, told) == ([PROOF], [])
+    assert [note for note in noted if "apply" in note] == [
+        "scan does not apply: no steps",
+        "forward does not apply: no rule",
+    ]
+    checks, _, told = checks_of({"forward": ConfigError("no")}, optional=frozenset({"forward"}))
+    assert ([c.outcome for c in checks], len(told)) == (["error"], 1)  # a mistake in the config is one all the same
+    assert [c.outcome for c in checks_of({"forward": optional})[0]] == ["error"]

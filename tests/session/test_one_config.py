@@ -64,6 +64,7 @@ def test_every_check_says_what_it_rests_on(run: Run) -> None:
     assert [c.rests_on for c in report.checks] == [METHODS[c.method].rests_on for c in report.checks]
     assert report.checks[-1].outcome == "error"  # nothing to run along the time axis
     assert len(report.checks) == 4
+    assert (report.error, report.errors) == (report.checks[-1].error, (report.checks[-1].error,))
 
 
 def test_nan_on_both_sides_is_not_a_match(run: Run) -> None:

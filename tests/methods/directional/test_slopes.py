@@ -32,6 +32,7 @@ def kink(left: float, right: float) -> Derivative:
 ROOT = slope(math.inf, math.inf)
 JUMP = slope(0.0, jump=True)
 NOTHING = slope(0.0, math.inf)
+SURE_KINK = slope(2.0, 1.0, left=1.0, right=3.0, left_error=0.0, right_error=0.0, kink=True)
 
 
 def slopes(tape: Sequence[float], *found: Derivative, **more: Any) -> Slopes:
@@ -74,8 +75,9 @@ def note(found: Slopes) -> str:
 
 def test_what_is_denied_gets_the_code_of_its_point() -> None:
     tape = [2.0, 5.0, 9.0, 0.0, 7.0, 8.0]
-    found = slopes(tape, slope(2.0), slope(2.0), kink(1.0, 3.0), ROOT, slope(2.0), slope(2.0))
-    around = Beside({KEY: [2.0, 2.0, 3.0, 1e6, 7.0, 8.0]}, {KEY: [4]})
+    found = slopes(tape, slope(2.0), slope(0.0), kink(1.0, 3.0), ROOT, slope(2.0), slope(2.0))
+    # A difference of 1e-5 of the largest derivative is none: beside a slope of 0 no share of the slope says so.
+    around = Beside({KEY: [2.0, 8e-5, 3.0, 1e6, 7.0, 8.0]}, {KEY: [4]})
     ruled = judged(around, {KEY: found}, seed=0)[KEY]
     assert ruled.codes == {1: "GC803", 2: "GC804", 3: "GC805", 4: "GC601"}
     assert ruled.excused == {5}
@@ -105,22 +107,13 @@ def test_what_is_not_denied_is_not_tried_again(fine: Slopes) -> None:
 
 
 def test_the_figures_that_are_compared() -> None:
-    tape = [2.0, 2.5, 5.0, 7.0, math.inf, math.inf, 4.0]
-    found = slopes(
-        tape,
-        slope(2.0),
-        kink(1.0, 3.0),
-        slope(2.0, 1e-3),
-        slope(2.0),
-        slope(3.0),
-        ROOT,
-        NOTHING,
-        excused=frozenset({3}),
-    )
-    assert found.standings == ("agrees", "kink", "denied", "denied", "nonfinite", "infinite", "unknown")
-    assert found.tape.tolist() == [2.0, 2.5, 5.0, 7.0, math.inf, 0.0, 4.0]
-    assert found.values.tolist() == [2.0, 2.0, 2.0, 7.0, 3.0, 0.0, 4.0]
-    assert found.bars.tolist() == [1e-9, 1.0, 1e-3, math.inf, 1e-9, math.inf, math.inf]
+    tape = [2.0, 2.5, 5.0, 7.0, math.inf, math.inf, 4.0, 6.0]
+    measured = (slope(2.0), kink(1.0, 3.0), slope(2.0, 1e-3), slope(2.0), slope(3.0), ROOT, NOTHING, JUMP)
+    found = slopes(tape, *measured, excused=frozenset({3}))
+    assert found.standings == ("agrees", "kink", "denied", "denied", "nonfinite", "infinite", "unknown", "infinite")
+    assert found.tape.tolist() == [2.0, 2.5, 5.0, 7.0, math.inf, 0.0, 4.0, 0.0]
+    assert found.values.tolist() == [2.0, 2.0, 2.0, 7.0, 3.0, 0.0, 4.0, 0.0]
+    assert found.bars.tolist() == [1e-9, 1.0, 1e-3, math.inf, 1e-9, math.inf, math.inf, math.inf]
     assert found.least == pytest.approx(7e-5)  # of the largest that is finite
 
 
@@ -168,6 +161,7 @@ def test_zero_but_for_a_tiny_share_of_the_slopes_around_is_zero(tape: float, fou
         (slope(0.0), False),
         (slope(0.0, math.nan, left=math.nan, right=math.nan), False),
         (ROOT, False),
+        (slope(0.0, left=math.inf), False),
         (slope(1.0, 0.2, jump=True), False),
     ],
 )
@@ -223,11 +217,12 @@ BOTH = (
             slopes([9.0, 5.0], kink(1.0, 3.0), slope(2.0), codes={0: "GC804", 1: "GC601"}, elements=False),
             f"{BOTH[0]}; {BOTH[1]}",
         ),
+        (slopes([1.0, 9.0], slope(1.0), kink(1.0, 3.0), codes={1: "GC804"}), f"{BOTH[1]} at [1]"),
         (slopes([0.0], ROOT, codes={0: "GC805"}), "GC805: the slope is infinite, and the tape says 0"),
         (slopes([math.nan, 1.0], slope(2.0), slope(1.0)), "GC703: the tape says nan, finite differences 2 at [0]"),
         (slopes([2.0], kink(1.0, 3.0)), "GC802: at a kink, slopes 1 and 3 on the two sides"),
         (
-            slopes([2.0, 2.0, 2.0], kink(1.0, 3.0), slope(2.0), NOTHING),
+            slopes([2.0, 2.0, 2.0], slope(2.0), kink(1.0, 3.0), NOTHING),
             "GC802: at a kink (2 of 3), slopes 1 and 3 on the two sides",
         ),
         (
@@ -236,6 +231,9 @@ BOTH = (
         ),
         (slopes([math.inf], ROOT), "GC805: the slope is infinite"),
         (slopes([1.0], JUMP), "GC805: the loss jumps here"),
+        (slopes([1.0, math.inf], JUMP, ROOT), "GC805: the loss jumps here (2 of 2)"),
+        (slopes([0.0], NOTHING, connected=False), ""),
+        (slopes([0.0], SURE_KINK, connected=False), "GC403: the tape says None, finite differences 2"),
         (slopes([2.0, 2.0], slope(2.0, 0.5), slope(2.0, 0.25)), "GC801: known only to within 0.5 (2 of 2)"),
         (slopes([2.0, 2.0], slope(2.0, 0.5), slope(2.0), elements=False), "GC801: known only to within 0.5"),
         (slopes([5.0], slope(2.0, 0.5), codes={0: "GC601"}), "GC601: the tape says 5, finite differences 2"),
