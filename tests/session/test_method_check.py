@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tensorflow as tf
 
 from gradcheck.config.schema import ToleranceConfig
 from gradcheck.config.sections.methods import MethodConfig, MethodOptions
 from gradcheck.errors import ConfigError, RunError
 from gradcheck.handoff.interface import Gradients
 from gradcheck.numerics import ToleranceOverride, TolerancePolicy
-from gradcheck.session.method_check import _compared, failed, proves, tolerance_policy
+from gradcheck.session.method_check import _compared, computing, failed, proves, tolerance_policy
 from tests.records import row
 
 if TYPE_CHECKING:
@@ -115,6 +117,35 @@ def test_what_could_not_be_carried_out_is_never_as_expected(error: Any, code: in
     assert (check.method, check.outcome, check.as_expected) == ("naive", "error", False)
     assert check.error is not None
     assert (check.error.code, check.error.exit_code) == (error.code, code)
+
+
+@pytest.mark.parametrize(("execution", "code"), [("eager", "GC053"), ("graph", "GC059"), ("xla", "GC059")])
+@pytest.mark.parametrize(
+    "raised", [ValueError("bad"), SystemExit("bad"), tf.errors.InvalidArgumentError(None, None, "bad")]
+)
+def test_what_the_users_code_raises_is_an_error_of_the_run(raised: BaseException, execution: str, code: str) -> None:
+    problem: Any = SimpleNamespace(execution=execution)
+    with pytest.raises(RunError, match="bad") as caught, computing(problem, "vjp"):
+        raise raised
+    assert caught.value.code == code
+    assert caught.value.message.startswith("vjp")
+    assert (caught.value.help is None) == (execution == "eager")
+
+
+@pytest.mark.parametrize(
+    "raised", [ConfigError("mine"), RunError("mine", code="GC055"), MemoryError(), KeyboardInterrupt()]
+)
+def test_what_is_no_mistake_of_the_users_code_passes_through(raised: BaseException) -> None:
+    problem: Any = SimpleNamespace(execution="eager")
+    with pytest.raises(type(raised)) as caught, computing(problem, "vjp"):
+        raise raised
+    assert caught.value is raised
+
+
+def test_a_device_that_is_full_is_out_of_memory() -> None:
+    problem: Any = SimpleNamespace(execution="eager")
+    with pytest.raises(MemoryError, match="full"), computing(problem, "vjp"):
+        raise tf.errors.ResourceExhaustedError(None, None, "full")
 
 
 def test_the_tolerances_of_a_config() -> None:
