@@ -210,6 +210,7 @@ def test_a_finite_derivative(tape: float, found: Derivative, least: float, expec
         (-math.inf, two_slopes(3.0, 5.0, 3e-3, 3e-3), 0.0, "infinite"),
         (math.inf, infinite(math.inf, math.inf), 0.0, "infinite"),
         (math.inf, infinite(1.0, math.inf), 0.0, "infinite"),
+        (math.inf, Derivative(value=0.0, error=0.0, left=math.nan, right=math.inf), 0.0, "infinite"),
         (-math.inf, infinite(1.0, math.inf), 0.0, "nonfinite"),
     ],
 )
