@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from gradcheck.session import patience
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+settings.register_profile("any machine", deadline=None)  # a busy one is slow, and nothing is wrong
+settings.load_profile("any machine")
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -45,22 +45,33 @@ def judge(
         worst = most_serious(codes)
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
     controls = any(check.expect == "mismatch" and check.outcome == "mismatch" for check in checks)
-    open_ = undecided(checks)
-    proven = any(check.outcome == "match" and proves(_beside(check, open_)) for check in checks)
+    proven = any(check.outcome == "match" and proves(_decided(check, checks)) for check in checks)
     if trainable and (controls or proven):
         return "pass", ExitCode.OK
     return "vacuous", ExitCode.VACUOUS
 
 
-def undecided(checks: Sequence[CheckReport]) -> frozenset[str]:
-    """Return the paths of the tensors that finite differences of the batch as it is did not decide."""
-    return frozenset(t.path for c in checks if c.method == "numeric" for t in c.tensors if t.status == "inconclusive")
+def _decided(check: CheckReport, checks: Sequence[CheckReport]) -> Sequence[TensorReport]:
+    """Return the tensors of a check that may count as proven beside the finite differences among `checks`.
 
-
-def _beside(check: CheckReport, open_: frozenset[str]) -> Sequence[TensorReport]:
-    """Return the tensors of a check that may count as proven beside those that finite differences left `open_`.
-
-    A method that differentiates by the gradients on trial proves nothing there.
+    A method that differentiates by the registered gradients proves nothing of a tensor that finite differences at the
+    same point left undecided: those gradients are on trial there.
     """
-    registered = check.method in METHODS and METHODS[check.method].registered
-    return [t for t in check.tensors if not registered or t.path not in open_]
+    if check.rests_on not in _REGISTERED:
+        return check.tensors
+    differences = [other for other in checks if _name(other) == "numeric" and _point(other) == _point(check)]
+    undecided = {t.path for other in differences for t in other.tensors if t.status == "inconclusive"}
+    return [t for t in check.tensors if t.path not in undecided]
+
+
+#: Told by what a check rests on: a candidate may have the name of any method.
+_REGISTERED = frozenset(info.rests_on for info in METHODS.values() if info.registered)
+
+
+def _name(check: CheckReport) -> str:
+    return check.method.partition("[")[0] if check.rests_on == METHODS["numeric"].rests_on else ""
+
+
+def _point(check: CheckReport) -> str:
+    """Return the point in a label such as `numeric[zeros]`; empty for the batch as it is."""
+    return check.method.partition("[")[2]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.records import row
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -178,19 +180,24 @@ def test_all_undecided_is_no_needless_exemption() -> None:
 
     rows = [row("a/kernel", "exact"), row("b/kernel", "inconclusive"), row("c/kernel", "dead")]
     assert unneeded(rows, ["a/*", "b/*", "c/*", "[ab]/*", "d/*"]) == ("a/*", "c/*")
+    failing = [row(f"{status}/kernel", status) for status in ("mismatch", "missing", "nonfinite")]
+    assert unneeded([*rows, *failing], ["mismatch/*", "missing/*", "non*", "*s*"]) == ()
     assert unmatched(rows, ["a/*", "d/*", "A/*"]) == ("d/*", "A/*")
     assert [r.exempt for r in exempted(rows, ["?/kernel"])] == [True] * 3
     assert exempted(rows, []) == tuple(rows)
     assert [replace(r, status="missing").failed for r in exempted(rows, ["a/*"])] == [False, True, True]
 
 
-def row(path: str, status: Any) -> Any:
-    from gradcheck.results.report import TensorReport
-    from gradcheck.results.tensor import Required
+def test_what_is_excused_is_no_evidence() -> None:
+    from gradcheck.comparing.exempt import judged
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.problem.problem import TensorKey
 
-    return TensorReport(
-        kind="weight", segment=None, layer="", name="", path=path, shape=(1,), dtype="float32", status=status,
-        allclose=True, max_abs_error=0.0, max_rel_error=0.0, max_ulp_error=0.0, cosine=1.0, norm_ratio=1.0,
-        noise_floor=None, elements=1, mismatched_elements=0, worst=None, rtol=0.0, atol=0.0,
-        required=Required(rtol=0.0, atol=0.0),
-    )  # fmt: skip
+    excused = [row("a", "mismatch", exempt=True), row("b", "mismatch", "input", exempt=True)]
+    kept = [row("a", "mismatch", "input"), row("b"), row("c", "nonfinite", exempt=True)]
+    tensors = {TensorKey(t.kind, t.path): t.status for t in (*excused, *kept)}
+    found = Gradients(loss=1.0, outputs=(), tensors=tensors, state={}, seconds=0.0)
+    rows, gradients = judged(iter([*excused, *kept]), found)
+    assert rows == tuple(kept)
+    assert gradients.tensors == {TensorKey(t.kind, t.path): t.status for t in kept}
+    assert gradients.loss == 1.0

@@ -3,6 +3,8 @@
 x = 2, w = (3, 5, 7): b1 = 6, b2 = 30, b3 = 210, and the loss is (out - y)^2 with out - y = 1, so dL/dout = 2.
 Along the chain: dw3 = 2·30, c2 = 2·7 = 14, dw2 = 14·6, c1 = 14·5 = 70, dw1 = 70·2, dx = 70·3.
 With a skip from b1 to the output: c1 = 14·5 + 2 = 72.
+Added to itself by way of a layer that hands on the very tensor it was given, b1 gives 12: c1 = 2 + 2, dw1 = 4·2,
+dx = 4·3.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ def times(name: str, weight: float) -> dict[str, Any]:
     return {"Dense": {"units": 1, "use_bias": False, "kernel_initializer": kernel, "name": name}}
 
 
-def problem_of(*, skip: bool) -> Iterator[Problem]:
-    layers = [times("first", 3.0), times("second", 5.0), times("third", 7.0)]
-    layers += [{"Add": {"name": "sum", "inputs": ["third", "first"]}}] if skip else []
+THREE = [times("first", 3.0), times("second", 5.0), times("third", 7.0)]
+
+
+def problem_of(layers: list[Any], after: list[str], target: float) -> Iterator[Problem]:
     config = {
         "model": {"input": {"shape": [1]}, "layers": layers},
-        "split": {"after": ["first", "second"]},
+        "split": {"after": after},
         "loss": "MeanSquaredError",
-        "data": {"batch_size": 1, "inputs": {"constant": 2.0}, "targets": {"constant": 215.0 if skip else 209.0}},
+        "data": {"batch_size": 1, "inputs": {"constant": 2.0}, "targets": {"constant": target}},
     }
     loaded = load_given(config, {})
     with session(loaded.config):
@@ -50,12 +53,30 @@ def found(problem: Problem, steps: HandOff | None = None) -> dict[str, float]:
 
 @pytest.fixture
 def chain() -> Iterator[Problem]:
-    yield from problem_of(skip=False)
+    yield from problem_of(THREE, ["first", "second"], 209.0)
 
 
 @pytest.fixture
 def skipping() -> Iterator[Problem]:
-    yield from problem_of(skip=True)
+    layers = [*THREE, {"Add": {"name": "sum", "inputs": ["third", "first"]}}]
+    yield from problem_of(layers, ["first", "second"], 215.0)
+
+
+@pytest.fixture
+def reusing() -> Iterator[Problem]:
+    """The skip starts inside the first segment, which goes on with the tensor that it hands over."""
+    layers = [*THREE, {"Add": {"name": "sum", "inputs": ["third", "first"]}}]
+    yield from problem_of(layers, ["second"], 215.0)
+
+
+@pytest.fixture
+def handing_on() -> Iterator[Problem]:
+    layers = [
+        THREE[0],
+        {"Dropout": {"rate": 0.0, "name": "same"}},
+        {"Add": {"name": "sum", "inputs": ["first", "same"]}},
+    ]
+    yield from problem_of(layers, ["first", "same"], 11.0)
 
 
 CHAIN = {
@@ -73,9 +94,25 @@ def test_a_chain(chain: Problem) -> None:
     assert found(chain) == CHAIN
 
 
+SKIPPING = {**CHAIN, "boundary first": 72.0, "weight first/kernel": 144.0, "input input": 216.0}
+
+
 def test_a_skip_connection_sums_what_its_consumers_send_back(skipping: Problem) -> None:
-    expected = {"boundary first": 72.0, "weight first/kernel": 144.0, "input input": 216.0}
-    assert found(skipping) == {**CHAIN, **expected}
+    assert found(skipping) == SKIPPING
+
+
+def test_a_segment_that_goes_on_with_what_it_hands_over_adds_its_own_part(reusing: Problem) -> None:
+    assert found(reusing) == SKIPPING
+
+
+def test_a_tensor_that_crosses_twice_is_counted_once_each_way(handing_on: Problem) -> None:
+    assert found(handing_on) == {
+        "loss": 1.0,
+        "boundary same": 2.0,
+        "boundary first": 4.0,
+        "weight first/kernel": 8.0,
+        "input input": 12.0,
+    }
 
 
 class Seeded(HandOff):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tensorflow as tf
 
 from gradcheck.errors import ConfigErrors
+from gradcheck.handoff.interface import Computed, Tensors
+from gradcheck.handoff.microbatches import MicroBatch, accumulated, joined, micro_batches
 from gradcheck.handoff.split import HandOff
+from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -275,3 +280,50 @@ def test_saturated_predictions_are_differentiated_through_their_logits_as_keras_
     report = run(config)
     assert report.verdict == "pass", failing(report)
     assert not [t.path for t in report.checks[0].of_kind("weight", "boundary") if t.status == "dead"]
+
+
+X, W, B = TensorKey("input", "x"), TensorKey("weight", "w"), TensorKey("boundary", "b")
+ONE, GONE = TensorKey("boundary", "one"), TensorKey("input", "gone")
+
+
+def test_what_the_slices_found_is_joined_as_if_by_one_batch() -> None:
+    def part(loss: float, rows: list[float]) -> Computed:
+        column = tf.reshape(tf.constant(rows), (-1, 1))
+        gradients = {X: 10 * column, B: 100 * column, ONE: tf.constant(loss), GONE: None}
+        return Computed(tf.constant(loss), [column, tf.constant(loss)], gradients)
+
+    def plain(computed: Computed) -> tuple[float, list[Any], dict[TensorKey, Any]]:
+        found = {key: None if g is None else g.numpy().ravel().tolist() for key, g in computed.gradients.items()}
+        return float(computed.loss), [output.numpy().ravel().tolist() for output in computed.outputs], found
+
+    parts, weights = [part(3.0, [1.0, 2.0]), part(5.0, [4.0])], {W: tf.constant(8.0)}
+    loss, outputs, found = plain(joined(parts, weights))
+    assert (loss, outputs) == (8.0, [[1, 2, 4], [3, 5]])
+    assert found == {X: [10, 20, 40], B: [100, 200, 400], ONE: [3, 5], GONE: None, W: [8]}
+    unscaled = {X: [2.5, 5, 10], W: [2]}  # what crosses a boundary crosses it scaled
+    assert plain(joined(parts, weights, tf.constant(4.0))) == (loss, outputs, found | unscaled)
+    whole = joined(parts[:1], weights)
+    assert whole.loss is parts[0].loss
+    assert whole.gradients[ONE] is parts[0].gradients[ONE]  # a scalar of the whole batch stays one
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_slice_has_its_part_of_everything_and_what_it_counts_for(*, weighted: bool) -> None:
+    def part(rows: slice, share: float) -> Any:
+        return SimpleNamespace(of=lambda tensor: tensor[rows], scales=(share, None), share=share)
+
+    x, y, weight, scale = [1, 2, 3], [10, 20, 30], [0.1, 0.2, 0.3], 4.0
+    batch = Tensors([x], [y, x], [weight] if weighted else None, scale)
+    problem: Any = SimpleNamespace(slices=[part(slice(0, 2), 0.75), part(slice(2, 3), 0.25)])
+    assert micro_batches(problem, batch) == [
+        MicroBatch(Tensors([x[:2]], [y[:2], x[:2]], [weight[:2]] if weighted else None, scale), (0.75, None), 0.75),
+        MicroBatch(Tensors([x[2:]], [y[2:], x[2:]], [weight[2:]] if weighted else None, scale), (0.25, None), 0.25),
+    ]
+    problem.slices = None
+    assert micro_batches(problem, batch) == [MicroBatch(batch)]
+
+
+def test_what_is_accumulated_is_added_up() -> None:
+    totals: dict[TensorKey, Any] = {X: tf.constant(1.0)}
+    accumulated(totals, [(X, tf.constant(2.0)), (W, tf.constant(3.0)), (W, None)])
+    assert {key: float(total) for key, total in totals.items()} == {X: 3.0, W: 3.0}

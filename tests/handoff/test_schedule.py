@@ -38,6 +38,8 @@ def test_forward_and_backward_passes_of_a_stage_are_in_the_order_of_the_batch(
     for stage in range(stages):
         back = [m for s, m, backward in work if backward and s == stage]
         assert back == sorted(back)
+    backward = [(m, -s) for s, m, back in work if back]
+    assert schedule != "gpipe" or backward == sorted(backward)
 
 
 @pipelines
@@ -46,7 +48,8 @@ def test_the_peak_is_every_microbatch_for_gpipe_and_the_distance_to_the_end_for_
 ) -> None:
     report = schedule_report(schedule, order(schedule, stages, count), stages)
     peaks = [stage.peak_activations for stage in report.stages]
-    assert report.microbatches == count
+    assert (report.name, report.microbatches) == (schedule, count)
+    assert [stage.segment for stage in report.stages] == list(range(stages))
     expected = [count if schedule == "gpipe" else min(count, stages - s) for s in range(stages)]
     assert peaks == expected
 

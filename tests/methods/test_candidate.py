@@ -267,6 +267,13 @@ def test_under_xla_what_runs_eagerly_is_held_against_an_eager_reference(run: Run
         assert run(config, {"mine.py": source.replace("FACTOR", "1.5")}).checks[1].outcome == "mismatch"
 
 
+def test_under_xla_without_random_numbers_the_compiled_reference_will_do(run: Run) -> None:
+    layers = [{"Dense": {"units": 4, "name": "a"}}, {"Dense": {"units": 2, "name": "out"}}]
+    model = {"input": {"shape": [3]}, "layers": layers}
+    (check,) = run({"model": model, "split": {"after": ["a"]}, "execution": "xla", "methods": ["jacobian"]}).checks
+    assert (check.outcome, check.notes) == ("match", ())
+
+
 def test_a_custom_gradient_that_the_model_means_explains_nothing(run: Run) -> None:
     """A layer that clips what comes back is not linear in it, in the reference neither."""
     source = """

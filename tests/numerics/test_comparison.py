@@ -52,6 +52,7 @@ def test_identical_arrays_pass(array: np.ndarray) -> None:
     figures = (found.max_abs_error, found.max_rel_error, found.max_ulp_error, found.required.rtol, found.required.atol)
     assert figures == (0, 0, 0, 0, 0)
     assert (found.elements, found.mismatched_elements, found.shape) == (array.size, 0, array.shape)
+    np.testing.assert_equal((found.cosine, found.norm_ratio), (1.0, 1.0) if array.any() else (math.nan, math.nan))
 
 
 @given(array=ARRAYS, data=st.data())
@@ -84,8 +85,7 @@ def test_nan_and_infinity_never_pass(array: np.ndarray, data: st.DataObject, bad
     assert found.worst is not None
     assert found.worst.index == index
     assert not math.isfinite(found.max_abs_error)
-    assert math.isnan(found.required.rtol)
-    assert math.isnan(found.required.atol)
+    assert all(map(math.isnan, (found.required.rtol, found.required.atol, found.cosine, found.norm_ratio)))
 
 
 def test_none_is_absent_on_both_sides_and_missing_on_one() -> None:
@@ -136,6 +136,8 @@ def test_unequal_shapes_and_dtypes_are_mismatches_before_arithmetic(candidate: n
     assert found.mismatched_elements == found.elements == 6
     assert math.isnan(found.max_abs_error)
     assert found.worst is None
+    assert (found.rtol, found.atol) == (1.0, 1.0)
+    assert math.isnan(compare(np.ones((2, 3), np.float32), candidate, AUTO).atol)  # it comes to no number
 
 
 def test_an_empty_tensor_proves_nothing() -> None:
@@ -169,6 +171,13 @@ def test_allclose_is_numpys(both: tuple[np.ndarray, np.ndarray], rtol: float, at
     assert found.mismatched_elements == np.count_nonzero(~np.isclose(c, r, rtol=rtol, atol=atol))
     assert (found.rtol, found.atol) == (rtol, atol)
     assert (found.status == "mismatch") == (not found.allclose)
+
+
+def test_the_two_tolerances_are_added() -> None:
+    r, c = np.array([1.0, 2.0]), np.array([1.5, 2.875])
+    assert compare(r, c, Tolerance(0.25, 0.25)).mismatched_elements == 1
+    assert compare(r, c, Tolerance(0.25, 0.375)).allclose  # 0.875 is as much as is allowed
+    assert compare(r, c, EXACT).required.rtol == 0.5
 
 
 @given(both=pairs())
@@ -220,7 +229,7 @@ def test_relative_error_of_an_all_zero_side() -> None:
     assert math.isnan(against_zero.cosine)
     zero_against = compare(ones, zeros, EXACT)
     assert (zero_against.max_rel_error, zero_against.norm_ratio) == (1.0, 0.0)
-    assert compare(zeros, zeros, EXACT).max_rel_error == 0.0
+    assert compare(zeros, zeros, EXACT).max_rel_error == compare(zeros, -zeros, EXACT).max_rel_error == 0.0
 
 
 def test_direction_and_length() -> None:
@@ -228,6 +237,8 @@ def test_direction_and_length() -> None:
     assert compare(r, -2 * r, EXACT).cosine == -1.0
     assert compare(r, -2 * r, EXACT).norm_ratio == 2.0
     assert compare(r, np.array([-4.0, 3.0]), EXACT).cosine == 0.0
+    six = np.array([6.0, 6.0])  # and one of them a little more: rounding makes 1 + 2**-52 of the cosine
+    assert compare(six, np.array([np.nextafter(6.0, 7.0), 6.0]), EXACT).cosine == 1.0
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e200, 5e-324])
@@ -307,6 +318,8 @@ def test_complex_numbers_are_compared_by_their_parts() -> None:
     found = compare(r, r + np.complex64(1j) * np.array([0, 1], np.float32), AUTO)
     assert (found.status, found.mismatched_elements, found.shape, found.dtype) == ("mismatch", 1, (2,), "complex64")
     assert found.worst == Worst(index=(1, 1), reference=-4.0, candidate=-3.0)
+    assert (found.elements, found.note) == (4, "complex: real and imaginary parts, as a last axis")
+    assert compare(r.real, r.real, AUTO).note is None
 
 
 def test_a_scalar_as_numpy_gives_it() -> None:

@@ -80,6 +80,7 @@ def test_no_rows_are_dead() -> None:
     nothing = SparseRows(np.empty(0, np.int32), np.empty((0, 2), np.float32), (ROWS, 2))
     found = compare(nothing, nothing, AUTO)
     assert (found.status, found.elements) == ("dead", 12)
+    assert compare(nothing, nothing, AUTO, gradient=False).status == "exact"
 
 
 def test_two_sparse_tensors_stay_sparse(monkeypatch: pytest.MonkeyPatch) -> None:

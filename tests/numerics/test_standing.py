@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradcheck.numerics import Derivative, convicts, derivative, noise_level, noise_points, standing
+from gradcheck.numerics import Derivative, convicts, derivative, nearest_slope, noise_level, noise_points, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,3 +152,117 @@ def of_kind(kind: str, a: float, b: float) -> tuple[Function, float, list[float]
     if kind == "kink":
         return lambda x: (a if x > 0 else b) * x, (a + b) / 2, [a, b, a, b]
     return lambda x: math.copysign(math.sqrt(abs(x)), x) * abs(a), math.inf, [1e6] * 4
+
+
+# The table, row by row, at the limits
+
+
+def one_slope(value: float, error: float, *, side_errors: float = 0.0) -> Derivative:
+    sides = {"left_error": side_errors, "right_error": side_errors}
+    return Derivative(value=value, error=error, left=value, right=value, **sides)
+
+
+def two_slopes(left: float, right: float, left_error: float = 0.0, right_error: float = 0.0) -> Derivative:
+    middle, half = (left + right) / 2, abs(right - left) / 2
+    errors = {"error": half, "left_error": left_error, "right_error": right_error}
+    return Derivative(value=middle, left=left, right=right, kink=True, **errors)
+
+
+def infinite(left: float, right: float, error: float = 0.0, **more: float) -> Derivative:
+    return Derivative(value=left, error=error, left=left, right=right, **more)
+
+
+@pytest.mark.parametrize(
+    ("tape", "found", "least", "expected"),
+    [
+        (1.25, one_slope(1.0, 0.25), 0.0, "agrees"),
+        (0.74, one_slope(1.0, 0.25), 0.0, "denied"),
+        (1.125, one_slope(1.0, 0.0), 0.125, "agrees"),
+        (0.86, one_slope(1.0, 0.0), 0.125, "denied"),
+        (9.0, one_slope(1.0, math.inf), 0.0, "unknown"),
+        (0.625, two_slopes(1.0, 2.0, 0.25, 0.5), 0.125, "kink"),
+        (0.624, two_slopes(1.0, 2.0, 0.25, 0.5), 0.125, "denied"),
+        (2.625, two_slopes(1.0, 2.0, 0.25, 0.5), 0.125, "kink"),
+        (2.626, two_slopes(1.0, 2.0, 0.25, 0.5), 0.125, "denied"),
+        (1.5, two_slopes(2.0, 1.0), 0.0, "kink"),
+        (1.0, infinite(1.0, math.inf), 0.0, "infinite"),
+        (0.75, infinite(1.0, math.inf, left_error=0.25, right_error=math.inf), 0.0, "infinite"),
+        (0.75, infinite(1.0, math.inf), 0.25, "kink"),
+        (0.75, infinite(1.0, math.inf, error=math.inf), 0.125, "denied"),
+        (9.0, infinite(-math.inf, math.inf), 0.0, "infinite"),
+        (9.0, infinite(math.nan, math.inf), 0.0, "denied"),
+        (9.0, Derivative(value=0.0, error=1.0, left=0.0, right=0.0, jump=True), 0.0, "infinite"),
+    ],
+)
+def test_a_finite_derivative(tape: float, found: Derivative, least: float, expected: str) -> None:
+    assert standing(tape, found, least) == expected
+
+
+@pytest.mark.parametrize(
+    ("tape", "found", "least", "expected"),
+    [
+        (math.nan, one_slope(1.0, math.inf), 0.0, "nonfinite"),  # wrong whatever the slope is
+        (math.inf, one_slope(-1.0, 1e-3), 0.0, "nonfinite"),
+        (math.inf, one_slope(-1.0, 1.01e-3), 0.0, "infinite"),  # the slope is not known to be finite
+        (math.inf, one_slope(0.0, 0.125), 0.125, "nonfinite"),
+        (math.inf, one_slope(1.0, 0.0, side_errors=1.0), 0.0, "nonfinite"),
+        (-math.inf, two_slopes(3.0, 5.0, 2e-3, 2e-3), 0.0, "nonfinite"),
+        (-math.inf, two_slopes(3.0, 5.0, 3e-3, 3e-3), 0.0, "infinite"),
+        (math.inf, infinite(math.inf, math.inf), 0.0, "infinite"),
+        (math.inf, infinite(1.0, math.inf), 0.0, "infinite"),
+        (math.inf, Derivative(value=0.0, error=0.0, left=math.nan, right=math.inf), 0.0, "infinite"),
+        (-math.inf, infinite(1.0, math.inf), 0.0, "nonfinite"),
+    ],
+)
+def test_a_derivative_that_is_not_finite(tape: float, found: Derivative, least: float, expected: str) -> None:
+    assert standing(tape, found, least) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "tape", "nearby", "least", "wrong"),
+    [
+        (one_slope(2.0, 0.0), 0.0, [2.0] * 3, 0.0, True),
+        (one_slope(2.0, 0.0), 0.0, [2.0] * 2, 0.0, False),  # too few to tell
+        (one_slope(2.0, 0.0), 0.0, [2.0, 2.0, math.nan], 0.0, False),
+        (one_slope(2.0, 0.0), 0.0, [2.0, math.inf, 2.0, 2.0], 0.0, True),
+        (one_slope(2.0, 0.0), 0.0, [2.0, 2.0, 2.0, 5.0], 0.0, False),  # another slope nearby: kinks that meet
+        (one_slope(2.0, 0.0), 0.0, [2.125] * 3, 0.125, True),
+        (one_slope(2.0, 0.0), 0.0, [2.126] * 3, 0.125, False),
+        (one_slope(2.0, 0.0), 1.876, [2.0] * 3, 0.125, False),  # too near to what was measured
+        (Derivative(value=2, error=0, left=2, right=2, left_error=0.25), 0.0, [2.25] * 3, 0.0, True),
+        (Derivative(value=2, error=0, left=2, right=2, right_error=0.25), 0.0, [2.25] * 3, 0.0, True),
+        (one_slope(-2.0, 0.0), 0.0, [-2.0019] * 3, 0.0, True),
+        (one_slope(-2.0, 0.0), 0.0, [-2.0021] * 3, 0.0, False),
+        (two_slopes(1.0, 3.0), 9.0, [1.0, 3.0, 3.0], 0.0, True),
+        (two_slopes(1.0, 3.0), 9.0, [1.0] * 3, 0.0, True),
+        (two_slopes(1.0, 3.0), 9.0, [3.0] * 3, 0.0, True),
+        (two_slopes(1.0, 3.0), 9.0, [1.0, 2.0, 3.0], 0.0, False),
+        (two_slopes(1.0, 3.0), 3.1, [1.0, 3.0, 3.0], 0.125, False),
+        (two_slopes(1.0, 2.0), 9.0, [1.25] * 3, 1.0, True),  # no bar blurs the two slopes of a kink
+        (two_slopes(1.0, 2.0), 9.0, [1.26] * 3, 1.0, False),
+        (infinite(math.inf, math.inf), 0.0, [12.5, -12.5, 13.0], 0.125, True),
+        (infinite(math.inf, math.inf), 0.0, [12.4, 99.0, 99.0], 0.125, False),
+        (infinite(math.inf, math.inf), -1.0, [100.0] * 3, 0.125, True),
+        (infinite(math.inf, math.inf), -1.0, [99.0] * 3, 0.125, False),
+    ],
+)
+def test_the_gradients_nearby_decide(
+    found: Derivative, tape: float, nearby: list[float], least: float, wrong: bool
+) -> None:
+    assert convicts(found, tape, nearby, least) is wrong
+
+
+@pytest.mark.parametrize(
+    ("tape", "found", "expected"),
+    [
+        (9.0, one_slope(1.0, 0.5, side_errors=0.25), (1.0, 0.5)),
+        (0.0, two_slopes(1.0, 3.0, 0.25, 0.5), (1.0, 0.25)),
+        (9.0, two_slopes(1.0, 3.0, 0.25, 0.5), (3.0, 0.5)),
+        (0.0, infinite(1.0, math.inf, error=2.0, left_error=0.25), (1.0, 0.25)),
+        (0.0, infinite(math.nan, math.inf, right_error=math.inf), (math.inf, 0.0)),
+    ],
+)
+def test_the_slope_that_is_shown_beside_a_denied_derivative(
+    tape: float, found: Derivative, expected: tuple[float, float]
+) -> None:
+    assert nearest_slope(tape, found) == expected

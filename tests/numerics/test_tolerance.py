@@ -30,6 +30,17 @@ def test_defaults_are_the_contract() -> None:
         "float16": 2.0**-9,
         "bfloat16": 2.0**-6,
     }
+    assert {name: PRECISIONS[name].atol_eps for name in FLOATS} == {
+        "float64": 16,
+        "float32": 16,
+        "float16": 2,
+        "bfloat16": 2,
+    }
+
+
+def test_complex_numbers_are_as_precise_as_their_parts() -> None:
+    assert PRECISIONS["complex128"] == PRECISIONS["float64"]
+    assert PRECISIONS["complex64"] == PRECISIONS["float32"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +85,8 @@ def test_default_rtol_is_that_of_the_coarser_dtype() -> None:
 
 def test_explicit_zero_is_not_mistaken_for_a_default() -> None:
     assert TolerancePolicy(rtol=0.0, atol=0.0).for_tensor("a", "float32", "float16") == Tolerance(0.0, 0.0, "float16")
+    overridden = TolerancePolicy(1.0, 1.0, (ToleranceOverride("a", rtol=0.0, atol=0.0),))
+    assert overridden.for_tensor("a", "float32", "float16") == Tolerance(0.0, 0.0, "float16")
 
 
 def test_later_override_wins_and_keeps_what_it_leaves_out() -> None:
@@ -83,11 +96,13 @@ def test_later_override_wins_and_keeps_what_it_leaves_out() -> None:
             ToleranceOverride("conv_*/kernel", rtol=1e-4),
             ToleranceOverride("conv_1/*", rtol=1e-3, atol=0.5),
             ToleranceOverride("*/kernel", atol="auto"),
+            ToleranceOverride("norm/*", rtol=0.25),
         ),
     )
     assert policy.for_tensor("conv_0/kernel", "float32", "float32") == Tolerance(1e-4, None, "float32")
     assert policy.for_tensor("conv_1/kernel", "float32", "float32") == Tolerance(1e-3, None, "float32")
     assert policy.for_tensor("conv_1/bias", "float32", "float32") == Tolerance(1e-3, 0.5, "float32")
+    assert policy.for_tensor("norm/gamma", "float32", "float32") == Tolerance(0.25, 1e-3, "float32")
     assert policy.for_tensor("dense/bias", "float32", "float32") == Tolerance(1e-5, 1e-3, "float32")
 
 

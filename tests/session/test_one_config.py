@@ -54,7 +54,8 @@ def test_a_control_that_matches_is_a_failure(run: Run) -> None:
 
 
 def test_a_control_that_mismatches_is_as_expected(run: Run) -> None:
-    assert run(chain(more="    methods: [naive: {expect: mismatch}]\n")).exit_code == 0
+    report = run(chain(more="    methods: [naive: {expect: mismatch}]\n"))
+    assert (report.exit_code, report.checks[0].diagnoses) == (0, ())  # and nothing is to be explained
 
 
 def test_every_check_says_what_it_rests_on(run: Run) -> None:
@@ -64,6 +65,7 @@ def test_every_check_says_what_it_rests_on(run: Run) -> None:
     assert [c.rests_on for c in report.checks] == [METHODS[c.method].rests_on for c in report.checks]
     assert report.checks[-1].outcome == "error"  # nothing to run along the time axis
     assert len(report.checks) == 4
+    assert (report.error, report.errors) == (report.checks[-1].error, (report.checks[-1].error,))
 
 
 def test_nan_on_both_sides_is_not_a_match(run: Run) -> None:

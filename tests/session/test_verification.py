@@ -52,6 +52,23 @@ class Square(keras.layers.Layer):
         return square(x)
 
 
+@tf.custom_gradient
+def right_square(x):
+    return x**2, lambda dy: 2.0 * dy * x
+
+
+class Normed(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = keras.layers.BatchNormalization()
+
+    def build(self, shape):
+        self.norm.build(shape)
+
+    def call(self, x, training=None):
+        return right_square(self.norm(x, training=training))
+
+
 class Weighted(keras.layers.Layer):
     def build(self, shape):
         self.w = self.add_weight(shape=(shape[-1], 2), name="w", initializer="glorot_uniform")
@@ -111,8 +128,10 @@ def test_a_mask_that_is_drawn_again_fails_a_default_run_and_is_named(run: Run) -
 
 
 def test_statistics_that_move_twice_are_named(run: Run) -> None:
-    check = reference_of(run(config(own("Block", inner="norm")), {"own.py": CODE}))
+    report = run(config(own("Block", inner="norm")), {"own.py": CODE})
+    check = reference_of(report)
     assert {row.kind for row in check.failures} == {"state"}
+    assert (report.reference and report.reference.verified) is None  # its gradients are right, and it is not
     assert [d.code for d in check.diagnoses] == ["GC302"]
 
 
@@ -123,6 +142,14 @@ def test_without_rematerialisation_the_reference_is_verified(run: Run, inner: st
     assert report.reference is not None
     assert report.reference.verified is not None
     assert 0 < report.reference.verified < 1e-5
+
+
+def test_a_trial_that_finds_nothing_is_no_check(run: Run) -> None:
+    """State is compared as well, for a custom gradient may run the forward pass again."""
+    report = run(config(own("Normed")), {"own.py": CODE})
+    assert (report.verdict, [check.method for check in report.checks]) == ("pass", ["vjp"])
+    assert report.reference is not None
+    assert report.reference.verified is not None
 
 
 def test_a_wrong_custom_gradient_fails_a_default_run(run: Run) -> None:
