@@ -39,9 +39,12 @@ def unmatched(rows: Sequence[TensorReport], patterns: Iterable[str]) -> tuple[st
 
 
 def judged(rows: Iterable[TensorReport], gradients: Gradients) -> tuple[tuple[TensorReport, ...], Gradients]:
-    """Return rows and gradients without the excused ones, which are no evidence of a mistake."""
+    """Return rows and gradients without the excused ones, which are no evidence of a mistake.
+
+    Of a training run the gradients are those of the first step; a tensor that is excused there may fail in a later one.
+    """
     rows = tuple(rows)
-    excused = {TensorKey(row.kind, row.path) for row in rows if row.exempt and not row.failed}
+    first = (row for row in rows if row.step in (None, 1) and row.quantity != "value")
+    excused = {TensorKey(row.kind, row.path) for row in first if row.exempt and not row.failed}
     tensors = {key: tensor for key, tensor in gradients.tensors.items() if key not in excused}
-    kept = tuple(row for row in rows if TensorKey(row.kind, row.path) not in excused)
-    return kept, replace(gradients, tensors=tensors)
+    return tuple(row for row in rows if row.failed or not row.exempt), replace(gradients, tensors=tensors)

@@ -201,3 +201,18 @@ def test_what_is_excused_is_no_evidence() -> None:
     assert rows == tuple(kept)
     assert gradients.tensors == {TensorKey(t.kind, t.path): t.status for t in kept}
     assert gradients.loss == 1.0
+
+
+def test_what_is_excused_in_one_step_may_fail_in_another() -> None:
+    from gradcheck.comparing.exempt import judged
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.problem.problem import TensorKey
+
+    excused = row("a", "mismatch", exempt=True, step=1, quantity="gradient")
+    fails = row("a", "nonfinite", exempt=True, step=2, quantity="gradient")
+    value = row("b", "mismatch", exempt=True, step=1, quantity="value")
+    tensors = {TensorKey("weight", path): path for path in "ab"}
+    found = Gradients(loss=1.0, outputs=(), tensors=tensors, state={}, seconds=0.0)
+    rows, gradients = judged([excused, value, fails], found)
+    assert rows == (fails,)
+    assert gradients.tensors == {TensorKey("weight", "b"): "b"}  # of its gradient nothing is said
