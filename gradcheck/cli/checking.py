@@ -7,15 +7,16 @@ import dataclasses
 import multiprocessing
 import signal
 import sys
-import traceback
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gradcheck.cli.terminal.errors import traceback_text
 from gradcheck.cli.terminal.options import settings
 from gradcheck.cli.terminal.streams import quiet_tensorflow, user_output_to_stderr
 from gradcheck.errors import RunError
+from gradcheck.reporters.parts.text import inline
 from gradcheck.results.report import RunReport
 from gradcheck.session.configs import CheckOptions, Progress, check_all, check_one, envelope, environment, unreadable
 
@@ -55,8 +56,8 @@ def _watched(options: CheckOptions, show: Callable[[str], None]) -> CheckOptions
 
 def print_traceback(path: Path, error: BaseException) -> None:
     """Print the traceback of the config at `path` to standard error."""
-    lines = traceback.format_exception(error)
-    sys.stderr.write("".join([f"{path}:\n", *lines]))  # in one write: another process may write too
+    # In one write: another process may write too.
+    sys.stderr.write(f"{inline(str(path))}:\n{traceback_text(error)}\n")
 
 
 @contextlib.contextmanager
@@ -70,7 +71,7 @@ def progress() -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True, no_color=not settings().colored())
     with console.status("") as status:
-        yield lambda line: status.update(escape(line))
+        yield lambda line: status.update(escape(inline(line)))
 
 
 def _in_processes(entries: Sequence[LoadedConfig | RunReport], options: CheckOptions, jobs: int) -> Report:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli.terminal.errors import traceback_text
 from gradcheck.cli.terminal.options import Command, option, report_options, settings, terminal_options
 from gradcheck.errors import UsageError
 
@@ -153,7 +153,7 @@ def _checked(target: Target, loaded: LoadedConfig) -> tuple[Report, Sequence[Der
 
 def _on_error(_: Path, error: BaseException) -> None:
     if settings().verbose:
-        traceback.print_exception(error)
+        click.echo(traceback_text(error), err=True)
 
 
 def _shape(text: str) -> tuple[tuple[int, ...], str | None]:

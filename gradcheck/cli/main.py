@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from gradcheck.cli.terminal.errors import print_error
+from gradcheck.cli.terminal.errors import print_error, traceback_text
 from gradcheck.cli.terminal.options import CONTEXT_SETTINGS, Settings, write_examples
 from gradcheck.cli.terminal.streams import discard_output
 from gradcheck.errors import ExitCode, GradcheckError, RunError, UsageError
@@ -138,7 +137,7 @@ def _exit_code(arguments: list[str], settings: Settings) -> int:
         known = _known(error)
         print_error(known, color=settings.colored())
         if settings.verbose:
-            traceback.print_exception(error)
+            click.echo(traceback_text(error), err=True)
         return known.exit_code
     sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.OK

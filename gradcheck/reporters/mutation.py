@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from gradcheck.reporters.markdown import code as code_span
 from gradcheck.reporters.markdown import error_block, prose, table
 from gradcheck.reporters.parts.page import Page
-from gradcheck.reporters.parts.text import inline, number, plural, seconds, shorten
+from gradcheck.reporters.parts.text import inline, number, plural, printable_json, seconds, shorten
 from gradcheck.reporters.parts.words import error_lines
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def render_table(report: Mutations, options: RenderOptions) -> str:
 
 def render_json(report: Mutations, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
     """Render the report with the keys of the JSON contract; numbers that are not finite are null."""
-    # A lone surrogate (a file name that is no UTF-8) could not be written to a file: its escape is valid JSON.
-    return report.to_json().encode("utf-8", "backslashreplace").decode("utf-8")
+    return printable_json(report.to_json())
 
 
 def render_markdown(report: Mutations, options: RenderOptions) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 import click
+
+from gradcheck.reporters.parts.text import inline, multiline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,11 +23,11 @@ def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the 
     def styled(text: str, foreground: str | None = None) -> str:
         return click.style(text, fg=foreground, bold=True) if color else text
 
-    lines = [f"{styled(f'error[{mistake.code}]', 'red')}{styled(f': {mistake.message}')}"]
+    lines = [f"{styled(f'error[{mistake.code}]', 'red')}{styled(f': {multiline(mistake.message)}')}"]
     if mistake.location is not None:
         lines += _excerpt(mistake.location, color=color)
     if mistake.help is not None:
-        lines.append(f"{styled('help', 'cyan')}: {mistake.help}")
+        lines.append(f"{styled('help', 'cyan')}: {multiline(mistake.help)}")
     return "\n".join(lines)
 
 
@@ -36,15 +39,16 @@ def _excerpt(location: Location, *, color: bool) -> list[str]:
 
     number = str(location.line)
     margin = " " * len(number)
-    lines = [f"{margin} {styled('-->', 'blue')} {location}"]
+    lines = [f"{margin} {styled('-->', 'blue')} {inline(str(location))}"]
     if location.excerpt is not None:
         bar = styled("|", "blue")
-        text = location.excerpt.replace("\t", " ")  # one column each, as the column counts them
+        line = location.excerpt.replace("\t", " ")  # one column each, as the column counts them
+        below = " " * len(inline(line[: location.column - 1]))
         carets = styled("^" * location.length, "red")
         lines += [
             f"{margin} {bar}",
-            f"{styled(number, 'blue')} {bar} {text}".rstrip(),
-            f"{margin} {bar} {' ' * (location.column - 1)}{carets}",
+            f"{styled(number, 'blue')} {bar} {inline(line)}".rstrip(),
+            f"{margin} {bar} {below}{carets}",
         ]
     return lines
 
@@ -58,6 +62,11 @@ def print_mistakes(mistakes: Iterable[Mistake], *, color: bool) -> None:
     """The mistakes to standard error, a blank line after each."""
     for mistake in mistakes:
         click.echo(format_mistake(mistake, color) + "\n", err=True, color=color)
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of `error`, which may quote whatever user code says, in characters that print."""
+    return multiline("".join(traceback.format_exception(error)))
 
 
 def wants_color(choice: str, *, terminal: bool | None = None) -> bool:

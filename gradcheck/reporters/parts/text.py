@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+#: A line that GitHub takes for a command to the runner, wherever it is printed.
+_COMMAND = re.compile(r"^(\s*)::")
 _LARGEST_PLAIN_ULP = 10_000
 _KIB = 1024
 
@@ -21,13 +25,19 @@ def inline(text: str) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """`text` line by line, each line safe as with `inline`; tabs become spaces."""
-    return [inline(line.expandtabs(4)) for line in text.replace("\r\n", "\n").strip("\n").split("\n")]
+    """`text` line by line, each line safe as with `inline` and no command to GitHub's runner; tabs become spaces."""
+    parts = text.replace("\r\n", "\n").strip("\n").split("\n")
+    return [_COMMAND.sub(r"\1\\x3a\\x3a", inline(line.expandtabs(4))) for line in parts]
 
 
 def multiline(text: str) -> str:
     """`text` with its line breaks, each line safe as with `inline`."""
     return "\n".join(lines(text))
+
+
+def printable_json(text: str) -> str:
+    """JSON with every character that does not print as its escape, which says the same to a program."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def carets(excerpt: str, column: int, length: int, room: int | None = None) -> list[str]:
