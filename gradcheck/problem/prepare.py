@@ -84,7 +84,8 @@ def prepare(config: Config, base: Path) -> Problem:
     state = State([model, *sharing], seed=config.seed, parts=apart)
     budget = resolve_budget(config.memory_budget)
     costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
-    check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
+    with at("data" if "data" in config.model_fields_set else "model"):
+        check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
     _require_compilable(config, batch)
