@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import zipfile
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +12,7 @@ from gradcheck.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 #: Code of a stranger: that it ran shows by the file that it makes.
 EVIL = """
@@ -39,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (outside / "secret.txt").write_text("the secret", encoding="utf-8")
     monkeypatch.chdir(inside)
     monkeypatch.syspath_prepend(str(outside))
-    monkeypatch.delitem(__import__("sys").modules, "evil", raising=False)
+    monkeypatch.delitem(sys.modules, "evil", raising=False)
     return inside
 
 
@@ -82,11 +81,3 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.save(folder / name)
     model.save_weights(folder / "model.weights.h5")
     return folder
-
-
-def repacked(source: Path, target: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Copies a `.keras` file with another description of its model."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            new.writestr(name, json.dumps(change(json.loads(content))) if name == "config.json" else content)

@@ -27,7 +27,11 @@ def inline(text: str) -> str:
 def lines(text: str) -> list[str]:
     """`text` line by line, each line safe as with `inline` and no command to GitHub's runner; tabs become spaces."""
     parts = text.replace("\r\n", "\n").strip("\n").split("\n")
-    return [_COMMAND.sub(r"\1\\x3a\\x3a", inline(line.expandtabs(4))) for line in parts]
+    return [_line(part) for part in parts]
+
+
+def _line(text: str) -> str:
+    return _COMMAND.sub(r"\1\\x3a\\x3a", inline(text.expandtabs(4)))
 
 
 def multiline(text: str) -> str:
@@ -45,8 +49,8 @@ def carets(excerpt: str, column: int, length: int, room: int | None = None) -> l
 
     Where there is `room` for some columns only, the line is cut so that the mistake stays in sight.
     """
-    line = inline(excerpt.expandtabs(4))
-    start = len(inline(excerpt[: column - 1].expandtabs(4)))
+    line = _line(excerpt)
+    start = len(_line(excerpt[: column - 1]))
     count = max(1, min(length, len(line) - start, room or length))
     cut = max(0, start + count - room) if room else 0
     return [line[cut:][:room], " " * (start - cut) + "^" * count]
