@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gradcheck.batch.raw import Request
 
 _ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png"})
+#: Whatever a file is called, Pillow goes by its content, and runs a program for some formats (PostScript).
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG")
 _COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
 _IMAGE_RANK = 4
 
@@ -66,7 +68,7 @@ def _files_by_class(directory: Path) -> list[list[Path]]:
     if not directory.is_dir():
         raise KeyedError(f"no such folder: {directory}", code="GC001", help="paths are relative to the config file")
     folders = sorted(path for path in directory.iterdir() if path.is_dir())
-    files = [sorted(p for p in folder.rglob("*") if p.suffix.lower() in _ENDINGS) for folder in folders]
+    files = [sorted(p for p in folder.rglob("*") if p.suffix.lower() in _ENDINGS and p.is_file()) for folder in folders]
     return [images for images in files if images]
 
 
@@ -83,6 +85,7 @@ def _spread(classes: list[list[Path]], count: int) -> list[tuple[Path, int]]:
 
 def _read(path: Path, size: tuple[int, int], color_mode: str) -> NDArray[Any]:
     try:
+        _check_format(path)
         image = keras.utils.load_img(path, target_size=size, color_mode=color_mode)
     except ImportError as error:
         raise RunError("reading images needs Pillow", code="GC058", help="pip install 'gradcheck[images]'") from error
@@ -90,6 +93,13 @@ def _read(path: Path, size: tuple[int, int], color_mode: str) -> NDArray[Any]:
         raise KeyedRunError(f"{path} cannot be read: {described(error)}", code="GC052") from error
     pixels: NDArray[Any] = keras.utils.img_to_array(image, dtype="float64")
     return pixels / 255.0
+
+
+def _check_format(path: Path) -> None:
+    from PIL import Image  # noqa: PLC0415 - an extra, which only images need
+
+    with Image.open(path, formats=_FORMATS):
+        """It has one of the formats."""
 
 
 def _targets(labels: NDArray[Any], classes: int, request: Request) -> dict[str, NDArray[Any]]:

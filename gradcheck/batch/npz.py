@@ -9,6 +9,7 @@ import numpy as np
 from gradcheck.batch.raw import RawBatch, Request, inputs_by_name, outputs_by_name
 from gradcheck.building.endpoints import input_names, output_names, output_positions
 from gradcheck.building.messages import described
+from gradcheck.config.checks.files import LARGEST, is_bomb
 from gradcheck.config.keyed import KeyedError, at
 from gradcheck.phrases import listed
 
@@ -58,11 +59,15 @@ def read(file: str, base: Path) -> Mapping[str, NDArray[Any]]:
     """Return every array of `file`, relative to `base`.
 
     Raises:
-        KeyedError: GC001 if there is no such file, GC030 if it cannot be read without unpickling.
+        KeyedError: GC001 if there is no such file, GC030 if it cannot be read without unpickling, GC009 if a small file
+            expands to more than memory may hold.
     """
     path = (base / file).resolve()
     if not path.is_file():
         raise KeyedError(f"no such file: {path}", code="GC001", help="paths are relative to the config file")
+    if is_bomb(path):
+        message = f"{file} is {path.stat().st_size:,} bytes and expands to more than {LARGEST >> 30} GiB"
+        raise KeyedError(message, code="GC009", help="save it with numpy.savez, which compresses nothing")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
+from gradcheck.cli.terminal.errors import traceback_text
 from gradcheck.cli.terminal.options import settings
 from gradcheck.errors import GradcheckError
+from gradcheck.reporters.parts.text import inline
 from gradcheck.results.report import RunReport
 from gradcheck.session.configs import CheckOptions, envelope, errored
 from gradcheck.workers import Task
@@ -72,8 +73,8 @@ def in_workers(
 
 def print_traceback(path: Path, error: BaseException) -> None:
     """Print the traceback of the config at `path` to standard error."""
-    lines = traceback.format_exception(error)
-    sys.stderr.write("".join([f"{path}:\n", *lines]))  # in one write: another process may write too
+    # In one write: another process may write too.
+    sys.stderr.write(f"{inline(str(path))}:\n{traceback_text(error)}\n")
 
 
 @contextlib.contextmanager
@@ -87,4 +88,4 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True, no_color=not settings().colored())
     with console.status("") as status:
-        yield lambda line: status.update(escape(line))
+        yield lambda line: status.update(escape(inline(line)))

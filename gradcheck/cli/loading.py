@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.config.checks.safety import refuse_code
 from gradcheck.config.load import load_config
 from gradcheck.config.yaml.discover import discover
 from gradcheck.config.yaml.overrides import option_overrides
@@ -39,11 +38,12 @@ def _load(path: Path, arguments: RunArguments) -> LoadedConfig | RunReport:
         verify_reference="always" if arguments.verify_reference else None,
     )
     try:
-        loaded = load_config(
-            path, overrides=(*arguments.overrides, *options), methods=arguments.methods, require_split=True
+        return load_config(
+            path,
+            overrides=(*arguments.overrides, *options),
+            methods=arguments.methods,
+            require_split=True,
+            safe=arguments.safe,
         )
-        if arguments.safe:
-            refuse_code(loaded)
     except ConfigErrors as errors:
         return unreadable(path, errors)
-    return loaded

@@ -7,14 +7,13 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from gradcheck.cli.terminal.errors import print_error
+from gradcheck.cli.terminal.errors import print_error, traceback_text
 from gradcheck.cli.terminal.options import CONTEXT_SETTINGS, Settings, write_examples
 from gradcheck.cli.terminal.streams import discard_output
 from gradcheck.errors import ExitCode, GradcheckError, RunError, UsageError
@@ -155,7 +154,7 @@ def _exit_code(arguments: list[str], settings: Settings) -> int:
         known = _known(error)
         print_error(known, color=settings.colored())
         if settings.verbose:
-            traceback.print_exception(error)
+            click.echo(traceback_text(error), err=True)
         return known.exit_code
     sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.OK

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradcheck.cli.terminal.files import require_writable
-from gradcheck.cli.terminal.options import Command, option, set_option, settings, terminal_options
+from gradcheck.cli.terminal.options import Command, option, safe_option, set_option, settings, terminal_options
 from gradcheck.errors import ExitCode, most_serious
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ _EXAMPLES = (
     section="Run",
     help="About how long a config may take; what is left then is reported as not tried.",
 )
-@option("--safe", is_flag=True, section="Run", help="Refuse configs that would run code of their own.")
+@safe_option
 @terminal_options
 def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout: float, **options: Any) -> int:
     """Inject every known mistake into the split of a model, and show which the check catches and names.

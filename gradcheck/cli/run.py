@@ -10,7 +10,15 @@ import click
 
 from gradcheck.cli.run_arguments import RunArguments
 from gradcheck.cli.terminal.files import require_writable
-from gradcheck.cli.terminal.options import Command, option, report_options, set_option, settings, terminal_options
+from gradcheck.cli.terminal.options import (
+    Command,
+    option,
+    report_options,
+    safe_option,
+    set_option,
+    settings,
+    terminal_options,
+)
 from gradcheck.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -74,7 +82,7 @@ _EXAMPLES = (
     help="Run N configs at a time, each in a process of its own.",
 )
 @option("--watch", is_flag=True, section="Run", help="Run again whenever a file beside a config changes.")
-@option("--safe", is_flag=True, section="Run", help="Refuse configs that would run code of their own.")
+@safe_option
 @terminal_options
 def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: FBT001 - click's signature
     """Check the gradients of every method against the whole model's, and report.

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gradcheck.config.checks.across_sections import contradictions
+from gradcheck.config.checks.files import leads_outside
 from gradcheck.config.checks.layer_names import undefined_names
+from gradcheck.config.checks.safety import unsafe
 from gradcheck.config.checks.user_files import missing_files
 from gradcheck.config.schema import Config
 from gradcheck.config.sections.base import findings_of
@@ -65,6 +67,7 @@ def load_config(
     overrides: Sequence[str | GivenValue] = (),
     methods: Sequence[str] = (),
     require_split: bool = False,
+    safe: bool = False,
 ) -> LoadedConfig:
     """Reads and validates one config file.
 
@@ -73,15 +76,20 @@ def load_config(
         overrides: `KEY=VALUE` in place of what the file says, in order (see `GivenValue`).
         methods: names that become the config's list of methods; one that the file lists keeps its options.
         require_split: whether a method that needs a split, where the config has none, is a mistake.
+        safe: whether what may run code, or read a file outside of the config's folder, is a mistake. No file that the
+            config names is opened then before it is known to be in that folder.
 
     Raises:
         ConfigErrors: every mistake of the file and the overrides at once, in the order of their lines.
     """
     path = Path(path)
+    if safe and leads_outside(path, path.parent):
+        message = f"{path} is a link that leads outside of its folder, where --safe reads nothing"
+        raise _refused("GC029", message, path)
     source = SourceText(path, read_text(path))
     document = overridden(read_document(source), overrides, methods)
     data = document.data()
-    config, findings = _validated(data, path.parent, require_split=require_split)
+    config, findings = _validated(data, path.parent, require_split=require_split, safe=safe)
     mistakes = {*document.mistakes, *map(document.mistake, findings)}
     if mistakes or config is None:
         raise ConfigErrors(sorted(mistakes, key=lambda mistake: _order(mistake, path)))
@@ -119,17 +127,18 @@ def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mappi
     return LoadedConfig(config=validated, path=path, document=document)
 
 
-def _validated(data: dict[Any, Any], base: Path, *, require_split: bool) -> tuple[Config | None, list[Finding]]:
+def _validated(
+    data: dict[Any, Any], base: Path, *, require_split: bool, safe: bool = False
+) -> tuple[Config | None, list[Finding]]:
     """The config, None if it is wrong, and every mistake that can be found without TensorFlow."""
-    findings = [
-        *contradictions(data, require_split=require_split),
-        *undefined_names(data),
-        *missing_files(data, base),
-    ]
+    findings = [*contradictions(data, require_split=require_split), *undefined_names(data)]
     try:
-        return Config.model_validate(data), findings
+        config = Config.model_validate(data)
     except ValidationError as error:
-        return None, [*findings_of(error), *findings]
+        # Which files may be looked at is only known of a valid config.
+        return None, [*findings_of(error), *findings, *(() if safe else missing_files(data, base))]
+    refused = list(unsafe(config, data, base)) if safe else []
+    return config, [*findings, *(refused or missing_files(data, base))]
 
 
 def _without_text(finding: Finding) -> Mistake:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.errors import RunError
+from gradcheck.config.keyed import KeyedRunError
 from gradcheck.keras_private import allocations_watched
 from gradcheck.problem.free_memory import free_bytes
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FREE_SHARE = 0.8
 #: Bytes of activations in one block of a Jacobian; larger blocks are no faster, for they do not fit the cache.
 JACOBIAN_BLOCK = 48 * 2**20
+#: How many times its bytes a variable takes beside itself while it is made: random numbers, then these scaled.
+_INITIALIZER = 2
 
 
 def resolve_budget(budget: int | str) -> int:
@@ -36,16 +38,20 @@ def jacobian_block(budget: int) -> int:
 def bounded_variables(budget: int) -> Iterator[None]:
     """Raise before a variable is allocated that takes the sum of the variables made inside over `budget` bytes.
 
+    The initial values of a variable count as well while it is made.
+
     Raises:
-        RunError: GC056, naming the variable and its shape.
+        KeyedRunError: GC056, naming the variable and its shape.
     """
     held = 0
 
     def count(path: str, shape: tuple[int, ...], dtype: Any) -> None:
         nonlocal held
-        held += math.prod(shape) * int(tf.as_dtype(dtype).size)
-        if held > budget:
-            raise _too_large(f"the variable {path} of shape {shape} brings the weights to", held, budget)
+        size = math.prod(shape) * int(tf.as_dtype(dtype).size)
+        held += size
+        needed = held + _INITIALIZER * size
+        if needed > budget:
+            raise _too_large(f"the variable {path} of shape {shape} brings the weights to", needed, budget)
 
     with allocations_watched(count):
         yield
@@ -55,14 +61,14 @@ def check_fits(needed: int, budget: int) -> None:
     """Raise if `needed` bytes, for the weights and one batch's activations and gradients, exceed `budget`.
 
     Raises:
-        RunError: GC056.
+        KeyedRunError: GC056.
     """
     if needed > budget:
         raise _too_large("weights, gradients and the activations of one batch come to", needed, budget)
 
 
-def _too_large(what: str, needed: int, budget: int) -> RunError:
-    return RunError(
+def _too_large(what: str, needed: int, budget: int) -> KeyedRunError:
+    return KeyedRunError(
         f"{what} {needed / 2**30:.3g} GiB; the memory budget is {budget / 2**30:.3g} GiB",
         code="GC056",
         help="make the model or data.batch_size smaller, or raise memory_budget",

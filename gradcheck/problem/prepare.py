@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -83,7 +84,8 @@ def prepare(config: Config, base: Path) -> Problem:
     state = State([model, *sharing], seed=config.seed, parts=apart)
     budget = resolve_budget(config.memory_budget)
     costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
-    check_fits(costs.weights + costs.tape, budget)
+    with at("data" if "data" in config.model_fields_set else "model"):
+        check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
     _require_compilable(config, batch)
@@ -115,6 +117,12 @@ def prepare(config: Config, base: Path) -> Problem:
         slices=slices,
         schedule=config.schedule,
     )
+
+
+def _image_bytes(config: Config) -> int:
+    """Return the bytes of the batch's images as they are read: float64, in up to four channels."""
+    images = config.data.images
+    return 0 if images is None else config.data.batch_size * math.prod(images.image_size) * 4 * 8
 
 
 def _check_available(config: Config) -> None:

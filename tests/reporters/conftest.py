@@ -420,7 +420,8 @@ def hostile() -> Report:
     raised = check(HOSTILE, outcome="error", as_expected=False, tensors=(), error=error)
     part = SegmentReport(index=0, name=HOSTILE, layers=(HOSTILE,), parameters=1, inputs=(HOSTILE,), outputs=(HOSTILE,))
     coverage = Coverage(trainable=2, compared=1, absent=0, dead=1)
-    fields: dict[str, Any] = {"config": HOSTILE, "error": error, "errors": (error, error), "warnings": (HOSTILE,)}
+    of_run = dataclasses.replace(error, code="GC051")
+    fields: dict[str, Any] = {"config": HOSTILE, "error": of_run, "errors": (of_run, of_run), "warnings": (HOSTILE,)}
     fields |= {"notes": (HOSTILE,), "unproven": (Unproven(path=HOSTILE, status="absent", note=HOSTILE),)}
     other = dataclasses.replace(part, index=1, inputs=(HOSTILE,))
     return report(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gradcheck.building.messages import described
+from gradcheck.building.sources.contents import check_weights
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
 from gradcheck.errors import GradcheckError
 
@@ -76,6 +77,7 @@ def load_weights(model: keras.Model, weights: str | None, base: Path) -> None:
     path = existing(weights, base, "weights")
     with at("weights"):
         try:
+            check_weights(path)
             model.load_weights(path)
         except GradcheckError:
             raise

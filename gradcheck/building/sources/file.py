@@ -11,6 +11,7 @@ import keras
 from gradcheck.building.messages import described
 from gradcheck.building.precision import FLOATING
 from gradcheck.building.sources.built import existing
+from gradcheck.building.sources.contents import check_model
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
 
@@ -26,15 +27,18 @@ _POLICIES = FLOATING | {"mixed_float16", "mixed_bfloat16"}
 def build(source: FileSource, base: Path) -> keras.Model:
     """Load the saved model, in the precision of the config; as it was saved if that is float32.
 
-    Keras's safe mode, which refuses to unpickle Lambda layers, is on unless `trust` is true.
+    Unless `trust` is true, the file may hold nothing but Keras's own objects that run no code, and Keras's safe mode is
+    on.
 
     Raises:
         KeyedError: GC001 if there is no such file.
-        KeyedRunError: GC051 if Keras cannot load it.
+        KeyedRunError: GC051 if Keras cannot load it, or it would run code; GC009 if it expands to too much.
     """
     path = existing(source.file, base, "file")
     with at("file"):
         try:
+            if not source.trust:
+                check_model(path)
             if keras.config.dtype_policy().name == "float32":
                 return keras.models.load_model(path, compile=False, safe_mode=not source.trust)
             return _in_this_precision(path, safe_mode=not source.trust)

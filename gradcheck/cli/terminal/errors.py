@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 import click
 
 from gradcheck.reporters.parts.errors import error_excerpt, error_place
+from gradcheck.reporters.parts.text import multiline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +24,7 @@ def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the 
     def styled(text: str, foreground: str | None = None) -> str:
         return click.style(text, fg=foreground, bold=True) if color else text
 
-    lines = [f"{styled(f'error[{mistake.code}]', 'red')}{styled(f': {mistake.message}')}"]
+    lines = [f"{styled(f'error[{mistake.code}]', 'red')}{styled(f': {multiline(mistake.message)}')}"]
     number = "" if mistake.line is None else str(mistake.line)
     margin, bar = " " * len(number), styled("|", "blue")
     if mistake.file is not None:
@@ -49,6 +51,11 @@ def print_mistakes(mistakes: Iterable[Mistake], *, color: bool) -> None:
     """The mistakes to standard error, a blank line after each."""
     for mistake in mistakes:
         click.echo(format_mistake(mistake, color) + "\n", err=True, color=color)
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of `error`, which may quote whatever user code says, in characters that print."""
+    return multiline("".join(traceback.format_exception(error)))
 
 
 def wants_color(choice: str, *, terminal: bool | None = None) -> bool:

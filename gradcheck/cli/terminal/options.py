@@ -157,3 +157,10 @@ def set_option(command: CommandT) -> CommandT:
         help="Replace the value of any config key; dotted, VALUE is YAML. Repeat for several.",
     )
     return decorate(command)
+
+
+def safe_option(command: CommandT) -> CommandT:
+    """Adds `--safe`, passed to the command as `safe`."""
+    help_ = "Refuse configs that may run code, or read files outside of their folder."
+    decorate: Callable[[CommandT], CommandT] = option("--safe", is_flag=True, section="Run", help=help_)
+    return decorate(command)

@@ -77,8 +77,8 @@ def _wrong_code(file: Path, name: str) -> tuple[str, str | None] | None:
         names = _top_level_names(ast.parse(file.read_bytes()))
     except SyntaxError as error:
         return f"{file.name} is not valid Python: {error.msg} (line {error.lineno})", None
-    except (OSError, ValueError, RecursionError) as error:
-        return f"{file.name} cannot be read: {error}", None
+    except (OSError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deep
+        return f"{file.name} cannot be read: {error or type(error).__name__}", None
     if names is None or name in names:
         return None
     return f"{file.name} defines no `{name}`", suggestion(name, sorted(names), "It defines")

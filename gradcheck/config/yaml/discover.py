@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradcheck.config.load import read_text
+from gradcheck.config.load import MAX_SIZE, read_text
 from gradcheck.config.yaml.document import read_document
 from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import ConfigErrors, Location, Mistake
@@ -46,20 +46,33 @@ def _configs_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(parent, name)
-            if path.suffix.lower() in _SUFFIXES and not name.startswith(".") and is_config(path):
+            # A pipe would be waited for.
+            wanted = path.suffix.lower() in _SUFFIXES and not name.startswith(".") and path.is_file()
+            if wanted and is_config(path):
                 yield path
 
 
 def is_config(path: Path) -> bool:
-    """Whether a YAML file has a top-level `model:` key, or does not parse and has a line that begins so."""
+    """Whether a YAML file has a top-level `model:` key, or does not parse and has a line that begins so.
+
+    One that cannot be opened may be a config: reading it will say why it cannot.
+    """
     try:
         text = read_text(path)
         if "model" not in text:
             return False
         document = read_document(SourceText(path, text))
     except ConfigErrors:
-        return bool(_MODEL_LINE.search(path.read_text(encoding="utf-8", errors="replace")))
+        return bool(_MODEL_LINE.search(_beginning(path)))
     return any(key.value == "model" for key, _ in document.root.value)
+
+
+def _beginning(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_SIZE)
+    except OSError:
+        return "model:"
 
 
 def _missing(path: Path) -> Mistake:

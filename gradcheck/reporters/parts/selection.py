@@ -69,8 +69,9 @@ def layers_in_brief(segment: SegmentReport) -> str:
 
 
 def run_errors(run: RunReport) -> tuple[Mistake, ...]:
-    """Return every error of the run as a whole."""
-    return run.errors or ((run.error,) if run.error else ())
+    """Return every error of the run as a whole; those of its checks are shown with the checks."""
+    of_checks = [check.error for check in run.checks]
+    return tuple(error for error in run.errors or (run.error,) if error is not None and error not in of_checks)
 
 
 def config_name(run: RunReport) -> str:

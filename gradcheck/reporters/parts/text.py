@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from typing import TYPE_CHECKING
 
 from gradcheck.phrases import some
@@ -10,6 +12,8 @@ from gradcheck.phrases import some
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+#: A line that GitHub takes for a command to the runner, wherever it is printed.
+_COMMAND = re.compile(r"^(\s*)::")
 _LARGEST_PLAIN_ULP = 10_000
 _KIB = 1024
 
@@ -23,8 +27,13 @@ def inline(text: str) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """`text` line by line, each line safe as with `inline`; tabs become spaces."""
-    return [inline(line.expandtabs(4)) for line in text.replace("\r\n", "\n").strip("\n").split("\n")]
+    """`text` line by line, each line safe as with `inline` and no command to GitHub's runner; tabs become spaces."""
+    parts = text.replace("\r\n", "\n").strip("\n").split("\n")
+    return [_line(part) for part in parts]
+
+
+def _line(text: str, tab: int = 4) -> str:
+    return _COMMAND.sub(r"\1\\x3a\\x3a", inline(text.expandtabs(tab)))
 
 
 def multiline(text: str) -> str:
@@ -32,13 +41,18 @@ def multiline(text: str) -> str:
     return "\n".join(lines(text))
 
 
+def printable_json(text: str) -> str:
+    """Return JSON with every character that does not print as its escape, which says the same to a program."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
 def carets(excerpt: str, column: int, length: int, room: int | None = None, tab: int = 4) -> list[str]:
     """A source line, and below it carets under `length` characters from `column` (from 1) on.
 
     Where there is `room` for some columns only, the line is cut so that the mistake stays in sight.
     """
-    line = inline(excerpt.expandtabs(tab))
-    start = len(inline(excerpt[: column - 1].expandtabs(tab)))
+    line = _line(excerpt, tab)
+    start = len(_line(excerpt[: column - 1], tab))
     count = max(1, min(length, len(line) - start, room or length))
     cut = max(0, start + count - room) if room else 0
     return [line[cut:][:room], " " * (start - cut) + "^" * count]
