@@ -38,7 +38,7 @@ def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the 
             f"{margin} {bar} {' ' * (len(below) - len(carets))}{styled(carets, 'red')}",
         ]
     if mistake.help is not None:
-        lines.append(f"{styled('help', 'cyan')}: {mistake.help}")
+        lines.append(f"{styled('help', 'cyan')}: {multiline(mistake.help)}")
     return "\n".join(lines)
 
 
