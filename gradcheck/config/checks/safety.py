@@ -1,4 +1,4 @@
-"""`--safe`: what in a config would run code, found before anything is imported."""
+"""`--safe`: search for the values of a config that would run code, before anything is imported."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from gradcheck.config.findings import KeyPath
     from gradcheck.config.load import LoadedConfig
 
-#: `./file.py:Name` or `package.module:Name`, wherever it stands.
+#: `./file.py:Name` or `package.module:Name`, in any value.
 _REFERENCE = re.compile(r"^[\w./\\-]+:[A-Za-z_][\w.]*$")
-#: Keys whose value is code of the user's own, or makes Keras import a module that the config names.
+#: Keys whose value names the user's code, or makes Keras import a module that the config names.
 _CODE_KEYS = frozenset({"factory", "train_step", "surrogate", "numpy_layer", "module", "registered_name"})
-#: Parts of the config that may hold them; elsewhere a colon is only a colon (devices, names of calls).
+#: The sections that may name code; in others a colon is only a colon (devices, names of calls).
 _SECTIONS = ("model", "data", "loss", "methods", "train")
 
 
 def refuse_code(loaded: LoadedConfig) -> None:
-    """Refuses a config that may run code.
+    """Refuse a config that may run code.
 
     Raises:
-        ConfigErrors: GC029 for every place that would: factories, own layers and losses, candidates, trusted files.
+        ConfigErrors: GC029 for each such value: factories, the user's layers and losses, candidates, trusted files.
     """
     data = _plain(loaded)
     findings = [finding for section in _SECTIONS for finding in _code(data.get(section), (section,))]
@@ -36,14 +36,14 @@ def refuse_code(loaded: LoadedConfig) -> None:
 
 
 def _plain(loaded: LoadedConfig) -> dict[Any, Any]:
-    """The config as it was written, where it was; else as it was given."""
+    """Return the config as plain types if it was read from a file, otherwise the fields of its model."""
     if loaded.document is not None:
         return loaded.document.data()
     return {key: getattr(loaded.config, key) for key in Config.model_fields}
 
 
 def _code(value: Any, path: KeyPath) -> Iterator[Finding]:
-    """Every place below `value` that would run code."""
+    """Yield a finding for each value below `value` that would run code."""
     if hasattr(value, "model_fields"):
         value = {key: getattr(value, key) for key in type(value).model_fields}
     if isinstance(value, dict):
