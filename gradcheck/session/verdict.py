@@ -1,4 +1,4 @@
-"""Verdicts: the outcome of one method by its tensors, and the verdict of a run by its checks."""
+"""The outcome of one check, from its tensors, and the verdict of a run, from its checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def outcome_of(tensors: Sequence[TensorReport]) -> Outcome:
-    """Return `mismatch` where any tensor fails, `inconclusive` where some are undecided and none proves anything."""
+    """Return `mismatch` if any tensor fails, `inconclusive` if some are undecided and none is proven, else `match`."""
     if any(tensor.failed for tensor in tensors):
         return "mismatch"
     undecided = any(tensor.status == "inconclusive" for tensor in tensors)
@@ -24,7 +24,7 @@ def outcome_of(tensors: Sequence[TensorReport]) -> Outcome:
 
 
 def proves(tensors: Sequence[TensorReport]) -> bool:
-    """Whether some gradient was shown equal that is neither dead nor absent."""
+    """Whether some gradient is shown to be equal that is neither zero nor None on both sides."""
     return any(tensor.kind in GRADIENT_KINDS and tensor.status in PROVEN for tensor in tensors)
 
 
@@ -33,7 +33,10 @@ def judge(
 ) -> tuple[Verdict, ExitCode]:
     """Return the verdict over all checks of a run, and the exit code that says the same.
 
-    A control that mismatches as expected is proof too: the check has been seen to fail. Any of `unproven` fails.
+    Args:
+        checks: all checks of the run.
+        trainable: the number of tensors that could be proven; 0 makes the run vacuous.
+        unproven: variables without a gradient, under `require: all`; any of them fails the run.
     """
     codes = [
         ExitCode(check.error.exit_code) if check.error else ExitCode.MISMATCH
@@ -44,6 +47,7 @@ def judge(
     if codes:
         worst = most_serious(codes)
         return ("fail" if worst is ExitCode.MISMATCH else "error"), worst
+    # A control that mismatches as expected is proof too: the comparison is seen to fail on wrong gradients.
     controls = any(check.expect == "mismatch" and check.outcome == "mismatch" for check in checks)
     open_ = undecided(checks)
     proven = any(check.outcome == "match" and proves(_beside(check, open_)) for check in checks)
@@ -53,14 +57,14 @@ def judge(
 
 
 def undecided(checks: Sequence[CheckReport]) -> frozenset[str]:
-    """Return the paths of the tensors that finite differences of the batch as it is did not decide."""
+    """Return the paths of the tensors that `numeric`, at the given batch, left undecided."""
     return frozenset(t.path for c in checks if c.method == "numeric" for t in c.tensors if t.status == "inconclusive")
 
 
 def _beside(check: CheckReport, open_: frozenset[str]) -> Sequence[TensorReport]:
-    """Return the tensors of a check that may count as proven beside those that finite differences left `open_`.
+    """Return the tensors of a check that may count as proven, given those that finite differences left `open_`.
 
-    A method that differentiates by the gradients on trial proves nothing there.
+    `forward` and `hvp` prove nothing about these: they use the very gradients that `numeric` could not confirm.
     """
     registered = check.method in METHODS and METHODS[check.method].registered
     return [t for t in check.tensors if not registered or t.path not in open_]
