@@ -212,7 +212,7 @@ class MethodChecker:
         )
 
     def _explain(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
-        """Explain a mismatch by known faults, and say which side float64 agrees with. A failed step is a warning."""
+        """Explain a mismatch by known faults, and say which side float64 agrees with. A failed step adds a warning."""
         problem, effort = self.problem, Effort()
         rows, gradients = judged(compared.tensors, compared.gradients)
         if gradients.against:  # the method brings its own reference: two ways of differentiating the same functions

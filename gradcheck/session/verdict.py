@@ -62,7 +62,7 @@ def undecided(checks: Sequence[CheckReport]) -> frozenset[str]:
 
 
 def _beside(check: CheckReport, open_: frozenset[str]) -> Sequence[TensorReport]:
-    """Return the tensors of a check that may count as proven, given those that finite differences left `open_`.
+    """Return the tensors of a check that may count as proven; `open_` are the paths that `numeric` left undecided.
 
     `forward` and `hvp` prove nothing about these: they use the very gradients that `numeric` could not confirm.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Scope:
-    """The names defined above an entry: explicit ones with their paths, and those that Keras may have chosen."""
+    """The names defined above an entry: explicit names with their paths, and names that Keras may have chosen."""
 
     layers: dict[str, KeyPath] = field(default_factory=dict)
     tensors: set[str] = field(default_factory=set)
