@@ -1,7 +1,7 @@
 """Mutation of one config: every fault is injected into the correct split at every place; which are caught and named?
 
-There are two passes over the faults: the first compares each with the reference, the second diagnoses the
-caught ones, and by then knows the fingerprints of all others. Only the gradients of one injection are in memory at a time.
+There are two passes over the faults: the first compares each with the reference, the second diagnoses the caught ones,
+and by then knows the fingerprints of all others. Only the gradients of one injection are in memory at a time.
 """
 
 from __future__ import annotations
