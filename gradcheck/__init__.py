@@ -1,6 +1,6 @@
-"""Proves that a model cut into parts computes the gradients of the whole one, and says where and why when it does not.
+"""Gradient verification of split models: where and why their gradients differ from those of the whole model.
 
-Importing this package imports no TensorFlow, nor anything else that takes long: names load when they are first used.
+Importing this package imports neither TensorFlow nor anything else that is slow: names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used."""
+    """Import a public name on first use."""
     if name == "__version__":
         return _version()
     if name not in _MODULES:
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _version() -> str:
-    """The installed version; 0+unknown where the package runs from its source tree."""
+    """Return the installed version; `0+unknown` for a source tree that is not installed."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - takes longer than the rest
 
     try:

@@ -1,4 +1,4 @@
-"""One error tree: each class owns its exit code, every error its catalogue code and what to do about it."""
+"""The tree of errors: a class has an exit code; an error has a catalogue code and says what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What the process returns, by the most serious thing that happened."""
+    """The exit codes of the process."""
 
     OK = 0
     MISMATCH = 1
@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-#: From the most to the least serious: with several configs the first that occurred is returned.
+#: From the most to the least serious: the exit code for several configs is the first of these that occurred.
 SEVERITY: tuple[ExitCode, ...] = (
     ExitCode.RUNTIME,
     ExitCode.USAGE,
@@ -33,7 +33,7 @@ SEVERITY: tuple[ExitCode, ...] = (
 
 
 def most_serious(codes: Iterable[ExitCode]) -> ExitCode:
-    """The exit code that stands for all of `codes`; OK for none."""
+    """Return the most serious of `codes`; OK if there are none."""
     return min(codes, key=SEVERITY.index, default=ExitCode.OK)
 
 
@@ -45,7 +45,7 @@ class Location:
     line: int
     column: int = 1
     length: int = 1
-    excerpt: str | None = None  # the line itself, without its line break
+    excerpt: str | None = None  # the whole line without its line break
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}:{self.column}"
@@ -53,9 +53,9 @@ class Location:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """One thing that is wrong: what failed (with what was received), where, and what to do.
+    """One mistake: what failed and what was received, where, and what to do.
 
-    It is what an error holds, what a report shows, and what is printed.
+    Errors hold it, reports store it, and the command line prints it.
     """
 
     code: str
@@ -69,7 +69,7 @@ class Mistake:
     help: str | None = None
 
     def at(self, location: Location | None) -> Mistake:
-        """Return the same mistake at `location`, where that is known."""
+        """Return the same mistake at `location`; unchanged if that is None."""
         if location is None:
             return self
         return replace(
@@ -83,7 +83,7 @@ class Mistake:
 
     @property
     def location(self) -> Location | None:
-        """Where it is; None where no file is known."""
+        """The place of the mistake; None if no file is known."""
         if self.file is None:
             return None
         return Location(
@@ -97,12 +97,12 @@ class Mistake:
 
 @dataclass(eq=False)
 class GradcheckError(Exception):
-    """Base of every error that a person is meant to read.
+    """The base of all errors whose message is written for the user.
 
     Args:
         message: what failed and what was received, in one sentence or two.
         code: its entry in the catalogue.
-        location: the file, line and column that the mistake is in, where there is one.
+        location: the file, line and column of the mistake, if known.
         help: what to do about it.
     """
 
@@ -113,7 +113,7 @@ class GradcheckError(Exception):
 
     exit_code = ExitCode.RUNTIME
 
-    #: Keras's mark of an error that it raises on as it is: of others, raised inside a layer, it keeps the text alone.
+    #: Keras raises an error with this mark unchanged; of any other error inside a layer it keeps the text alone.
     _keras_call_info_injected = True
 
     def __post_init__(self) -> None:
@@ -123,12 +123,12 @@ class GradcheckError(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle all of it: by itself an exception is made again of its message alone."""
+        """Pickle all attributes: the default of exceptions restores the message alone."""
         return _made_again, (type(self), vars(self))
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """Every single mistake in this error: one, unless the class collects several."""
+        """The mistakes of this error: a single one, unless the class collects several."""
         mistake = Mistake(code=self.code, message=self.message, exit_code=int(self.exit_code), help=self.help)
         return (mistake.at(self.location),)
 
@@ -140,13 +140,13 @@ def _made_again(cls: type[GradcheckError], attributes: dict[str, Any]) -> Gradch
 
 
 class UsageError(GradcheckError):
-    """The command line is wrong."""
+    """An invalid command line."""
 
     exit_code = ExitCode.USAGE
 
 
 class ConfigError(GradcheckError):
-    """A config, or a name in it, is wrong. The code is below GC050."""
+    """An invalid config, or an invalid name in it. The code is below GC050."""
 
     exit_code = ExitCode.USAGE
 
@@ -166,10 +166,10 @@ class ConfigErrors(ConfigError):  # noqa: N818 - the plural says that it holds e
 
 
 class RunError(GradcheckError):
-    """The model, the data or a candidate raised or returned something unusable. The code is GC05x."""
+    """The model, the data or a candidate raised an exception or returned an unusable value. The code is GC05x."""
 
     exit_code = ExitCode.RUNTIME
 
 
 class NotApplicable(RunError):  # noqa: N818 - it is no error of anybody's
-    """What was asked for does not go with this model: nothing is proven, and nothing is wrong."""
+    """A method does not apply to this model: nothing is proven, and nothing is wrong."""

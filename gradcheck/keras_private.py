@@ -1,4 +1,4 @@
-"""Everything that gradcheck reaches in Keras and that Keras does not export: the one place to look when Keras changes.
+"""All use of names that Keras does not export: the one module to adapt when Keras changes.
 
 Every name here was seen in Keras 3.15.1. `tests/test_keras_private.py` calls each one on the installed Keras.
 """
@@ -37,10 +37,10 @@ _MASK, _LOGITS = "_keras_mask", "_keras_logits"
 
 
 def _of(holder: Any, name: str) -> Any:
-    """The attribute `name` of `holder`.
+    """Return the attribute `name` of `holder`.
 
     Raises:
-        RunError: if it is gone.
+        RunError: if the installed Keras does not have it.
     """
     try:
         return getattr(holder, name)
@@ -49,22 +49,22 @@ def _of(holder: Any, name: str) -> Any:
 
 
 def all_layers(models: Iterable[keras.Layer]) -> list[keras.Layer]:
-    """Every layer inside `models` at any depth, themselves first, each once: `Layer._flatten_layers`."""
+    """Return `models` and every layer inside them at any depth, each once: `Layer._flatten_layers`."""
     return list({id(layer): layer for model in models for layer in _of(model, "_flatten_layers")()}.values())
 
 
 def own_weights(layer: keras.Layer) -> list[Any]:
-    """The variables that a layer made as trainable, also where they are frozen now: `Layer._trainable_variables`."""
+    """Return the variables that a layer created as trainable, also frozen ones: `Layer._trainable_variables`."""
     return list(_of(layer, "_trainable_variables"))
 
 
 def own_metrics(layer: keras.Layer) -> list[Any]:
-    """The metrics that a layer keeps: `Layer._metrics`."""
+    """Return the metrics of a layer: `Layer._metrics`."""
     return list(_of(layer, "_metrics"))
 
 
 def own_losses(layer: keras.Layer) -> list[Any]:
-    """What a layer added in its last call, without its weight penalties: `Layer._get_own_losses`."""
+    """Return the losses that a layer added in its last call, without weight penalties: `Layer._get_own_losses`."""
     return list(_of(layer, "_get_own_losses")())
 
 
@@ -74,63 +74,66 @@ def draws(layer: keras.Layer) -> bool:
 
 
 def takes_training(operation: Any) -> bool:
-    """Whether the call of a layer or operation has the argument `training`: `Layer._call_has_training_arg`."""
+    """Whether the `call` of a layer or operation has the argument `training`: `Layer._call_has_training_arg`."""
     return bool(getattr(operation, "_call_has_training_arg", False))
 
 
 def trainable_flag(holder: Any) -> bool:
-    """`trainable` of a layer or variable as it was set, without the layers below: `Layer._trainable`."""
+    """Return `trainable` of a layer or variable as it was set on itself: `Layer._trainable`."""
     return bool(_of(holder, "_trainable"))
 
 
 def set_trainable_flag(holder: Any, *, trainable: bool) -> None:
-    """Sets `trainable` of a layer or variable, where the public setter would spread to the layers below."""
+    """Set `trainable` of a layer or variable alone: the public setter also sets it on all layers inside."""
     holder._trainable = trainable
 
 
 def mask_of(tensor: Any) -> Any:
-    """The mask that Keras hides on a tensor, or None: `Tensor._keras_mask`."""
+    """Return the mask that Keras stores on a tensor, or None: `Tensor._keras_mask`."""
     return getattr(tensor, _MASK, None)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
-    """Hides `mask` on a tensor; None takes away the one that is there."""
+    """Store `mask` on a tensor; None removes it."""
     setattr(tensor, _MASK, mask)
 
 
 def logits_of(tensor: Any) -> Any:
-    """The logits that softmax or sigmoid hide on what they return, and that a loss takes instead; None for none."""
+    """Return the logits that softmax or sigmoid store on their output, or None: `Tensor._keras_logits`.
+
+    A loss of Keras takes them in place of the output.
+    """
     return getattr(tensor, _LOGITS, None)
 
 
 def set_logits(tensor: Any, logits: Any) -> None:
-    """Hides `logits` on a tensor."""
+    """Store `logits` on a tensor."""
     setattr(tensor, _LOGITS, logits)
 
 
 def functional_within(model: Any) -> Functional | None:
-    """The functional model inside a Sequential one that is built, else None: `Sequential._functional`."""
+    """Return the functional model inside a built Sequential model, otherwise None: `Sequential._functional`."""
     found: Functional | None = getattr(model, "_functional", None)
     return found
 
 
 def nodes_in_order(functional: Any) -> Iterator[Any]:
-    """Every node of a functional model, in the order in which Keras runs them: `Functional._nodes_by_depth`."""
+    """Yield every node of a functional model in the order in which Keras runs them: `Functional._nodes_by_depth`."""
     by_depth = _of(functional, "_nodes_by_depth")
     for depth in sorted(by_depth, reverse=True):
         yield from by_depth[depth]
 
 
 def operation_of(tensor: Any) -> Any:
-    """The operation that made a symbolic tensor: `KerasTensor._keras_history`."""
+    """Return the operation that made a symbolic tensor: `KerasTensor._keras_history`."""
     return _of(tensor, "_keras_history").operation
 
 
 @contextmanager
 def runs_replaced(functionals: Sequence[Any], by: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """Replaces `Functional._run_through_graph`, through which Keras runs a graph, by what `by` makes of it.
+    """Replace `Functional._run_through_graph`, which runs a model's graph, by the result of `by` for it, in the block.
 
-    `Functional._remat_mode` is off inside: the calls would otherwise be inside a recomputed function.
+    `Functional._remat_mode` is off: otherwise the calls would run inside a recomputed function.
     """
     remat = [getattr(functional, "_remat_mode", None) for functional in functionals]
     for functional in functionals:
@@ -146,7 +149,7 @@ def runs_replaced(functionals: Sequence[Any], by: Callable[[Callable[..., Any]],
 
 @contextmanager
 def allocations_watched(before: Callable[[str, tuple[int, ...], Any], None]) -> Iterator[None]:
-    """Calls `before(path, shape, dtype)` ahead of each weight: `Variable._initialize_with_initializer`."""
+    """Call `before(path, shape, dtype)` before each weight is allocated: `Variable._initialize_with_initializer`."""
     variable: Any = keras.Variable
     original = _of(variable, "_initialize_with_initializer")
 
@@ -162,25 +165,25 @@ def allocations_watched(before: Callable[[str, tuple[int, ...], Any], None]) -> 
 
 
 def split_of(layer: keras.layers.TextVectorization) -> Any:
-    """How it splits text: `TextVectorization._split`."""
+    """Return how the layer splits text: `TextVectorization._split`."""
     return _of(layer, "_split")
 
 
 def global_seed() -> Any:
-    """The variable of the seed generator that layers without a seed of their own draw from."""
+    """Return the variable of the seed generator that layers without a seed use."""
     return global_seed_generator().state
 
 
 def of_session(name: str, default: Any) -> Any:
-    """What is kept under `name` until Keras clears its session; `default` is put there first."""
+    """Return the value stored under `name` until Keras clears its session; `default` is stored if there is none."""
     return global_state.get_global_attribute(name, default, set_to_default=True)
 
 
 def session_trackers() -> tuple[Any, Any]:
-    """What Keras's session consists of: names, seeds, the dtype policy."""
+    """Return the state of Keras's session: names and seeds, and settings such as the dtype policy."""
     return global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER
 
 
 def set_session_trackers(trackers: tuple[Any, Any]) -> None:
-    """Makes `trackers` Keras's session."""
+    """Set the state of Keras's session to `trackers`."""
     global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = trackers

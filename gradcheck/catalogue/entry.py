@@ -1,4 +1,4 @@
-"""What a code stands for, in words that hold without the report they appear in, and reading those words."""
+"""The explanation of a code, which holds for every report, and reading all of them from YAML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-#: libyaml reads the texts ten times faster than Python, where PyYAML was built with it.
+#: libyaml, if PyYAML was built with it, reads the texts ten times faster.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -18,11 +18,11 @@ class Entry:
 
     Args:
         code: `GC` and three digits.
-        title: a few words, as reports show them.
-        explanation: what it is and how it shows. Names of code stand in backticks; there is no other markup.
-        causes: what usually leads to it, one phrase each.
+        title: a few words, shown in reports.
+        explanation: the mistake and how it shows. Names of code are in backticks; there is no other markup.
+        causes: the usual causes, one phrase each.
         fix: what to do, in a sentence or two.
-        example: correct TensorFlow code, where code is the fix.
+        example: correct TensorFlow code, if the fix is in code; otherwise None.
     """
 
     code: str
@@ -34,7 +34,7 @@ class Entry:
 
 
 def sections() -> dict[str, tuple[Entry, ...]]:
-    """The entries of every YAML file of this folder by the file's section, in the order of their codes."""
+    """Read the entries of every YAML file in this folder, by the section that the file names, in the order of codes."""
     folder = files("gradcheck.catalogue")
     texts = [file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".yaml")]
     found = [yaml.load(text, _LOADER) for text in texts]  # noqa: S506 - a safe loader, and texts of our own

@@ -1,4 +1,4 @@
-"""A method's tensors beside the reference's: one record each, and the first that is wrong."""
+"""Comparison of a method's tensors with those of the reference: a record of each, and the first that is wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey
     from gradcheck.results.tensor import Comparison
 
-#: Kinds whose value may well be zero: zero on both sides proves as much as any other value.
+#: Kinds of tensors that are no gradients: zero on both sides proves as much as any other value.
 VALUES = frozenset({"output", "loss", "state", "optimizer"})
 
 
@@ -33,10 +33,15 @@ def compare_all(
     noise: bool,
     known: Mapping[TensorKey, TensorPlace] | None = None,
 ) -> tuple[TensorReport, ...]:
-    """Every tensor that the candidate supplies, in report order.
+    """Compare every tensor that the candidate has, and return the records in report order.
 
-    The noise floor is measured only where strict allclose fails somewhere, and `noise` allows it to excuse that.
-    `known` are the places of the problem's tensors, for those who compare many times.
+    Args:
+        problem: the problem that the gradients belong to.
+        reference: the gradients of the whole model.
+        candidate: the gradients to compare, with their error bars if they are finite differences.
+        policy: the tolerances.
+        noise: whether the noise floor may excuse a difference. It is measured only if some tensor fails without it.
+        known: the places of the problem's tensors, if the caller has them already.
     """
     found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
     expected = {**reference.tensors, **candidate.against}
@@ -54,7 +59,7 @@ def compare_all(
     if noise and failing:
         compared = excused(compared, _noise_floors(reference, candidate, failing))
         left = failing_keys(compared)
-        if left and candidate.noise and not candidate.against:  # it may add up more roundings than the reference does
+        if left and candidate.noise and not candidate.against:  # a method may round more often than the reference
             compared = excused(compared, candidate.noise(left))
     return tuple(record(key, where[key], c, note=candidate.notes.get(key)) for key, c in compared.items())
 
@@ -65,7 +70,10 @@ def compared_tensors(
     found: Mapping[TensorKey, Any],
     tolerance: Callable[[TensorKey, str], Tolerance],
 ) -> dict[TensorKey, Comparison]:
-    """What both sides have, compared, in report order; `tolerance` is asked with a key and its dtype, "" for None."""
+    """Compare the tensors that both sides have, in report order.
+
+    `tolerance` is called with the key and the dtype of a tensor; the dtype is "" if both sides are None.
+    """
     compared = {}
     for key in _in_order(where, expected, found):
         left, right = as_array(expected[key]), as_array(found[key])
@@ -75,29 +83,29 @@ def compared_tensors(
 
 
 def is_value(key: TensorKey) -> bool:
-    """Whether it is no gradient."""
+    """Whether the tensor is a value, not a gradient."""
     return key.kind in VALUES or key.quantity == "value"
 
 
 def failing_keys(compared: Mapping[TensorKey, Comparison]) -> list[TensorKey]:
-    """Those that a noise floor may excuse."""
+    """Return the keys of the tensors that a noise floor may excuse: those that fail by their difference alone."""
     return [key for key, comparison in compared.items() if comparison.status == "mismatch"]
 
 
 def excused(compared: Mapping[TensorKey, Comparison], floors: Mapping[TensorKey, float]) -> dict[TensorKey, Comparison]:
-    """`compared`, those that fail with the noise floor that they have, and `close` where it covers the difference."""
+    """Return `compared` with the noise floor of each failing tensor, which is `close` if that covers its difference."""
     covered = {key: excuse(compared[key], floors[key]) for key in failing_keys(compared) if key in floors}
     return {**compared, **covered}
 
 
 def _scale(candidate: Gradients) -> float:
-    """The largest element of all that is compared within error bars."""
+    """Return the largest element of all tensors that are compared within error bars."""
     judged = [as_array(candidate.against[key]) for key in candidate.error_bars]
     return max((largest(array) for array in judged), default=0.0)
 
 
 def _noise_floors(reference: Reference, candidate: Gradients, keys: Collection[TensorKey]) -> Mapping[TensorKey, float]:
-    """The noise floors of those of `keys` that rounding may excuse, each measured for what it was compared with."""
+    """Return the noise floors of the tensors of `keys`, each measured for the side that it was compared with."""
     own = [key for key in keys if key in candidate.against]
     floors = dict(candidate.noise(own)) if own and candidate.noise else {}
     if len(own) < len(keys):
@@ -106,17 +114,17 @@ def _noise_floors(reference: Reference, candidate: Gradients, keys: Collection[T
 
 
 def first_divergence(tensors: Sequence[TensorReport]) -> str | None:
-    """The path of the `first_wrong` tensor."""
+    """Return the path of the `first_wrong` tensor; None if none is wrong."""
     first = first_wrong(tensors)
     return None if first is None else first.path
 
 
 def first_wrong(tensors: Sequence[TensorReport]) -> TensorReport | None:
-    """The first wrong tensor in the order of the backward pass.
+    """Return the first wrong tensor in the order of the backward pass; None if none is wrong.
 
-    Forward values come first: wrong ones make every gradient wrong. Then from the last segment to the first, and in
-    each the cotangent that it was handed before the weights, the later layer before the earlier. Of what a step of
-    training leaves behind: the iteration count, then the optimizer's slots, then the weights that it makes of them.
+    Forward values come first: wrong ones make every gradient wrong. Then come the gradients from the last segment to
+    the first; in each segment the cotangents it receives come before the weights, and later layers before earlier ones.
+    The results of a training step come last: the iteration count, the optimizer's slots, then the updated weights.
     """
     wrong = [(position, tensor) for position, tensor in enumerate(tensors) if tensor.failed]
     return min(wrong, key=lambda pair: _backward_rank(*pair))[1] if wrong else None
@@ -140,9 +148,10 @@ def _backward_rank(position: int, tensor: TensorReport) -> tuple[int, int, int, 
 def _in_order(
     where: Mapping[TensorKey, TensorPlace], reference: Mapping[TensorKey, Any], candidate: Mapping[TensorKey, Any]
 ) -> list[TensorKey]:
-    """The keys that both have: outputs and loss, inputs, then by segment its weights and boundaries, then state.
+    """Return the keys that both sides have, in report order.
 
-    In training a segment's updated weights follow its gradients, and the optimizer's slots come last.
+    Outputs and loss come first, then inputs, the weights and boundaries of each segment, then state. In training the
+    updated weights of a segment follow its gradients, and the optimizer's slots come last.
     """
     order = {key: i for i, key in enumerate(reference)}
 
@@ -172,7 +181,7 @@ _LAST = 1 << 30  # after every segment
 def record(
     key: TensorKey, where: TensorPlace, c: Comparison, *, note: str | None = None, step: int | None = None
 ) -> TensorReport:
-    """What a report shows of one tensor; in training of one `step`, where it is a gradient or a value."""
+    """Return the record of one compared tensor. `step` is the training step, from 1; None outside of training."""
     if c.status == "absent":
         c = replace(c, shape=where.shape, dtype=where.dtype)
     notes = (c.note, note) if c.status == "missing" else (c.note or note,)

@@ -1,4 +1,4 @@
-"""YAML with positions to frozen models. Imports no TensorFlow."""
+"""Configs: YAML is read with positions and validated into frozen models. Imports no TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a config, by the path of the key that it concerns. Loading adds the position in the text."""
+"""Mistakes in a config, each with the path of the key that it concerns. Loading adds the position in the text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KeyPath: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One mistake: `at` says whether the key at `path` is wrong, or the value that it has."""
+    """One mistake: `at` says whether the key at `path` is wrong, or its value."""
 
     message: str
     path: KeyPath = ()
@@ -21,7 +21,7 @@ class Finding:
 
 
 def received(value: Any) -> str:
-    """`value` as a reader of YAML would call it, short enough for one line."""
+    """Return `value` in the words of YAML, short enough for one line."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The JSON Schema of the config as it is written in YAML, shorthand forms and all, for editors."""
+"""The JSON Schema of a config as written in YAML, with its shorthand forms, for editors."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from gradcheck.config.schema import Config
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, draft 2020-12."""
+    """Return the schema, draft 2020-12."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}

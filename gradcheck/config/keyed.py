@@ -1,4 +1,4 @@
-"""Errors that belong to a key of the config, so that whoever holds its text can point at line and column."""
+"""Errors that carry the path of a config key, so that a caller with the text can add line and column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Keys: TypeAlias = tuple[str | int, ...]
 
 
 class _AnyKeyedError(GradcheckError):
-    """What `KeyedError` and `KeyedRunError` share: the path of the key that they are about."""
+    """The common base of `KeyedError` and `KeyedRunError`: an error with the path of a key."""
 
     keys: Keys = ()
 
@@ -28,12 +28,12 @@ class KeyedError(_AnyKeyedError, ConfigError):
 
 
 class KeyedRunError(_AnyKeyedError, RunError):
-    """A RunError caused by the value at `keys`; user code that raised has its own `location`."""
+    """A RunError caused by the value at `keys`. If user code raised it, its `location` is in that code."""
 
 
 @contextmanager
 def at(*keys: str | int) -> Iterator[None]:
-    """Puts `keys` before the keys of any error that is raised inside, outermost first."""
+    """Prepend `keys` to the keys of any keyed error that the block raises."""
     try:
         yield
     except _AnyKeyedError as error:
@@ -43,7 +43,7 @@ def at(*keys: str | int) -> Iterator[None]:
 
 @contextmanager
 def located(loaded: LoadedConfig) -> Iterator[None]:
-    """Gives an error raised inside its place in the config, where it knows the keys and has no place of its own."""
+    """Set the location of a keyed error that the block raises, if it has none yet."""
     try:
         yield
     except GradcheckError as error:
@@ -54,6 +54,6 @@ def located(loaded: LoadedConfig) -> Iterator[None]:
 
 
 def arguments_received(kwargs: Any, argument: Any = None) -> str:
-    """`units=-1, name='d'`, as an error message shows what it was given; `nothing` for no arguments."""
+    """Return the arguments as an error message shows them: `units=-1, name='d'`, or `nothing` if there are none."""
     shown = [] if argument is None else [repr(argument)]
     return listed([*shown, *(f"{key}={value!r}" for key, value in kwargs.items())], "nothing")

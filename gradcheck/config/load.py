@@ -1,4 +1,4 @@
-"""A config file to a frozen Config: every mistake at once, each at its line and column."""
+"""Read a config file into a frozen Config. Every mistake is reported at once, at its line and column."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from gradcheck.config.findings import Finding
 
-#: Bytes of a config file.
+#: The largest size of a config file, in bytes.
 MAX_SIZE = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedConfig:
-    """A config, the file that it was read from, and the positions of its keys; no document where there is no file."""
+    """A config, its file, and the positions of its keys. `document` is None for a config that was given from Python."""
 
     config: Config
     path: Path
@@ -39,25 +39,25 @@ class LoadedConfig:
 
     @property
     def base(self) -> Path:
-        """The folder that paths in the config are relative to."""
+        """The folder to which paths in the config are relative."""
         return self.path.parent
 
     @property
     def name(self) -> str:
-        """The config's own name, else the file's stem."""
+        """The `name` of the config, by default the file's stem."""
         return self.config.name or self.path.stem
 
     @property
     def text(self) -> str:
-        """The file as it was read."""
+        """The text of the file; empty if there is none."""
         return "" if self.document is None else self.document.sources[str(self.path)].text
 
     def locate(self, *keys: str | int) -> Location | None:
-        """Where the value at these keys is written, or its nearest parent; None if not even the first key is."""
+        """Return the location of the value at `keys`, or of its nearest parent; None if the first key is absent."""
         return None if self.document is None else self.document.locate(keys)
 
     def mistake(self, finding: Finding) -> Mistake:
-        """Return `finding` as a mistake, at its place in the file where there is one."""
+        """Return `finding` as a mistake, at its location if there is a file."""
         return _without_text(finding) if self.document is None else self.document.mistake(finding)
 
 
@@ -69,15 +69,15 @@ def load_config(
     require_split: bool = False,
     safe: bool = False,
 ) -> LoadedConfig:
-    """Reads and validates one config file.
+    """Read and validate one config file.
 
     Args:
         path: the YAML file.
-        overrides: `KEY=VALUE` in place of what the file says, in order (see `GivenValue`).
-        methods: names that become the config's list of methods; one that the file lists keeps its options.
-        require_split: whether a method that needs a split, where the config has none, is a mistake.
-        safe: whether what may run code, or read a file outside of the config's folder, is a mistake. No file that the
-            config names is opened then before it is known to be in that folder.
+        overrides: `KEY=VALUE` strings that replace values of the file, applied in order (see `GivenValue`).
+        methods: names that replace the config's list of methods; a method that the file lists keeps its options.
+        require_split: whether a method that needs a split, in a config without one, is a mistake.
+        safe: whether a value that may run code, or names a file outside of the config's folder, is a mistake. A file is
+            then opened only after it is known to be in that folder.
 
     Raises:
         ConfigErrors: every mistake of the file and the overrides at once, in the order of their lines.
@@ -97,14 +97,14 @@ def load_config(
 
 
 def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any]) -> LoadedConfig:
-    """A config given from Python: a file, a mapping as YAML would give it, or a Config.
+    """Validate a config given from Python: a file, a mapping as YAML would give it, or a Config.
 
     Args:
-        config: what to load; paths in a mapping or a Config are relative to the working directory.
-        overrides: keys and the values that replace what the config says.
+        config: the path, mapping or Config; paths in the latter two are relative to the working directory.
+        overrides: top-level keys with the values that replace those of the config.
 
     Raises:
-        ConfigErrors: every mistake at once; those of a mapping name their keys, for there is no text to point at.
+        ConfigErrors: every mistake at once. Mistakes in a mapping name their keys: there is no text to point at.
     """
     document = None
     path = Path("config")
@@ -130,7 +130,8 @@ def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mappi
 def _validated(
     data: dict[Any, Any], base: Path, *, require_split: bool, safe: bool = False
 ) -> tuple[Config | None, list[Finding]]:
-    """The config, None if it is wrong, and every mistake that can be found without TensorFlow."""
+    """Return the config (None if it is wrong) and every mistake that can be found without TensorFlow."""
+    # These checks read the raw data, so that an invalid section does not hide the mistakes of the others.
     findings = [*contradictions(data, require_split=require_split), *undefined_names(data)]
     try:
         config = Config.model_validate(data)
@@ -142,14 +143,14 @@ def _validated(
 
 
 def _without_text(finding: Finding) -> Mistake:
-    """A mistake that has no text to point at names its key."""
+    """Return `finding` as a mistake that names its key: there is no text to point at."""
     key = ".".join(map(str, finding.path))
     message = f"{key}: {finding.message}" if key else finding.message
     return Mistake(code=finding.code, message=message, help=finding.help)
 
 
 def _order(mistake: Mistake, path: Path) -> tuple[bool, str, int, int]:
-    """The file's mistakes by line, then those of the command line."""
+    """Return the sort key: mistakes of the file come first, by line, then those of command-line options."""
     place = mistake.location
     if place is None:
         return (False, "", 0, 0)
@@ -157,10 +158,14 @@ def _order(mistake: Mistake, path: Path) -> tuple[bool, str, int, int]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a config file. Raises ConfigErrors if it cannot be read, is too large or is no UTF-8."""
+    """Return the text of a config file.
+
+    Raises:
+        ConfigErrors: if it cannot be read or is no UTF-8 (GC001), or is too large (GC009).
+    """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_SIZE + 1)
+            content = file.read(MAX_SIZE + 1)  # one byte more, to see that a file is too large without reading it all
     except (OSError, ValueError) as error:
         raise _refused("GC001", f"{path} cannot be read: {_reason(error)}", path) from None
     if len(content) > MAX_SIZE:
@@ -181,6 +186,6 @@ def _reason(error: OSError | ValueError) -> str:
 def _refused(
     code: str, message: str, path: Path, location: Location | None = None, advice: str | None = None
 ) -> ConfigErrors:
-    """A file that cannot be looked into."""
+    """Return the error for a file that is not read as YAML at all."""
     location = location or Location(path=path, line=1)
     return ConfigErrors([Mistake(code=code, message=message, help=advice).at(location)])

@@ -81,7 +81,7 @@ class OptimizerSpec(Section):
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:
-        """`Adam`, or `SGD: {learning_rate: 0.1}`."""
+        """Return the fields for `Adam` or `SGD: {learning_rate: 0.1}`."""
         if isinstance(raw, str):
             return Written({"name": raw}, {"name": ()})
         if isinstance(raw, dict) and "name" in raw:
@@ -161,7 +161,7 @@ class Placement(Section):
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:
-        """A list of devices, or the mapping."""
+        """Return the fields for a list of devices, or for the mapping."""
         return Written({"devices": raw}, {"devices": ()}) if isinstance(raw, (list, tuple)) else Written(raw)
 
     @classmethod

@@ -36,7 +36,7 @@ def diagnose_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tu
     """Return the diagnoses of the wrong rows of a comparison with finite differences.
 
     Args:
-        observed: the tape beside the differences, with the mistakes that these show of single tensors.
+        observed: the tape compared with finite differences, which already show the mistakes of single tensors.
         watch: the `Watch` under which the model's code was loaded.
         effort: collects the steps that fail.
     """

@@ -1,4 +1,4 @@
-"""Gradients of a correct split with one fault injected. What faults have in common is computed once."""
+"""Gradients of a correct split with one fault injected. Passes that several faults share are computed once."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 
 
 class Replays:
-    """Correct splits of a problem, on which faults are injected.
+    """Correct splits of a problem, into which faults are injected.
 
-    A fault of the backward pass alone starts from the forward passes of the correct split, whose tapes are kept; one
-    of the finished gradients from those. Everything runs eagerly, from the problem's snapshot and back to it.
+    A fault of the backward pass alone reuses the forward passes of the correct split, whose tapes are kept. A fault in
+    the finished gradients reuses the gradients. Everything runs eagerly; each run starts from the problem's snapshot,
+    which is restored afterwards.
     """
 
     def __init__(self, problem: Problem) -> None:
-        """Computes nothing yet."""
+        """Store the problem; compute nothing yet."""
         self._problem = problem
         self._sliced: dict[int | None, Problem] = {None: problem}
         self._forward_passes: dict[int | None, _SharedPasses] = {}
 
     @cached_property
     def right(self) -> Gradients:
-        """The correct split's gradients."""
+        """The gradients of the correct split."""
         return self._backward(None, HandOff())
 
     def gradients(self, injection: Injection) -> Gradients:
-        """What a person gets who makes this mistake."""
+        """Return the gradients of the split with this fault."""
         if injection.steps is None and injection.slices is None:
             found = self.right
         else:
@@ -51,7 +52,7 @@ class Replays:
         return replace(found, tensors={**found.tensors, **injection.finish(dict(found.tensors))})
 
     def _all(self, slices: int | None, steps: HandOff) -> Gradients:
-        """Forward and backward, with `steps`."""
+        """Run the forward and the backward passes with `steps`, over `slices` micro-batches."""
 
         def body(problem: Problem, tensors: Tensors) -> Computed:
             return split(problem, tensors, steps)
@@ -59,13 +60,13 @@ class Replays:
         return Execution(self._problem_in(slices), body, execution="eager")()
 
     def _backward(self, slices: int | None, steps: HandOff) -> Gradients:
-        """The backward passes alone, with `steps`, from forward passes that are kept."""
+        """Run the backward passes with `steps` on the tapes of the correct forward passes."""
         if slices not in self._forward_passes:
             self._forward_passes[slices] = _SharedPasses(self._problem_in(slices))
         return self._forward_passes[slices].backward_on_shared_tapes(steps)
 
     def _problem_in(self, slices: int | None) -> Problem:
-        """The problem over so many micro-batches."""
+        """Return the problem over `slices` micro-batches; None for as many as it has itself."""
         if slices not in self._sliced:
             problem, count = self._problem, slices or 1
             with problem.state.preserved():
@@ -75,7 +76,7 @@ class Replays:
 
 
 class _SharedPasses:
-    """The forward passes of a correct split, whose tapes can be asked again and again."""
+    """The forward passes of a correct split on persistent tapes, for any number of backward passes."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
@@ -90,7 +91,7 @@ class _SharedPasses:
             self._state: Mapping[str, Any] = problem.state.read()
 
     def backward_on_shared_tapes(self, steps: HandOff) -> Gradients:
-        """The backward passes with `steps`."""
+        """Run the backward passes with `steps` and return their gradients."""
         weights: dict[Any, Any] = {weight.key: None for weight in self._problem.weights}
         parts = steps.sliced([passes.part for passes in self._all_passes])
         all_passes = [p.sharing_tapes(part, steps, weights) for p, part in zip(self._all_passes, parts, strict=True)]
@@ -102,6 +103,6 @@ class _SharedPasses:
 
 
 class _Kept(HandOff):
-    """The hand-off as it is; its tapes can be asked more than once."""
+    """The correct hand-off with persistent tapes."""
 
     persistent = True

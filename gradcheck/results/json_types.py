@@ -1,4 +1,4 @@
-"""Records to plain JSON types and text, and back."""
+"""Conversion of records to plain JSON types and JSON text, and back."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def plain_of(value: Any) -> Any:
 
 
 def json_text(plain: Any, indent: int | None = 2) -> str:
-    """Return plain types as JSON text. A lone surrogate, of a file name that is no UTF-8, is escaped for UTF-8."""
+    """Return plain types as JSON text. Lone surrogates, from file names that are no UTF-8, are escaped."""
     text = json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def record_from(cls: type[_Record], data: Any) -> _Record:
-    """Make the dataclass `cls` of plain types. A missing key takes the field's default, an unknown key is ignored.
+    """Build the dataclass `cls` from plain types. A missing key takes the field's default, an unknown key is ignored.
 
     Raises:
-        ValueError: if `data` is no such record.
+        ValueError: if `data` is not such a record.
     """
     try:
         given = _expected(dict, data)
@@ -50,7 +50,7 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
 
 
 def _typed(hint: Any, value: Any) -> Any:
-    """Convert `value` to the field type `hint`: tuples, nested records, and NaN for a null number."""
+    """Convert `value` to the type of its field: a tuple, a nested record, or NaN for a number that is null."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _typed(next(a for a in arguments if a is not type(None)), value)
@@ -64,7 +64,7 @@ def _typed(hint: Any, value: Any) -> Any:
 
 
 def _expected(kind: Any, value: Any) -> Any:
-    """Return `value`, which has to be of this kind."""
+    """Return `value` if it is of this kind, otherwise raise TypeError."""
     if not isinstance(value, kind):
         raise TypeError(f"expected {getattr(kind, '__name__', kind)}. Received: {type(value).__name__}")
     return value

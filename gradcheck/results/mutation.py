@@ -1,4 +1,4 @@
-"""Frozen records of `gradcheck mutate`: what became of each fault at each place.
+"""Frozen records of `gradcheck mutate`: the result of each fault at each place.
 
 The keys are a contract: add, never rename. Numbers that are not finite are written as null.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FaultStatus = Literal["caught", "missed", "equivalent", "not-applicable"]
 
-#: Why a fault that could have been injected was not.
+#: The reason of a fault that could have been injected and was not.
 NOT_TRIED = "not tried: out of time"
 
 
@@ -29,15 +29,16 @@ class FaultReport:
     """One fault at one place.
 
     Attributes:
-        place: in words; empty where the fault can sit nowhere in this model.
-        effect: what was done there, as a clause; empty as above.
-        status: `caught` some tensor fails · `missed` none does, though some moved · `equivalent` none moved ·
-            `not-applicable` it was not injected.
-        named: whether the diagnosis of what was caught has this code, with confidence `exact`.
-        margin: of what was caught, how many times the difference that would have been excused; infinite where no
-            difference can be (no gradient, another shape, a value that is not finite). Else NaN.
-        reason: why it is not caught, or not named; empty for what is both.
-        diagnosed: the codes that the diagnosis gave, in its order.
+        place: the place in words; empty if the fault has no place in this model.
+        title: the title of the code.
+        effect: the mistake made there, as a clause; empty if there is no place.
+        status: `caught` some tensor fails · `missed` no tensor fails, though some changed · `equivalent` no tensor
+            changed by more than rounding · `not-applicable` the fault was not injected.
+        named: whether it was caught and its diagnosis has this code with confidence `exact`.
+        margin: the difference of a caught fault as a multiple of the excused difference; infinite if there is no finite
+            difference (no gradient, another shape, a value that is not finite); NaN for a fault that was not caught.
+        reason: why it was not caught, or not named; empty if it was both.
+        diagnosed: the codes of its diagnoses, in their order.
     """
 
     code: str
@@ -52,18 +53,18 @@ class FaultReport:
 
     @property
     def injected(self) -> bool:
-        """Whether it counts: it was injected, and changed something."""
+        """Whether it counts in the score: it was injected, and changed some tensor."""
         return self.status in ("caught", "missed")
 
     @property
     def left_out(self) -> bool:
-        """Whether it could have been injected, and there was no time to."""
+        """Whether it has a place and was not injected: the time was up."""
         return self.status == "not-applicable" and bool(self.place)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How many faults changed something, how many of those were caught, and how many of those named."""
+    """The number of faults that changed some tensor, of those that were caught, and of those that were named."""
 
     injected: int
     caught: int
@@ -71,7 +72,7 @@ class Score:
 
     @classmethod
     def of(cls, faults: Iterable[FaultReport]) -> Score:
-        """Counts `faults`."""
+        """Count `faults`."""
         injected = [fault for fault in faults if fault.injected]
         caught = [fault for fault in injected if fault.status == "caught"]
         return cls(injected=len(injected), caught=len(caught), named=sum(fault.named for fault in caught))
@@ -79,7 +80,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class MutationReport:
-    """One config. `baseline` says what is wrong with the split before any fault is injected; then there are none."""
+    """One config. `baseline` says how a split without any fault is wrong; no faults are injected into it then."""
 
     name: str
     config: str
@@ -95,18 +96,18 @@ class MutationReport:
 
     @property
     def score(self) -> Score:
-        """The counts over `faults`."""
+        """The counts of `faults`."""
         return Score.of(self.faults)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, without the faults: the envelope lists those of all configs."""
+        """Return plain JSON types without the faults: `Mutations` lists those of all configs."""
         plain = {key: value for key, value in plain_of(self).items() if key != "faults"}
         return plain | {"score": plain_of(self.score)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mutations:
-    """The whole envelope, however many configs."""
+    """The report of a `mutate` command: one record for each config."""
 
     tool: Tool
     environment: Environment
@@ -114,11 +115,11 @@ class Mutations:
 
     @property
     def score(self) -> Score:
-        """The counts over all configs."""
+        """The counts of the faults of all configs."""
         return Score.of(fault for run in self.runs for fault in run.faults)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; each fault says which config it was injected into."""
+        """Return plain JSON types; each fault has the path of its config."""
         return {
             "schema_version": SCHEMA_VERSION,
             "tool": plain_of(self.tool),
@@ -129,5 +130,5 @@ class Mutations:
         }
 
     def to_json(self) -> str:
-        """The report as JSON text, without a trailing line break."""
+        """Return the report as JSON text without a final line break."""
         return json_text(self.to_dict())

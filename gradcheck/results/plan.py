@@ -1,4 +1,4 @@
-"""Frozen records of a plan: the segments and what crosses between them, before anything is computed."""
+"""Frozen records of a plan: the segments and the boundary tensors between them, before anything is computed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gradcheck.results.json_types import json_text, plain_of
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryReport:
-    """One tensor at the edge of a segment; None stands for an axis whose length the model leaves open."""
+    """One boundary tensor. None in `shape` is an axis of any length; `bytes` is its size for the whole batch."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -19,7 +19,7 @@ class BoundaryReport:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedSegment:
-    """One segment. `flops` are estimated for the whole batch, forward."""
+    """One segment. `flops` is an estimate of its forward pass over the whole batch."""
 
     index: int
     name: str
@@ -32,7 +32,17 @@ class PlannedSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanReport:
-    """The plan of one config. `names` is what `split.after` accepts, where there is no split; `memory` by method."""
+    """The plan of one config.
+
+    Attributes:
+        name: the name of the config.
+        config: its path.
+        batch_size: the number of examples in the batch.
+        names: the names that `split.after` accepts, for a config without a split.
+        segments: the segments, in order.
+        memory: the estimated peak memory by method, in bytes; empty for a config without a split.
+        warnings: remarks on the cuts.
+    """
 
     name: str
     config: str
@@ -43,5 +53,5 @@ class PlanReport:
     warnings: tuple[str, ...]
 
     def to_json(self) -> str:
-        """The plan as JSON text, without a trailing line break."""
+        """Return the plan as JSON text without a final line break."""
         return json_text(plain_of(self))

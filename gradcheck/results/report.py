@@ -1,7 +1,7 @@
-"""Frozen result records, to and from JSON. The keys are a contract: add, never rename.
+"""Frozen records of a report, and their conversion to and from JSON. The keys are a contract: add, never rename.
 
-A record is what every reporter sees; it holds no tensor and imports no TensorFlow. Numbers that are not finite are
-written as null, and read back as NaN where a number is required: the status says why.
+Reporters read nothing but these records, which hold no tensor and import no TensorFlow. A number that is not finite is
+written as null, and read back as NaN if the field requires a number: the status says why.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROVEN: frozenset[str] = frozenset({"exact", "close"})
 
 @dataclass(frozen=True, kw_only=True)
 class TensorIdentity:
-    """Which tensor it is."""
+    """The identity of a tensor: its kind, place and path."""
 
     kind: Kind
     segment: int | None
@@ -45,27 +45,27 @@ class TensorIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorReport(Comparison, TensorIdentity):
-    """One compared tensor: which it is, then what the comparison found (a dataclass's last base comes first)."""
+    """One compared tensor: its identity, then its comparison (the fields of a dataclass's last base come first)."""
 
-    segments: tuple[int, ...] | None = None  # a shared weight: every segment that uses it
+    segments: tuple[int, ...] | None = None  # of a shared weight: every segment that uses it
     step: int | None = None  # of training, from 1
-    quantity: Quantity | None = None  # in training: its gradient in that step, or its value after it
+    quantity: Quantity | None = None  # of training: its gradient in that step, or its value afterwards
     exempt: bool = False  # the config expects it to differ where all others match
 
     @property
     def differs(self) -> bool:
-        """Whether the two sides are not the same."""
+        """Whether candidate and reference differ by more than the tolerance allows."""
         return self.status in FAILING
 
     @property
     def failed(self) -> bool:
-        """Whether this tensor fails its check. What is not finite does so even where it is exempt."""
+        """Whether this tensor fails its check. A tensor that is not finite fails even if it is exempt."""
         return self.differs and not (self.exempt and self.status != "nonfinite")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What is wrong, where, how we know and how to mend it."""
+    """An explanation of a mismatch: the mistake, its place, the evidence, and how to fix it."""
 
     code: str
     title: str
@@ -91,11 +91,15 @@ class SegmentReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceReport:
-    """The monolithic model under one tape.
+    """The whole model under one tape.
 
-    `gradient_norm` is the global 2-norm over all weights. `verified`: how far, as a share, its gradient may be from a
-    finite difference of the loss along a random direction over all weights and inputs; None where that was not tried,
-    or did not decide.
+    Attributes:
+        method: `tape`.
+        loss: the loss.
+        seconds: the time of one run.
+        gradient_norm: the global 2-norm of the gradients of all weights.
+        verified: the largest relative difference of its gradient and a finite difference of the loss along one random
+            direction of all weights and inputs; None if that was not computed, or did not decide.
     """
 
     method: str
@@ -107,7 +111,7 @@ class ReferenceReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """How many trainable variables there are, and what became of them. `compared` includes dead ones."""
+    """The number of trainable variables, and of those by status. `compared` includes dead ones."""
 
     trainable: int
     compared: int
@@ -117,16 +121,16 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class Unproven:
-    """A trainable variable whose gradient proves nothing: `absent` (None) or `dead` (zero) in the reference."""
+    """A trainable variable whose gradient proves nothing: in the reference it is `absent` (None) or `dead` (zero)."""
 
     path: str
     status: Status
-    note: str | None = None  # why, where that is known
+    note: str | None = None  # why, if known
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution:
-    """What each chunk of a time split adds to a weight's gradient: the 2-norm of its part, by segment."""
+    """The parts of a weight's gradient that the chunks of a time split add: the 2-norm of each, by segment."""
 
     path: str
     segments: tuple[int, ...]
@@ -135,9 +139,9 @@ class Contribution:
 
 @dataclass(frozen=True, kw_only=True)
 class StageReport:
-    """What one segment does with the micro-batches: its work in order, such as F0 F1 B0 B1.
+    """The passes of one segment over the micro-batches, in order, such as F0 F1 B0 B1.
 
-    `peak_activations` is how many micro-batches' activations it holds at most at one time.
+    `peak_activations` is the largest number of micro-batches whose activations it holds at one time.
     """
 
     segment: int
@@ -147,7 +151,7 @@ class StageReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleReport:
-    """The order in which micro-batches went through the segments."""
+    """The order in which the micro-batches ran through the segments."""
 
     name: str
     microbatches: int
@@ -156,7 +160,7 @@ class ScheduleReport:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """One method beside the reference."""
+    """The check of one method against the reference."""
 
     method: str
     expect: Expectation
@@ -175,16 +179,16 @@ class CheckReport:
     warnings: tuple[str, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     schedule: ScheduleReport | None = None
-    steps: int = 0  # of training; the tensors are those of the first failing step and of the last
+    steps: int = 0  # of training; `tensors` has those of the first failing step and of the last
     first_failing_step: int | None = None
-    notes: tuple[str, ...] = ()  # what is worth knowing and nothing to mend
+    notes: tuple[str, ...] = ()  # facts that need no change
     exempt: tuple[str, ...] = ()  # patterns over the paths of tensors that are expected to differ
     unneeded: tuple[str, ...] = ()  # those of `exempt` whose tensors all match: then the check is not as expected
-    rests_on: str = ""  # what the method shares with the reference, and so cannot find wrong
-    second_opinion: str | None = None  # of a mismatch: which side float64 takes, or why it cannot say
+    rests_on: str = ""  # the code shared with the reference, in which the method can find no mistake
+    second_opinion: str | None = None  # of a mismatch: the side that float64 agrees with, or why it does not decide
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
-        """The tensors of these kinds, in report order."""
+        """Return the tensors of these kinds, in report order."""
         return tuple(tensor for tensor in self.tensors if tensor.kind in kinds)
 
     @property
@@ -195,7 +199,7 @@ class CheckReport:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """One config."""
+    """The run of one config."""
 
     name: str
     config: str
@@ -204,15 +208,15 @@ class RunReport:
     execution: str
     verdict: Verdict
     error: Mistake | None = None
-    errors: tuple[Mistake, ...] = ()  # all of them; `error` is the first
+    errors: tuple[Mistake, ...] = ()  # all errors; `error` is the first
     exit_code: int = 0
     segments: tuple[SegmentReport, ...] = ()
     reference: ReferenceReport | None = None
     coverage: Coverage = Coverage(trainable=0, compared=0, absent=0, dead=0)
-    unproven: tuple[Unproven, ...] = ()  # under `require: all`, which any of them fails
+    unproven: tuple[Unproven, ...] = ()  # under `require: all`: any of them fails the run
     checks: tuple[CheckReport, ...] = ()
     warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # what is worth knowing and nothing to mend
+    notes: tuple[str, ...] = ()  # facts that need no change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +229,7 @@ class Tool:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Versions that figures depend on; empty where TensorFlow was never needed."""
+    """The versions and the device that numerical results depend on; empty if TensorFlow was not needed."""
 
     python: str = ""
     tensorflow: str = ""
@@ -236,7 +240,7 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How many configs came out how."""
+    """The number of configs by verdict."""
 
     runs: int
     passed: int
@@ -246,7 +250,7 @@ class Summary:
 
     @classmethod
     def of(cls, runs: Sequence[RunReport]) -> Summary:
-        """Counts the verdicts of `runs`."""
+        """Count the verdicts of `runs`."""
         verdicts = [run.verdict for run in runs]
         return cls(
             runs=len(verdicts),
@@ -259,7 +263,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The whole envelope, however many configs."""
+    """The report of a command: one run for each config."""
 
     schema_version: str = SCHEMA_VERSION
     tool: Tool
@@ -268,19 +272,19 @@ class Report:
     runs: tuple[RunReport, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types with the contract's keys; numbers that are not finite become None."""
+        """Return plain JSON types with the keys of the contract; numbers that are not finite become None."""
         return dict(plain_of(self))
 
     def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as JSON text, without a trailing line break."""
+        """Return the report as JSON text without a final line break."""
         return json_text(self.to_dict(), indent)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Report:
-        """Reads what `to_dict` wrote; keys it does not know are ignored, so newer reports can be read.
+        """Read the result of `to_dict`. Unknown keys are ignored, so that newer reports can be read.
 
         Raises:
-            ValueError: if `data` is not a report, or of a schema version that this program does not know.
+            ValueError: if `data` is not a report, or has an unknown schema version.
         """
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
@@ -289,5 +293,9 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """Reads JSON text. Raises ValueError as `from_dict` does, also for text that is not JSON."""
+        """Read JSON text.
+
+        Raises:
+            ValueError: as `from_dict`, and if the text is not JSON.
+        """
         return cls.from_dict(json.loads(text))

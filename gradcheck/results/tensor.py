@@ -1,4 +1,4 @@
-"""Frozen records of two tensors, compared: what came of it, and the figures behind it."""
+"""Frozen records of the comparison of two tensors: its status, and the figures behind it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent",
 
 @dataclass(frozen=True, kw_only=True)
 class Worst:
-    """The element with the largest absolute difference, the first of several; non-finite differences rank above all."""
+    """The element with the largest absolute difference, the first of several; non-finite differences rank first."""
 
     index: tuple[int, ...]
     reference: float
@@ -20,9 +20,9 @@ class Worst:
 
 @dataclass(frozen=True, kw_only=True)
 class Required:
-    """The smallest tolerance, alone (the other being 0), that would pass.
+    """The smallest rtol and the smallest atol that would pass, each with the other set to 0.
 
-    NaN if none would: as an rtol where an element differs from a zero reference.
+    NaN if none would pass, such as the rtol if an element differs from a reference of zero.
     """
 
     rtol: float = math.nan
@@ -31,13 +31,13 @@ class Required:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How far a candidate c is from its reference r. NaN: the figure could not be computed.
+    """The comparison of a candidate c with its reference r. A figure is NaN if it could not be computed.
 
     Attributes:
-        shape, dtype: of the reference; of the candidate where there is no reference.
+        shape, dtype: those of the reference, or of the candidate if the reference is None.
         status: `exact` bitwise equal · `close` within the tolerance, or excused by the noise floor · `mismatch` ·
             `nonfinite` NaN or infinity on either side · `missing` None on one side · `absent` None on both · `dead`
-            zero on both · `inconclusive` where the error bars are too large to decide.
+            zero on both · `inconclusive` the error bars are too large to decide.
         allclose: as `numpy.allclose`: |c - r| ≤ atol + rtol·|r| for every element, all of them finite. True for an
             absent tensor, as for an empty one.
         max_abs_error: max|c - r|, in float64.
@@ -47,12 +47,13 @@ class Comparison:
             difference. It shows errors in small elements, which an absolute tolerance hides.
         cosine: cosine of the angle between the two as vectors; NaN if one is zero.
         norm_ratio: ‖c‖ / ‖r‖, Euclidean; NaN if both are zero, infinity if only the reference is.
-        noise_floor: how far rounding alone moves the reference; None where that was not measured.
+        noise_floor: the largest change of the reference by rounding alone; None if it was not measured.
         elements: the number of elements of the dense tensor; a complex number counts as two.
         mismatched_elements: the number of elements that fail |c - r| ≤ atol + rtol·|r|; NaN or infinity on either side
             always fails.
-        worst: None where no element differs, or nothing could be compared.
-        rtol, atol: the tolerance that was applied; an automatic atol as the number that it came to.
+        worst: the worst element; None if no element differs, or nothing could be compared.
+        rtol, atol: the tolerance that was applied; an automatic atol as its number.
+        required: the smallest tolerances that would pass.
         note: why the tensors could not be compared, or another remark for the reader.
     """
 

@@ -1,1 +1,1 @@
-"""One config from start to verdict, and the other ways into the program: a plan, one layer, mutation."""
+"""The run of one config up to its verdict, and the other entry points: a plan, one layer, mutation."""

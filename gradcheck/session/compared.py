@@ -1,4 +1,4 @@
-"""A method beside the reference, judged, and the record that a report shows of it."""
+"""The comparison of one method with the reference, its outcome, and its record in a report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Explained(NamedTuple):
-    """What explains a mismatch, and the warnings of what could not be found out."""
+    """The explanation of a mismatch, and warnings for steps of the diagnosis that failed."""
 
     diagnoses: tuple[Diagnosis, ...] = ()
     second_opinion: str | None = None
@@ -32,16 +32,16 @@ class Explained(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """A method beside the reference, judged.
+    """The comparison of one method with the reference, and its outcome.
 
     Attributes:
-        method: the method as the config has it.
-        gradients: its gradients; of a training run those of the first step.
-        tensors: every tensor compared, of every step, in report order.
-        trained: its training run, where it was trained.
-        outcome: what the tensors come to.
-        remarks: notes on the check as a whole, beside those of the method itself.
-        contributions: the part of each chunk of a time split.
+        method: the method with its options in the config.
+        gradients: its gradients; for a training run those of the first step.
+        tensors: the records of all compared tensors, of every step, in report order.
+        trained: its training run, or None.
+        outcome: the outcome of the check, by its tensors.
+        remarks: notes on the check as a whole, beside those in `gradients`.
+        contributions: the part of each weight's gradient that each chunk of a time split adds.
     """
 
     method: MethodConfig
@@ -54,16 +54,16 @@ class Compared:
 
     @cached_property
     def unneeded(self) -> tuple[str, ...]:
-        """The exemptions that no difference needs."""
+        """The exemption patterns whose tensors all match."""
         return unneeded(self.tensors, self.method.exempt) if self.outcome != "inconclusive" else ()
 
     @property
     def as_expected(self) -> bool:
-        """Whether the check is as the config expects it; one that decides nothing is."""
+        """Whether the outcome is the one that the config expects; an inconclusive one always is."""
         return self.outcome in (self.method.expect, "inconclusive") and not self.unneeded
 
     def report(self, explain: Callable[[], Explained]) -> CheckReport:
-        """Return the check's record. `explain`, which costs many times the check, is called for a mismatch alone."""
+        """Return the record of the check. `explain`, many times slower than the check, is called only if it fails."""
         explained = explain() if self.outcome == "mismatch" and not self.as_expected else Explained()
         method, trained, gradients = self.method, self.trained, self.gradients
         warnings = trained.warnings if trained else gradients.warnings
@@ -97,7 +97,7 @@ class Compared:
 
 
 def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
-    """Return the check of a method that could not be carried out."""
+    """Return the record of a method that raised `error`."""
     return CheckReport(
         method=method.label,
         expect=method.expect,
@@ -115,5 +115,5 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
 
 
 def _largest(values: Any) -> float:
-    """The largest of the finite `values`; NaN for none."""
+    """Return the largest of the finite `values`; NaN if there are none."""
     return max((value for value in values if math.isfinite(value)), default=math.nan)

@@ -1,4 +1,4 @@
-"""What is said of an exception that is raised while something is computed."""
+"""Conversion of exceptions that user code or TensorFlow raises during a computation."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def computing(problem: Problem, what: str) -> Iterator[None]:
-    """Say what failed while computing: the user's own line where there is one, the compilation where that is new.
+    """Convert an exception raised in the block to a RunError that says `what` failed, at the user's line if known.
 
     Raises:
-        RunError: GC056 out of memory, GC059 in a graph or under XLA, else GC053. gradcheck's own errors pass through.
+        RunError: GC059 in a graph or under XLA, otherwise GC053.
+        MemoryError: if TensorFlow is out of memory; it is reported as GC056.
+        GradcheckError: gradcheck's own errors are raised unchanged.
     """
     try:
         yield

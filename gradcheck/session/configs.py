@@ -1,6 +1,6 @@
-"""Configs -> Report. Each config runs in a session of its own, a broken one beside the others.
+"""Run configs and collect their reports. Each has a session of its own; an error in one leaves the others.
 
-Importing this module imports no TensorFlow: a config that is wrong is refused before that is needed.
+Importing this module imports no TensorFlow: an invalid config is refused before TensorFlow is needed.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def _ignore(*event: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions:
-    """What a check does beside its configs.
+    """Options of a check that are not part of a config.
 
     Attributes:
         fail_fast: stop at the first check that is not as expected, within a config and after it.
-        optional: methods that may not apply; the others decide then.
-        on_error: told of what was raised, with its traceback, before it becomes a verdict.
+        optional: the methods that may fail with a RunError: that is then a note, and the others decide the verdict.
+        on_error: called with the config's path and each exception before it is converted to a verdict.
     """
 
     fail_fast: bool = False
@@ -47,15 +47,15 @@ class CheckOptions:
 
 
 def check(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
-    """Runs one config and reports, as `gradcheck run` does.
+    """Run one config and return its report, as `gradcheck run` does.
 
     Args:
         config: a YAML file, a mapping as YAML would give it, or a `Config`; paths in the latter two are relative to the
             working directory.
-        **overrides: config keys and the values that replace what the config says: `seed=1`, `data={"batch_size": 8}`.
+        **overrides: top-level keys with the values that replace the config's: `seed=1`, `data={"batch_size": 8}`.
 
     Returns:
-        The report; what goes wrong at run time is its verdict, `error`.
+        The report. An error at run time is not raised: the verdict is then `error`.
 
     Raises:
         ConfigErrors: every mistake of the config at once.
@@ -64,10 +64,10 @@ def check(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> 
 
 
 def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
-    """Runs one config as `check` does, and returns the report if every check came out as expected.
+    """Run one config as `check` does, and return its report if every check is as expected.
 
     Raises:
-        AssertionError: with the concise report, if not (a mismatch, an error, or nothing proven).
+        AssertionError: with the concise report as its text, for a mismatch, an error, or if nothing is proven.
         ConfigErrors: every mistake of the config at once.
     """
     report = check(config, **overrides)
@@ -79,7 +79,7 @@ def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **ov
 
 
 def check_all(configs: Sequence[LoadedConfig | RunReport], options: CheckOptions) -> Report:
-    """Runs every config in this process, one after the other; one that could not be read is a report already."""
+    """Run every config in this process, one after the other. A config that could not be read is given as its report."""
     runs: list[RunReport] = []
     for config in configs:
         runs.append(config if isinstance(config, RunReport) else check_one(config, options))
@@ -89,7 +89,7 @@ def check_all(configs: Sequence[LoadedConfig | RunReport], options: CheckOptions
 
 
 def envelope(runs: Iterable[RunReport], ran_on: Environment | None = None) -> Report:
-    """The runs in the report's envelope, with the versions of what computed them; None for this process."""
+    """Return one report of all runs. `ran_on` is the environment that computed them; None for this process."""
     runs = tuple(runs)
     return Report(
         tool=Tool(name="gradcheck", version=__version__),
@@ -100,7 +100,7 @@ def envelope(runs: Iterable[RunReport], ran_on: Environment | None = None) -> Re
 
 
 def exit_code(report: Report) -> ExitCode:
-    """The most serious of the runs' exit codes."""
+    """Return the most serious of the runs' exit codes."""
     return most_serious(ExitCode(run.exit_code) for run in report.runs)
 
 
@@ -111,7 +111,14 @@ def check_one(
     *,
     look: Look | None = None,
 ) -> RunReport:
-    """One run, and what `look` adds to it; an error becomes its verdict. `stage` is called as each stage begins."""
+    """Run one config; an error becomes the verdict of its report.
+
+    Args:
+        loaded: the config.
+        options: the options beside it.
+        stage: called with the name of each stage as it begins.
+        look: called with the problem after its methods; the checks it returns are part of the report.
+    """
     try:
         stage("loading TensorFlow")
         from gradcheck.session.one_config import run_config  # noqa: PLC0415 - TensorFlow starts here
@@ -125,12 +132,12 @@ def check_one(
 def check_with_environment(
     loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None]
 ) -> tuple[RunReport, Environment]:
-    """One run, and what it ran on: the device is known only where TensorFlow runs."""
+    """Run one config, and also return the environment: the device is known only to a process that runs TensorFlow."""
     return check_one(loaded, options, stage), environment()
 
 
 def errored(loaded: LoadedConfig, error: GradcheckError) -> RunReport:
-    """The run of a config that gave an error."""
+    """Return the report of a config whose run raised `error`."""
     config = loaded.config
     return RunReport(
         name=loaded.name,
@@ -142,7 +149,7 @@ def errored(loaded: LoadedConfig, error: GradcheckError) -> RunReport:
 
 
 def unreadable(path: Path, error: GradcheckError) -> RunReport:
-    """The run of a config that could not be read; what it would have said is given as the defaults."""
+    """Return the report of a config that could not be read, with the default seed, precision and execution."""
     return RunReport(name=path.stem, seed=0, precision="float32", execution="eager", **_failure(path, error))
 
 
@@ -157,13 +164,13 @@ def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
 
 
 def environment() -> Environment:
-    """The versions that figures depend on, as they are installed."""
+    """Return the installed versions that numerical results depend on, and the device."""
     versions = {name: version(name) for name in ("tensorflow", "keras", "numpy")}
     return Environment(python=platform.python_version(), device=_device(), **versions)
 
 
 def _device() -> str:
-    """The accelerator that TensorFlow computes on, else CPU; empty where TensorFlow was not needed here."""
+    """Return `GPU` or `CPU`; empty if this process has not imported TensorFlow."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None:
         return ""

@@ -1,4 +1,4 @@
-"""One layer or function, checked alone: its config, and what a run of it does not look at by itself."""
+"""The check of a single layer or function: its config, and the checks beside those of an ordinary run."""
 
 from __future__ import annotations
 
@@ -22,32 +22,34 @@ if TYPE_CHECKING:
     from gradcheck.results.report import Diagnosis, Environment, RunReport
     from gradcheck.session.configs import CheckOptions
 
-#: The check of custom gradients, as it is called in reports.
+#: The name in reports of the check of custom gradients.
 CUSTOM_GRADIENT = "custom_gradient"
-#: The methods that check a layer; the last one for second order.
+#: The methods that check a layer; the last one is for second derivatives.
 METHODS = ("numeric", "forward", "hvp")
-#: Where finite differences are taken, if no values are given: beside random ones where gradients go wrong.
+#: The points of finite differences if no values are given: random inputs, and values where gradients often go wrong.
 GIVEN = "given"
 PROBES = (GIVEN, "zeros", "equal", "same", "ones", "saturated", "negative")
-#: Examples in the batch where no values are given.
+#: The number of examples in the batch if no values are given.
 BATCH_SIZE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What `gradcheck layer` is asked to check.
+    """The arguments of `gradcheck layer`.
 
     Attributes:
-        name: what `gradcheck.building.target` takes.
-        shapes: of each input, without the batch axis; empty for those of the values.
-        dtypes: of each shape, None for the float type of the precision.
-        values: of each input, one example; empty for random ones.
-        kwargs: arguments of the class, the factory or the function.
-        order: 1, or 2 for second derivatives too.
-        points: where finite differences are taken; empty for the given values, or for random ones and all of `PROBES`.
-        methods: which of those that apply; empty for all.
-        training: the flag that the layer is called with; None for both, where it takes one.
-        surrogate: the rule of a backward pass that is meant to be another than the derivative.
+        name: the class, factory or function, as `gradcheck.building.target` finds it.
+        shapes: the shape of each input without the batch axis; empty to take the shapes of `values`.
+        dtypes: the dtype of each input; None for the float type of the precision.
+        values: one example of each input; empty for random inputs.
+        kwargs: keyword arguments of the class, factory or function.
+        order: 1, or 2 to check second derivatives too.
+        seed: the seed of weights and data.
+        precision: a float type, or a mixed-precision policy.
+        points: the points of finite differences; empty for the given values, or without values for all of `PROBES`.
+        methods: names from `METHODS`; empty for all that apply.
+        training: the `training` argument of the layer; None for both values if it takes one.
+        surrogate: the function whose derivative the backward pass is meant to compute instead of the true one.
     """
 
     name: str
@@ -65,13 +67,13 @@ class Target:
 
     @property
     def input_names(self) -> list[str]:
-        """`x`, or `x0`, `x1`, ... for several inputs."""
+        """The names of the inputs: `x`, or `x0`, `x1`, ... for several."""
         count = max(len(self.shapes), len(self.values))
         return ["x"] if count == 1 else [f"x{i}" for i in range(count)]
 
     @property
     def inputs(self) -> dict[str, dict[str, Any]]:
-        """Shape and dtype of each input."""
+        """The shape and dtype of each input, by name."""
         shapes = self.shapes or [np.shape(value) for value in self.values]
         dtypes = self.dtypes or [None] * len(shapes)
         return {
@@ -81,18 +83,18 @@ class Target:
 
     @property
     def is_scalar(self) -> bool:
-        """Whether every input is one given number: then values and derivatives can be shown as such."""
+        """Whether every input is a single given number: values and derivatives can then be printed."""
         return bool(self.values) and all(not spec["shape"] for spec in self.inputs.values())
 
 
 def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
-    """The config that checks `target`: finite differences, forward mode, and second order where it is asked for.
+    """Return the config that checks `target`: finite differences, forward mode, and `hvp` for second order.
 
-    For given numbers the loss is the sum of the outputs, so that gradients are derivatives; else it is the default.
-    `masked` inputs come with a mask where they have a time axis.
+    For given numbers the loss is the sum of the outputs, so that gradients are derivatives; otherwise the default.
+    With `masked` every input that has a time axis gets a mask.
 
     Raises:
-        ConfigErrors: for a shape, a seed, a precision, a point or a method that a config does not take.
+        ConfigErrors: for a shape, seed, precision, point or method that a config does not accept.
     """
     source = {
         "target": target.name,
@@ -123,7 +125,7 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
 
 
 class Derivatives(NamedTuple):
-    """One number that goes in, the number that comes out, and what it changes by. None: TensorFlow has none."""
+    """A scalar input, the output, and its derivatives by that input; None for one that TensorFlow lacks."""
 
     name: str
     at: float
@@ -133,7 +135,7 @@ class Derivatives(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A layer's run, what it ran on, and its derivatives where numbers go in and one comes out."""
+    """The report of a layer, its environment, and its derivatives if its inputs and its one output are scalars."""
 
     run: RunReport
     environment: Environment
@@ -141,12 +143,12 @@ class Checked(NamedTuple):
 
 
 def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None]) -> Checked:
-    """Run `loaded`, the config of `target`, and then finite differences in every other mode that the layer has."""
+    """Run `loaded`, the config of `target`, then finite differences in the layer's other modes (inference, masked)."""
     from gradcheck.building.imports import imported_once  # noqa: PLC0415 - TensorFlow starts here
 
     options = replace(options, optional=frozenset({"forward"}))
     look = _LayerLook(target)
-    with imported_once():  # the modes are models of one layer's code
+    with imported_once():  # the modes build the same layer again: its module must not be imported anew
         run = check_one(loaded, options, stage, look=look)
         others = [
             (mode, check_one(mode.loaded, options, stage, look=_LayerLook(target, closer=False))) for mode in look.modes
@@ -155,32 +157,32 @@ def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions, sta
 
 
 class Mode(NamedTuple):
-    """A way in which a layer is called beside the first one, by its name in reports."""
+    """A further way of calling a layer: its name in reports, and its config."""
 
     name: str
     loaded: LoadedConfig
 
 
 class _LayerLook:
-    """A look at the model of a layer: its custom gradients, its variables, and the modes that it has.
+    """The checks of a layer beside its methods: its custom gradients and untracked variables. It also finds its modes.
 
-    Without weights to train the inputs are what is proven.
+    Inputs count as `trainable` too: for a layer without weights their gradients are the proof.
 
     Attributes:
-        modes: with training off, and with a mask, where the layer takes such an argument.
-        derivatives: of the one number that comes out, where numbers go in.
-        trainable: how many weights and inputs there are.
+        modes: the call with training off and the call with a mask, if the layer takes such an argument.
+        derivatives: the derivatives of a scalar output by each scalar input.
+        trainable: the number of weights and inputs.
     """
 
     def __init__(self, target: Target, *, closer: bool = True) -> None:
-        """Without `closer` only weights and inputs are counted."""
+        """Store the target. Without `closer` only weights and inputs are counted."""
         self._target, self._closer = target, closer
         self.modes: Sequence[Mode] = ()
         self.derivatives: Sequence[Derivatives] = ()
         self.trainable = 0
 
     def __call__(self, problem: Problem, watch: Watch) -> Found:
-        """Look at `problem`, inside its session."""
+        """Check `problem` inside its session."""
         from gradcheck.comparing.missing_gradients import untracked_variables  # noqa: PLC0415 - TensorFlow starts here
         from gradcheck.custom_gradients import check_custom_gradients  # noqa: PLC0415 - as above
 
@@ -188,7 +190,8 @@ class _LayerLook:
         if not self._closer:
             return Found(self.trainable)
         findings = check_custom_gradients(problem, watch)
-        if self._target.surrogate:  # what the gradient should be is declared: clipping, for one, is not linear
+        # GC601 refuses a backward pass that is not linear: a declared one, such as clipping, need not be.
+        if self._target.surrogate:
             findings = tuple(finding for finding in findings if finding.code != "GC601")
         if self._target.is_scalar:
             self.derivatives = _derivatives(problem, self._target.order)
@@ -216,7 +219,10 @@ def _other_modes(target: Target, problem: Problem) -> list[Mode]:
 
 
 def _together(run: RunReport, others: Sequence[tuple[Mode, RunReport]], *, trainable: int) -> RunReport:
-    """Return one report of all modes. What a mask alone makes impossible is a note: nobody asked for it."""
+    """Return one report of all modes.
+
+    A layer that cannot run with a mask gets a note, not an error: the user did not ask for the mask.
+    """
     from gradcheck.session.verdict import judge  # noqa: PLC0415 - TensorFlow starts here
 
     if not others:
@@ -247,7 +253,7 @@ def _together(run: RunReport, others: Sequence[tuple[Mode, RunReport]], *, train
 
 
 def _in_mode(method: str, mode: str) -> str:
-    """`numeric[zeros]` as `numeric[zeros, masked]`."""
+    """Return a method's label with its mode: `numeric[zeros]` becomes `numeric[zeros, masked]`."""
     return f"{method[:-1]}, {mode}]" if method.endswith("]") else f"{method}[{mode}]"
 
 
@@ -268,7 +274,7 @@ def _custom_gradient_check(findings: Sequence[Diagnosis]) -> CheckReport:
 
 
 def _derivatives(problem: Problem, order: int) -> list[Derivatives]:
-    """Of the one number that comes out, by each number that goes in; nothing where several come out."""
+    """Return the derivatives of a scalar output by each input; an empty list unless the output is one scalar."""
     import tensorflow as tf  # noqa: PLC0415 - TensorFlow starts here
 
     x = [tf.identity(tensor) for tensor in problem.batch.x]
@@ -292,7 +298,7 @@ def _second(tape: Any, gradient: Any, at: Any) -> float | None:
         return None
     try:
         return _optional(tape.gradient(gradient, at))
-    except LookupError:  # an operation whose gradient has none
+    except LookupError:  # the gradient of some operation has no gradient itself
         return None
 
 
@@ -301,5 +307,5 @@ def _optional(tensor: Any) -> float | None:
 
 
 def _number(tensor: Any) -> float:
-    """The one element, as short as its dtype has it: 0.1, not 0.10000000149011612."""
+    """Return the only element, with as few digits as its dtype needs: 0.1, not 0.10000000149011612."""
     return float(str(np.asarray(tensor).reshape(())[()]))

@@ -1,4 +1,4 @@
-"""A closer look at the problem that a run has built. Imports no TensorFlow."""
+"""The interface of further checks on the problem that a run has built. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What a look at a run's problem adds to its report; `trainable` counts the tensors that a pass must prove."""
+    """The additions of a look to a run's report. The run is vacuous if `trainable`, a number of tensors, is 0."""
 
     trainable: int
     checks: tuple[CheckReport, ...] = ()
@@ -19,8 +19,8 @@ class Found(NamedTuple):
 
 
 class Look(Protocol):
-    """A closer look at the problem of a run, after its methods, so that its model is built once."""
+    """A further check of a run's problem, called after its methods, so that the model is built only once."""
 
     def __call__(self, problem: Problem, watch: Watch) -> Found:
-        """Looks at `problem`, inside its session; `watch` saw its code make custom gradients."""
+        """Check `problem` inside its session. `watch` has recorded the custom gradients that its code defines."""
         ...

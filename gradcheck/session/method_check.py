@@ -1,4 +1,4 @@
-"""One method beside the reference: what it found compared, judged and, where it is wrong, explained."""
+"""The check of one method: its tensors are compared with the reference, and a mismatch is explained."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MethodChecker:
-    """Compares methods with one reference.
+    """The checks of all methods against one reference.
 
     Attributes:
-        config: the config whose methods they are.
-        problem: the problem whose gradients they compute.
-        reference: the gradients that are right.
-        watch: the watch over the custom gradients that the model's code makes.
-        remarks: notes on every check.
+        config: the config of the methods.
+        problem: the problem whose gradients the methods compute.
+        reference: the gradients of the whole model under one tape.
+        watch: the record of the custom gradients that the model's code defines.
+        remarks: notes that every check gets.
     """
 
     config: Config
@@ -72,10 +72,10 @@ class MethodChecker:
 
     @cached_property
     def training(self) -> ReferenceTraining | None:
-        """The reference's training run, where the config asks for one.
+        """The reference's training run; None if the config has no training steps.
 
         Raises:
-            GradcheckError: if the optimizer is none, or the reference cannot be trained.
+            GradcheckError: if the optimizer cannot be built, or the reference cannot be trained.
         """
         if not self.config.train.steps:
             return None
@@ -84,12 +84,12 @@ class MethodChecker:
 
     @cached_property
     def replayed(self) -> Replayed:
-        """The replays that explained one method, for the next."""
+        """The replays of faults, shared by the diagnoses of all methods."""
         return Replayed(self.problem)
 
     @cached_property
     def reasons(self) -> Mapping[TensorKey, str]:
-        """Why weights and floating inputs have no gradient in the reference, where the forward pass shows it."""
+        """Why gradients of weights and floating inputs are None or zero in the reference, if known."""
         inputs = [self.problem.input_key(i) for i in range(len(self.problem.batch.x))]
         found = {key: self.reference.tensors[key] for key in (*(w.key for w in self.problem.weights), *inputs)}
         absent = {key for key, gradient in found.items() if gradient is None}
@@ -98,16 +98,19 @@ class MethodChecker:
 
     @cached_property
     def _eagerly(self) -> MethodChecker:
-        """The same against an eager reference."""
+        """The same checks against an eager reference."""
         problem = replace(self.problem, execution="eager")
         with computing(problem, "the eager reference"):
             return replace(self, problem=problem, reference=Reference(problem), remarks=(_DRAWS,))
 
     def check(self, method: MethodConfig) -> CheckReport:
-        """Compare one method with the reference: like with like, where XLA draws other random numbers.
+        """Compare one method with the reference and explain a mismatch.
+
+        If random layers run under XLA, a method that only runs eagerly is compared with an eager reference: XLA draws
+        other random numbers.
 
         Raises:
-            GradcheckError: if the method cannot be carried out.
+            GradcheckError: if the method cannot run.
         """
         if self.problem.execution == "xla" and method.info.eager and self.problem.draws:
             return self._eagerly.check(method)
@@ -128,12 +131,16 @@ class MethodChecker:
         return compared.report(explain)
 
     def verified(self, mode: str) -> tuple[Verified, tuple[CheckReport, ...]]:
-        """Verify the reference by finite differences if that is due; return the check of it if it is wrong.
+        """Verify the reference by finite differences if that is due (see `is_due`).
 
-        Where something is recomputed in the backward pass the state afterwards is that of a forward pass alone.
+        If custom gradients are used, the state after it is compared with that of a forward pass alone too: a function
+        that is recomputed in the backward pass may assign its state a second time.
 
         Args:
-            mode: auto, always or never.
+            mode: `verify_reference` of the config: auto, always or never.
+
+        Returns:
+            The result of the trial, and one check of the reference if it is wrong.
         """
         if not is_due(self.problem, self.reference, self.watch, mode=mode):
             return Verified(), ()
@@ -149,7 +156,10 @@ class MethodChecker:
         return replace(verified, share=None), (compared.report(explain),)
 
     def _state_of_forward(self) -> Mapping[str, Any]:
-        """Return the state after a forward pass, if a backward pass may run one more; nothing where they are unlike."""
+        """Return the state after a forward pass alone; an empty mapping if there is no reason to compare it.
+
+        XLA draws other random numbers and slices update the state several times: neither state could be compared.
+        """
         compiled_draws = self.problem.execution == "xla" and self.problem.draws
         if not self.watch.used or compiled_draws or self.problem.slices:
             return {}
@@ -169,7 +179,7 @@ class MethodChecker:
         return self._judged(method, gradients, self._annotated(method, rows))
 
     def _annotated(self, method: MethodConfig, rows: Iterable[TensorReport]) -> tuple[TensorReport, ...]:
-        """Mark the rows that the config exempts, and note why the reference has no gradient."""
+        """Mark the rows that the config exempts, and note why a gradient of the reference is None or zero."""
         return tuple(self._with_reason(method, row) for row in exempted(rows, method.exempt))
 
     def _with_reason(self, method: MethodConfig, row: TensorReport) -> TensorReport:
@@ -186,7 +196,10 @@ class MethodChecker:
         *,
         trained: Trained | None = None,
     ) -> Compared:
-        """Return the tensors with their outcome. Without a hand-off a match is the reference, computed again."""
+        """Return the comparison with its outcome.
+
+        A match is inconclusive if nothing is handed on between segments: the method then repeats the reference.
+        """
         repeats = method.info.hands_on and not self.problem.is_cut and outcome_of(tensors) == "match"
         return Compared(
             method=method,
@@ -199,10 +212,10 @@ class MethodChecker:
         )
 
     def _explain(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
-        """Explain a mismatch by known mistakes, and say which side float64 takes, as far as that can be found out."""
+        """Explain a mismatch by known faults, and say which side float64 agrees with. A failed step adds a warning."""
         problem, effort = self.problem, Effort()
         rows, gradients = judged(compared.tensors, compared.gradients)
-        if gradients.against:  # without error bars: two ways of differentiating the same functions
+        if gradients.against:  # the method brings its own reference: two ways of differentiating the same functions
             rows = tuple(row for row in rows if not gradients.wrong or _key(row) in gradients.wrong)
             measured = bool(gradients.error_bars or gradients.wrong)
             found = self._explain_derivatives(rows, gradients, measured=measured)
@@ -222,7 +235,7 @@ class MethodChecker:
     def _explain_derivatives(
         self, rows: Sequence[TensorReport], gradients: Gradients, *, measured: bool = True
     ) -> Explained:
-        """Explain two ways of differentiating that disagree; `measured` if one of them is a finite difference."""
+        """Explain why two ways of differentiating disagree; `measured` if one of them is a finite difference."""
         effort = Effort()
         observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=rows)
         wrong = partial(diagnose_derivatives, observed, self.watch, effort)
@@ -230,7 +243,7 @@ class MethodChecker:
         return Explained(effort.attempt("the derivatives", step) or (), warnings=tuple(effort.warnings))
 
     def _explain_training(self, training: ReferenceTraining, trained: Trained) -> Explained:
-        """Explain a training run that differs by known mistakes."""
+        """Explain by known faults why a training run differs."""
         effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
         rows, gradients = judged(trained.tensors, trained.gradients)
         evidence = replace(trained, tensors=rows, gradients=gradients)
@@ -239,7 +252,7 @@ class MethodChecker:
         return Explained(diagnoses, warnings=tuple(effort.warnings))
 
     def _patience(self, seconds: float) -> float:
-        """Return how many seconds a diagnosis may take after a candidate that took `seconds`."""
+        """Return the time limit, in seconds, for the diagnosis of a candidate that took `seconds`."""
         return max(patience.SECONDS, patience.FACTOR * (self.reference.gradients.seconds + seconds))
 
 
@@ -248,9 +261,9 @@ def _key(row: TensorReport) -> TensorKey:
 
 
 def _lacks_gradient(method: MethodConfig, row: TensorReport) -> bool:
-    """Whether the row is a first-order gradient that the reference lacks, or that is zero.
+    """Whether the row is a first-order gradient that is None or zero in the reference.
 
-    Of the second order none is missing where a loss is linear.
+    Second-order gradients are left out: they are zero for any linear loss.
     """
     if row.kind not in ("weight", "input") or row.dtype not in PRECISIONS or method.method == "hvp":
         return False
@@ -259,7 +272,7 @@ def _lacks_gradient(method: MethodConfig, row: TensorReport) -> bool:
 
 
 def tolerance_policy(config: ToleranceConfig) -> TolerancePolicy:
-    """The config's tolerances as the comparison takes them."""
+    """Return the config's tolerances as the policy of the comparison."""
     overrides = tuple(
         ToleranceOverride(pattern, rtol=override.rtol, atol=override.atol)
         for pattern, override in config.overrides.items()

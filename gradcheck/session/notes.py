@@ -1,4 +1,4 @@
-"""What a reader should know of a run as a whole: warnings ask for something to be done, notes do not."""
+"""Warnings and notes on a run as a whole. A warning asks the reader to change something, a note does not."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 #: Above this share of the tensors' size, the noise floor hides faults that a reader would expect to be seen.
 NOISY = 0.01
-#: How many places one warning names.
+#: The most places that one warning names.
 _MOST_PLACES = 5
-#: What a model may do in training of its own, that gradcheck does not run.
+#: The methods of keras.Model that a model may override for training, and that gradcheck does not call.
 OWN_TRAINING = ("train_step", "compute_loss")
 
 
 def warnings_of(
     problem: Problem, reference: Reference, checks: Sequence[CheckReport], policy: TolerancePolicy
 ) -> tuple[str, ...]:
-    """What in the config, the model or the figures should be looked at."""
+    """Return the warnings about the config, the model and the figures."""
     paths = [tensor.path for check in checks for tensor in check.tensors]
     twice = problem.config.verify_reference == "always"
     unmatched = policy.unmatched(paths) if paths else ()
@@ -46,12 +46,12 @@ def warnings_of(
 
 
 def notes_of(problem: Problem, reference: Reference) -> tuple[str, ...]:
-    """What is worth knowing and nothing to mend."""
+    """Return the notes: facts about the run that need no change."""
     return (*_own_training(problem), *_slices(problem, reference))
 
 
 def _without_effect(config: Config) -> Iterator[str]:
-    """Keys that were written and change nothing."""
+    """Yield a warning for each key of the config that has no effect."""
     if "schedule" in config.model_fields_set and config.microbatches == 1:
         yield f"schedule: {config.schedule} has no effect: there is one micro-batch (`microbatches` says how many)"
     if "optimizer" in config.train.model_fields_set and not config.train.steps:
@@ -59,7 +59,7 @@ def _without_effect(config: Config) -> Iterator[str]:
 
 
 def _constants(problem: Problem) -> Iterator[str]:
-    """Weights of which a constant was made while the model was built."""
+    """Yield a warning about weights whose value became a constant while the model was built."""
     places: dict[tuple[str, ...], list[str]] = {}
     for path, holders in problem.captured_in.items():
         places.setdefault(holders, []).append(path)
@@ -72,7 +72,7 @@ def _constants(problem: Problem) -> Iterator[str]:
 
 
 def _own_training(problem: Problem) -> Iterator[str]:
-    """A model that trains in a way of its own: gradients are those of its forward pass and of the config's loss."""
+    """Yield a note on a model that overrides `OWN_TRAINING`: only its forward pass and the config's loss are used."""
     cls = type(problem.model)
     own = [name for name in OWN_TRAINING if getattr(cls, name) is not getattr(keras.Model, name)]
     if own:
@@ -84,7 +84,7 @@ def _own_training(problem: Problem) -> Iterator[str]:
 
 
 def _slices(problem: Problem, reference: Reference) -> Iterator[str]:
-    """How the micro-batches compare with the whole batch."""
+    """Yield notes on the micro-batches: their number, and their gradients beside those of the whole batch."""
     if not problem.slices:
         return
     asked, made, first = problem.config.microbatches, len(problem.slices), problem.slices[0]
@@ -94,7 +94,7 @@ def _slices(problem: Problem, reference: Reference) -> Iterator[str]:
 
 
 def _noise_warning(reference: Reference) -> Iterator[str]:
-    """How small a fault would still be seen, where rounding hides more than a reader would expect."""
+    """Yield a warning with the smallest fault that would be seen, if rounding hides more than a reader would expect."""
     share = reference.noise_share
     if share is not None and share > NOISY:
         yield (
@@ -104,7 +104,7 @@ def _noise_warning(reference: Reference) -> Iterator[str]:
 
 
 def _rounding_warning(problem: Problem, reference: Reference) -> Iterator[str]:
-    """Gradients that agree and prove nothing."""
+    """Yield a warning about gradients that are rounding alone: they agree, and prove nothing."""
     size = max(largest(as_array(reference.tensors[weight.key])) for weight in problem.weights)
     loss = float(reference.gradients.loss)
     yield (
@@ -115,7 +115,7 @@ def _rounding_warning(problem: Problem, reference: Reference) -> Iterator[str]:
 
 
 def _repeat_warning(reference: Reference) -> Iterator[str]:
-    """Names what a second run of the reference gives differently."""
+    """Yield a warning that names the tensors that differ in a second run of the reference."""
     moved = [key.path for key in reference.unrepeatable]
     if moved:
         yield (

@@ -1,4 +1,4 @@
-"""One config -> one run report: the reference once, then each method beside it, then the verdict."""
+"""The run of one config: the reference once, then a check of each method against it, then the verdict."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 def run_config(
     loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None], look: Look | None = None
 ) -> RunReport:
-    """Run one config in a session of its own; `stage` is told what is being worked on.
+    """Run one config in a session of its own and return its report.
 
     Args:
         loaded: the config.
-        options: what is asked for beside it.
+        options: the options of the check that are not part of the config.
         stage: called with the name of each stage as it begins.
-        look: looks at the problem after its methods, and adds to the report.
+        look: called with the problem after its methods; the checks and warnings it returns are part of the report.
 
     Raises:
-        GradcheckError: if the model, the data or the reference cannot be had. What goes wrong in a method is part of
-            the report.
+        GradcheckError: if the model or the batch cannot be built, or the reference cannot be computed. An error in a
+            method is not raised: it is part of the report.
     """
     with session(loaded.config), imported_once() as imports, watching() as watch:
         stage("building")
@@ -95,18 +95,18 @@ def _checks(
     stage: Callable[[str], None],
     skipped: list[str],
 ) -> Iterator[CheckReport]:
-    """Yield one report a method and point, up to the first that is not as expected where that is enough.
+    """Yield one check for each method and point; with `fail_fast` the first that is not as expected is the last.
 
-    What does not apply has no check; `skipped` is told why.
+    A method that does not apply to the model has no check: the reason is appended to `skipped`.
     """
     with located(loaded):
-        _ = checker.training
+        _ = checker.training  # its errors belong to the config, not to the first method that reads it
     methods = [(i, method) for i, written in enumerate(loaded.config.methods) for method in written.at_points]
     for index, method in methods:
         stage(method.label)
         try:
             check = checker.check(method)
-        except GradcheckError as error:  # one method's failure leaves the others their results
+        except GradcheckError as error:  # the other methods still run
             if isinstance(error, NotApplicable) or (method.method in options.optional and isinstance(error, RunError)):
                 skipped.append(f"{method.label} does not apply: {error}")
                 continue
@@ -120,7 +120,7 @@ def _checks(
 
 
 def _unproven(checker: MethodChecker) -> tuple[Unproven, ...]:
-    """Return the trainable variables whose gradient in the reference is absent or dead, in training in every step."""
+    """Return the trainable variables whose reference gradient is None or zero, for a training run in every step."""
     training = checker.training
     steps = [checker.reference.tensors, *(training.steps if training else ())]
     return tuple(
@@ -135,7 +135,7 @@ def _unproven(checker: MethodChecker) -> tuple[Unproven, ...]:
 
 
 def segment_reports(problem: Problem) -> tuple[SegmentReport, ...]:
-    """Return the segments as reports show them."""
+    """Return the records of the segments."""
     return tuple(
         SegmentReport(
             index=segment.plan.index,
@@ -161,7 +161,7 @@ def _reference_report(problem: Problem, reference: Reference, verified: float | 
 
 
 def _coverage(problem: Problem, checks: Sequence[CheckReport]) -> Coverage:
-    """Count each weight once, by what the first check that supplies it found."""
+    """Count each weight once, by its status in the first check that has it."""
     found: dict[str, TensorReport] = {}
     for check in checks:
         for tensor in check.of_kind("weight"):

@@ -1,10 +1,10 @@
-"""How long a diagnosis may replay mistakes. Apart from what replays them, so that nothing is imported to change it."""
+"""The time limits of a diagnosis that replays faults. A module of its own, so that changing them imports nothing."""
 
 from __future__ import annotations
 
-#: Seconds, however short the candidate took.
+#: The least number of seconds, for a candidate that is fast.
 SECONDS = 10.0
-#: A multiple of the time that reference and candidate took.
+#: The limit as a multiple of the time of reference and candidate.
 FACTOR = 8
-#: How many times longer for a training run, of which each replay is another.
+#: The factor for a training run: each replay is another training run.
 TRAINING = 6

@@ -1,4 +1,4 @@
-"""Config -> the plan of its segments, as `gradcheck plan` shows it."""
+"""The plan of a config's segments, as `gradcheck plan` prints it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 
 def outline(loaded: LoadedConfig, stage: Callable[[str], None]) -> PlanReport:
-    """Builds the model and cuts it, and computes nothing.
+    """Build and cut the model without computing anything, and return the plan.
+
+    Args:
+        loaded: the config.
+        stage: called with the name of each stage as it begins.
 
     Raises:
-        ConfigError: if a name, a layer or the split does not fit.
+        ConfigError: if a name, a layer or the split does not fit the model.
         RunError: if the model cannot be built.
     """
     stage("building")

@@ -1,8 +1,9 @@
-"""The reference on trial: the tape's gradient beside one finite difference of the loss, in the float64 twin.
+"""Verification of the reference: its gradient is compared with one finite difference of the loss, in the float64 twin.
 
-All weights and floating inputs are moved at once along a random direction v, each in proportion to its size; the loss
-then changes by g·v, whatever the registered gradients say. Two forward passes tell, up to eight where there are kinks
-close by. What they do not confirm is measured tensor by tensor by `numeric`, which decides.
+All weights and floating inputs are moved at once along a random direction v, each in proportion to its size. To first
+order the loss changes by g·v per step, for the true gradient g: the difference uses no gradient code. Two forward
+passes are enough, up to eight if kinks are near. If they do not confirm the tape, `numeric` measures tensor by tensor
+and decides.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ if TYPE_CHECKING:
     from gradcheck.methods.directional.directions import Array
     from gradcheck.problem.problem import Problem, TensorKey
 
-#: Under this many seconds for its gradient a reference is always verified: it costs next to nothing.
+#: With `auto` a reference whose gradients take fewer seconds is always verified: that costs little.
 QUICK = 0.5
-#: The shares of their size that tensors are moved by, up to the first that confirms the tape: a deep model has kinks
-#: close by, which smaller steps do not reach.
+#: The steps, relative to the size of each tensor, tried until one confirms the tape: a deep model has kinks nearby,
+#: which the smaller steps do not reach.
 STEPS = (2.0**-18, 2.0**-22, 2.0**-26, 2.0**-30)
-#: A difference of this share of the sum of what all tensors contribute is none …
+#: The tape agrees if it is off by no more than this share of the sum of |g·v| over all tensors …
 AGREE = 1e-6
-#: … and a finite difference that rounding may move by more decides nothing.
+#: … and a finite difference is used only if rounding may move it by no more than this share of that sum.
 DECISIVE = 1e-3
-#: The rounding of a loss in float64: a few hundred operations' worth.
+#: The relative rounding of a loss in float64, after a few hundred operations.
 ROUNDING = 1e-13
 
 
@@ -54,12 +55,12 @@ _UNDECIDED = "the reference was not verified: finite differences do not decide"
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """What a trial came to.
+    """The result of a verification.
 
     Attributes:
-        share: how far the tape is from the finite difference at most, as a share; None unless they agree.
-        against: the tape beside differences, tensor by tensor, where it is wrong.
-        note: why nothing could be decided.
+        share: the largest relative difference of the tape and the finite difference; None unless they agree.
+        against: the tape compared with finite differences, tensor by tensor, if it is wrong; otherwise None.
+        note: why the verification did not decide; None if it did.
     """
 
     share: float | None = None
@@ -68,11 +69,11 @@ class Verified:
 
 
 def is_due(problem: Problem, reference: Reference, watch: Watch, *, mode: str) -> bool:
-    """Whether the reference is to be verified: always, never, or (`auto`) where it is quick or code of the user's runs.
+    """Whether to verify the reference: always, never, or with `auto` if it is quick or runs the user's code.
 
-    Where the config asks for `numeric`, that is the trial, with what is expected of it.
+    With `auto` a config that lists `numeric` is left to that method, which makes the same comparison tensor by tensor.
     """
-    if mode == "never" or not _is_finite(reference):  # what is not finite fails every check by itself
+    if mode == "never" or not _is_finite(reference):  # a value that is not finite fails every check anyway
         return False
     if mode == "always":
         return True
@@ -88,12 +89,12 @@ def _is_finite(reference: Reference) -> bool:
 
 
 def _is_users(layer: keras.Layer) -> bool:
-    """Whether a layer is not Keras's own, or holds a function of the user's."""
+    """Whether a layer is not one of Keras, or holds a function of the user."""
     return not type(layer).__module__.startswith("keras.") or isinstance(layer, keras.layers.Lambda)
 
 
 def verify(problem: Problem) -> Verified:
-    """Holds the tape of `problem` against finite differences."""
+    """Compare the tape of `problem` with finite differences."""
     try:
         with float64_twin(problem) as twin, twin.state.preserved():
             decided = _along_one_direction(replace(twin, slices=()))
@@ -115,7 +116,7 @@ def _why(found: Gradients) -> str:
 
 
 def _along_one_direction(twin: Problem) -> Verified | None:
-    """How far the tape may be from the slope of the loss; None where they differ or nothing is known."""
+    """Compare the tape with the slope of the loss along one direction; None if they agree at no step."""
     tensors = {key: np.asarray(tensor, np.float64) for key, tensor in points(twin).items()}
     along = {key: _direction(key, value, twin.seed) for key, value in tensors.items()}
     with standing_still(twin, batch_tensors(twin)) as rewind:
@@ -125,17 +126,19 @@ def _along_one_direction(twin: Problem) -> Verified | None:
         expected, size = sum(terms), sum(map(abs, terms))
         for step in STEPS:
             right, left = (_loss(twin, rewind, tensors, along, side * step) for side in (1, -1))
-            slopes = ((right - left) / (2 * step), (right - loss) / step, (loss - left) / step)  # a kink is on one side
+            # Central, and from each side: a kink on one side leaves the slope of the other.
+            slopes = ((right - left) / (2 * step), (right - loss) / step, (loss - left) / step)
             off, rounding = min(abs(slope - expected) for slope in slopes), ROUNDING * abs(loss) / step
             if size and off <= AGREE * size + rounding and rounding <= DECISIVE * size:
                 return Verified(share=(off + rounding) / size)
+        # A loss that differs between two runs at the same point has no slope: `numeric` could not decide either.
         if _loss(twin, rewind, tensors, along, 0.0) != _loss(twin, rewind, tensors, along, 0.0):
             return Verified(note=f"{_UNDECIDED} ({RESTLESS})")
     return None
 
 
 def _direction(key: TensorKey, value: Array, seed: int) -> Array:
-    """A random direction, in proportion to the size of the tensor; of its own size for one that is zero."""
+    """Return a random direction, scaled by the root mean square of the tensor; unscaled for a tensor of zeros."""
     direction: Array = random_directions(key, value.shape, count=1, seed=seed)[0]
     return direction * (float(np.sqrt(np.mean(value**2))) or 1.0)
 
@@ -153,7 +156,7 @@ def _loss(
 
 
 def state_of_forward(problem: Problem) -> Mapping[str, Any]:
-    """The state after one forward pass without a backward pass."""
+    """Return the state after one forward pass without a backward pass; the problem's state is restored."""
     with problem.state.preserved():
         whole_loss(problem, batch_tensors(problem))
         return problem.state.read(split=False)

@@ -1,1 +1,1 @@
-"""What the commands share: options, standard output and error, files, and errors as a person reads them."""
+"""Modules that all commands share: options, standard output and error, files, and the text of errors."""

@@ -1,4 +1,4 @@
-"""The report to standard output or a file, and a line about it to standard error."""
+"""Writing the report to standard output or a file, and its summary to standard error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gradcheck.results.report import Report
 
 
-#: What has runs with errors, and is rendered.
+#: A report that reporters render: of `run` and `layer`, or of `mutate`.
 Rendered = TypeVar("Rendered", "Report", "Mutations")
 
 
@@ -36,10 +36,11 @@ def deliver(
     output: Path | None,
     show: Show,
 ) -> None:
-    """Renders the report, and writes it: to `output`, opened only now, else to standard output.
+    """Render the report and write it to `output`, or to standard output if that is None.
 
-    Errors go to standard error in full, with the line that they are in; the report holds them in its own form. They
-    are not said twice where one terminal shows both.
+    Errors are also printed to standard error, in full and with their line in the file. They are left out if a terminal
+    shows both streams: the table has them already. The output file is opened only after rendering, so that a failure
+    leaves an older report as it was.
     """
     terminal = output is None and sys.stdout.isatty()
     options = RenderOptions(
@@ -58,7 +59,7 @@ def deliver(
 
 
 def summarise(report: Report, seconds: float) -> None:
-    """One line on standard error: how many configs came out how, and how long it took."""
+    """Print one line to standard error: the number of configs by verdict, and the time; nothing with `-q`."""
     if settings().quiet:
         return
     counts = report.summary

@@ -1,4 +1,4 @@
-"""Errors as a person reads them: the message, the line with carets under the mistake, and what to do."""
+"""The text of errors: the message, the line with carets under the mistake, and what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the one thing that a caller chooses
-    """Several lines without a final break: `error[CODE]: message`, `--> file:line:column`, the line, `help: ...`."""
+    """Return a mistake as lines: `error[CODE]: message`, `--> file:line:column`, the source line, `help: ...`."""
 
     def styled(text: str, foreground: str | None = None) -> str:
         return click.style(text, fg=foreground, bold=True) if color else text
@@ -30,7 +30,7 @@ def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the 
     if mistake.file is not None:
         lines.append(f"{margin} {styled('-->', 'blue')} {error_place(mistake)}")
     if mistake.excerpt is not None:
-        text, below = error_excerpt(mistake, tab=1)  # one column each, as the column counts them
+        text, below = error_excerpt(mistake, tab=1)  # a tab is one column wide, as in `mistake.column`
         carets = below.lstrip()
         lines += [
             f"{margin} {bar}",
@@ -43,12 +43,12 @@ def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the 
 
 
 def print_error(error: GradcheckError, *, color: bool) -> None:
-    """Every mistake of `error` to standard error, a blank line between them."""
+    """Print every mistake of `error` to standard error, each followed by a blank line."""
     print_mistakes(error.mistakes, color=color)
 
 
 def print_mistakes(mistakes: Iterable[Mistake], *, color: bool) -> None:
-    """The mistakes to standard error, a blank line after each."""
+    """Print the mistakes to standard error, each followed by a blank line."""
     for mistake in mistakes:
         click.echo(format_mistake(mistake, color) + "\n", err=True, color=color)
 
@@ -59,7 +59,12 @@ def traceback_text(error: BaseException) -> str:
 
 
 def wants_color(choice: str, *, terminal: bool | None = None) -> bool:
-    """Whether to colour: NO_COLOR wins, then `always` and `never`, then whether standard error is a terminal."""
+    """Whether to colour: NO_COLOR decides first, then `always` or `never`, then whether the stream is a terminal.
+
+    Args:
+        choice: the value of `--color`.
+        terminal: whether the stream is a terminal; None for standard error.
+    """
     if os.environ.get("NO_COLOR"):
         return False
     if choice != "auto":

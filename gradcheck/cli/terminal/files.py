@@ -1,4 +1,4 @@
-"""Files that a command writes: whole or not at all."""
+"""Writing files completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradcheck.errors import UsageError
 
 
 def require_writable(path: Path | None) -> None:
-    """Refuse a file that cannot be written, before any work; None is standard output.
+    """Refuse a path that cannot be written, before any work; None stands for standard output.
 
     Raises:
         UsageError: as `write_file` does.
@@ -26,7 +26,7 @@ def require_writable(path: Path | None) -> None:
 
 
 def write_file(path: Path, text: str, *, replace: bool = True) -> None:
-    """Writes `text` to a temporary file beside `path` and gives it that name, so that no reader sees half of it.
+    """Write `text` to a temporary file beside `path` and rename it to `path`, so that no reader sees half of it.
 
     Raises:
         UsageError: if `path` cannot be written, or exists and `replace` is false.
@@ -47,10 +47,10 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
 def _write(path: Path, text: str, *, replace: bool) -> None:
     if not replace and path.exists():
         raise FileExistsError(path)
-    if path.exists() and not path.is_file():  # such as /dev/stdout: there is nothing to replace
+    if path.exists() and not path.is_file():  # such as /dev/stdout: a rename would replace the device
         path.write_text(text, encoding="utf-8")
         return
-    path = path.resolve()  # a link stays a link
+    path = path.resolve()  # replace the target of a link, not the link
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor, named = _opened(temporary)
     try:
@@ -60,33 +60,36 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
             if not named:
                 _name(descriptor, temporary)
         temporary.chmod(_permissions(path))
-        temporary.replace(path) if replace else os.link(temporary, path)  # unless another process was first
+        temporary.replace(path) if replace else os.link(temporary, path)  # fails if another process was first
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _opened(path: Path) -> tuple[int, bool]:
-    """Open a file for `path`, and return its descriptor and whether it has that name already.
+    """Open a new file for `path`, and return its descriptor and whether it has that name already.
 
-    Linux can give it the name later, so that a process which is killed meanwhile leaves nothing.
+    Linux can name it later (O_TMPFILE), so that a process killed meanwhile leaves no file.
     """
     if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").exists():
-        with suppress(OSError):  # a file system that cannot
+        with suppress(OSError):  # not every file system supports it
             return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o600), False
     return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), True
 
 
 def _name(descriptor: int, path: Path) -> None:
-    """Give an open file without a name that of `path`."""
+    """Give the name `path` to an open file without a name."""
     folder = os.open(path.parent, os.O_RDONLY)
-    try:  # with a folder Python calls linkat, which follows the link to the open file
+    try:  # with dir_fd Python calls linkat, which follows the link in /proc to the open file
         os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=folder)
     finally:
         os.close(folder)
 
 
 def _permissions(path: Path) -> int:
-    """Those of the file that is replaced, else what a new file gets (a temporary one is for its owner alone)."""
+    """Return the permissions of the file to replace, or the defaults of a new file.
+
+    Set explicitly, because only the owner may read the temporary file.
+    """
     if path.exists():
         return path.stat().st_mode & 0o777
     mask = os.umask(0)

@@ -1,4 +1,4 @@
-"""What every command shares: options in sections, an example in the help, `-h`, `-v`, `-q` and `--color`."""
+"""Options that commands share, and help texts with sections of options and examples."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
-#: For every command and the group.
+#: The context settings of every command and of the group.
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 @dataclass
 class Settings:
-    """What the command line says about its own output. One object for a whole invocation, filled as it is parsed."""
+    """The terminal options of a command line. One object for an invocation, filled while the options are parsed."""
 
     color: str = "auto"
     verbose: bool = False
     quiet: bool = False
 
     def colored(self, *, terminal: bool | None = None) -> bool:
-        """Whether to colour what goes to standard error (`terminal`: whether what is written to is a terminal)."""
+        """Whether to colour the output: as `wants_color`, for the given `--color`."""
         return wants_color(self.color, terminal=terminal)
 
 
 def settings() -> Settings:
-    """The settings of the running command."""
+    """Return the settings of the running command."""
     found: Settings = click.get_current_context().find_root().ensure_object(Settings)
     return found
 
 
 class Option(click.Option):
-    """An option that stands in a section of the help."""
+    """An option in a section of the help."""
 
     def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -55,7 +55,7 @@ class Command(click.Command):
         self.examples = tuple(examples)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """One definition list for each section; those without one, such as `--help`, come last."""
+        """Write one definition list for each section; options without a section, such as `--help`, come last."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in (p for p in self.get_params(ctx) if not isinstance(p, click.Argument)):
             record = parameter.get_help_record(ctx)
@@ -66,13 +66,13 @@ class Command(click.Command):
                 formatter.write_dl(sections[title])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The examples, one a line, never wrapped."""
+        """Write the examples, each on one line without wrapping."""
         write_examples(self.examples, formatter)
         super().format_epilog(ctx, formatter)
 
 
 def write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
-    """The Examples section of a help text."""
+    """Write the Examples section of a help text."""
     if examples:
         with formatter.section("Examples"):
             for example in examples:
@@ -80,12 +80,12 @@ def write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> N
 
 
 def option(*declarations: str, section: str = "Options", **attributes: Any) -> Callable[[CommandT], CommandT]:
-    """An option in a section of the help."""
+    """Return a decorator that adds an option to a section of the help."""
     return click.option(*declarations, cls=Option, section=section, **attributes)
 
 
 def _setting(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """A callback that puts an option's value into the settings."""
+    """Return a callback that stores an option's value in the settings."""
 
     def store(ctx: click.Context, _: click.Parameter, value: Any) -> None:
         setattr(ctx.find_root().ensure_object(Settings), name, value)
@@ -94,7 +94,7 @@ def _setting(name: str) -> Callable[[click.Context, click.Parameter, Any], None]
 
 
 def terminal_options(command: CommandT) -> CommandT:
-    """Adds `--color`, `-q` and `-v`, which go into `settings()` and not to the command's function."""
+    """Add `--color`, `-q` and `-v`, which are stored in `settings()` and not passed to the command's function."""
     shared: dict[str, Any] = {"section": "Terminal", "expose_value": False, "is_eager": True}
     choices = click.Choice(["auto", "always", "never"])
     for decorate in (
@@ -116,12 +116,12 @@ def terminal_options(command: CommandT) -> CommandT:
     return command
 
 
-#: Every format of a report; the names are those of `gradcheck.reporters.REPORTERS`, which is not imported for --help.
+#: The formats of a report: the keys of `gradcheck.reporters.REPORTERS`, which is too slow to import for --help.
 FORMATS = ("table", "concise", "json", "junit", "github", "markdown", "html")
 
 
 def report_options(command: CommandT) -> CommandT:
-    """Adds `--format`, `-o` and `--show`, passed to the command as `format_`, `output` and `show`."""
+    """Add `--format`, `-o` and `--show`, passed to the command as `format_`, `output` and `show`."""
     file = click.Path(path_type=Path, dir_okay=False)
     shared: dict[str, Any] = {"section": "Report", "show_default": True}
     for decorate in (
@@ -147,7 +147,7 @@ def report_options(command: CommandT) -> CommandT:
 
 
 def set_option(command: CommandT) -> CommandT:
-    """Adds `--set KEY=VALUE`, passed to the command as `overrides`."""
+    """Add `--set KEY=VALUE`, passed to the command as `overrides`."""
     decorate: Callable[[CommandT], CommandT] = option(
         "--set",
         "overrides",

@@ -1,4 +1,4 @@
-"""The report on standard output, and streams that cannot be written."""
+"""Writing the report to standard output, and streams that cannot be written."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _STDOUT, _STDERR = 1, 2
 
 
 def write_report(text: str) -> None:
-    """Write `text` to standard output; a reader that has gone (`| head`) ends the writing, not the program.
+    """Write `text` to standard output. If the reader has closed the pipe (`| head`), the rest is discarded.
 
     Raises:
-        RunError: if it cannot be written, such as to a disk that is full.
+        RunError: if it cannot be written, for example to a full disk.
     """
     try:
         sys.stdout.write(text)
@@ -31,7 +31,7 @@ def write_report(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Discard the pending output of a stream that cannot be written, so that Python exits quietly too."""
+    """Discard the pending output of closed streams, which Python would otherwise report when it exits."""
     _discard_if_closed(sys.stdout, _STDOUT)
     _discard_if_closed(sys.stderr, _STDERR)
 

@@ -1,4 +1,4 @@
-"""`gradcheck run --watch`: again whenever a file beside a config changes."""
+"""`gradcheck run --watch`: run again when a file beside a config changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def watched(paths: Sequence[Path], once: Callable[[], int]) -> int:
-    """Calls `once`, and again after each change of a YAML or Python file in the folders of `paths`; ends by Ctrl-C.
+    """Call `once`, and again after each change in the folders of `paths`, until Ctrl-C.
+
+    A change is one of a YAML, Python, .npz or .keras file. The result is the exit code of an interruption.
 
     Raises:
         RunError: GC058 if watchfiles is not installed.
@@ -32,7 +34,7 @@ def watched(paths: Sequence[Path], once: Callable[[], int]) -> int:
 
 
 def _guarded(once: Callable[[], int]) -> None:
-    """A config that is wrong now may be right after the next change."""
+    """Call `once` and print its error: the config may be right after the next change."""
     from gradcheck.cli.terminal.errors import print_error  # noqa: PLC0415 - only for an error
     from gradcheck.cli.terminal.options import settings  # noqa: PLC0415 - as above
 

@@ -1,1 +1,1 @@
-"""What is looked for in a config beyond the form of each section: between sections, in files, in names, for safety."""
+"""Checks of a config beyond the form of each section: between sections, in files, in names, for safety."""

@@ -1,4 +1,4 @@
-"""Mistakes between sections that are right by themselves. They are looked for even where a section is wrong."""
+"""Contradictions between sections that are valid by themselves. They are searched even if another section is wrong."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 
 def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Finding]:
-    """Findings for a split that is there twice or (where required) missing, and methods that do not go with a key."""
+    """Yield a finding for a split given twice, or missing where one is required, and for methods that contradict a key.
+
+    Args:
+        data: the config as plain types; valid sections may also be models.
+        require_split: whether a method that needs a split, in a config without one, is a mistake.
+    """
     model, has_split = data.get("model"), data.get("split") is not None
     in_parts = isinstance(model, SegmentsSource) or (isinstance(model, dict) and model.get("segments") is not None)
     if has_split and in_parts:
         message = "`model.segments` already says where the model is cut"
         yield Finding(message=message, path=("split",), at="key", code="GC007", help="remove `split`")
     methods = _methods(data)
+    # A misspelt `split` is an unknown key already: a missing split would be a second finding of one mistake.
     misspelt = any(nearest(key, ("split",)) for key in data)
     if require_split and not has_split and not misspelt and not in_parts:
         yield from _without_split(methods, given=data.get("methods") is not None)
@@ -46,14 +52,14 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
 
 
 def _steps(train: Any) -> Any:
-    """The training steps that are asked for; what is no number has a finding of its own."""
+    """Return the requested number of training steps. A value that is no number is reported by its section."""
     if train is None:
         return 0
     return train.get("steps", 0) or 0 if isinstance(train, dict) else getattr(train, "steps", None)
 
 
 def _methods(data: dict[Any, Any]) -> dict[int, MethodConfig]:
-    """The entries of `methods` that are right, by index."""
+    """Return the valid entries of `methods`, by index."""
     raw = data.get("methods")
     if raw is None:
         return {0: MethodConfig.model_validate("vjp")}
@@ -63,7 +69,7 @@ def _methods(data: dict[Any, Any]) -> dict[int, MethodConfig]:
 
 
 def _method(entry: Any) -> MethodConfig | None:
-    """An entry that is wrong has a finding of its own."""
+    """Return one entry of `methods`; None if it is wrong, which its section reports."""
     try:
         return MethodConfig.model_validate(entry)
     except ValidationError:
@@ -97,7 +103,7 @@ def _without_steps(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
 
 
 def _only(allowed: Collection[str], methods: dict[int, MethodConfig], key: str, problem: str) -> Iterator[Finding]:
-    """A finding for each method that does not go with `key`; `problem` says why, after its name."""
+    """Yield a finding for each method that is not in `allowed`; `problem` completes the sentence after its name."""
     for index, method in methods.items():
         if method.method not in allowed:
             yield Finding(

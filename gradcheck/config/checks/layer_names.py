@@ -1,4 +1,7 @@
-"""Names in the `layers` section that nothing above them has. What Keras would name a layer by itself is not judged."""
+"""References in the `layers` section to names that nothing above defines.
+
+A name that Keras may have chosen for a layer is accepted: its number depends on the layers built before it.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Scope:
-    """The names that stand above an entry: explicit ones with their paths, and what Keras may have chosen."""
+    """The names defined above an entry: explicit names with their paths, and names that Keras may have chosen."""
 
     layers: dict[str, KeyPath] = field(default_factory=dict)
     tensors: set[str] = field(default_factory=set)
     automatic: set[str] = field(default_factory=set)
-    complete: bool = True  # false once an entry that is wrong may have defined anything
+    complete: bool = True  # False after an invalid entry: it may have defined any name
 
     def knows(self, name: str) -> bool:
         """Whether `name`, or the layer of `name:1`, may be defined."""
@@ -33,19 +36,19 @@ class _Scope:
         return not self.complete or stem in self.layers or stem in self.tensors or self.may_be_automatic(stem)
 
     def may_be_automatic(self, name: str) -> bool:
-        """Whether Keras may have named a layer above so."""
+        """Whether Keras may have given this name to a layer above."""
         return re.sub(r"_\d+$", "", name) in self.automatic
 
 
 def undefined_names(data: dict[Any, Any]) -> Iterator[Finding]:
-    """Findings for every `layers` section of the config: names not defined above, and names given twice."""
+    """Yield a finding for each name that is not defined above its use, or is given twice, in every `layers` section."""
     model = data.get("model")
     for path, source in _layer_sources(model, ("model",)):
         yield from _in_layers(source, path)
 
 
 def _layer_sources(model: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict[Any, Any]]]:
-    """Every mapping with a list of layers, the parts of `segments` too."""
+    """Yield every mapping that has a list of layers, with its path; also in the parts of `segments`."""
     if not isinstance(model, dict):
         return
     if isinstance(model.get("layers"), list):
@@ -74,7 +77,7 @@ def _in_layers(source: dict[Any, Any], path: KeyPath) -> Iterator[Finding]:
 
 
 def _define_inputs(scope: _Scope, raw: Any, path: KeyPath) -> None:
-    """A single input has the name that Keras gives it, or its key in the mapping."""
+    """Add the names of the inputs: the keys of a mapping; for a single input the names that Keras may give it."""
     named = isinstance(raw, dict) and all(isinstance(value, dict) for value in raw.values())
     scope.automatic |= set() if named else {"input", "inputs", "input_layer"}
     for name in raw if named else ():
@@ -82,7 +85,7 @@ def _define_inputs(scope: _Scope, raw: Any, path: KeyPath) -> None:
 
 
 def _explicit_names(layers: list[Any]) -> dict[str, int]:
-    """The index of the entry that each explicit name first belongs to."""
+    """Return the explicit names, each with the index of the first entry that has it."""
     names: dict[str, int] = {}
     for index, entry in enumerate(layers):
         try:
@@ -95,7 +98,7 @@ def _explicit_names(layers: list[Any]) -> dict[str, int]:
 
 
 def _in_entry(scope: _Scope, written: Written, path: KeyPath, later: dict[str, int]) -> Iterator[Finding]:
-    """What one entry refers to, then what it defines."""
+    """Check the names that one entry refers to, then add the name that it defines."""
     fields = written.fields
 
     def place(key: str) -> KeyPath:
@@ -125,7 +128,7 @@ def _in_entry(scope: _Scope, written: Written, path: KeyPath, later: dict[str, i
 
 
 def _texts(raw: Any) -> list[tuple[KeyPath, str]]:
-    """The texts of a list with their indices, or a single text."""
+    """Return the strings of a list, each with its index as a path, or a single string with the empty path."""
     if isinstance(raw, str):
         return [((), raw)]
     items = raw if isinstance(raw, (list, tuple)) else ()
@@ -141,7 +144,10 @@ def _undefined(name: str, path: KeyPath, scope: _Scope, later: dict[str, int]) -
 
 
 def automatic_name(target: str) -> str:
-    """What Keras names a layer of this class by itself, but for the number (`keras.src.utils.naming.to_snake_case`)."""
+    """Return Keras's default name for a layer of this class, without the number.
+
+    As `keras.src.utils.naming.to_snake_case`, which is not imported: configs are read without Keras.
+    """
     name = re.sub(r"\W+", "", target.rpartition(":")[2].rpartition(".")[2])
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

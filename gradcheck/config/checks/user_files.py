@@ -1,4 +1,4 @@
-"""Files that a config names and that are not there, and user code whose file does not define the name."""
+"""Missing files that a config names, and user code whose file does not define the name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CODE = re.compile(r"^(?P<file>[^:]+\.py):(?P<name>[A-Za-z_]\w*)")
-#: Values below these keys are the user's own business.
+#: Values below these keys are free text or the user's arguments: they are not read as paths.
 _FREE = frozenset({"kwargs", "description", "name"})
 
 
 def missing_files(data: dict[Any, Any], base: Path) -> Iterator[Finding]:
-    """Findings for files, folders and user code that the config names but that `base`, its folder, does not have."""
+    """Yield a finding for each file, folder or user object that the config names and that does not exist.
+
+    Args:
+        data: the config as plain types.
+        base: the folder of the config, to which its paths are relative.
+    """
     for path, text, at in _texts(data, ()):
         code = _CODE.match(text)
         if code is not None:
             wrong = _wrong_code(base / code["file"], code["name"])
-        elif at == "key" or "://" in text:  # what Keras fetches itself
+        elif at == "key" or "://" in text:  # a URL: Keras downloads the file itself
             wrong = None
         elif path == ("data", "images", "directory"):
             wrong = None if _exists(base / text, folder=True) else (f"there is no folder {text}", _FROM_HERE)
@@ -41,7 +46,7 @@ _FROM_HERE = "paths are relative to the config's folder"
 
 
 def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str, Any]]:
-    """Every text with its path, keys as well as values."""
+    """Yield every string with its path, and whether it is a key or a value."""
     if isinstance(value, str):
         yield path, value, "value"
     elif isinstance(value, list):
@@ -55,14 +60,14 @@ def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str, Any]]:
 
 
 def _names_a_file(path: KeyPath) -> bool:
-    """Whether the value at `path` is a file: of the model (not of a layer), or an array."""
+    """Whether the value at `path` names a file: of the model (not of one layer), or of arrays."""
     if path[0] == "model":
         return path[-1] in {"weights", "file"} and "layers" not in path
     return path[0] == "data" and (path[-1] == "npz" or path[-2:] == ("npz", "file"))
 
 
 def _exists(path: Path, *, folder: bool = False) -> bool:
-    """Whether the file or folder is there; one that cannot be looked at is not."""
+    """Whether the file or folder exists; False if the system refuses to look."""
     try:
         return path.is_dir() if folder else path.is_file()
     except (OSError, ValueError):
@@ -70,7 +75,10 @@ def _exists(path: Path, *, folder: bool = False) -> bool:
 
 
 def _wrong_code(file: Path, name: str) -> tuple[str, str | None] | None:
-    """What keeps `name` from being loaded from `file`, and what to do, as far as the text alone can tell."""
+    """Return why `name` cannot be loaded from `file`, and what to do; None if its source text shows no reason.
+
+    The file is parsed, not imported: importing it would run it.
+    """
     if not _exists(file):
         return f"there is no file {file.name} in {file.parent}", _FROM_HERE
     try:
@@ -85,13 +93,13 @@ def _wrong_code(file: Path, name: str) -> tuple[str, str | None] | None:
 
 
 def _top_level_names(module: ast.Module) -> set[str] | None:
-    """The names that a module defines; None where its text does not tell (a star import, a module `__getattr__`)."""
+    """Return the names that a module defines; None if they are open (a star import, a module-level `__getattr__`)."""
     names: set[str] = set()
     pending: list[ast.AST] = list(module.body)
     while pending:
         node = pending.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)  # what is inside is not the module's
+            names.add(node.name)  # names inside its body are not the module's
             continue
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)

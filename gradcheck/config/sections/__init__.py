@@ -1,1 +1,1 @@
-"""The sections of a config as frozen models, one file each, and what they share."""
+"""The sections of a config as frozen models, one file each, and their common base."""

@@ -1,7 +1,7 @@
-"""What every part of the config shares: strict, frozen models whose mistakes are found at the key as written.
+"""The base of every part of the config: strict, frozen models that report each mistake at the key as written.
 
-A shorthand (`- vjp`, `- naive: {expect: mismatch}`) is brought to one normal form before pydantic sees it, along with
-the place where each field was written. So every path that leaves a section in an error is a path in the YAML.
+A shorthand (`- vjp`, `- naive: {expect: mismatch}`) is converted to one normal form before pydantic validates it, and
+the place where each field was written is recorded. So the path of every error of a section is a path in the YAML.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Written:
-    """The fields of a section, and where in the YAML each was written, relative to the section's own value."""
+    """The fields of a section, and the path in the YAML at which each was written, relative to the section's value."""
 
     fields: Any
     places: Mapping[str, KeyPath] = field(default_factory=dict)
-    rest: KeyPath = ()  # above the fields that `places` does not name
-    known: tuple[str, ...] = ()  # the keys that can be written; default the names of the fields
+    rest: KeyPath = ()  # the path above each field that `places` does not name
+    known: tuple[str, ...] = ()  # the keys that a user can write; default: the names of the fields
 
     def place(self, path: KeyPath) -> KeyPath:
-        """The path as written for a path of fields."""
+        """Return the path in the YAML for a path of fields."""
         if not path:
             return ()
         return (*self.places.get(path[0], (*self.rest, path[0])), *path[1:])
@@ -53,17 +53,17 @@ class Section(BaseModel):
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:
-        """The fields for what the YAML says; a section with shorthand forms overrides this.
+        """Return the fields of a value in the YAML. A section with shorthand forms overrides this.
 
         Raises:
-            ValidationError: for a value that has none of the section's forms, made by `refusal`.
+            ValidationError: made by `refusal`, if the value has none of the section's forms.
         """
         return Written(raw)
 
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Validates the normal form; every mistake leaves in words and at its written place."""
+        """Validate the normal form; raise every mistake in words, at the path as written."""
         if isinstance(raw, cls):
             return raw
         written = cls.as_written(raw)
@@ -91,7 +91,7 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 def refusal(*findings: Finding) -> ValidationError:
-    """The error for a validator to raise; the paths of `findings` are relative to the value being validated."""
+    """Return the error for a validator to raise. The paths of `findings` are relative to the value being validated."""
     details = [
         InitErrorDetails(
             type=PydanticCustomError(OWN_ERROR, "{message}", {"message": item.message, "finding": item}),
@@ -104,21 +104,27 @@ def refusal(*findings: Finding) -> ValidationError:
 
 
 def findings_of(error: ValidationError, known: Sequence[str] = (), written: Written | None = None) -> list[Finding]:
-    """The mistakes in `error` in words. `known` are the keys of the section, `written` where its fields stand."""
+    """Return the mistakes of `error` in words.
+
+    Args:
+        error: pydantic's error.
+        known: the keys of the section, for suggestions.
+        written: the fields of the section with their paths in the YAML.
+    """
     details = error.errors(include_url=False)
     meant = {nearest(item["loc"][-1], known) for item in details if item["type"] == "extra_forbidden"}
     return [finding(_placed(item, written), known) for item in details if not _follows_from_another(item, meant)]
 
 
 def _follows_from_another(details: ErrorDetails, meant: set[str | None]) -> bool:
-    """A misspelt key is not a missing one as well, nor is a list too short because an item of it is wrong."""
+    """Whether an error only repeats another: a misspelt key is also missing; a list with a wrong item, too short."""
     if details["type"] == "missing":
         return details["loc"][-1] in meant
     return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
 
 
 def validated_at(path: KeyPath, section: type[SectionT], raw: Any) -> SectionT:
-    """`raw` as a `section` that was written at `path` of the value being validated."""
+    """Validate `raw` as a `section` that was written at `path` of the value being validated."""
     try:
         return section.model_validate(raw)
     except ValidationError as error:
@@ -130,7 +136,7 @@ def _placed(details: ErrorDetails, written: Written | None) -> ErrorDetails:
 
 
 def exclusion(fields: Any, keys: Sequence[str], *, needs_one: bool) -> list[Finding]:
-    """A finding for each key of `keys` after the first one given, or where none is given and one is needed."""
+    """Return a finding for each given key of `keys` after the first, or one if none is given and `needs_one`."""
     if not isinstance(fields, dict) or not keys:
         return []
     present = [key for key in fields if key in keys and fields[key] is not None]
@@ -150,7 +156,7 @@ def exclusion(fields: Any, keys: Sequence[str], *, needs_one: bool) -> list[Find
 
 
 def single_key(value: Any) -> tuple[str, Any] | None:
-    """The key and value of a mapping with exactly one text key, else None."""
+    """Return the key and value of a mapping with exactly one key, a string; otherwise None."""
     if isinstance(value, dict) and len(value) == 1:
         ((key, inner),) = value.items()
         if isinstance(key, str):
@@ -159,7 +165,10 @@ def single_key(value: Any) -> tuple[str, Any] | None:
 
 
 def misplaced_arguments(raw: Any, known: Sequence[str]) -> Finding | None:
-    """A list entry such as `{naive: null, expect: mismatch}`: the arguments are not indented below the name."""
+    """Return the finding for an entry such as `{naive: null, expect: mismatch}`: its arguments are not indented.
+
+    None for any other entry.
+    """
     if not isinstance(raw, dict) or len(raw) < 2 or raw[next(iter(raw))] is not None:  # noqa: PLR2004 - a name and more
         return None
     name, key = list(raw)[:2]

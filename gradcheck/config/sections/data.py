@@ -1,4 +1,4 @@
-"""The `data:` section: how one batch is made."""
+"""The `data:` section: the batch, and how it is generated or loaded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class NpzOptions(Section):
     key: Text | None = None
 
 
-#: The ways to make one array; the first option of each is the one that a single value stands for.
+#: The kinds of arrays. A single value in place of the options is the first option of its kind.
 ARRAY_KINDS: dict[str, type[Section]] = {
     "normal": NormalOptions,
     "uniform": UniformOptions,
@@ -70,7 +70,7 @@ class ArraySpec(Section):
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:
-        """`normal`, `{uniform: {minval: 0}}`, `{constant: 3.0}`, `{npz: file.npz}`."""
+        """Return the fields for `normal`, `{uniform: {minval: 0}}`, `{constant: 3.0}` or `{npz: file.npz}`."""
         if isinstance(raw, dict) and "kind" in raw:
             return Written(raw)
         entry = {raw: None} if isinstance(raw, str) else raw
@@ -91,7 +91,7 @@ class ArraySpec(Section):
     @field_validator("options", mode="before")
     @classmethod
     def _options_of_the_kind(cls, raw: Any, info: ValidationInfo) -> Any:
-        """Checks the options; those that were not given stay absent."""
+        """Validate the options of the kind; options that were not given stay absent."""
         section = ARRAY_KINDS[info.data["kind"]].model_validate(raw) if "kind" in info.data else None
         return raw if section is None else section.model_dump(exclude_unset=True)
 
@@ -114,7 +114,7 @@ class ArraySpec(Section):
 
 
 def _kind_schema(model: type[Section], handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-    """The options as a mapping, or the first of them alone."""
+    """Return the schema of a kind: its options as a mapping, or the value of the first option."""
     options = handler(model.__pydantic_core_schema__)
     fields = handler.resolve_ref_schema(options)
     alone = next(iter(fields["properties"].values()))
@@ -123,12 +123,12 @@ def _kind_schema(model: type[Section], handler: GetJsonSchemaHandler) -> JsonSch
 
 
 def _looks_like_array(raw: Any) -> bool:
-    """Whether `raw` is one array's spec, not specs by name."""
+    """Whether `raw` is the spec of one array, not a mapping of names to specs."""
     if not isinstance(raw, dict):
         return True
     if any(key in ARRAY_KINDS for key in raw):
         return True
-    # A misspelt kind: its value is no spec itself.
+    # A single unknown key is a misspelt kind unless its value is a spec itself.
     return len(raw) == 1 and not any(
         value in ARRAY_KINDS if isinstance(value, str) else isinstance(value, dict) and set(value) & set(ARRAY_KINDS)
         for value in raw.values()
@@ -136,7 +136,7 @@ def _looks_like_array(raw: Any) -> bool:
 
 
 def _one_or_by_name(raw: Any, _: Handler) -> ArraySpec | dict[str, ArraySpec]:
-    """Decides before validating, so that a mistake inside is reported once and at its own key."""
+    """Choose the form before validating: a union would report a mistake inside once for each form."""
     return ArraySpec.model_validate(raw) if _looks_like_array(raw) else _BY_NAME.validate_python(raw)
 
 

@@ -1,4 +1,4 @@
-"""The `loss:` section: a Keras loss, a function of the user's own, or one of these per output."""
+"""The `loss:` section: a Keras loss, the user's function, or one of these for each output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LossSpec(Section):
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:
-        """`MeanSquaredError`, `{Huber: {delta: 2.0}}`, `{factory: "./losses.py:mine", kwargs: {...}}`."""
+        """Return the fields for `Name`, `{Huber: {delta: 2.0}}` or `{factory: "./losses.py:mine", kwargs: {...}}`."""
         if isinstance(raw, str):
             return Written({"name": raw}, places={"name": ()})
         if isinstance(raw, dict) and ("factory" in raw or "name" in raw):
@@ -72,7 +72,7 @@ class LossSpec(Section):
 
 
 def _begins_a_loss(raw: Any) -> bool:
-    """Whether a value can only be a loss: a factory, or one name as Keras writes it, with a capital."""
+    """Whether a value can only be a loss: a factory, or a single name with a capital, as Keras writes them."""
     if not isinstance(raw, dict):
         return False
     found = single_key(raw)
@@ -80,7 +80,7 @@ def _begins_a_loss(raw: Any) -> bool:
 
 
 def _looks_like_loss(raw: dict[Any, Any]) -> bool:
-    """Whether a mapping is one loss, not losses by output name."""
+    """Whether a mapping is one loss, not a mapping of output names to losses."""
     found = single_key(raw)
     if found is None or "factory" in raw:
         return "factory" in raw
@@ -89,7 +89,7 @@ def _looks_like_loss(raw: dict[Any, Any]) -> bool:
 
 
 def _one_or_several(raw: Any, _: Handler) -> LossSpec | tuple[LossSpec, ...] | dict[str, LossSpec]:
-    """Decides before validating, so that a mistake inside is reported once and at its own key."""
+    """Choose the form before validating: a union would report a mistake inside once for each form."""
     if isinstance(raw, (list, tuple)):
         return _IN_ORDER.validate_python(raw)
     if isinstance(raw, dict) and not _looks_like_loss(raw):

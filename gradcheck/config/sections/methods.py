@@ -1,4 +1,4 @@
-"""The `methods:` section: each candidate by name, what is expected of it, and its own options."""
+"""The `methods:` section: each method by name, its expected outcome, and its options."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PLAIN: TypeAdapter[Expectation] = TypeAdapter(Literal["match", "mismatch"])
 
 
 def _plain_or_exempting(raw: Any, _: Handler) -> Expectation | Exemption:
-    """Decides before validating, so that a mistake inside is reported once and at its own key."""
+    """Choose the form before validating: a union would report a mistake inside once for each form."""
     return Exemption.model_validate(raw) if isinstance(raw, (dict, Exemption)) else _PLAIN.validate_python(raw)
 
 
@@ -54,7 +54,7 @@ class MethodOptions(Section):
     )
 
 
-#: A point at which gradients go wrong: what the floating inputs are set to.
+#: A point at which gradients often go wrong, by the values that the floating inputs are set to.
 PointName: TypeAlias = Literal["given", "zeros", "equal", "same", "ones", "saturated", "negative"]
 Points: TypeAlias = Annotated[tuple[PointName, ...], Field(min_length=1)]
 
@@ -120,26 +120,26 @@ _SHARED = "the model's forward code and its registered and custom gradients, all
 _FORWARD = "the forward pass alone: no gradient code is shared with the reference"
 
 
-#: What a method holds at its peak, beside weights and gradients.
+#: The largest data that a method holds at one time, beside weights and gradients.
 Held: TypeAlias = Literal["activations", "boundaries", "jacobian_block"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodInfo:
-    """What is known of a method before it runs. A new one is an entry in `METHODS` and a file that `place` names.
+    """The static properties of a method. A new method is an entry in `METHODS` and a module that `place` names.
 
     Attributes:
-        place: the module below `gradcheck.methods` whose function of the same name computes the gradients.
-        options: what it takes in a config.
-        rests_on: what a check by it shares with the reference, and so cannot find wrong.
-        splits: needs a split.
-        slices: runs in micro-batches.
-        trains: gives gradients that an optimizer can take, step after step.
-        eager: runs eagerly whatever the config says, and is held against the reference.
-        hands_on: differs from the reference in the hand-off alone.
-        registered: differentiates by the registered gradients that finite differences judge.
-        holds: what the plan estimates its memory by: all activations of the split, the boundaries and the activations
-            of one segment, or all activations and a block of a Jacobian. None: the plan says nothing of it.
+        place: the module below `gradcheck.methods`; its function of the same name computes the gradients.
+        options: the model of its options in a config.
+        rests_on: the code that it shares with the reference: a check by it cannot find a mistake there.
+        splits: whether it needs a split.
+        slices: whether it runs in micro-batches.
+        trains: whether an optimizer can apply its gradients, step after step.
+        eager: whether it runs eagerly whatever `execution` the config has.
+        hands_on: whether it differs from the reference in the hand-off alone.
+        registered: whether it differentiates by the registered gradients, which finite differences check.
+        holds: the data by which the plan estimates its memory: all activations of the split, the boundaries and the
+            activations of one segment, or all activations and a block of a Jacobian. None: not estimated.
     """
 
     place: str
@@ -190,7 +190,7 @@ METHODS: dict[str, MethodInfo] = {
         eager=True,
     ),
 }
-#: The check of the reference itself, by finite differences, as reports call it; no config names it.
+#: The name in reports of the check of the reference itself, by finite differences; no config names it.
 REFERENCE_CHECK = "reference"
 _OF_REFERENCE = MethodInfo(place="", rests_on=_FORWARD, splits=False)
 
@@ -203,7 +203,7 @@ class MethodConfig(Section):
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:
-        """`vjp`, or `naive: {expect: mismatch}`."""
+        """Return the fields for `vjp` or `naive: {expect: mismatch}`."""
         if isinstance(raw, dict) and "method" in raw:
             return Written(raw)
         found = (raw, None) if isinstance(raw, str) else single_key(raw)
@@ -241,31 +241,31 @@ class MethodConfig(Section):
 
     @property
     def info(self) -> MethodInfo:
-        """What is known of the method."""
+        """The static properties of the method."""
         return METHODS.get(self.method, _OF_REFERENCE)
 
     @property
     def label(self) -> str:
-        """The method's name in reports: a candidate's own name where it has one, and the point where it is one's."""
+        """The name in reports: a candidate's `name` if given, and the point if there is a single one."""
         name = getattr(self.options, "name", None) or self.method
         points = getattr(self.options, "points", None)
         return f"{name}[{points[0]}]" if points and points != ("given",) and len(points) == 1 else name
 
     @property
     def at_points(self) -> tuple[MethodConfig, ...]:
-        """The method once for each of the points that it is asked for, as a check of its own."""
+        """The method once for each of its points: each is a separate check."""
         points = getattr(self.options, "points", None) or ()
         apart = (self.options.model_copy(update={"points": (point,)}) for point in points)
         return tuple(self.model_copy(update={"options": options}) for options in apart) or (self,)
 
     @property
     def expect(self) -> Expectation:
-        """What the config expects of this method, apart from the tensors that are exempt."""
+        """The outcome that the config expects for all tensors but the exempt ones."""
         return "match" if isinstance(self.options.expect, Exemption) else self.options.expect
 
     @property
     def exempt(self) -> tuple[str, ...]:
-        """Patterns over the paths of tensors that are expected to differ where all others match."""
+        """Patterns over the paths of the tensors that are expected to differ; all others must match."""
         return self.options.expect.mismatch if isinstance(self.options.expect, Exemption) else ()
 
 

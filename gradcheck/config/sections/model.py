@@ -1,4 +1,4 @@
-"""The `model:` section: exactly one source, and what each source takes."""
+"""The `model:` section: exactly one source, and the keys of each source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-#: Layers a config may ask for, before anything is built.
+#: The largest number of layers in a config, checked before anything is built.
 MAX_LAYERS = 20_000
 
 
@@ -29,7 +29,7 @@ class InputSpec(Section):
 
 
 def _one_input_or_several(raw: Any, _: Handler) -> InputSpec | dict[str, InputSpec]:
-    """Decides before validating, so that a mistake inside is reported once and at its own key."""
+    """Choose the form before validating: a union would report a mistake inside once for each form."""
     if not isinstance(raw, dict) or not raw:
         raise refusal(
             Finding(message=f"expected {{shape: [...]}}, or a mapping of input names to it. Received: {received(raw)}")
@@ -42,7 +42,7 @@ _INPUTS_BY_NAME = TypeAdapter(dict[str, InputSpec])
 
 Inputs: TypeAlias = Annotated[InputSpec | dict[str, InputSpec], WrapValidator(_one_input_or_several)]
 
-#: Keys of a layer that are about its call, among its arguments or beside its name.
+#: The keys of a layer's call; they stand among its arguments or beside its name.
 CALL_KEYS = ("inputs", "call_kwargs")
 
 
@@ -84,7 +84,10 @@ class LayerSpec(LayerCall):
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:
-        """A bare name, `Name: {kwargs}`, `Name: value`, with `inputs` and `call_kwargs` among the kwargs or beside."""
+        """Return the fields for `Name`, `Name: {kwargs}` or `Name: value`.
+
+        `CALL_KEYS` may stand among the kwargs or beside the name.
+        """
         if isinstance(raw, str):
             return Written({"target": raw}, {"target": ()})
         if isinstance(raw, dict) and "target" in raw:
@@ -107,7 +110,7 @@ class LayerSpec(LayerCall):
             "numpy_layer": handler(NumpyLayer.__pydantic_core_schema__),
         }
         plain = {"anyOf": [{"type": "object", "properties": about}, {"not": {"type": "object"}}]}
-        # One name, and beside it nothing but what is about the call.
+        # One name, and beside it only the keys of its call.
         sizes = [
             {"required": list(keys), "minProperties": len(keys) + 1, "maxProperties": len(keys) + 1}
             for keys in ((), CALL_KEYS[:1], CALL_KEYS[1:], CALL_KEYS)
@@ -124,7 +127,7 @@ class LayerSpec(LayerCall):
 
 
 def _plain_layer(name: str, value: Any) -> dict[str, Any]:
-    """The fields of a LayerSpec for a layer class and its arguments."""
+    """Return the fields of a LayerSpec for a layer class and its arguments."""
     if not isinstance(value, dict):
         return {"target": name} if value is None else {"target": name, "argument": value}
     kwargs = {key: item for key, item in value.items() if key not in CALL_KEYS}
@@ -145,12 +148,12 @@ def _about_call(form: LayerCall) -> dict[str, Any]:
     return {"inputs": form.inputs, "call_kwargs": form.call_kwargs, "name": form.name}
 
 
-#: Entries that are no layer class.
+#: The entries of `layers` that do not name a layer class.
 _FORMS = {"call": _shared_call, "numpy_layer": _numpy_layer}
 
 
 def _not_one_layer(raw: Any, names: list[Any]) -> Finding:
-    """What is wrong with an entry that names no layer, or several."""
+    """Return the finding for an entry that names no layer, or several."""
     if len(names) > 1:
         return misplaced_arguments(raw, CALL_KEYS) or Finding(
             message=f"expected one layer in an entry. Received: {', '.join(map(str, names))}",
@@ -207,12 +210,13 @@ _SINGLE: dict[str, type[SourceBase]] = {
 
 
 def _read_source(raw: Any, sources: dict[str, type[SourceBase]]) -> SourceBase:
-    """Validates `raw` as the one source that its keys name, so that every mistake is at its own key."""
+    """Validate `raw` as the one source that its keys name, so that every mistake is reported at its own key."""
     if isinstance(raw, SourceBase):
         return raw
     if not isinstance(raw, dict):
         what = f"expected a mapping with one of {', '.join(sources)}. Received: {received(raw)}"
         raise refusal(Finding(message=what))
+    # Without an exact key the nearest misspelt one decides: its source then reports the unknown key.
     named = next((key for key in sources if raw.get(key) is not None), None) or next(
         (near for key in raw if (near := nearest(key, sources)) in sources and key not in _OTHER_KEYS), None
     )

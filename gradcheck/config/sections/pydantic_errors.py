@@ -1,4 +1,4 @@
-"""Pydantic's errors in words that a person who wrote YAML understands."""
+"""Pydantic's errors in the words of YAML."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _BOUNDS = {
     "too_short": "at least {min_length} of them",
     "too_long": "at most {max_length} of them",
 }
-#: Texts that are something else without their quotes.
+#: Strings that YAML reads as a number or a boolean without their quotes.
 _QUOTED = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|yes|no|on|off", re.IGNORECASE)
 
 
 def finding(error: ErrorDetails, known: Sequence[str]) -> Finding:
-    """`error` in words, at its `loc`. `known` are the keys of the section that it comes from."""
+    """Return `error` in words, at its `loc`. `known` are the keys of its section, for suggestions."""
     kind, path, value = error["type"], tuple(error["loc"]), error["input"]
     if kind == OWN_ERROR:
         own: Finding = error["ctx"]["finding"]
@@ -60,18 +60,18 @@ def finding(error: ErrorDetails, known: Sequence[str]) -> Finding:
     return Finding(message=f"expected {expected}. Received: {received(value)}", path=path, help=_help(kind, error))
 
 
-#: The type of the errors that carry a Finding of their own.
+#: The pydantic type of the errors that carry a Finding in their context.
 OWN_ERROR = "gradcheck"
 
 
 def choices(ctx: Mapping[str, Any]) -> list[str]:
-    """The values of a `Literal`, from the context of pydantic's error."""
+    """Return the values of a `Literal`, from the context of pydantic's error."""
     text = str(ctx["expected"])
     return re.findall(r"'([^']*)'", text) or [text]
 
 
 def _expected(kind: str, ctx: Mapping[str, Any]) -> str | None:
-    """What was expected, as a noun phrase."""
+    """Return the expected value as a noun phrase; None for a kind of error without one here."""
     if kind == "literal_error":
         values = choices(ctx)
         return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
@@ -81,7 +81,7 @@ def _expected(kind: str, ctx: Mapping[str, Any]) -> str | None:
 
 
 def _help(kind: str, error: ErrorDetails) -> str | None:
-    """What to do about a value of the wrong type."""
+    """Return what to do about a value of the wrong type; None if nothing is known."""
     value = error["input"]
     if kind == "literal_error" and isinstance(value, str):
         values = choices(error["ctx"])
@@ -96,7 +96,7 @@ def _help(kind: str, error: ErrorDetails) -> str | None:
 
 
 def _wrong_key(key: Any, path: tuple[Any, ...]) -> Finding:
-    """A key that is no text, such as a bare `on`, which YAML reads as true."""
+    """Return the finding for a key that is no string, such as a bare `on`, which YAML reads as true."""
     return Finding(
         message=f"a key must be a text. Received: {received(key)}",
         path=path,

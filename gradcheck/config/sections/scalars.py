@@ -1,4 +1,4 @@
-"""Single values of the config. They are strict: `batch_size: true` and `seed: "0"` are mistakes, not 1 and 0."""
+"""Types of single values. They are strict: `batch_size: true` and `seed: "0"` are mistakes, not 1 and 0."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gradcheck.config.sections.base import refusal
 
 
 def expecting(expected: str) -> WrapValidator:
-    """One mistake, in these words, for a value that none of several types takes."""
+    """Return a validator that replaces the errors of a union, one for each type, by a single one in these words."""
 
     def validate(raw: Any, handler: Handler) -> Any:
         try:
@@ -37,7 +37,7 @@ _SIZE = r"^\s*(\d{1,18}(?:\.\d{1,18})?)\s*([A-Za-z]*)\s*$"
 
 
 def parse_bytes(value: Any) -> Any:
-    """`"2GiB"` to 2147483648; what is no size in words is returned as it is, for the type check to judge."""
+    """Convert `"2GiB"` to 2147483648; return any other value unchanged, for the type check to reject."""
     found = re.match(_SIZE, value) if isinstance(value, str) else None
     if found is None or found[2].lower() not in _UNITS:
         return value
@@ -52,7 +52,7 @@ Tolerance: TypeAlias = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=F
 ToleranceOrAuto: TypeAlias = Annotated[
     Tolerance | Literal["auto"] | None, expecting("a number of at least 0, or `auto`")
 ]
-#: `auto` and nothing are the same: None.
+#: `auto` and null mean the same: None.
 ToleranceOrNone: TypeAlias = Annotated[
     Tolerance | None,
     BeforeValidator(lambda raw: None if raw == "auto" else raw),
@@ -64,7 +64,7 @@ NameOrIndex: TypeAlias = Annotated[
     expecting("the name of a layer or operation, or the index of a call"),
 ]
 
-#: A list of names, or one of them alone.
+#: A list of names, or a single name.
 Names: TypeAlias = Annotated[
     tuple[Text, ...],
     BeforeValidator(lambda raw: [raw] if isinstance(raw, str) else raw),

@@ -1,1 +1,1 @@
-"""YAML text to a tree of nodes that know their positions, and which texts a config comes from."""
+"""YAML text to a tree of nodes with their positions, `--set`, and the search for config files."""

@@ -1,4 +1,4 @@
-"""Which files the paths of a command line stand for."""
+"""The search for config files in the paths of a command line."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MODEL_LINE = re.compile(r"^model\s*:", re.MULTILINE)
 
 
 def discover(paths: Iterable[Path]) -> list[Path]:
-    """Every file itself, and below every folder, hidden ones left out, the YAML files that are configs; each once.
+    """Return each file of `paths`, and for each folder the configs below it, without hidden ones; each file once.
 
     Raises:
-        ConfigErrors: every path that does not exist (GC001) or that is a folder without configs (GC008).
+        ConfigErrors: for every path that does not exist (GC001) or is a folder without configs (GC008).
     """
-    found: dict[Path, Path] = {}  # by what the path leads to
+    found: dict[Path, Path] = {}  # by resolved path: a link and its target count once
     mistakes: list[Mistake] = []
     for path in paths:
         configs = sorted(_configs_below(path)) if path.is_dir() else [path]
@@ -53,16 +53,17 @@ def _configs_below(folder: Path) -> Iterator[Path]:
 
 
 def is_config(path: Path) -> bool:
-    """Whether a YAML file has a top-level `model:` key, or does not parse and has a line that begins so.
+    """Whether a YAML file has a top-level `model:` key, or is invalid and has a line that begins with one.
 
-    One that cannot be opened may be a config: reading it will say why it cannot.
+    A file that cannot be opened may be a config: reading it will give the reason.
     """
     try:
         text = read_text(path)
-        if "model" not in text:
+        if "model" not in text:  # parsing every other YAML file of a large folder would take long
             return False
         document = read_document(SourceText(path, text))
     except ConfigErrors:
+        # A config with a syntax error must be reported as such, not skipped as some other YAML file.
         return bool(_MODEL_LINE.search(_beginning(path)))
     return any(key.value == "model" for key, _ in document.root.value)
 

@@ -1,4 +1,4 @@
-"""A parsed config: the tree of nodes, where each text came from, and the position of any key or value."""
+"""A parsed config: the tree of nodes, its source texts, and the position of any key or value."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Document:
-    """What one config says. Every mark in the tree carries the name of its source."""
+    """One config. Every mark in the tree carries the name of its source: the file, or a command-line option."""
 
     root: yaml.MappingNode
     sources: Mapping[str, SourceText]
-    mistakes: tuple[Mistake, ...] = ()  # those that do not keep the tree from being read
+    mistakes: tuple[Mistake, ...] = ()  # found while parsing, such as duplicate keys
 
     def data(self) -> dict[Any, Any]:
-        """Plain dicts, lists and scalars."""
+        """Return the config as plain dicts, lists and scalars."""
         built: dict[Any, Any] = Loader("", "").build(self.root)
         return built
 
     def mistake(self, finding: Finding) -> Mistake:
-        """`finding` where it stands in the text."""
+        """Return `finding` as a mistake, at its location in the text."""
         mistake = Mistake(code=finding.code, message=finding.message, help=finding.help)
         return mistake.at(self.locate(finding.path, finding.at) or self._top())
 
     def locate(self, path: KeyPath, at: Literal["key", "value"] = "value") -> Location | None:
-        """The key or value at `path`, or its nearest parent that is written; None where there is none but the file."""
+        """Return the location of the key or value at `path`, or of its nearest written parent.
+
+        None if even the first key of `path` is absent.
+        """
         key: yaml.Node | None = None
         node: yaml.Node = self.root
         for depth, step in enumerate(path):
@@ -50,23 +53,24 @@ class Document:
         return self._place(key, node, at) if path else None
 
     def _place(self, key: yaml.Node | None, node: yaml.Node, at: Literal["key", "value"]) -> Location:
+        # A null without text (`model:`) has no width to underline: its key is marked instead.
         empty = isinstance(node, yaml.ScalarNode) and node.start_mark.index == node.end_mark.index
         chosen = key if key is not None and (at == "key" or empty) else node
         return self.sources[chosen.start_mark.name].of_node(chosen)
 
     def _top(self) -> Location:
-        """The file as a whole."""
+        """Return the location of the file as a whole."""
         return replace(next(iter(self.sources.values())).at(0, 0), excerpt=None)
 
 
 def _entry(node: yaml.Node, step: Any) -> tuple[yaml.Node | None, yaml.Node] | None:
-    """The key (None in a list) and the value that one step of a path leads to."""
+    """Return the key (None in a list) and the value at one step of a path; None if there is no such entry."""
     if isinstance(node, yaml.SequenceNode):
         return (None, node.value[step]) if isinstance(step, int) and -1 < step < len(node.value) else None
     if not isinstance(node, yaml.MappingNode):
         return None
     loader = Loader("", "")
-    # The last one counts, as in the data: merged keys come first.
+    # The last entry of a key wins, as in `Loader.build`: keys merged by `<<` stand before those that replace them.
     return next(
         ((key, value) for key, value in reversed(node.value) if step in (loader.scalar(key), key.value)),
         None,
@@ -74,10 +78,10 @@ def _entry(node: yaml.Node, step: Any) -> tuple[yaml.Node | None, yaml.Node] | N
 
 
 def compose(source: SourceText, name: str) -> tuple[yaml.Node | None, tuple[Mistake, ...]]:
-    """The tree of one text, whose marks carry `name`, and the mistakes that do not keep it from being read.
+    """Return the tree of one text, whose marks carry `name`, and the mistakes in spite of which it could be read.
 
     Raises:
-        ConfigErrors: if it is not YAML, or larger than a config needs.
+        ConfigErrors: if it is not YAML (GC002), or larger than a config needs (GC009).
     """
     try:
         loader = Loader(source.text[source.offset :], name)
@@ -96,10 +100,10 @@ def _duplicate(key: yaml.Node, first: yaml.Node, source: SourceText) -> Mistake:
 
 
 def read_document(source: SourceText) -> Document:
-    """The document of a config file.
+    """Parse the text of a config file.
 
     Raises:
-        ConfigErrors: if it is not YAML, larger than a config needs, or anything but one mapping.
+        ConfigErrors: if it is empty or not YAML (GC002), larger than a config needs (GC009), or no mapping (GC004).
     """
     name = str(source.path)
     root, mistakes = compose(source, name)

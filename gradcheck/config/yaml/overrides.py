@@ -1,4 +1,4 @@
-"""Values from the command line in place of the config's: `--set KEY=VALUE`, and the options that stand for one."""
+"""Values from the command line that replace those of a config: `--set KEY=VALUE`, and options for single keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ _STEP = re.compile(r"""(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<bare>[^."'=\
 
 @dataclass(frozen=True)
 class GivenValue:
-    """One value: `option` as the user wrote it, with what followed; `key` where the argument is the value alone."""
+    """One value from the command line.
+
+    Attributes:
+        argument: the text after the option.
+        option: the option as the user wrote it.
+        key: the dotted key, if the argument is the value alone; None if the argument is `KEY=VALUE`.
+    """
 
     argument: str
     option: str = "--set"
@@ -32,7 +38,7 @@ class GivenValue:
 
     @property
     def source(self) -> SourceText:
-        """The argument as a text of its own, so that a mistake in it has a place."""
+        """The argument as a source text, so that a mistake in it has a location."""
         return SourceText(Path(self.option), self.argument)
 
 
@@ -54,7 +60,7 @@ def option_overrides(
     execution: str | None = None,
     verify_reference: str | None = None,
 ) -> tuple[GivenValue, ...]:
-    """The options of `gradcheck run` that stand for one key; None for those that were not given."""
+    """Return the given options of `gradcheck run` that each set a single key; None stands for an option not given."""
     given = {
         "--seed": (seed, "seed"),
         "--rtol": (rtol, "tolerance.rtol"),
@@ -67,9 +73,9 @@ def option_overrides(
 
 
 def overridden(document: Document, overrides: Sequence[str | GivenValue], methods: Sequence[str] = ()) -> Document:
-    """The document with each value in place, in order; `methods`, if any, become the config's list.
+    """Return the document with each value replaced, in order; `methods`, if any, replace the config's list.
 
-    Mistakes in an argument join those of the document; the argument then changes nothing.
+    Mistakes in an argument are added to those of the document; such an argument changes nothing.
     """
     for given in overrides:
         override = GivenValue(given) if isinstance(given, str) else given
@@ -81,7 +87,11 @@ def overridden(document: Document, overrides: Sequence[str | GivenValue], method
 
 
 def _with_override(document: Document, override: GivenValue) -> Document:
-    """Raises ConfigErrors for an argument that cannot be read or that leads nowhere."""
+    """Return the document with one value replaced.
+
+    Raises:
+        ConfigErrors: if the argument cannot be parsed, or its key leads into a single value or past the end of a list.
+    """
     steps, offset = _steps(override)
     name = f"{override.option} {override.argument}"
     value_source = SourceText(override.source.path, override.argument, offset)
@@ -96,7 +106,7 @@ def _with_override(document: Document, override: GivenValue) -> Document:
 
 
 def _steps(override: GivenValue) -> tuple[list[_Step], int]:
-    """The parts of the key, and where the value begins in the argument."""
+    """Return the parts of the dotted key, and the offset of the value in the argument."""
     if override.key is not None:
         return [_Step(text, 0, len(override.argument)) for text in override.key.split(".")], 0
     argument, steps, position = override.argument, [], 0
@@ -115,9 +125,9 @@ def _steps(override: GivenValue) -> tuple[list[_Step], int]:
 
 
 def _replaced(node: yaml.Node, steps: Sequence[_Step], value: yaml.Node, name: str, source: SourceText) -> yaml.Node:
-    """A copy of the tree from `node` down the steps, with `value` at their end.
+    """Return a copy of the tree from `node` down the steps, with `value` at their end.
 
-    A copy, because the other uses of an anchor stay as they are.
+    A copy, because an anchor's node is shared: its other uses must stay as they are.
     """
     step, rest = steps[0], steps[1:]
     if isinstance(node, yaml.SequenceNode):
@@ -142,7 +152,7 @@ _EMPTY = yaml.MappingNode(Loader.DEFAULT_MAPPING_TAG, [])
 
 
 def _entries(node: yaml.Node, step: _Step, source: SourceText) -> list[tuple[yaml.Node, yaml.Node]]:
-    """The entries of a mapping; none for nothing at all."""
+    """Return the entries of a mapping; an empty list for null."""
     if isinstance(node, yaml.MappingNode):
         return list(node.value)
     if node.tag.endswith(":null"):
@@ -166,13 +176,13 @@ def _misled(message: str, step: _Step, source: SourceText, advice: str) -> Confi
 
 
 def _scalar(text: str, tag: str, name: str, column: int, length: int) -> yaml.ScalarNode:
-    """A node for what stands at `column` of the argument."""
+    """Return a scalar node with marks at `column` of the argument."""
     start, end = (yaml.Mark(name, at, 0, at, None, 0) for at in (column, column + length))
     return yaml.ScalarNode(tag, text, start, end)
 
 
 def _with_methods(document: Document, methods: Sequence[str]) -> Document:
-    """The named methods as the config's list; one that the file has, by method or label, keeps its options there."""
+    """Replace the config's list of methods. A method that the file lists, by method or label, keeps its options."""
     written = next((value for key, value in document.root.value if key.value == "methods"), None)
     entries = list(written.value) if isinstance(written, yaml.SequenceNode) else []
     labels = {label: entry for entry in reversed(entries) for label in _labels(entry)}
@@ -189,7 +199,7 @@ def _with_methods(document: Document, methods: Sequence[str]) -> Document:
 
 
 def _labels(entry: yaml.Node) -> set[str]:
-    """The names that `--method` may call an entry of the file by; none for an entry that is wrong."""
+    """Return the names by which `--method` can select an entry of the file; for an invalid one its key, if single."""
     raw: Any = Loader("", "").build(entry)
     if isinstance(raw, str):
         return {raw}

@@ -1,7 +1,7 @@
-"""YAML text to a tree of nodes that know their positions, bounded before anything is built from it.
+"""YAML text to a tree of nodes with their positions, limited in size before any data is built from it.
 
-PyYAML's rules (YAML 1.1) with these differences: `1e-5` is a number; times such as `1:30` and dates are texts; a key
-that is given twice is an error; only plain data has tags.
+PyYAML's rules (YAML 1.1) with these differences: `1e-5` is a number; times such as `1:30` and dates are strings; a
+duplicate key is an error; tags other than those of plain data are refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import yaml
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
-#: Nodes of a config after every alias stands for what it names, and how deep they nest.
+#: The largest number of nodes of a config, each alias counted as the nodes that it names, and their largest depth.
 MAX_NODES = 200_000
 MAX_DEPTH = 60
 
@@ -38,14 +38,14 @@ _FLOAT = re.compile(
 
 
 class TooLargeError(yaml.MarkedYAMLError):
-    """The text is fine, but more than a config needs."""
+    """The text is valid YAML, but larger than a config needs."""
 
 
 class Loader(yaml.SafeLoader):
-    """Composes nodes and checks them as they are composed.
+    """Compose nodes, and check each as it is composed.
 
     Attributes:
-        duplicates: keys that are given twice in one mapping, each with the node of the first.
+        duplicates: the keys that are repeated in one mapping, each with the node of the first.
     """
 
     def __init__(self, text: str, name: str) -> None:
@@ -56,10 +56,10 @@ class Loader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """One node, within bounds.
+        """Compose one node, within the limits of size and depth.
 
         Raises:
-            TooLargeError: beyond the bounds.
+            TooLargeError: beyond these limits.
             MarkedYAMLError: for keys and tags that a config cannot have.
         """
         event = self.peek_event()  # type: ignore[no-untyped-call]  # types-PyYAML leaves the parser untyped
@@ -70,16 +70,18 @@ class Loader(yaml.SafeLoader):
         self._depth -= 1
         if node is None or isinstance(event, yaml.AliasEvent):
             if node not in self._extents:
+                # A node is measured when it is complete: this alias is inside the node that it names.
                 raise yaml.MarkedYAMLError(None, None, "an alias stands inside what it names", event.start_mark)
             return node
         self._check(node)
         self._measure(node)
+        # Only now: keys merged by `<<` may be replaced in the mapping, which is no duplicate.
         if isinstance(node, yaml.MappingNode):
             self.flatten_mapping(node)
         return node
 
     def _check(self, node: yaml.Node) -> None:
-        """Refuses tags, keys and scalars that a config cannot have; notes duplicate keys."""
+        """Refuse tags, keys and scalars that a config cannot have; collect duplicate keys."""
         if node.tag not in _TAGS[type(node)]:
             raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag} is not supported", node.start_mark)
         if isinstance(node, yaml.ScalarNode):
@@ -92,7 +94,7 @@ class Loader(yaml.SafeLoader):
                     self.duplicates.append((key, first))
 
     def _measure(self, node: yaml.Node) -> None:
-        """Bounds what the node stands for once aliases are expanded: a small text can stand for billions of nodes."""
+        """Limit the size of the node with its aliases expanded: a short text can expand to billions of nodes."""
         below = children(node)
         extents = [self._extents[child] for child in below]
         size, depth = 1 + sum(extent[0] for extent in extents), 1 + max((extent[1] for extent in extents), default=0)
@@ -102,7 +104,11 @@ class Loader(yaml.SafeLoader):
         self._extents[node] = (size, depth)
 
     def scalar(self, node: yaml.Node) -> Any:
-        """The value of a scalar node. Raises MarkedYAMLError for one that its tag does not allow, or any other node."""
+        """Return the value of a scalar node.
+
+        Raises:
+            MarkedYAMLError: if the node is no scalar, or its tag does not allow its text.
+        """
         if not isinstance(node, yaml.ScalarNode):
             raise yaml.MarkedYAMLError(None, None, "a key must be a single text", node.start_mark)
         if node.tag == _TAG + "merge":
@@ -114,7 +120,7 @@ class Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(None, None, what, node.start_mark) from error
 
     def build(self, node: yaml.Node) -> Any:
-        """Plain dicts, lists and scalars; nothing is shared between the uses of an alias."""
+        """Return plain dicts, lists and scalars; the uses of an alias share no object."""
         if isinstance(node, yaml.MappingNode):
             return {self.scalar(key): self.build(value) for key, value in node.value}
         if isinstance(node, yaml.SequenceNode):
@@ -122,6 +128,7 @@ class Loader(yaml.SafeLoader):
         return self.scalar(node)
 
 
+# PyYAML takes `1e-5` for a string and `1:30` for 90, in base 60.
 Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -131,7 +138,7 @@ Loader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+0123456789."))
 
 
 def children(node: yaml.Node) -> list[yaml.Node]:
-    """The nodes directly below, keys too."""
+    """Return the nodes directly below `node`, keys included."""
     if isinstance(node, yaml.MappingNode):
         return [child for pair in node.value for child in pair]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []

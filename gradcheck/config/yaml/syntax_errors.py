@@ -1,4 +1,4 @@
-"""PyYAML's errors in plain words, at the place that needs mending."""
+"""PyYAML's errors in plain words, at the place to correct."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gradcheck.config.yaml.reader import TooLargeError
 from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import Location, Mistake
 
-#: (part of the problem, part of the context, message, help); the first that fits is taken.
+#: (part of the problem, part of the context, message, help); the first match is taken.
 _WORDS: tuple[tuple[str, str, str, str | None], ...] = (
     ("character '\\t'", "", "a tab stands where YAML allows spaces only", "indent with spaces"),
     (
@@ -47,12 +47,12 @@ _WORDS: tuple[tuple[str, str, str, str | None], ...] = (
         "begin the list on a new line",
     ),
 )
-#: What begins something that is not closed is more to the point than where the text ends.
+#: Contexts of an unclosed quote or bracket: its beginning is the place to correct, not the end of the text.
 _AT_CONTEXT = ("quoted scalar", "flow sequence", "flow mapping", "simple key")
 
 
 def mistake(error: yaml.YAMLError, source: SourceText) -> Mistake:
-    """One located mistake for what PyYAML could not read in `source`."""
+    """Return PyYAML's error in `source` as one mistake with its location."""
     if isinstance(error, ReaderError):
         return _forbidden_character(error, source)
     if not isinstance(error, yaml.MarkedYAMLError):
@@ -77,7 +77,7 @@ def _location(error: yaml.MarkedYAMLError, source: SourceText) -> Location | Non
 
 
 def _forbidden_character(error: ReaderError, source: SourceText) -> Mistake:
-    """A control character, which YAML cannot hold."""
+    """Return the mistake for a control character, which YAML does not allow."""
     position = error.position if isinstance(error.position, int) else 0
     before = SourceText(source.path, source.text[source.offset :][:position]).lines
     character = error.character if isinstance(error.character, int) else ord(str(error.character))

@@ -1,4 +1,4 @@
-"""Texts that a config comes from, the file and each command-line option, and places in them."""
+"""The source texts of a config (its file and each command-line option), and locations in them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
     import yaml
 
-#: What PyYAML counts as the end of a line.
+#: The line breaks of PyYAML, so that line numbers agree with its marks.
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True)
 class SourceText:
-    """A text as the user wrote it. YAML in it begins `offset` characters into the first line.
+    """A text as the user wrote it.
 
-    `path` is the file, or a stand-in such as `--set`.
+    Attributes:
+        path: the file, or the option such as `--set`.
+        text: the whole text.
+        offset: the column in the first line at which the YAML begins.
     """
 
     path: Path
@@ -31,11 +34,11 @@ class SourceText:
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
-        """The lines without their breaks."""
+        """The lines without their line breaks."""
         return tuple(_LINE_BREAK.split(self.text))
 
     def at(self, line: int, column: int, length: int = 1) -> Location:
-        """The location of `length` characters; `line` and `column` count from 0, as PyYAML's marks do."""
+        """Return the location of `length` characters; `line` and `column` count from 0, as in PyYAML's marks."""
         excerpt = self.lines[min(line, len(self.lines) - 1)]
         shifted = column + (self.offset if line == 0 else 0)
         start = min(shifted, len(excerpt))
@@ -48,11 +51,11 @@ class SourceText:
         )
 
     def of_mark(self, mark: yaml.Mark) -> Location:
-        """The character at a mark."""
+        """Return the location of the character at a mark."""
         return self.at(mark.line, mark.column)
 
     def of_node(self, node: yaml.Node) -> Location:
-        """What a node was written as, or its first line where it goes over several."""
+        """Return the location of a node's text, or of its first line if it has several."""
         start, end = node.start_mark, node.end_mark
         rest = self.at(start.line, start.column, len(self.text))
         if end.line == start.line:

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where the first value that is not finite is made.
+    """The origin of the first value that is not finite.
 
     Attributes:
-        how: what makes it, in words.
-        layer: the path of the layer that makes it; None if it is no layer.
+        how: the computation that makes it, in words.
+        layer: the path of the layer that makes it; None if no layer does.
     """
 
     how: str
@@ -71,7 +71,7 @@ def not_finite_derivatives(observed: Observed, effort: Effort) -> tuple[Diagnosi
     """Return GC703 if one of two ways of differentiating is not finite, with the layer that makes it.
 
     The search runs in float64; in the problem's own precision if that finds nothing, or cannot run. Gradients that are
-    not finite by the tape come first, for those can be followed.
+    not finite by the tape come first: their backward pass can be followed call by call.
     """
     problem = observed.problem
     rows = {TensorKey(row.kind, row.path): row for row in observed.rows if row.status == "nonfinite"}

@@ -1,4 +1,4 @@
-"""Mistakes of a training loop: the gradients are right, and what is done with them over the steps is not."""
+"""Faults of a training loop: the gradients are right, the updates over the steps are wrong."""
 
 from __future__ import annotations
 
@@ -24,29 +24,33 @@ if TYPE_CHECKING:
 
 
 class TrainingFault(Protocol):
-    """A way to get a training loop wrong that hands right gradients from segment to segment."""
+    """A known mistake in a training loop whose hand-off between segments is right."""
 
     code: str
-    #: What goes wrong, as a clause for people.
+    #: The mistake, as a clause of a message.
     effect: str
+    #: Why the fault has no place in a run, in a message.
     nowhere: str = "no training steps"
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
-        """Whether it can change anything in so many steps."""
+        """Whether the fault can change anything within `steps` training steps."""
         ...
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """One wrong training step, told from right gradients; it is asked once for each training run."""
+        """Return the training step with this fault, which takes its gradients from `compute`.
+
+        Called once for each training run: a step may keep gradients for the next one.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FromEarlierSteps(TrainingFault):
-    """Steps after the first apply something else than their own gradients.
+    """Steps after the first apply other gradients than their own.
 
     Attributes:
-        applied: of what the step before kept, its own gradients in the first one, and the step's own: what it applies,
-            and what it keeps.
+        applied: called with the gradients kept by the step before (the first step keeps its own) and the step's own
+            gradients. Returns the gradients to apply and those to keep.
     """
 
     code: str
@@ -54,11 +58,11 @@ class FromEarlierSteps(TrainingFault):
     applied: Callable[[Sequence[Gradient], Sequence[Gradient]], tuple[Sequence[Gradient], Sequence[Gradient]]]
 
     def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
-        """Where there is a step before."""
+        """Whether some step has one before it."""
         return steps > 1
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Applies its own gradients in the first step."""
+        """Return a step that applies its own gradients only in the first step."""
         kept: Sequence[Gradient] = ()
 
         def changed(own: Sequence[Gradient]) -> list[Gradient]:
@@ -95,11 +99,11 @@ class SteppedPerSegment(TrainingFault):
     backward: bool = False
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
-        """Where several segments have weights."""
+        """Whether several segments have weights."""
         return steps > 0 and len(trainee.by_segment()) > 1
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Applies the gradients of one segment after another: from the first to the last, or back."""
+        """Return a step that updates one segment after another, with `backward` from the last to the first."""
         segments = trainee.by_segment()
         return trainee.applying(compute, groups=segments[::-1] if self.backward else segments)
 
@@ -112,45 +116,45 @@ class AppliedTwice(TrainingFault):
     effect = "the optimizer was given all gradients twice in each step, so its iteration count runs ahead"
 
     def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
-        """Where a step is taken."""
+        """Whether there is any step."""
         return steps > 0
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Applies all, and all again."""
+        """Return a step that applies all gradients twice."""
         every = range(len(trainee.variables))
         return trainee.applying(compute, groups=[every, every])
 
 
 @dataclass(frozen=True)
 class LossNotScaled(TrainingFault):
-    """GC503, the other way round: the optimizer divides by a loss scale that the loss never got."""
+    """GC503 reversed: the optimizer divides by a loss scale that the loss was not multiplied by."""
 
     code = "GC503"
     effect = "the optimizer divides the gradients by its loss scale, and the loss was not multiplied by it"
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
-        """Where the optimizer has a loss scale."""
+        """Whether the optimizer has a loss scale."""
         return steps > 0 and loss_scale(trainee.optimizer) is not None
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Applies the gradients of the loss as it is."""
+        """Return a step that applies the gradients of the unscaled loss."""
         apply = trainee.applying(compute)
         return lambda problem, optimizer: apply(replace(problem, loss_scale=None), optimizer)
 
 
 @dataclass(frozen=True)
 class ClippedPerSegment(TrainingFault):
-    """GC405: each segment's gradients are clipped by their own norm, not by that of all."""
+    """GC405: each segment's gradients are clipped by their own norm, not by the global norm."""
 
     code = "GC405"
     effect = "the gradients of each segment were clipped by their own norm, instead of by the norm of all together"
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
-        """Where the optimizer clips by a global norm, and several segments have weights."""
+        """Whether the optimizer clips by the global norm and several segments have weights."""
         return bool(steps and trainee.global_clipnorm and len(trainee.by_segment()) > 1)
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Clips each segment's gradients before the optimizer clips them all."""
+        """Return a step that clips each segment's gradients before the optimizer clips all of them."""
         segments, norm = trainee.by_segment(), trainee.global_clipnorm
 
         def clipped(gradients: Sequence[Gradient]) -> list[Gradient]:
@@ -164,7 +168,7 @@ class ClippedPerSegment(TrainingFault):
         return trainee.applying(compute, change=clipped)
 
 
-#: Every fault of a training loop; of several with the same effect the earlier is named first.
+#: Every fault of a training loop; of several that give the same result the earlier is named first.
 TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     SteppedPerSegment(),
     SteppedPerSegment(backward=True),
@@ -177,14 +181,14 @@ TRAINING_FAULTS: tuple[TrainingFault, ...] = (
 
 
 def applicable(training: ReferenceTraining, steps: int) -> list[TrainingFault]:
-    """The faults that can change anything in the first so many steps."""
+    """Return the faults that can change anything within `steps` training steps."""
     with training.replica.entered() as problem:
         trainee = training.trainee(problem, problem.owned_variables)
         return [fault for fault in TRAINING_FAULTS if fault.applies(trainee, steps)]
 
 
 def committed(fault: TrainingFault, trainee: Trainee) -> Update:
-    """The training step of one who hands gradients on rightly, and makes this mistake with them."""
+    """Return a training step whose gradients are correct and whose update has `fault`."""
     return fault.update(trainee, _right)
 
 

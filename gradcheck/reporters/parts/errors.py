@@ -1,4 +1,4 @@
-"""An error in words: whole, and the pieces that each format puts together in its own way."""
+"""Text of errors: complete, and in parts that each format arranges itself."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 def error_line(error: Mistake) -> str:
-    """`error[CODE]: message` on one line."""
+    """Return `error[CODE]: message` on one line."""
     return f"error[{error.code}]: {inline(error.message)}"
 
 
 def error_place(error: Mistake) -> str | None:
-    """`file:line:column` as far as it is known."""
+    """Return `file:line:column` as far as known; None if the file is not."""
     parts = [error.file, error.line, error.column]
     known = parts[: parts.index(None)] if None in parts else parts
     return inline(":".join(map(str, known))) or None
 
 
 def error_lines(error: Mistake) -> list[str]:
-    """The whole error: message, place, the line itself with carets, and what to do."""
+    """Return the complete error: message, place, source line with carets, and help."""
     place = error_place(error)
     return [
         *lines(f"error[{error.code}]: {error.message}"),
@@ -34,5 +34,5 @@ def error_lines(error: Mistake) -> list[str]:
 
 
 def error_excerpt(error: Mistake, room: int | None = None, tab: int = 4) -> list[str]:
-    """The line that the mistake is in, and carets under it; nothing where it is not known."""
+    """Return the source line of the mistake and carets under it; an empty list if the line is not known."""
     return [] if error.excerpt is None else carets(error.excerpt, error.column or 1, error.length, room, tab)

@@ -1,4 +1,4 @@
-"""How single values are written: safe names, numbers, shapes, sizes. Every format uses these."""
+"""Text of single values for every format: safe names, numbers, shapes, sizes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _KIB = 1024
 
 
 def inline(text: str) -> str:
-    r"""`text` on one line, every character that does not print as its escape (a line break as `\n`, ESC as `\x1b`).
+    r"""Return `text` on one line with unprintable characters escaped: a line break becomes `\n`, ESC becomes `\x1b`.
 
-    So no name can move the cursor, change colours, break a line, be invalid XML or not be encodable.
+    So no name can move the cursor, change colours, break a line, make XML invalid or fail to encode.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def lines(text: str) -> list[str]:
-    """`text` line by line, each line safe as with `inline` and no command to GitHub's runner; tabs become spaces."""
+    """Return the lines of `text`, each safe as by `inline` and no command to GitHub's runner; tabs become spaces."""
     parts = text.replace("\r\n", "\n").strip("\n").split("\n")
     return [_line(part) for part in parts]
 
@@ -37,7 +37,7 @@ def _line(text: str, tab: int = 4) -> str:
 
 
 def multiline(text: str) -> str:
-    """`text` with its line breaks, each line safe as with `inline`."""
+    """Return `text` with its line breaks, each line made safe as by `inline`."""
     return "\n".join(lines(text))
 
 
@@ -47,9 +47,9 @@ def printable_json(text: str) -> str:
 
 
 def carets(excerpt: str, column: int, length: int, room: int | None = None, tab: int = 4) -> list[str]:
-    """A source line, and below it carets under `length` characters from `column` (from 1) on.
+    """Return a source line, and below it carets under `length` characters from `column` on, which counts from 1.
 
-    Where there is `room` for some columns only, the line is cut so that the mistake stays in sight.
+    With `room`, a number of columns, the line is cut so that the marked part stays visible.
     """
     line = _line(excerpt, tab)
     start = len(_line(excerpt[: column - 1], tab))
@@ -59,7 +59,7 @@ def carets(excerpt: str, column: int, length: int, room: int | None = None, tab:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits: `1.23e-08`, `3e-08`, 0 as `0`, and `-` where there is no number."""
+    """Return three significant digits: `1.23e-08`, `3e-08`, `0` for 0, and `-` for None or NaN."""
     if value is None or math.isnan(value):
         return "-"
     if value == 0:
@@ -71,33 +71,33 @@ def number(value: float | None) -> str:
 
 
 def ulps(value: float) -> str:
-    """A distance in units in the last place: a plain count while it is short."""
+    """Return a distance in units in the last place, as a plain count if it is short."""
     return f"{value:.0f}" if 0 < value < _LARGEST_PLAIN_ULP and value.is_integer() else number(value)
 
 
 def cosine(value: float) -> str:
-    """A cosine with six decimals, without trailing zeros."""
+    """Return a cosine with six decimals, without trailing zeros."""
     return "-" if math.isnan(value) else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def plain_number(value: float) -> str:
-    """A loss or a norm: six significant digits."""
+    """Return a loss or a norm with six significant digits."""
     return "-" if math.isnan(value) else f"{value:.6g}"
 
 
 def pair(reference: float, candidate: float) -> tuple[str, str]:
-    """Two values with enough digits (9, or else 17) to tell them apart."""
+    """Return two values with enough digits (9, otherwise 17) to tell them apart."""
     nine = f"{reference:.9g}", f"{candidate:.9g}"
     return nine if nine[0] != nine[1] else (f"{reference:.17g}", f"{candidate:.17g}")
 
 
 def seconds(value: float) -> str:
-    """A duration: `12.3s`, or `-` where it was not measured."""
+    """Return a duration, such as `12.3s`; `-` if it was not measured."""
     return "-" if math.isnan(value) else f"{value:.3g}s"
 
 
 def size(count: int) -> str:
-    """Bytes in binary units: `512 B`, `1.5 MiB`."""
+    """Return a number of bytes in binary units: `512 B`, `1.5 MiB`."""
     value, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < _KIB:
@@ -107,22 +107,22 @@ def size(count: int) -> str:
 
 
 def shape(axes: Sequence[int]) -> str:
-    """A shape without spaces: `(3,10,10,1)`, a scalar as `()`."""
+    """Return a shape without spaces: `(3,10,10,1)`, `()` for a scalar."""
     return f"({','.join(map(str, axes))})"
 
 
 def index(axes: Sequence[int]) -> str:
-    """The place of an element: `[0,0,0,3]`."""
+    """Return the index of an element: `[0,0,0,3]`."""
     return f"[{','.join(map(str, axes))}]"
 
 
 def named(names: Sequence[str], *, most: int = 10) -> str:
-    """Names in a sentence, safe as with `inline`, those above `most` as a count."""
+    """Return at most `most` names and the number of the others, made safe as by `inline`."""
     return inline(some(names, most))
 
 
 def shorten(text: str, width: int, measure: Callable[[str], int] = len) -> str:
-    """`text` in at most `width` columns: the middle goes, since paths differ at their ends."""
+    """Return `text` in at most `width` columns. The middle is cut: paths differ at their ends."""
     if measure(text) <= width:
         return text
     cuts = (text[: keep // 2] + "..." + text[len(text) - (keep - keep // 2) :] for keep in range(width - 3, -1, -1))

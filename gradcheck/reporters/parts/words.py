@@ -1,4 +1,4 @@
-"""What a result means, in words: the sentences that every format shares. Plain text, safe on one line."""
+"""The sentences about results that every format shares: plain text, safe on one line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _VERDICTS: dict[str, tuple[str, Tone]] = {
     "error": ("ERROR", "bad"),
     "vacuous": ("VACUOUS", "warn"),
 }
-#: Diagnoses of what one segment hands to the next: their place is the boundary behind `segment`.
+#: Diagnoses of the hand-off between segments: their place is the boundary after `segment`.
 _AT_BOUNDARY = frozenset({"GC101", "GC102", "GC103", "GC104", "GC105", "GC106", "GC107"})
 _UNPROVEN = {
     "dead": "dead (zero on both sides)",
@@ -55,12 +55,12 @@ _UNPROVEN = {
 
 
 def verdict(run: RunReport) -> tuple[str, Tone]:
-    """The verdict of a run as a word, and its tone."""
+    """Return the verdict of a run as a word, and its tone."""
     return _VERDICTS[run.verdict]
 
 
 def outcome(check: CheckReport) -> tuple[str, Tone]:
-    """The outcome of a check as words that also say whether it was expected, and its tone."""
+    """Return the outcome of a check in words that also say whether it was expected, and its tone."""
     if check.outcome == "error":
         return "ERROR", "bad"
     if check.outcome == "inconclusive":
@@ -75,9 +75,10 @@ def outcome(check: CheckReport) -> tuple[str, Tone]:
 
 
 def proves_nothing(check: CheckReport) -> bool:
-    """Whether nothing differs, but no gradient is proven equal either: outputs, loss and state are no proof.
+    """Whether no tensor differs, but no gradient is proven equal either: equal outputs, loss and state are no proof.
 
-    Weights after a training step are one only where no gradients were given: dead gradients leave them equal.
+    Equal weights after a training step are a proof only without gradients to compare: zero gradients keep them equal
+    too.
     """
     rows = check.of_kind("weight", "input", "boundary")
     gradients = [tensor for tensor in rows if tensor.quantity != "value"]
@@ -85,16 +86,16 @@ def proves_nothing(check: CheckReport) -> bool:
 
 
 def status_tone(tensor: TensorReport, check: CheckReport) -> Tone:
-    """The tone of one row; what differs in a control is no alarm."""
+    """Return the tone of one row: neutral for an expected difference."""
     if tensor.differs:
         return "neutral" if is_control(check) or excused(tensor) else "bad"
     return "good" if tensor.status in PROVEN else "warn"
 
 
 def conclusion(check: CheckReport, trainable: int) -> str:
-    """One or two sentences: what this check has proven, or which tensors do not match.
+    """Return one or two sentences: what the check proves, or which tensors do not match.
 
-    `trainable` is the number of trainable variables of the model: those without a row count as not proven.
+    `trainable` is the number of trainable variables of the model; variables without a row count as not proven.
     """
     method = inline(check.method)
     if check.outcome == "error":
@@ -117,14 +118,14 @@ def conclusion(check: CheckReport, trainable: int) -> str:
 
 
 def verified(run: RunReport) -> str:
-    """What is known of the reference itself, to go on a sentence about it; nothing where nothing is."""
+    """Return the end of a sentence about the reference that says how it was verified; empty if it was not."""
     if run.reference is None or run.reference.verified is None:
         return ""
     return f", verified to {run.reference.verified:.0e} by a finite difference of the loss"
 
 
 def rests_on(check: CheckReport) -> str:
-    """What the check shares with the reference, such as `rests on: ...`; nothing for one that failed to run."""
+    """Return `rests on: ...`, the code that the check shares with the reference; empty for a check with an error."""
     return f"rests on: {inline(check.rests_on)}" if check.rests_on and check.outcome != "error" else ""
 
 
@@ -133,7 +134,7 @@ def _undecided(check: CheckReport) -> tuple[TensorReport, ...]:
 
 
 def vacuous_advice(run: RunReport) -> str:
-    """Why a run proved nothing, and what to change."""
+    """Return why a run proved nothing, and what to change."""
     coverage = run.coverage
     if any(warning.startswith("GC701") for warning in run.warnings):
         why = "every gradient is rounding, as the warning says (GC701)"
@@ -154,13 +155,13 @@ def vacuous_advice(run: RunReport) -> str:
 
 
 def unproven_lines(tensor: TensorReport) -> list[str]:
-    """Why a tensor that fails nothing proves nothing either, where that is known."""
+    """Return why a tensor that does not fail proves nothing either; an empty list if that is not known."""
     unproven = tensor.status in ("inconclusive", "absent", "dead")
     return [f"note: {inline(tensor.note)}"] if unproven and tensor.note else []
 
 
 def failure_lines(tensor: TensorReport) -> list[str]:
-    """What a failing row has to add: where, how much, and which tolerance would do."""
+    """Return the details of a failing row: where and how far it differs, and the tolerance that would pass."""
     found = []
     if tensor.mismatched_elements:
         found.append(f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ")
@@ -172,7 +173,7 @@ def failure_lines(tensor: TensorReport) -> list[str]:
 
 
 def contribution_lines(check: CheckReport, segments: Iterable[SegmentReport]) -> list[str]:
-    """One line a weight: the 2-norm of what each chunk adds to its gradient, `none` where a chunk adds nothing."""
+    """Return one line for each weight: the 2-norm of the part of its gradient from each chunk, `none` for zero."""
     names = {segment.index: inline(segment.name) for segment in segments}
     lines_ = []
     for found in check.contributions:
@@ -183,31 +184,31 @@ def contribution_lines(check: CheckReport, segments: Iterable[SegmentReport]) ->
 
 
 def diagnosis_heading(diagnosis: Diagnosis) -> str:
-    """`GC101 at boundary 0 → 1`, and how sure it is unless that is `exact`."""
+    """Return `GC101 at boundary 0 → 1`, with the confidence unless it is `exact`."""
     where = _where(diagnosis)
     sure = "" if diagnosis.confidence == "exact" else f" ({diagnosis.confidence})"
     return inline(diagnosis.code + (f" at {where}" if where else "") + sure)
 
 
 def diagnosis_text(diagnosis: Diagnosis) -> str:
-    """What is wrong and how we know (its title where there is no evidence), and `Fix: ...`; line breaks stay."""
+    """Return the evidence (the title if there is none), and `Fix: ...`; line breaks are kept."""
     texts = [diagnosis.evidence or diagnosis.title, *([f"Fix: {diagnosis.fix}"] if diagnosis.fix else [])]
     sentences = [text if text.endswith((".", "!", "?")) else f"{text}." for text in map(str.strip, texts)]
     return multiline(" ".join(sentences))
 
 
 def diagnosis_sentence(diagnosis: Diagnosis) -> str:
-    """`GC101 at boundary 0 → 1: evidence. Fix: ...`."""
+    """Return `GC101 at boundary 0 → 1: evidence. Fix: ...`."""
     return f"{diagnosis_heading(diagnosis)}: {diagnosis_text(diagnosis)}"
 
 
 def explanations(check: CheckReport) -> list[str]:
-    """What float64 says of the mismatch, and each diagnosis."""
+    """Return the second opinion of float64 on a mismatch, if any, and each diagnosis."""
     return [*([check.second_opinion] if check.second_opinion else []), *map(diagnosis_sentence, check.diagnoses)]
 
 
 def _where(diagnosis: Diagnosis) -> str:
-    """The place as the diagnosis has it, else what segment and layer say."""
+    """Return the place of the diagnosis; its segment and layer if it names none."""
     if diagnosis.place is not None:
         return diagnosis.place
     places = []
@@ -220,7 +221,7 @@ def _where(diagnosis: Diagnosis) -> str:
 
 
 def summary_line(report: Report) -> str:
-    """`3 configs: 1 passed, 1 failed, 1 error`, without what did not occur."""
+    """Return `3 configs: 1 passed, 1 failed, 1 error`, without verdicts that did not occur."""
     summary = report.summary
     counts = (
         (summary.passed, f"{summary.passed} passed"),
@@ -233,13 +234,13 @@ def summary_line(report: Report) -> str:
 
 
 def worst_tensor(tensors: Iterable[TensorReport]) -> TensorReport | None:
-    """The tensor with the largest relative error, of those that should match; None where none has a figure."""
+    """Return the tensor with the largest relative error of those that should match; None if none has a figure."""
     figures = [tensor for tensor in tensors if not math.isnan(tensor.max_rel_error) and not excused(tensor)]
     return max(figures, key=lambda t: t.max_rel_error, default=None)
 
 
 def weight_counts(check: CheckReport, trainable: int) -> tuple[int, int]:
-    """How many trainable variables are proven equal, and how many there are."""
+    """Return the number of trainable variables that are proven equal, and of all."""
     weights = check.of_kind("weight")
     unproven = {t.path for t in weights if t.status not in PROVEN}
     proven = {t.path for t in weights} - unproven  # in training a path has a row for each step
@@ -247,7 +248,7 @@ def weight_counts(check: CheckReport, trainable: int) -> tuple[int, int]:
 
 
 def _shares(check: CheckReport, chosen: tuple[TensorReport, ...], trainable: int) -> str:
-    """`1 of 6 trainable variables, 1 of 2 boundaries`: how many of each kind are among `chosen`."""
+    """Return how many tensors of each kind are in `chosen`: `1 of 6 trainable variables, 1 of 2 boundaries`."""
     shares = []
     for kind, (one, many) in _KINDS.items():
         count = len({t.path for t in chosen if t.kind == kind})
@@ -270,7 +271,7 @@ def _failure(check: CheckReport, trainable: int) -> str:
 
 
 def _proof(check: CheckReport, trainable: int) -> str:
-    """Such as `all 6 of 6 trainable variables, 2 boundaries match the reference (worst: ...).`."""
+    """Return a sentence such as `all 6 of 6 trainable variables, 2 boundaries match the reference (worst: ...).`."""
     proven, total = weight_counts(check, trainable)
     if proves_nothing(check):
         return f"nothing was proven: none of {plural(total, *_KINDS['weight'])} has a gradient to compare."
@@ -295,7 +296,7 @@ def _worst(tensors: Iterable[TensorReport]) -> str:
 
 
 def _counts(check: CheckReport) -> str:
-    """`8 exact, 3 close, 0 dead, 0 absent`, and the other statuses where they occur."""
+    """Return `8 exact, 3 close, 0 dead, 0 absent`, and the other statuses if they occur."""
     counts = Counter(t.status for t in check.tensors)
     always = {"exact", "close", "dead", "absent"}
     order = ("exact", "close", "dead", "absent", "inconclusive", *sorted(FAILING))
@@ -303,7 +304,7 @@ def _counts(check: CheckReport) -> str:
 
 
 def _unproven(check: CheckReport) -> str:
-    """Names what proves nothing, so that a pass does not hide it."""
+    """Return sentences that name the tensors without proof, so that a pass does not hide them."""
     paths = {words: [t.path for t in check.tensors if t.status == status] for status, words in _UNPROVEN.items()}
     return "".join(f" Proves nothing, {words}: {named(found)}." for words, found in paths.items() if found)
 

@@ -1,7 +1,7 @@
-"""Config -> which faults the check catches and names: each is injected into the correct split, at every place.
+"""Mutation of one config: every fault is injected into the correct split at every place; which are caught and named?
 
-Two passes: the first looks at what each fault does, the second at what the diagnosis makes of it, which then knows
-the fingerprints of all others. The gradients of one injection are held at a time.
+There are two passes over the faults: the first compares each with the reference, the second diagnoses the caught ones,
+and by then knows the fingerprints of all others. Only the gradients of one injection are in memory at a time.
 """
 
 from __future__ import annotations
@@ -52,28 +52,29 @@ if TYPE_CHECKING:
     from gradcheck.results.report import TensorReport, Verdict
     from gradcheck.results.tensor import Comparison
 
-#: Seconds that one config may take, where nothing else is asked for.
+#: The default time limit for one config, in seconds.
 BUDGET = 600.0
-#: The share of them that injecting may take; the rest is for naming what was caught.
+#: The share of the limit for injecting; the rest is for the diagnosis of caught faults.
 INJECTING = 0.5
-#: Faults of a second forward pass: they belong where the config asks for one.
+#: The faults of a recomputation: they apply only if the config asks for `recompute`.
 RECOMPUTATION = frozenset(fault.code for fault in FAULTS if isinstance(fault, OfRecomputation))
-#: Why a fault can sit nowhere, by code; where one of a split and one of a training loop share it, the former's.
+#: Why a fault has no place in a model, by code. A fault of a split comes before one of a training loop with its code.
 NOWHERE = {fault.code: fault.nowhere for fault in TRAINING_FAULTS} | {fault.code: fault.nowhere for fault in FAULTS}
 
 
 def mutate(loaded: LoadedConfig, seconds: float, stage: Callable[[str], None]) -> MutationReport:
-    """Injects every fault into the model of `loaded`, in a session of its own; `stage` is told what is worked on.
+    """Inject every fault into the model of `loaded`, in a session of its own, and return the report.
 
-    Reference and faults run eagerly whatever the config says, so that like is compared with like.
+    Reference and faults run eagerly whatever `execution` the config has: otherwise they would not be comparable.
 
     Args:
         loaded: the config; its methods are not used.
-        seconds: about how long it may take; what is left then is reported as not tried, or not named.
+        seconds: the approximate time limit; faults left then are reported as not tried, or not named.
         stage: called with a line of progress.
 
     Raises:
-        GradcheckError: if there is no split (GC026), or the model, the data or the reference cannot be had.
+        GradcheckError: if there is no split (GC026), the model or the batch cannot be built, or the reference cannot be
+            computed.
     """
     start = time.monotonic()
     _needs_split(loaded)
@@ -96,12 +97,16 @@ def mutate(loaded: LoadedConfig, seconds: float, stage: Callable[[str], None]) -
 
 
 def _excluded(config: Config) -> frozenset[str]:
-    """The faults that belong to what the config does not ask for."""
+    """Return the codes of faults that do not apply to the config: those of a recomputation, unless it has one."""
     return frozenset() if any(method.method == "recompute" for method in config.methods) else RECOMPUTATION
 
 
 def _needs_split(loaded: LoadedConfig) -> None:
-    """Raises ConfigErrors for a config whose model is in one piece."""
+    """Refuse a config without a split.
+
+    Raises:
+        ConfigErrors: GC026.
+    """
     if loaded.config.split is not None or isinstance(loaded.config.model, SegmentsSource):
         return
     message, advice = "mutate injects faults into a split, and the config has none", "add `split: {every: layer}`"
@@ -110,36 +115,36 @@ def _needs_split(loaded: LoadedConfig) -> None:
 
 
 class Bench:
-    """The correct split of a problem beside the reference, and what a fault in it makes of that."""
+    """The correct split of a problem, compared with the reference, and comparisons for faults in it."""
 
     def __init__(self, problem: Problem, config: Config) -> None:
-        """Computes nothing yet; the tolerances, and what faults there may be, are the config's."""
+        """Compute nothing yet. `config` gives the tolerances and the faults that apply."""
         self.problem, self.policy = problem, tolerance_policy(config.tolerance)
         self.noise = config.tolerance.noise == "auto"
         self.replayed = Replayed(problem, without=_excluded(config), repeats=True)
 
     @cached_property
     def reference(self) -> Reference:
-        """The whole model's gradients."""
+        """The gradients of the whole model."""
         return Reference(self.problem)
 
     @cached_property
     def right(self) -> Gradients:
-        """The correct split's."""
+        """The gradients of the correct split."""
         return self.replayed.replays.right
 
     @cached_property
     def baseline(self) -> Mapping[TensorKey, TensorReport]:
-        """The correct split, compared with the reference, in report order."""
+        """The records of the correct split, compared with the reference, in report order."""
         return _by_key(self._compare(self.right))
 
     def compared(self, gradients: Gradients) -> tuple[TensorReport, ...]:
-        """`gradients`, compared with the reference. What a fault left as it was is not compared again."""
+        """Compare `gradients` with the reference. Tensors that the fault left alone keep their `baseline` record."""
         changed = _by_key(self._compare(_apart(gradients, self.right)))
         return tuple(changed.get(key, row) for key, row in self.baseline.items())
 
     def moved(self, gradients: Gradients) -> dict[TensorKey, Comparison]:
-        """What a fault touched, compared with the correct split at the default tolerances."""
+        """Compare the tensors that a fault touched with those of the correct split, at the default tolerances."""
         compute = compute_dtype(self.problem.precision)
 
         def tolerance(key: TensorKey, dtype: str) -> Tolerance:
@@ -161,7 +166,7 @@ def _by_key(rows: Sequence[TensorReport]) -> dict[TensorKey, TensorReport]:
 
 
 def _apart(gradients: Gradients, right: Gradients) -> Gradients:
-    """Those of `gradients` that are not the very tensors of `right`."""
+    """Return `gradients` without the tensors that are identical objects in `right`."""
 
     def others(found: Mapping[Any, Any], known: Mapping[Any, Any]) -> dict[Any, Any]:
         return {key: tensor for key, tensor in found.items() if key not in known or tensor is not known[key]}
@@ -172,14 +177,14 @@ def _apart(gradients: Gradients, right: Gradients) -> Gradients:
 
 
 class _Tried(NamedTuple):
-    """An injection, and what became of it."""
+    """An injection, and its report."""
 
     injection: Injection
     report: FaultReport
 
 
 def _tried(bench: Bench, stage: Callable[[str], None], end: float) -> Iterator[_Tried]:
-    """Every fault at every place, caught or not; not tried once `end` has come."""
+    """Inject every fault at every place and yield its report; after the time `end` they are reported as not tried."""
     injections = bench.replayed.suspects(own_slices=False)
     for index, injection in enumerate(injections):
         stage(f"{injection.code} at {injection.place.text} ({index + 1} of {len(injections)})")
@@ -191,7 +196,10 @@ def _tried(bench: Bench, stage: Callable[[str], None], end: float) -> Iterator[_
 
 
 def _injected(bench: Bench, injection: Injection) -> FaultReport:
-    """What the check says of one fault."""
+    """Inject one fault and return its report, before any diagnosis.
+
+    A fault that no check catches is `missed` only if it moves a tensor from the correct split by more than rounding.
+    """
     gradients = bench.replayed.gradients(injection)
     rows = bench.compared(gradients)
     failing = [row for row in rows if row.failed]
@@ -209,18 +217,18 @@ def _injected(bench: Bench, injection: Injection) -> FaultReport:
     return _fault(injection, status="missed", reason=_hidden(by_key[key], beyond[key]))
 
 
-#: A gradient that rounding may move by this share of its size is zero but for rounding.
+#: A gradient whose noise floor is this share of its size is zero but for rounding.
 ROUNDING = 1 / NOISE_FACTOR
 
 
 def _is_rounding(row: TensorReport) -> bool:
-    """Whether the reference's tensor is nothing but rounding, as that of a bias before batch norm."""
+    """Whether the reference gradient is rounding alone, such as that of a bias before batch normalization."""
     floor = row.noise_floor or 0.0
     return floor > 0 and floor * row.max_rel_error >= ROUNDING * row.max_abs_error  # their ratio is the tensor's size
 
 
 def _nothing_moved(moved: Mapping[TensorKey, Comparison]) -> str:
-    """Why a fault is equivalent."""
+    """Return why a fault is equivalent: it moves no tensor."""
     furthest = max((c.max_rel_error for c in moved.values() if math.isfinite(c.max_rel_error)), default=0.0)
     if furthest:
         return f"on this model it moves no tensor by more than {furthest:.1e} of its size"
@@ -228,12 +236,12 @@ def _nothing_moved(moved: Mapping[TensorKey, Comparison]) -> str:
 
 
 def _only_rounding(beyond: Mapping[TensorKey, Comparison]) -> str:
-    """Why a fault that moves something is equivalent all the same."""
+    """Return why a fault that moves tensors is equivalent: those are rounding alone."""
     return f"on this model it changes only gradients that are zero but for rounding: {some([k.path for k in beyond])}"
 
 
 def _hidden(row: TensorReport, moved: Comparison) -> str:
-    """Why a fault is missed: the largest change, and what excused it."""
+    """Return why a fault is missed: its largest change, and the tolerance or noise floor that excused it."""
     by = f"rtol {row.rtol:.2g} and atol {row.atol:.2g}"
     if row.noise_floor is not None:
         by = f"{NOISE_FACTOR} times the noise floor of {row.noise_floor:.1e} (which is lower with --precision float64)"
@@ -244,7 +252,7 @@ def _hidden(row: TensorReport, moved: Comparison) -> str:
 
 
 def _named(bench: Bench, tried: Sequence[_Tried], stage: Callable[[str], None], end: float) -> Iterator[FaultReport]:
-    """The same faults, those that were caught with what the diagnosis says of them."""
+    """Yield the report of every fault; caught ones are diagnosed, until the time `end`."""
     for index, (injection, report) in enumerate(tried):
         if report.status != "caught":
             yield report
@@ -257,7 +265,7 @@ def _named(bench: Bench, tried: Sequence[_Tried], stage: Callable[[str], None], 
 
 
 def _diagnosed(bench: Bench, injection: Injection, report: FaultReport, *, seconds: float) -> FaultReport:
-    """The fault with what the diagnosis says of it."""
+    """Diagnose a caught fault, as an ordinary run would, and return its report with the result."""
     gradients = bench.replayed.gradients(injection)
     rows = bench.compared(gradients)
     observed = Observed(problem=bench.problem, reference=bench.reference, gradients=gradients, rows=rows)
@@ -276,7 +284,7 @@ def _fault(injection: Injection, **found: Any) -> FaultReport:
 
 
 def _with_nowhere(faults: Sequence[FaultReport], config: Config) -> tuple[FaultReport, ...]:
-    """`faults`, and one row for each that can sit nowhere, in the order of the codes."""
+    """Return `faults` with a row for each fault that has no place in the model, in the order of the codes."""
     found = ([f for f in faults if f.code == code] or [_nowhere(code, config)] for code in sorted(NOWHERE))
     return tuple(chain.from_iterable(found))
 
@@ -291,7 +299,7 @@ def _nowhere(code: str, config: Config) -> FaultReport:
 
 
 def _baseline(rows: Sequence[TensorReport], wrong: int) -> str:
-    """What is wrong with a split that has no fault in it."""
+    """Say in words how the split without any fault differs from the reference."""
     return (
         f"the split itself does not match the reference: {wrong} of {len(rows)} tensors differ, first "
         f"{first_divergence(rows)}. `gradcheck run` says why; faults are injected into a split that is right"
@@ -299,13 +307,13 @@ def _baseline(rows: Sequence[TensorReport], wrong: int) -> str:
 
 
 def _notes(loaded: LoadedConfig) -> tuple[str, ...]:
-    """How this differs from a run."""
+    """Return how the mutation differs from a run of the same config."""
     execution = loaded.config.execution
     return () if execution == "eager" else (f"execution: {execution}; here reference and faults run eagerly",)
 
 
 def _report(loaded: LoadedConfig, start: float, **found: Any) -> MutationReport:
-    """The report of one config, its verdict by what was found."""
+    """Return the report of one config with its verdict."""
     report = MutationReport(
         name=loaded.name,
         config=str(loaded.path),
@@ -320,7 +328,7 @@ def _report(loaded: LoadedConfig, start: float, **found: Any) -> MutationReport:
 
 
 def _verdict(report: MutationReport) -> tuple[Verdict, ExitCode]:
-    """A fault that is missed fails; where none could be injected nothing was proven."""
+    """Return the verdict: a missed fault fails; without any injected fault nothing is proven."""
     score = report.score
     if report.baseline is not None or score.caught < score.injected:
         return "fail", ExitCode.MISMATCH

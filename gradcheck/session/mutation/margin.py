@@ -1,4 +1,4 @@
-"""By how much a difference exceeds what would have been excused."""
+"""The margin by which a difference exceeds the tolerance."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def margin(row: TensorReport) -> float:
-    """How many times the difference that would have been excused a failing tensor is off, at its worst element.
+    """Return the difference of a failing tensor at its worst element, as a multiple of the largest excused difference.
 
-    What would be is the tolerance there, atol + rtol·|r|, or the noise floor where that is more. At least 1: the
-    element that fails need not be the one that is furthest off.
+    The excused difference is atol + rtol·|r| there, or the noise floor times its factor if that is larger. The result
+    is at least 1, because the worst element need not be the failing one. It is infinite if the tensors have no finite
+    difference, such as for a gradient that is None, or if no difference is excused.
     """
     if row.status != "mismatch" or row.worst is None or not math.isfinite(row.max_abs_error):
         return math.inf

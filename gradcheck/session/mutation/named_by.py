@@ -1,4 +1,4 @@
-"""Whether a diagnosis gives an injected fault its name."""
+"""Whether a diagnosis names an injected fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def diagnosed(report: FaultReport, found: Sequence[Diagnosis]) -> FaultReport:
-    """A fault that was caught with what the diagnosis says of it: named where its code is among the exact ones."""
+    """Return the report of a caught fault with its diagnosis, as named if its code is found as `exact`."""
     codes = tuple(diagnosis.code for diagnosis in found)
     if any(diagnosis.code == report.code and diagnosis.confidence == "exact" for diagnosis in found):
         return replace(report, named=True, diagnosed=codes)

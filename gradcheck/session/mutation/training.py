@@ -1,4 +1,4 @@
-"""The mistakes of a training loop, injected into the training run that a config asks for."""
+"""The faults of a training loop, injected into the training run of a config."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from gradcheck.faults.state.training_loop import TrainingFault
     from gradcheck.session.mutation import Bench
 
-#: What a tensor is that a fault leaves as it was.
+#: The statuses of a tensor that a fault does not change.
 UNCHANGED = frozenset({"exact", "dead", "absent"})
 
 
 def mutate_training(bench: Bench, end: float) -> Iterator[FaultReport]:
-    """Each fault that can change anything in the training run: whether some step shows it, and what it is called.
+    """Inject each fault that can change the training run, and yield its report with the diagnosis.
 
-    Nothing where the config trains no steps. Not tried, or not named, once `end` has come on the monotonic clock.
+    Yields nothing if the config trains no steps. After `end`, a time of `time.monotonic`, faults are reported as not
+    tried.
     """
     steps = bench.problem.config.train.steps
     if not steps:
@@ -42,7 +43,7 @@ def mutate_training(bench: Bench, end: float) -> Iterator[FaultReport]:
 
 
 def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, end: float) -> FaultReport:
-    """What the check and the diagnosis say of one fault."""
+    """Inject one fault and return its report, with the diagnosis if it is caught."""
     trained = train_by(training, partial(committed, fault), bench.policy, noise=bench.noise)
     failing = [row for row in trained.tensors if row.failed]
     if not failing:
