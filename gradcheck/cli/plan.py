@@ -40,7 +40,6 @@ def plan(path: Path, overrides: Sequence[str], format_: str, safe: bool) -> None
     Without `split` in the config it lists every name that `split.after` accepts.
     """
     from gradcheck.config.load import load_config  # noqa: PLC0415 - not needed for --help
-    from gradcheck.reporters.parts.text import printable_json  # noqa: PLC0415 - as above
     from gradcheck.reporters.plan import render_plan  # noqa: PLC0415 - as above
     from gradcheck.workers import Task, result_of, workers  # noqa: PLC0415 - as above
 
@@ -49,7 +48,7 @@ def plan(path: Path, overrides: Sequence[str], format_: str, safe: bool) -> None
         report: PlanReport = result_of(pool, Task(target="gradcheck.session.plan:outline", arguments=(loaded,)))
     terminal = sys.stdout.isatty()
     if format_ == "json":
-        write_report(printable_json(report.to_json()) + "\n")
+        write_report(report.to_json() + "\n")
         return
     width = shutil.get_terminal_size().columns if terminal else None
     write_report(render_plan(report, width=width, color=settings().colored(terminal=terminal)) + "\n")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters.parts.text import printable_json
-
 if TYPE_CHECKING:
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.results.report import Report
@@ -13,4 +11,4 @@ if TYPE_CHECKING:
 
 def render(report: Report, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
     """Render the report with the keys of the JSON contract; numbers that are not finite are null."""
-    return printable_json(report.to_json())
+    return report.to_json()

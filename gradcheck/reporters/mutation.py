@@ -13,7 +13,7 @@ from gradcheck.reporters.markdown import code as code_span
 from gradcheck.reporters.markdown import error_block, prose, table
 from gradcheck.reporters.parts.errors import error_lines
 from gradcheck.reporters.parts.page import Page
-from gradcheck.reporters.parts.text import inline, number, printable_json, seconds, shorten
+from gradcheck.reporters.parts.text import inline, number, seconds, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +78,7 @@ def render_table(report: Mutations, options: RenderOptions) -> str:
 
 def render_json(report: Mutations, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
     """Render the report with the keys of the JSON contract; numbers that are not finite are null."""
-    return printable_json(report.to_json())
+    return report.to_json()
 
 
 def render_markdown(report: Mutations, options: RenderOptions) -> str:

@@ -25,9 +25,13 @@ def plain_of(value: Any) -> Any:
 
 
 def json_text(plain: Any, indent: int | None = 2) -> str:
-    """Return plain types as JSON text. Lone surrogates, from file names that are no UTF-8, are escaped."""
+    """Return plain types as JSON text.
+
+    Characters that do not print are escaped: controls and overrides of direction, which a terminal would obey, and lone
+    surrogates, of a file name that is no UTF-8.
+    """
     text = json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def record_from(cls: type[_Record], data: Any) -> _Record:

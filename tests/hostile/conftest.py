@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck.cli.main import main
+from gradcheck.workers import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,12 @@ class Evil:
     def __init__(self, *args, **kwargs):
         raise SystemExit(0)
 """
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `main` runs, it runs in this process: TensorFlow is loaded already."""
+    monkeypatch.setenv(VARIABLE, "0")
 
 
 @pytest.fixture

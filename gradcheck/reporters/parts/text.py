@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import TYPE_CHECKING
@@ -39,11 +38,6 @@ def _line(text: str, tab: int = 4) -> str:
 def multiline(text: str) -> str:
     """Return `text` with its line breaks, each line made safe as by `inline`."""
     return "\n".join(lines(text))
-
-
-def printable_json(text: str) -> str:
-    """Return JSON with every character that does not print as its escape, which says the same to a program."""
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def carets(excerpt: str, column: int, length: int, room: int | None = None, tab: int = 4) -> list[str]:
