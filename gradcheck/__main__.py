@@ -1,10 +1,30 @@
-"""`python -m gradcheck`."""
+"""`python -m gradcheck`, and the `gradcheck` command."""
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import NoReturn
 
-from gradcheck.cli.main import main
+_INTERRUPTED = 130
+
+
+def run() -> NoReturn:
+    """Run the program, and end the process with its exit code."""
+    try:
+        from gradcheck.cli.main import main  # noqa: PLC0415 - Ctrl-C while it is imported is one like any other
+
+        code = main()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        # An interrupt that was caught may still make Python end itself by SIGINT: one in code that `exec` had compiled.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

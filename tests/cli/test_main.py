@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -149,6 +150,24 @@ class TestEndings:
 
         command(fail)
         assert main(["schema"]) == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    "interrupted", ["exec('raise KeyboardInterrupt')", "raise KeyboardInterrupt"], ids=["compiled", "plain"]
+)
+@pytest.mark.parametrize("caught", [True, False])
+def test_an_interruption_ends_the_process_as_such(tmp_path: Path, interrupted: str, *, caught: bool) -> None:
+    """Python ends itself by SIGINT, whatever is returned, where code that `exec` compiled was interrupted."""
+    (tmp_path / "interrupted.py").write_text(
+        f"import gradcheck.cli.main as cli\ndef main():\n    try: {interrupted}\n    except KeyboardInterrupt:\n"
+        f"        if not {caught}: raise\n        return 130\ncli.main = main\n"
+        "from gradcheck.__main__ import run\nrun()\n",
+        encoding="utf-8",
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
+    command = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(command, env=environment, check=False, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "" if caught else "interrupted\n")
 
 
 @pytest.mark.parametrize("command_line", ["schema | head -n 1", f"validate {INVALID} 2>&1 | head -n 1"])
