@@ -1,6 +1,7 @@
 """Everything that gradcheck reaches in Keras and that Keras does not export: the one place to look when Keras changes.
 
-Every name here was seen in Keras 3.15.1. `tests/test_keras_private.py` calls each one on the installed Keras.
+Every name here was seen in the first release of each minor version from Keras 3.5 to 3.14, and in 3.15.1.
+`tests/test_keras_private.py` calls each one on the installed Keras.
 """
 
 from __future__ import annotations
