@@ -1,6 +1,7 @@
 """All use of names that Keras does not export: the one module to adapt when Keras changes.
 
-Every name here was seen in Keras 3.15.1. `tests/test_keras_private.py` calls each one on the installed Keras.
+Every name here was seen in the first release of each minor version from Keras 3.5 to 3.14, and in 3.15.1.
+`tests/test_keras_private.py` calls each one on the installed Keras.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def _gone(what: str) -> RunError:
 
 try:
     from keras.src.backend.common import global_state  # names, seeds and policies of a session
+    from keras.src.backend.tensorflow.core import Variable  # of weights, which in Keras 3.6 are no `keras.Variable`
     from keras.src.models.functional import Functional  # the class of functional models
     from keras.src.ops.symbolic_arguments import SymbolicArguments  # the arguments of one call in a functional model
     from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
@@ -31,7 +33,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Functional", "SymbolicArguments"]
+__all__ = ["Functional", "SymbolicArguments", "Variable"]
 
 _MASK, _LOGITS = "_keras_mask", "_keras_logits"
 
@@ -150,18 +152,17 @@ def runs_replaced(functionals: Sequence[Any], by: Callable[[Callable[..., Any]],
 @contextmanager
 def allocations_watched(before: Callable[[str, tuple[int, ...], Any], None]) -> Iterator[None]:
     """Call `before(path, shape, dtype)` before each weight is allocated: `Variable._initialize_with_initializer`."""
-    variable: Any = keras.Variable
-    original = _of(variable, "_initialize_with_initializer")
+    original = _of(Variable, "_initialize_with_initializer")
 
     def initialize(self: Any, initializer: Any) -> None:
         before(self.path, tuple(self._shape), self._dtype)
         original(self, initializer)
 
-    variable._initialize_with_initializer = initialize
+    Variable._initialize_with_initializer = initialize
     try:
         yield
     finally:
-        variable._initialize_with_initializer = original
+        Variable._initialize_with_initializer = original
 
 
 def split_of(layer: keras.layers.TextVectorization) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from hypothesis import settings
+from packaging.version import Version
 
 from gradcheck.session import patience
 
@@ -30,6 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--generated", metavar="COUNT", type=int, default=12, help=help_)
     help_ = "whether tests/methods/directional/test_probes.py probes every layer of Keras, or a few"
     parser.addoption("--probes", choices=["few", "all"], default="few", help=help_)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("keras"):
+        import keras
+
+        if Version(keras.__version__) < Version(marker.args[0]):
+            pytest.skip(f"Keras has this since {marker.args[0]}")
 
 
 ROOT = Path(__file__).resolve().parent.parent

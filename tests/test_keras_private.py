@@ -36,6 +36,7 @@ def test_what_a_layer_holds() -> None:
     layer(np.ones((1, 3), np.float32))
     layer.trainable = False
     assert [v.name for v in private.own_weights(layer)] == ["kernel", "bias"]
+    assert all(isinstance(v, private.Variable) for v in [*layer.weights, keras.Variable(1.0)])
     assert layer.trainable_variables == []
     assert float(private.own_losses(layer)[0]) > 0
     assert private.own_metrics(layer) == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gradcheck.cutting.run_calls import replay
-from gradcheck.keras_private import all_layers, own_losses
+from gradcheck.keras_private import Variable, all_layers, own_losses
 
 if TYPE_CHECKING:
     from gradcheck.cutting.cut import SegmentPlan
@@ -67,7 +67,7 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
 def _borrowed_variables(calls: Any) -> list[Any]:
     """Return the variables among the arguments of calls, as a tied embedding in `einsum(x, embedding.embeddings)`."""
     flat = [value for call in calls for value in keras.tree.flatten((call.arguments.args, call.arguments.kwargs))]
-    return list({id(value): value for value in flat if isinstance(value, keras.Variable)}.values())
+    return list({id(value): value for value in flat if isinstance(value, Variable)}.values())
 
 
 def _distinct_layers(calls: Any) -> list[keras.Layer]:

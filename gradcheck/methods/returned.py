@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from gradcheck.errors import RunError
+from gradcheck.keras_private import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -131,7 +131,7 @@ def _gradient(value: Any, weight: Weight, reference: str) -> Any:
         return tf.IndexedSlices(value.values, value.indices, dense_shape=tf.constant(tuple(weight.variable.shape)))
     if value is None or isinstance(value, tf.Tensor):
         return value
-    if isinstance(value, (tf.Variable, keras.Variable)):
+    if isinstance(value, (tf.Variable, Variable)):
         return tf.convert_to_tensor(value)
     if np.iscomplexobj(value):
         raise _unusable(reference, f"complex numbers for the real variable {weight.path}", _EXPECTED)

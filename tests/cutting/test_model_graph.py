@@ -50,8 +50,8 @@ def test_model_inputs_have_their_own_names() -> None:
 
 
 def test_a_nested_input_of_another_dtype_is_converted_on_entry() -> None:
-    inner = keras.Sequential([keras.Input((3,), dtype="float64"), keras.layers.Dense(2, dtype="float64")], name="inner")
-    x = keras.Input((3,))
+    entry, x = keras.Input((3,), dtype="float64"), keras.Input((3,))
+    inner = keras.Model(entry, keras.layers.Dense(2, dtype="float64")(entry))  # old Keras casts what a Sequential gets
     (call,) = flatten(keras.Model(x, inner(x))).calls
     (source,) = call.sources.values()
     assert [entry.dtype for entry in source.entries] == ["float64"]

@@ -147,10 +147,11 @@ MODELS = """
 
 #: Whose tape is None, on purpose, where the loss moves: the trial of the reference says so, and a split agrees with it.
 STOPPED = frozenset({"stopped_gradient"})
+SINCE = {"stopped_gradient": pytest.mark.keras("3.6"), "recomputed": pytest.mark.keras("3.9")}
 NAMES = [line.split()[1].partition("(")[0] for line in MODELS.splitlines() if line.startswith("    def ")]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SINCE.get(name, ())) for name in NAMES])
 def test_correct_models_match(run: Run, name: str) -> None:
     config: dict[str, Any] = {"model": {"factory": f"./models.py:{name}"}, "split": {"every": "layer"}}
     trial = {"verify_reference": "never"} if name in STOPPED else {}
