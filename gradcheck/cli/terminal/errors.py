@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gradcheck.reporters.parts.text import carets, inline, multiline
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -15,16 +17,19 @@ if TYPE_CHECKING:
 
 
 def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the one thing that a caller chooses
-    """Several lines without a final break: `error[CODE]: message`, `--> file:line:column`, the line, `help: ...`."""
+    """Several lines without a final break: `error[CODE]: message`, `--> file:line:column`, the line, `help: ...`.
+
+    Characters that do not print are escaped, so that no key of a config can move the cursor or change colours.
+    """
 
     def styled(text: str, foreground: str | None = None) -> str:
         return click.style(text, fg=foreground, bold=True) if color else text
 
-    lines = [f"{styled(f'error[{mistake.code}]', 'red')}{styled(f': {mistake.message}')}"]
+    lines = [f"{styled(f'error[{mistake.code}]', 'red')}{styled(f': {multiline(mistake.message)}')}"]
     if mistake.location is not None:
         lines += _excerpt(mistake.location, color=color)
     if mistake.help is not None:
-        lines.append(f"{styled('help', 'cyan')}: {mistake.help}")
+        lines.append(f"{styled('help', 'cyan')}: {multiline(mistake.help)}")
     return "\n".join(lines)
 
 
@@ -36,15 +41,16 @@ def _excerpt(location: Location, *, color: bool) -> list[str]:
 
     number = str(location.line)
     margin = " " * len(number)
-    lines = [f"{margin} {styled('-->', 'blue')} {location}"]
+    lines = [f"{margin} {styled('-->', 'blue')} {inline(str(location))}"]
     if location.excerpt is not None:
         bar = styled("|", "blue")
-        text = location.excerpt.replace("\t", " ")  # one column each, as the column counts them
-        carets = styled("^" * location.length, "red")
+        excerpt = location.excerpt.replace("\t", " ")  # one column each, as the column counts them
+        text, below = carets(excerpt, location.column, location.length)
+        mark = below.lstrip()
         lines += [
             f"{margin} {bar}",
             f"{styled(number, 'blue')} {bar} {text}".rstrip(),
-            f"{margin} {bar} {' ' * (location.column - 1)}{carets}",
+            f"{margin} {bar} {below.removesuffix(mark)}{styled(mark, 'red')}",
         ]
     return lines
 
