@@ -6,6 +6,7 @@ import io
 import re
 from collections import Counter
 from contextlib import redirect_stderr
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ SHIPPED = [*ROOT.glob("configs/*.yaml"), *ROOT.glob("tests/examples/passing/*.ya
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
+@cache
+def shipped() -> list[Any]:
+    """The configs of the repository."""
+    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(SHIPPED)]
+
+
 @st.composite
 def any_config(draw: st.DrawFn) -> Any:
     """From the schema, one that is shipped, or a random model beside keys from the schema."""
@@ -31,7 +38,7 @@ def any_config(draw: st.DrawFn) -> Any:
     if source == 0:
         return draw(from_schema.configs())
     if source == 1:
-        return yaml.safe_load(draw(st.sampled_from(sorted(SHIPPED))).read_text(encoding="utf-8"))
+        return draw(st.sampled_from(shipped()))
     config, more = draw(graphs.configs()), draw(from_schema.configs())
     return {**{key: value for key, value in more.items() if key != "model"}, **config} | {
         key: more[key] for key in ("loss", "data", "tolerance", "methods") if key in more

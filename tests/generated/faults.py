@@ -20,7 +20,7 @@ def judge(path: Path) -> Judged:
     from gradcheck.session import mutation
 
     # The time is for injecting: names are left to tests/diagnose.
-    with mock.patch.object(mutation, "INJECTING", 1e4):
+    with mock.patch.object(mutation, "INJECTING", 3e3):
         try:
             report = mutation.mutate(load_config(path, require_split=True), lambda _: None, seconds=0.01)
         except GradcheckError as error:

@@ -65,9 +65,15 @@ anything = st.recursive(
 
 
 @cache
+def whole() -> Schema:
+    """The config's own."""
+    return json_schema()
+
+
+@cache
 def configs() -> Data:
     """Whole configs, as YAML would give them; most of them are right."""
-    return values(json_schema()).map(mended)
+    return values(whole()).map(mended)
 
 
 def values(schema: Schema, key: str = "") -> Data:
@@ -89,7 +95,7 @@ def values(schema: Schema, key: str = "") -> Data:
 
 @cache
 def _definition(name: str, key: str) -> Data:
-    return st.deferred(lambda: values(json_schema()["$defs"][name], key))
+    return st.deferred(lambda: values(whole()["$defs"][name], key))
 
 
 def _of_types(schema: Schema, key: str) -> Data:
@@ -126,22 +132,24 @@ def _arrays(schema: Schema, key: str) -> Data:
     return st.lists(values(schema.get("items", {}), key), min_size=least, max_size=min(schema.get("maxItems", 9), 4))
 
 
-@st.composite
-def _objects(draw: st.DrawFn, schema: Schema, key: str) -> dict[str, Any]:
+def _objects(schema: Schema, key: str) -> Data:
     known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
-    names = list(schema.get("required", ()))
-    free = [name for name in known if name not in names]
-    more = [name for name in WORDS.get(key, ARGUMENTS) if name not in (*names, *free)] if others is not False else []
+    needed = list(schema.get("required", ()))
+    more = WORDS.get(key, ARGUMENTS) if others is not False else ()
+    pool = [name for name in dict.fromkeys([*known, *more]) if name not in needed]
     if "propertyNames" in schema:
-        fits = Draft202012Validator(schema["propertyNames"])
-        free, more = (list(filter(fits.is_valid, group)) for group in (free, more))
-    least = max(schema.get("minProperties", 0) - len(names), 0)
-    most = max(min(schema.get("maxProperties", 99) - len(names), 4), least)
-    pool = [*free, *more]
-    if pool and most:
-        names += draw(st.lists(st.sampled_from(pool), unique=True, min_size=least, max_size=most))
-    open_ = others if isinstance(others, dict) else {}
-    return {name: draw(values(known[name], name) if name in known else values(open_, key)) for name in names}
+        pool = list(filter(Draft202012Validator(schema["propertyNames"]).is_valid, pool))
+    least = max(schema.get("minProperties", 0) - len(needed), 0)
+    most = max(min(schema.get("maxProperties", 99) - len(needed), 4), least)
+    of_others = values(others if isinstance(others, dict) else {}, key)
+    found = {name: values(known[name], name) if name in known else of_others for name in (*needed, *pool)}
+    chosen = st.lists(st.sampled_from(pool), unique=True, min_size=least, max_size=most) if pool else st.just([])
+
+    @st.composite
+    def objects(draw: st.DrawFn) -> dict[str, Any]:
+        return {name: draw(found[name]) for name in (*needed, *draw(chosen))}
+
+    return objects()
 
 
 _BY_TYPE = {

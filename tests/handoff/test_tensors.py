@@ -29,3 +29,9 @@ def test_values_change_and_the_form_stays(step: Any, by: Any, factor: float) -> 
 @pytest.mark.parametrize("step", [scaled, divided])
 def test_none_is_one(step: Any) -> None:
     assert step(DENSE, None) is DENSE
+
+
+def test_a_number_is_not_rounded_to_float32() -> None:
+    found = scaled(tf.constant(1.0, tf.float64), 2 / 3)
+    assert found.dtype == tf.float64
+    assert found.numpy() == 2 / 3
