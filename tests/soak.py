@@ -27,8 +27,9 @@ def kinds() -> dict[str, Kind]:
     from tests.generated.configs import VALIDATE
     from tests.generated.faults import FAULTS
     from tests.generated.graphs import GRAPHS
+    from tests.generated.runs import RUNS
 
-    return {kind.name: kind for kind in (VALIDATE, GRAPHS, FAULTS)}
+    return {kind.name: kind for kind in (VALIDATE, RUNS, GRAPHS, FAULTS)}
 
 
 def soak(kind: Kind, *, seconds: float, start: int, count: float, folder: Path) -> Tally:

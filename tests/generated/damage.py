@@ -45,6 +45,27 @@ ODD: list[Any] = [
     {"a": {"b": [1]}},
     [1, "a", 2.5],
 ]
+#: Values that a small model may have, here or elsewhere.
+USUAL: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2,
+    7,
+    0.5,
+    -0.5,
+    1e-3,
+    float("nan"),
+    float("inf"),
+    "",
+    "é",
+    "relu",
+    "same",
+]
+USUAL += ["x0", "l0", "l1:1", "Dense", "vjp", "uniform", [], {}, [1], [2, 2], [None], ["l0"], {"a": 1}]
 #: Scalars as they can be written, tags and all.
 WRITTEN = [
     "~",
@@ -113,6 +134,15 @@ PIECES += ["---\n", "...\n", "\x00", "\x07", "\x1b", "\x7f", "\x85", "\u2028", "
 RAW = [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\x00", b"\xfe\xff", b"\xf0\x9f", b"\x80"]
 
 places = st.integers(0, 2**20)
+
+
+@st.composite
+def changed(draw: st.DrawFn, configs: st.SearchStrategy[Any]) -> bytes:
+    """The text of a config with one or two usual values where others belong, keys dropped, doubled or misspelt."""
+    root = yaml.SafeDumper("").represent_data(draw(configs))
+    for change in draw(st.lists(st.sampled_from(USUAL_CHANGES), min_size=1, max_size=2)):
+        change(draw, root)
+    return written(root, flow=None).encode()
 
 
 @st.composite
@@ -191,6 +221,12 @@ def another_value(draw: st.DrawFn, root: yaml.Node) -> None:
         _put(slot, yaml.SafeDumper("").represent_data(draw(st.sampled_from(ODD))))
 
 
+def usual_value(draw: st.DrawFn, root: yaml.Node) -> None:
+    """A value that is right elsewhere."""
+    if slot := _a_slot(draw, root):
+        _put(slot, yaml.SafeDumper("").represent_data(draw(st.sampled_from(USUAL))))
+
+
 def misspelt(draw: st.DrawFn, root: yaml.Node) -> None:
     """A key with a letter too many, too few, or another."""
     if slot := _a_slot(draw, root, keyed=True):
@@ -246,3 +282,4 @@ def nested(draw: st.DrawFn, root: yaml.Node) -> None:
 
 
 CHANGES: list[Change] = [another_value, misspelt, dropped, doubled, other_key, aliased, merged, nested]
+USUAL_CHANGES: list[Change] = [usual_value, usual_value, usual_value, misspelt, dropped, doubled, aliased]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,5 +135,29 @@ def drive(
     except Exception:  # also what hypothesis calls flaky, or a group of several
         if not kinds:
             raise
+        for what in kinds:
+            _trim(tally, what, current, over)
     finally:
         current.unlink(missing_ok=True)
+
+
+def _trim(tally: Tally, what: str, current: Path, over: Callable[[], bool]) -> None:
+    """Takes out of a failing file, line by line with what is indented below it, whatever it fails without."""
+    found = tally.failures[what]
+    lines, index = found.text.splitlines(keepends=True), 0
+    while index < len(lines) and not over():
+        shorter = lines[:index] + lines[_end_of_block(lines, index) :]
+        current.write_bytes(b"".join(shorter))
+        judged = tally.kind.judge(current)
+        if judged.failure == what:
+            lines, found = shorter, replace(found, text=b"".join(shorter), about=judged.about)
+        else:
+            index += 1
+    found.path.write_bytes(found.text)
+    tally.failures[what] = found
+
+
+def _end_of_block(lines: list[bytes], index: int) -> int:
+    """The index of the next line that is indented no more than this one."""
+    indents = [len(line) - len(line.lstrip(b" ")) for line in lines]
+    return next((i for i in range(index + 1, len(lines)) if indents[i] <= indents[index]), len(lines))

@@ -38,4 +38,4 @@ def judge(path: Path) -> Judged:
     return Judged(counts=counts, failure=f"{wrong[0].code} {wrong[0].status}" if wrong else None, about=about)
 
 
-FAULTS = Kind(name="faults", texts=texts(configs(faults=True)), judge=judge, rerun="gradcheck mutate {}")
+FAULTS = Kind(name="faults", texts=texts(configs(most=6, faults=True)), judge=judge, rerun="gradcheck mutate {}")

@@ -156,7 +156,7 @@ class Graph:
 
 
 @st.composite
-def dags(draw: st.DrawFn, most: int = 8) -> Graph:
+def dags(draw: st.DrawFn, most: int) -> Graph:
     """One to three inputs, a few layers, each input used."""
     graph = Graph(draw)
     shapes = st.one_of(
@@ -177,10 +177,10 @@ def dags(draw: st.DrawFn, most: int = 8) -> Graph:
         masked = draw(st.booleans())
         arguments = {"input_dim": VOCABULARY, "output_dim": 3, "mask_zero": masked}
         table = graph.add("Embedding", arguments, [ids], (4, 3)).name
-    for _ in range(draw(st.integers(1, most))):
+    for _ in range(draw(st.integers(2, most))):
         graph.grow()
     for tensor in [t for t in graph.tensors if t.name in graph.inputs and t.name not in graph.used]:
-        graph.step(tensor)
+        graph.join(tensor)
     return graph
 
 
@@ -206,10 +206,10 @@ def stacks(draw: st.DrawFn) -> Graph:
 
 
 @st.composite
-def configs(draw: st.DrawFn, *, faults: bool = False) -> dict[str, Any]:
-    """A config of a random DAG; with `faults` in float64 and eagerly, as `mutate` runs it, with exact tolerances."""
+def configs(draw: st.DrawFn, *, most: int = 8, faults: bool = False) -> dict[str, Any]:
+    """A config of a random DAG of about `most` layers; with `faults` in float64 and eagerly, as `mutate` runs it."""
     in_time = draw(st.integers(0, 9)) == 9
-    graph = draw(stacks() if in_time else dags())
+    graph = draw(stacks() if in_time else dags(most))
     outputs = graph.outputs(draw(st.integers(1, 3)))
     config: dict[str, Any] = {
         "model": {"input": graph.inputs, "layers": graph.layers, "outputs": [t.name for t in outputs]},

@@ -36,6 +36,16 @@ def test_each_way_to_fail_is_shrunk_once(tmp_path: Path) -> None:
     assert f"rerun: cat {tally.failures['long'].path}" in tally.told()
 
 
+def test_lines_that_a_failure_does_not_need_are_left_out(tmp_path: Path) -> None:
+    def missing(path: Path) -> Judged:
+        return Judged(counts=Counter(["seen"]), failure=None if b"bad: 1" not in path.read_bytes() else "bad")
+
+    text = b"a:\n  b:\n  - c: 2\n    bad: 1\n  d:\n    e: 3\nf: 4\n"
+    tally = Tally(kind=Kind(name="lines", texts=st.just(text), judge=missing, rerun="cat {}"))
+    drive(tally, examples=1, start=0, folder=tmp_path)
+    assert tally.failures["bad"].text == b"a:\n  - c: 2\n    bad: 1\n"
+
+
 def test_the_same_seed_draws_the_same(tmp_path: Path) -> None:
     first, second = Tally(kind=KIND), Tally(kind=KIND)
     for tally in (first, second):
