@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -174,6 +175,10 @@ def over_time_and_space(draw: st.DrawFn, shape: Shape) -> Layer:
     return f"ConvLSTM{len(shape) - 2}D", arguments, (*shape[:-1], filters)
 
 
+#: Layers, and arguments, that make a call change what the next one computes.
+STATEFUL = re.compile("[dD]ropout|Noise|BatchNormalization")
+#: Layers whose weights Keras makes with a decomposition that TensorFlow has not in bfloat16.
+ORTHOGONAL = ("SimpleRNN", "GRU", "LSTM")
 ALWAYS: list[Drawn] = [dense, dense, same, same]
 IN_SPACE: list[Drawn] = [convolution, convolution, pooling, sized, channel_dropout, flatten, reshape, permute]
 BY_RANK: dict[int, list[Drawn]] = {
