@@ -62,7 +62,9 @@ def scaled(gradient: Any, factor: Any) -> Any:
     """
     if gradient is None or factor is None:
         return gradient
-    return _with_values(gradient, lambda values: values * tf.cast(factor, values.dtype))
+    # tf.cast would take a Python number through float32.
+    exact = isinstance(factor, (int, float))
+    return _with_values(gradient, lambda values: values * (factor if exact else tf.cast(factor, values.dtype)))
 
 
 def divided(gradient: Any, divisor: Any) -> Any:

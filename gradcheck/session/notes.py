@@ -105,7 +105,7 @@ def _noise_warning(reference: Reference) -> Iterator[str]:
 
 def _rounding_warning(problem: Problem, reference: Reference) -> Iterator[str]:
     """Yield a warning about gradients that are rounding alone: they agree, and prove nothing."""
-    size = max(largest(as_array(reference.tensors[weight.key])) for weight in problem.weights)
+    size = max((largest(as_array(reference.tensors[weight.key])) for weight in problem.weights), default=0.0)
     loss = float(reference.gradients.loss)
     yield (
         f"GC701: every gradient is zero but for rounding (of a weight at most {size:.1e}, at a loss of {loss:.3g}): "

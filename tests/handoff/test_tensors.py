@@ -109,3 +109,9 @@ def test_a_seed_that_does_not_fit_is_refused(seed: Any) -> None:
         y = x**2
     with pytest.raises(AssertionError, match="does not fit its target"):
         gradients_of(tape, [y], [x], [seed])
+
+
+def test_a_number_is_not_rounded_to_float32() -> None:
+    found = scaled(tf.constant(1.0, tf.float64), 2 / 3)
+    assert found.dtype == tf.float64
+    assert found.numpy() == 2 / 3

@@ -327,6 +327,14 @@ def test_gradients_that_are_rounding_prove_nothing(run: Run) -> None:
     assert warning.startswith("GC701: every gradient is zero but for rounding")
 
 
+def test_rounding_without_a_weight_is_no_error(run: Run) -> None:
+    model = {"input": {"shape": [1]}, "layers": [{"Rescaling": {"scale": 2.0, "name": "a"}}, {"Rescaling": 0.3}]}
+    cosine_of_one_number = {"loss": "CosineSimilarity", "data": {"batch_size": 3}}
+    report = run({"model": model, "split": {"after": ["a"]}, **cosine_of_one_number})
+    assert (report.verdict, report.error) == ("vacuous", None)
+    assert report.warnings[0].startswith("GC701: every gradient is zero but for rounding (of a weight at most 0.0e+00")
+
+
 def test_small_gradients_are_no_rounding(run: Run) -> None:
     report = run(SOFTMAX, {"loss.py": LOSS.replace("SCALE", "1e-9").replace("PART", "[1.0, 2.0, 3.0]")})
     assert (report.verdict, report.exit_code, report.warnings) == ("pass", 0, ())

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the one thing that a caller chooses
-    """Return a mistake as lines: `error[CODE]: message`, `--> file:line:column`, the source line, `help: ...`."""
+    """Return a mistake as lines: `error[CODE]: message`, `--> file:line:column`, the source line, `help: ...`.
+
+    Characters that do not print are escaped, so that no key of a config can move the cursor or change colours.
+    """
 
     def styled(text: str, foreground: str | None = None) -> str:
         return click.style(text, fg=foreground, bold=True) if color else text

@@ -81,7 +81,8 @@ def _define_inputs(scope: _Scope, raw: Any, path: KeyPath) -> None:
     named = isinstance(raw, dict) and all(isinstance(value, dict) for value in raw.values())
     scope.automatic |= set() if named else {"input", "inputs", "input_layer"}
     for name in raw if named else ():
-        scope.layers[name] = (*path, name)
+        if isinstance(name, str):  # another key has a finding of its own
+            scope.layers[name] = (*path, name)
 
 
 def _explicit_names(layers: list[Any]) -> dict[str, int]:

@@ -46,6 +46,19 @@ def test_a_tab_takes_one_column() -> None:
     assert lines[-2:] == ["1 |  x", "  |  ^"]
 
 
+def test_nothing_in_a_config_reaches_the_terminal_as_a_command() -> None:
+    place = Location(path=Path("a\x1b.yaml"), line=1, column=2, length=3, excerpt="'\x85\x1bm': 1")
+    mistake = Mistake(code="GC003", message="key `\x1bm`", help="\x07").at(place)
+    assert format_mistake(mistake, color=False).split("\n") == [
+        "error[GC003]: key `\\x1bm`",
+        "  --> a\\x1b.yaml:1:2",
+        "  |",
+        "1 | '\\x85\\x1bm': 1",
+        "  |  ^^^",
+        "help: \\x07",
+    ]
+
+
 @pytest.mark.parametrize(
     ("choice", "terminal", "no_color", "expected"),
     [

@@ -55,6 +55,11 @@ def test_a_name_given_twice_also_to_an_input() -> None:
     ]
 
 
+def test_an_input_whose_name_is_no_text_is_left_to_its_section() -> None:
+    inputs = {None: {"shape": [4]}, "image": {"shape": [4]}}
+    assert found("[{Add: {inputs: [imag]}}]", input=inputs) == ["no layer or input above is named `imag`"]
+
+
 def test_parts_and_their_reference_are_looked_at() -> None:
     part = {"input": {"shape": [4]}, "layers": [{"Add": {"inputs": ["gone"]}}]}
     findings = list(undefined_names({"model": {"segments": [part, {"factory": "m:f"}], "reference": part}}))

@@ -1,0 +1,51 @@
+"""A few random DAGs: split equals whole, and a fault in the split is caught. `python -m tests.soak` draws more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.generated import faults, graphs
+from tests.generated.driving import Tally, drive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.generated.driving import Kind
+
+
+@pytest.mark.parametrize(("kind", "examples"), [(graphs.GRAPHS, 12), (faults.FAULTS, 4)], ids=["runs", "faults"])
+def test_random_models(tmp_path: Path, kind: Kind, examples: int) -> None:
+    tally = Tally(kind=kind)
+    drive(tally, examples=examples, start=0, folder=tmp_path)
+    assert not tally.failures, tally.told()
+    refused = sum(count for outcome, count in tally.counts.items() if outcome.startswith("refused"))
+    assert tally.counts["pass"] + tally.counts["caught"] >= examples // 2
+    assert refused <= examples // 10
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small config."""
+
+    def write(**more: Any) -> Path:
+        model = {"input": {"shape": [3]}, "layers": [{"Dense": {"units": 2, "name": "a"}}, {"Dense": 1}]}
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump({"model": model, "split": {"after": ["a"]}, **more}), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_wrong_split_would_be_seen(written: Callable[..., Path]) -> None:
+    judged = graphs.judge(written(methods=["naive"]))
+    assert judged.failure == "fail: naive boundary mismatch, naive weight mismatch"
+
+
+def test_a_missed_fault_would_be_seen(written: Callable[..., Path]) -> None:
+    judged = faults.judge(written(tolerance={"rtol": 1e9}))
+    assert judged.failure is not None
+    assert judged.failure.endswith("missed")
