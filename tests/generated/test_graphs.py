@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.generated import faults, graphs
+from tests.generated import faults, graphs, runs
 from tests.generated.driving import Tally, drive
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.generated.driving import Kind
 
 
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
 @pytest.mark.parametrize(("kind", "examples"), [(graphs.GRAPHS, 12), (faults.FAULTS, 4)], ids=["runs", "faults"])
 def test_random_models(tmp_path: Path, kind: Kind, examples: int) -> None:
     tally = Tally(kind=kind)
@@ -25,6 +26,14 @@ def test_random_models(tmp_path: Path, kind: Kind, examples: int) -> None:
     refused = sum(count for outcome, count in tally.counts.items() if outcome.startswith("refused"))
     assert tally.counts["pass"] + tally.counts["caught"] >= examples // 2
     assert refused <= examples // 10
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
+def test_a_config_with_something_wrong_ends_in_a_verdict_or_a_message(tmp_path: Path) -> None:
+    tally = Tally(kind=runs.RUNS)
+    drive(tally, examples=20, start=0, folder=tmp_path)
+    assert not tally.failures, tally.told()
+    assert tally.counts["invalid"] < 20
 
 
 @pytest.fixture
@@ -42,7 +51,7 @@ def written(tmp_path: Path) -> Callable[..., Path]:
 
 def test_a_wrong_split_would_be_seen(written: Callable[..., Path]) -> None:
     judged = graphs.judge(written(methods=["naive"]))
-    assert judged.failure == "fail: naive boundary mismatch, naive weight mismatch"
+    assert judged.failure == "fail: naive input mismatch, naive weight mismatch"
 
 
 def test_a_missed_fault_would_be_seen(written: Callable[..., Path]) -> None:
