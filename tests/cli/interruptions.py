@@ -20,6 +20,10 @@ model:
   layers: [Dense: {units: 5, activation: tanh, name: first}, Dense: {units: 2, name: second}]
 split: {after: [first]}
 """
+#: The command, in which Ctrl-C counts: a shell has its background jobs, such as these tests may be, ignore it.
+_START = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom gradcheck.__main__ import run; run()"
+)
 #: What marks a process as begun by one run.
 MARK = "GRADCHECK_INTERRUPTED"
 
@@ -43,12 +47,12 @@ def interrupted(folder: Path, number: signal.Signals, after: float) -> Left:
     environment = {**os.environ, MARK: mark, "PYTHONPATH": str(ROOT)}
     environment.pop("GRADCHECK_WORKERS", None)
     command = subprocess.Popen(
-        [sys.executable, "-m", "gradcheck", "run", "a.yaml", "--format", "json", "-o", "report.json"],
+        [sys.executable, "-c", _START, "run", "a.yaml", "--format", "json", "-o", "report.json"],
         cwd=folder,
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a shell may have its background jobs ignore SIGINT
+        start_new_session=True,
     )
     time.sleep(after)
     command.send_signal(number)
