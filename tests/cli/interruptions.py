@@ -89,7 +89,8 @@ def processes(mark: str) -> tuple[int, ...]:
 def wrong(left: Left, number: signal.Signals) -> str | None:
     """What should not be so; None where all is well."""
     ended = {signal.SIGKILL: -signal.SIGKILL}.get(number, 130)
-    if left.status not in (ended, 0) and not (left.status == -number and not left.told):  # before Python was ready
+    early = left.report == "old" and "gradcheck" not in left.told  # Python itself was starting
+    if left.status not in (ended, 0) and not early:
         return f"exit code {left.status}"
     if left.report not in ("old", "new") or (left.status == 0 and left.report != "new"):
         return f"the report: {left.report}"
@@ -97,6 +98,6 @@ def wrong(left: Left, number: signal.Signals) -> str | None:
         return f"files: {left.files}"
     if left.processes:
         return f"processes: {left.processes}"
-    if "Traceback" in left.told:
+    if "Traceback" in left.told and not early:
         return f"told: {left.told}"
     return None
