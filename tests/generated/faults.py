@@ -22,7 +22,7 @@ def judge(path: Path) -> Judged:
     # The time is for injecting: names are left to tests/diagnose.
     with mock.patch.object(mutation, "INJECTING", 3e3):
         try:
-            report = mutation.mutate(load_config(path, require_split=True), lambda _: None, seconds=0.01)
+            report = mutation.mutate(load_config(path, require_split=True), seconds=0.01, stage=lambda _: None)
         except GradcheckError as error:
             refused = error.code in REFUSALS
             failure = None if refused else f"error: {error.code}"

@@ -253,6 +253,7 @@ def configs(draw: st.DrawFn, *, most: int = 8, faults: bool = False) -> dict[str
         return config | ({"methods": ["recompute"]} if draw(st.booleans()) else {})
     config["execution"] = draw(st.sampled_from(["eager"] * 5 + ["graph"] * 3 + ["xla"]))
     allowed = allowed_methods(in_time=in_time, sliced=microbatches > 1, trained=steps > 0, ids=bool(ids))
+    allowed = [name for name in allowed if name != "hvp" or not layers.MOMENTS.search(str(graph.layers))]
     config["methods"] = draw(st.lists(st.sampled_from(allowed), min_size=1, max_size=2, unique=True))
     return config
 

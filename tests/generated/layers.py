@@ -123,6 +123,7 @@ def pooling(draw: st.DrawFn, shape: Shape) -> Layer:
         keep = draw(st.booleans())
         to = (*(1 for _ in shape[:-1]), shape[-1]) if keep else shape[-1:]
         return f"Global{kind}Pooling{rank}D", {"keepdims": keep}, to
+    kind = "Average" if rank == 3 else kind  # TensorFlow has no largest of a volume in float64
     size, stride, padding, space = _window(draw, shape)
     return f"{kind}Pooling{rank}D", {"pool_size": size, "strides": stride, "padding": padding}, (*space, shape[-1])
 
@@ -175,6 +176,8 @@ def over_time_and_space(draw: st.DrawFn, shape: Shape) -> Layer:
     return f"ConvLSTM{len(shape) - 2}D", arguments, (*shape[:-1], filters)
 
 
+#: Layers over tf.nn.moments, which stops a gradient that the first derivative does not need and the second does.
+MOMENTS = re.compile("(Batch|Layer|Group)Normalization")
 #: Layers, and arguments, that make a call change what the next one computes.
 STATEFUL = re.compile("[dD]ropout|Noise|BatchNormalization")
 #: Layers whose weights Keras makes with a decomposition that TensorFlow has not in bfloat16.
