@@ -57,10 +57,10 @@ def load(tmp_path: Path) -> Callable[..., LoadedConfig]:
     return write
 
 
-def mutated(loaded: LoadedConfig, **options: Any) -> MutationReport:
+def mutated(loaded: LoadedConfig, *, seconds: float = 600.0) -> MutationReport:
     from gradcheck.session.mutation import mutate
 
-    return mutate(loaded, lambda _: None, **options)
+    return mutate(loaded, seconds, lambda _: None)
 
 
 def of(report: MutationReport, code: str) -> list[FaultReport]:

@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from gradcheck.results.report import TensorReport, Verdict
     from gradcheck.results.tensor import Comparison
 
-#: The default time limit for one config, in seconds.
-BUDGET = 600.0
 #: The share of the limit for injecting; the rest is for the diagnosis of caught faults.
 INJECTING = 0.5
 #: The faults of a recomputation: they apply only if the config asks for `recompute`.
