@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -23,6 +24,11 @@ def run() -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # all is done: while Python ends, it would turn them into its own end
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 

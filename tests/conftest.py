@@ -71,5 +71,5 @@ def run(tmp_path: Path) -> Callable[..., RunReport]:
 def _short_diagnoses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaying mistakes would take most of the time of a test that plants one: it is tested in tests/diagnose."""
     if "diagnose" not in request.node.nodeid:
-        monkeypatch.setattr(patience, "SECONDS", 0.3)
+        monkeypatch.setattr(patience, "SECONDS", 1.0)
         monkeypatch.setattr(patience, "FACTOR", 0.0)

@@ -13,6 +13,7 @@ from gradcheck.errors import ExitCode
 from gradcheck.results.report import CheckReport
 from gradcheck.session.configs import check_one, environment
 from gradcheck.session.look import Found
+from gradcheck.workers.task import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,7 +143,9 @@ class Checked(NamedTuple):
     derivatives: Sequence[Derivatives]
 
 
-def check_layer(target: Target, loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None]) -> Checked:
+def check_layer(
+    target: Target, loaded: LoadedConfig, options: CheckOptions, stage: Callable[[str], None] = silent
+) -> Checked:
     """Run `loaded`, the config of `target`, then finite differences in the layer's other modes (inference, masked)."""
     from gradcheck.building.imports import imported_once  # noqa: PLC0415 - TensorFlow starts here
 

@@ -12,7 +12,7 @@ def test_a_diagnosis_is_short_in_these_tests_whether_or_not_the_checker_is_impor
 
     quick = SimpleNamespace(gradients=SimpleNamespace(seconds=100.0))
     checker = MethodChecker(config=None, problem=None, reference=quick, watch=None)  # type: ignore[arg-type]
-    assert (patience.SECONDS, checker._patience(100.0)) == (0.3, 0.3)
+    assert (patience.SECONDS, checker._patience(100.0)) == (1.0, 1.0)
 
 
 def test_setting_it_needs_no_tensorflow() -> None:
