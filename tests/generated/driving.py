@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from gradcheck.errors import GradcheckError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -148,8 +150,11 @@ def _trim(tally: Tally, what: str, current: Path, over: Callable[[], bool]) -> N
     while index < len(lines) and not over():
         shorter = lines[:index] + lines[_end_of_block(lines, index) :]
         current.write_bytes(b"".join(shorter))
-        judged = tally.kind.judge(current)
-        if judged.failure == what:
+        try:
+            judged = tally.kind.judge(current)
+        except GradcheckError:  # without these lines it is no config
+            judged = None
+        if judged is not None and judged.failure == what:
             lines, found = shorter, replace(found, text=b"".join(shorter), about=judged.about)
         else:
             index += 1

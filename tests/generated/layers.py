@@ -119,11 +119,10 @@ def transposed(draw: st.DrawFn, shape: Shape) -> Layer:
 def pooling(draw: st.DrawFn, shape: Shape) -> Layer:
     """The largest or the mean of each window, or of all."""
     rank, kind = len(shape) - 1, draw(st.sampled_from(["Max", "Average"]))
-    if draw(st.booleans()):
+    if rank == 3 or draw(st.booleans()):  # TensorFlow has no windows of a volume in float64 on a CPU
         keep = draw(st.booleans())
         to = (*(1 for _ in shape[:-1]), shape[-1]) if keep else shape[-1:]
         return f"Global{kind}Pooling{rank}D", {"keepdims": keep}, to
-    kind = "Average" if rank == 3 else kind  # TensorFlow has no largest of a volume in float64
     size, stride, padding, space = _window(draw, shape)
     return f"{kind}Pooling{rank}D", {"pool_size": size, "strides": stride, "padding": padding}, (*space, shape[-1])
 
