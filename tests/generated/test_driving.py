@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import strategies as st
 
+from gradcheck.errors import ConfigError
 from tests.generated.driving import Judged, Kind, Tally, TimeIsOver, drive
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def test_each_way_to_fail_is_shrunk_once(tmp_path: Path) -> None:
 
 def test_lines_that_a_failure_does_not_need_are_left_out(tmp_path: Path) -> None:
     def missing(path: Path) -> Judged:
+        if b"a:" not in path.read_bytes():
+            raise ConfigError("no config at all")
         return Judged(counts=Counter(["seen"]), failure=None if b"bad: 1" not in path.read_bytes() else "bad")
 
     text = b"a:\n  b:\n  - c: 2\n    bad: 1\n  d:\n    e: 3\nf: 4\n"
