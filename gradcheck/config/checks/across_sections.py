@@ -33,7 +33,7 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
         yield Finding(message=message, path=("split",), at="key", code="GC007", help="remove `split`")
     methods = _methods(data)
     # A misspelt `split` is an unknown key already: a missing split would be a second finding of one mistake.
-    misspelt = any(nearest(key, ("split",)) for key in data)
+    misspelt = any(key != "split" and nearest(key, ("split",)) for key in data)
     if require_split and not has_split and not misspelt and not in_parts:
         yield from _without_split(methods, given=data.get("methods") is not None)
     steps = _steps(data.get("train"))
