@@ -35,7 +35,8 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
     # A misspelt `split` is an unknown key already: a missing split would be a second finding of one mistake.
     misspelt = any(key != "split" and nearest(key, ("split",)) for key in data)
     if require_split and not has_split and not misspelt and not in_parts:
-        yield from _without_split(methods, given=data.get("methods") is not None)
+        place = "split" if "split" in data else "model"  # an empty one is none
+        yield from _without_split(methods, given=data.get("methods") is not None, place=place)
     steps = _steps(data.get("train"))
     if steps == 0:
         yield from _without_steps(methods)
@@ -76,13 +77,13 @@ def _method(entry: Any) -> MethodConfig | None:
         return None
 
 
-def _without_split(methods: dict[int, MethodConfig], *, given: bool) -> Iterator[Finding]:
+def _without_split(methods: dict[int, MethodConfig], *, given: bool, place: str) -> Iterator[Finding]:
     for index, method in methods.items():
         if method.info.splits:
             default = "" if given else ", the default,"
             yield Finding(
                 message=f"method `{method.label}`{default} needs a split, and the config has none",
-                path=("methods", index) if given else ("model",),
+                path=("methods", index) if given else (place,),
                 at="value" if given else "key",
                 code="GC026",
                 help="add `split: {every: layer}`, or name only methods of the whole model: "
