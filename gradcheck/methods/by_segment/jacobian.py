@@ -143,7 +143,7 @@ class ByJacobians(HandOff):
             return linear
         if not any(linear.target is output for output in done.outputs):
             return linear  # the target is the logits that Keras sets on an output: no output of the segment itself
-        if any(not tensor.shape.rank or tensor.shape[0] != linear.examples for tensor in done.inputs):
+        if not all(_has_examples(tensor, linear.examples) for tensor in done.inputs):
             return linear  # seeds of dropout masks between chunks: they are for one batch, without an axis of examples
         given = [_tiled(tensor, copies) for tensor in done.inputs]
         with tf.GradientTape(persistent=True) as tape:
@@ -165,6 +165,13 @@ class ByJacobians(HandOff):
         made = (TensorRef(call, i) for call in done.segment.plan.calls for i in range(len(graph.calls[call].outputs)))
         one = sum(tensor_bytes(graph.spec(ref), batch_size) for ref in [*made, *done.segment.plan.inputs])
         return max(1, jacobian_block(self._problem.memory_budget) // (4 * one))
+
+
+def _has_examples(tensor: Any, examples: int) -> bool:
+    """Whether the first axis of `tensor` is surely that of the examples: a seed may be as long as the batch."""
+    if not tensor.shape.rank or tensor.shape[0] != examples:
+        return False
+    return tensor.shape.rank > 1 or is_differentiable(tensor)
 
 
 def _tiled(tensor: Any, copies: int) -> Any:

@@ -170,6 +170,13 @@ def test_whichever_example_depends_on_whichever_other(batch_size: int) -> None:
     assert not mixes_examples(linearised(lambda value: value * 2, x, examples=1), batch_size)
 
 
+def test_seeds_between_chunks_are_not_taken_for_a_batch_of_their_length(run: Run) -> None:
+    layers = [{"GRU": {"units": 2, "return_sequences": True, "recurrent_dropout": 0.3, "name": "l1"}}, {"Dense": 2}]
+    config = {"model": {"input": {"shape": [6, 3]}, "layers": layers}, "split": {"time": {"chunks": 6}}}
+    report = run({**config, "data": {"batch_size": 2}, "training": False, "methods": ["jacobian"]})
+    assert report.verdict == "pass", report.errors
+
+
 def test_a_per_example_jacobian_would_be_wrong_for_batch_norm(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("gradcheck.methods.by_segment.jacobian")
     monkeypatch.setattr(module, "mixes_examples", lambda *_: False)
