@@ -53,3 +53,8 @@ def suggestion(word: Any, known: Iterable[str], what: str, most: int | None = No
     near = nearest(word, names)
     meant = f"did you mean `{near}`? " if near else ""
     return f"{meant}{what}: {listed(first(names, most or len(names)))}"
+
+
+def os_reason(error: OSError) -> str:
+    """Return why the system refused something, as the end of a sentence: `no such file or directory`."""
+    return (error.strerror or type(error).__name__).lower()

@@ -19,6 +19,7 @@ from gradcheck.config.yaml.document import Document, read_document
 from gradcheck.config.yaml.overrides import GivenValue, overridden
 from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import ConfigErrors, Location, Mistake
+from gradcheck.phrases import os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,7 +181,7 @@ def read_text(path: Path) -> str:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror or type(error).__name__).lower() if isinstance(error, OSError) else str(error)
+    return os_reason(error) if isinstance(error, OSError) else str(error)
 
 
 def _refused(

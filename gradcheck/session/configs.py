@@ -16,19 +16,16 @@ from gradcheck.config.load import load_given
 from gradcheck.errors import ExitCode, most_serious
 from gradcheck.results.report import Environment, Report, RunReport, Summary, Tool
 from gradcheck.workers.failures import understood
+from gradcheck.workers.task import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
     from gradcheck.errors import GradcheckError
     from gradcheck.session.look import Look
-
-
-def _ignore(*event: object) -> None:
-    """Ignore the event."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +40,7 @@ class CheckOptions:
 
     fail_fast: bool = False
     optional: frozenset[str] = frozenset()
-    on_error: Callable[[Path, BaseException], None] = field(default=_ignore)
+    on_error: Callable[[Path, BaseException], None] = field(default=silent)
 
 
 def check(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
@@ -60,7 +57,7 @@ def check(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> 
     Raises:
         ConfigErrors: every mistake of the config at once.
     """
-    return check_all([load_given(config, overrides)], CheckOptions())
+    return envelope([check_one(load_given(config, overrides), CheckOptions())])
 
 
 def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
@@ -76,16 +73,6 @@ def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **ov
 
         raise AssertionError(REPORTERS["concise"](report, RenderOptions()))
     return report
-
-
-def check_all(configs: Sequence[LoadedConfig | RunReport], options: CheckOptions) -> Report:
-    """Run every config in this process, one after the other. A config that could not be read is given as its report."""
-    runs: list[RunReport] = []
-    for config in configs:
-        runs.append(config if isinstance(config, RunReport) else check_one(config, options))
-        if options.fail_fast and runs[-1].exit_code != ExitCode.OK:
-            break
-    return envelope(runs)
 
 
 def envelope(runs: Iterable[RunReport], ran_on: Environment | None = None) -> Report:
@@ -107,7 +94,7 @@ def exit_code(report: Report) -> ExitCode:
 def check_one(
     loaded: LoadedConfig,
     options: CheckOptions,
-    stage: Callable[[str], None] = _ignore,
+    stage: Callable[[str], None] = silent,
     *,
     look: Look | None = None,
 ) -> RunReport:

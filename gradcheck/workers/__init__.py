@@ -11,15 +11,12 @@ replicas on logical devices, other engines, functions that may abort.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradcheck.errors import GradcheckError
 from gradcheck.workers.here import Here
 from gradcheck.workers.pool import Workers
-from gradcheck.workers.task import Runner, Task, silent
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from gradcheck.workers.task import Runner, Task
 
 __all__ = ["Runner", "Task", "result_of", "workers"]
 
@@ -36,13 +33,13 @@ def workers(count: int = 1, *, verbose: bool = False) -> Runner:
     return Here(verbose=verbose) if here else Workers(count, verbose=verbose)
 
 
-def result_of(pool: Runner, task: Task, tell: Callable[[str], None] = silent) -> Any:
-    """Return the result of one task; `tell` is called with each stage.
+def result_of(pool: Runner, task: Task) -> Any:
+    """Return the result of one task.
 
     Raises:
         GradcheckError: if the task raised one, took too long or ended its process.
     """
-    (result,) = pool.run([task], lambda _, stage: tell(stage))
+    (result,) = pool.run([task])
     if isinstance(result, GradcheckError):
         raise result
     return result

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def understood(error: BaseException) -> GradcheckError:
-    """`error` as one that a person is meant to read."""
+    """Return `error` as an error for people."""
     if isinstance(error, GradcheckError):
         return error
     return _out_of_memory(error) if isinstance(error, MemoryError) else _unexpected(error)
@@ -31,7 +31,7 @@ def _out_of_memory(error: MemoryError) -> RunError:
 
 
 def _unexpected(error: BaseException) -> RunError:
-    """What TensorFlow or Keras raised where no user code was being called."""
+    """Return the error of an exception that no code of ours expected."""
     if type(error).__name__ == "ResourceExhaustedError":
         return _out_of_memory(MemoryError(str(error).partition("\n")[0]))
     if isinstance(error, KeyboardInterrupt):  # nobody pressed anything: a worker does not see Ctrl-C

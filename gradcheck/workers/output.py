@@ -16,7 +16,7 @@ _STDOUT, _STDERR = 1, 2
 
 
 def quiet_tensorflow(*, verbose: bool) -> None:
-    """Imports TensorFlow without its start-up chatter, unless `verbose`.
+    """Import TensorFlow without its start-up chatter, unless `verbose`.
 
     Some of it is logged while the import runs, before TensorFlow looks at TF_CPP_MIN_LOG_LEVEL, and straight to the
     file descriptor: that is held back for the length of the import, and shown if the import fails.
@@ -34,7 +34,7 @@ def quiet_tensorflow(*, verbose: bool) -> None:
 
 @contextlib.contextmanager
 def _stderr_held_back() -> Iterator[None]:
-    """Keeps what is written to standard error, by whatever means; writes it after all if the body raises."""
+    """Hold back all output to standard error; write it after all if the body raises."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         try:
@@ -50,7 +50,7 @@ def _stderr_held_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def user_output_to_stderr() -> Iterator[None]:
-    """Sends whatever is written to standard output to standard error: by `print`, by C code, by child processes."""
+    """Send all output to standard output to standard error: by `print`, by C code, by child processes."""
     sys.stdout.flush()
     with contextlib.redirect_stdout(sys.stderr), _redirected(_STDOUT, _STDERR):
         original = sys.__stdout__
@@ -64,14 +64,14 @@ def user_output_to_stderr() -> Iterator[None]:
 
 
 def flush_c() -> None:
-    """Writes what C code has buffered, where its library can be had: Windows has no name for the process itself."""
+    """Write the output that C code has buffered, if its library is found: on Windows it has another name."""
     with contextlib.suppress(OSError, TypeError, AttributeError):
         ctypes.CDLL("ucrtbase" if os.name == "nt" else None).fflush(None)
 
 
 @contextlib.contextmanager
 def _redirected(descriptor: int, target: int) -> Iterator[None]:
-    """Makes `descriptor` another name of `target` for a while."""
+    """Make `descriptor` another name of `target` for a while."""
     saved = os.dup(descriptor)
     try:
         os.dup2(target, descriptor)

@@ -140,7 +140,7 @@ class _Process:
             if kind == "stage":
                 self._stage = content
                 tell(self._index, content)
-        if self.busy and time.monotonic() > self._until and self._task.seconds is not None:
+        if self.busy and time.monotonic() > self._until:
             return self._failed(lambda traces: timed_out(self._task.seconds or 0, traces, self._stage))
         if ended or self.connection.closed:
             with suppress(subprocess.TimeoutExpired):  # the connection ends a moment before the process

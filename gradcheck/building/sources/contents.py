@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from gradcheck.config.checks.files import LARGEST, is_bomb
+from gradcheck.config.checks.files import LARGEST, expands_too_far, is_bomb
 from gradcheck.config.checks.keras_layers import KERAS_LAYERS
 from gradcheck.config.keyed import KeyedRunError
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Bytes of the description of a model's layers.
 _LARGEST_CONFIG = 2**26
-#: How many times the bytes in its file an array may have.
-_MOST_EXPANSION = 100
 _WEIGHTS = "model.weights.h5"
 #: Values that Keras serialises beside its objects.
 _VALUES = frozenset(
@@ -155,7 +153,7 @@ def _check_arrays(file: h5py.File, name: str, size: int) -> None:
                     raise _refused(name, f"the numbers of {key} are in another file")
                 declared += (item.size or 0) * item.dtype.itemsize
             seen.add(address)
-    if declared > LARGEST and declared > _MOST_EXPANSION * size:
+    if expands_too_far(declared, size):
         message = f"{name} declares arrays of {declared:,} bytes in a file of {size:,}"
         raise KeyedRunError(message, code="GC009", help="save the weights again: Keras compresses nothing")
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gradcheck.errors import UsageError
+from gradcheck.phrases import os_reason
 
 
 def require_writable(path: Path | None) -> None:
@@ -40,8 +41,7 @@ def write_file(path: Path, text: str, *, replace: bool = True) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
-    reason = (error.strerror or type(error).__name__).lower()
-    return UsageError(f"{path} cannot be written: {reason}", code="GC010", help="choose another file")
+    return UsageError(f"{path} cannot be written: {os_reason(error)}", code="GC010", help="choose another file")
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:

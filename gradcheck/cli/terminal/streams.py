@@ -7,6 +7,7 @@ import sys
 from typing import TextIO
 
 from gradcheck.errors import RunError
+from gradcheck.phrases import os_reason
 
 _STDOUT, _STDERR = 1, 2
 
@@ -24,10 +25,8 @@ def write_report(text: str) -> None:
         discard_output()
     except OSError as error:
         discard_output()
-        reason = (error.strerror or type(error).__name__).lower()
-        raise RunError(
-            f"the report cannot be written to standard output: {reason}", help="-o FILE writes it to a file"
-        ) from None
+        message = f"the report cannot be written to standard output: {os_reason(error)}"
+        raise RunError(message, help="-o FILE writes it to a file") from None
 
 
 def discard_output() -> None:

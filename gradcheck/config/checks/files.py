@@ -34,5 +34,9 @@ def expanded_size(path: Path) -> int:
 
 def is_bomb(path: Path) -> bool:
     """Whether an archive expands to far more than its size, and to more than `LARGEST` bytes."""
-    expanded = expanded_size(path)
-    return expanded > LARGEST and expanded > _MOST_EXPANSION * path.stat().st_size
+    return expands_too_far(expanded_size(path), path.stat().st_size)
+
+
+def expands_too_far(expanded: int, size: int) -> bool:
+    """Whether `expanded` bytes are more than `LARGEST`, and far more than the `size` that they are packed in."""
+    return expanded > LARGEST and expanded > _MOST_EXPANSION * size
