@@ -6,7 +6,8 @@ Every name here was seen in the first release of each minor version from Keras 3
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -22,9 +23,12 @@ def _gone(what: str) -> RunError:
 
 
 try:
+    from keras.src import backend  # the scopes of mixed precision
     from keras.src.backend.common import global_state  # names, seeds and policies of a session
+    from keras.src.backend.common.stateless_scope import in_stateless_scope  # whether shapes are being inferred
     from keras.src.backend.tensorflow.core import Variable  # of weights, which in Keras 3.6 are no `keras.Variable`
     from keras.src.models.functional import Functional  # the class of functional models
+    from keras.src.ops.node import Node  # one call in a functional model
     from keras.src.ops.symbolic_arguments import SymbolicArguments  # the arguments of one call in a functional model
     from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
 except ImportError as error:
@@ -33,7 +37,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Functional", "SymbolicArguments", "Variable"]
+__all__ = ["Functional", "SymbolicArguments", "Variable", "in_stateless_scope"]
 
 _MASK, _LOGITS = "_keras_mask", "_keras_logits"
 
@@ -60,6 +64,12 @@ def own_weights(layer: keras.Layer) -> list[Any]:
     return list(_of(layer, "_trainable_variables"))
 
 
+def own_variables(layer: keras.Layer) -> list[Any]:
+    """Return the variables that a layer holds itself, without those of layers inside: weights, state and seeds."""
+    seeds = [generator.state for generator in getattr(layer, "_seed_generators", ())]
+    return [*_of(layer, "_trainable_variables"), *_of(layer, "_non_trainable_variables"), *seeds]
+
+
 def own_metrics(layer: keras.Layer) -> list[Any]:
     """Return the metrics of a layer: `Layer._metrics`."""
     return list(_of(layer, "_metrics"))
@@ -73,6 +83,11 @@ def own_losses(layer: keras.Layer) -> list[Any]:
 def draws(layer: keras.Layer) -> bool:
     """Whether a layer holds a seed generator: `Layer._seed_generators`."""
     return bool(getattr(layer, "_seed_generators", None))
+
+
+def is_rematerialized(layer: keras.Layer) -> bool:
+    """Whether Keras recomputes a layer's activations in the backward pass: `Operation._remat_mode`."""
+    return getattr(layer, "_remat_mode", None) is not None
 
 
 def takes_training(operation: Any) -> bool:
@@ -111,6 +126,21 @@ def logits_of(tensor: Any) -> Any:
 def set_logits(tensor: Any, logits: Any) -> None:
     """Store `logits` on a tensor."""
     setattr(tensor, _LOGITS, logits)
+
+
+def is_keras_own(operation: Any) -> bool:
+    """Whether the class of a layer or operation is one of Keras."""
+    return type(operation).__module__.partition(".")[0] == "keras"
+
+
+def functional_of(model: Any) -> Functional | None:
+    """Return the functional model behind `model`, or None if the model's own `call` decides what runs."""
+    # A subclass that overrides `call` still has a graph of layers, which is not what runs.
+    if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
+        return functional_within(model)
+    if isinstance(model, Functional) and type(model).call is Functional.call:
+        return model
+    return None
 
 
 def functional_within(model: Any) -> Functional | None:
@@ -163,6 +193,152 @@ def allocations_watched(before: Callable[[str, tuple[int, ...], Any], None]) -> 
         yield
     finally:
         Variable._initialize_with_initializer = original
+
+
+@contextmanager
+def replaced(holder: Any, **attributes: Any) -> Iterator[None]:
+    """Set attributes of a class or module in the block, and restore them; one that was inherited is removed again."""
+    kept = {name: vars(holder).get(name) for name in attributes}
+    for name, value in attributes.items():
+        setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                delattr(holder, name)
+            else:
+                setattr(holder, name, value)
+
+
+@contextmanager
+def outputs_given(layer: keras.Layer, outputs: Any) -> Iterator[None]:
+    """Have symbolic calls of `layer` return the KerasTensors `outputs` in the block, rather than infer them."""
+    # Set through `vars`, without Keras's tracking of attributes.
+    vars(layer)["compute_output_spec"] = lambda *_, **__: outputs
+    try:
+        yield
+    finally:
+        del vars(layer)["compute_output_spec"]
+
+
+@contextmanager
+def calls_of_models() -> Iterator[dict[int, Any]]:
+    """Yield a dict that collects, by id of a model, the first argument of its latest call in the block."""
+    found: dict[int, Any] = {}
+    call = keras.Model.__call__
+
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if args:
+            found[id(self)] = args[0]
+        return call(self, *args, **kwargs)
+
+    with replaced(keras.Model, __call__=called):
+        yield found
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolicCalls:
+    """What is done with calls on symbolic tensors in place of what Keras does.
+
+    Attributes:
+        begun: called with the arguments of a layer's call that begins; returns those that the layer gets.
+        layer: called with the original `Layer.symbolic_call`, the layer, and the arguments of its `call`, with masks
+            and `training` filled in; returns the layer's outputs.
+        call: called for each finished call of a layer or operation, with the operation, its `SymbolicArguments` and
+            its outputs. Nothing is added to the operations themselves, as `Node` would do.
+        loss: called with the original `Layer.add_loss`, the layer and the loss.
+        read: called with a variable before its value is read or assigned.
+    """
+
+    begun: Callable[[Any, Any], tuple[Any, Any]]
+    layer: Callable[[Any, Any, Any, Any], Any]
+    call: Callable[[Any, Any, Any], None]
+    loss: Callable[[Any, Any, Any], None]
+    read: Callable[[Any], None]
+
+
+@contextmanager
+def symbolic_calls(by: SymbolicCalls) -> Iterator[None]:
+    """Do in the block what `by` says with calls on symbolic tensors."""
+    cls: Any = keras.layers.Layer
+    value, assign, begin = _of(Variable, "value"), _of(Variable, "assign"), cls.__call__
+    infer, add_loss = _of(cls, "symbolic_call"), cls.add_loss
+
+    def record(node: Any, operation: Any, call_args: Any = (), call_kwargs: Any = None, outputs: Any = None) -> None:
+        node.operation, node.is_input = operation, False
+        node.arguments = SymbolicArguments(*call_args, **(call_kwargs or {}))
+        node.outputs = keras.tree.flatten(outputs)
+        by.call(operation, node.arguments, node.outputs)
+
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = by.begun(args, kwargs)
+        return begin(self, *args, **kwargs)
+
+    def watched(self: Any) -> Any:
+        by.read(self)
+        return value.fget(self)
+
+    def assigned(self: Any, given: Any) -> Any:
+        by.read(self)
+        return assign(self, given)
+
+    layer = {
+        "__call__": called,
+        "symbolic_call": lambda self, *args, **kwargs: by.layer(infer, self, args, kwargs),
+        "add_loss": lambda self, given: by.loss(add_loss, self, given),
+    }
+    with (
+        replaced(Node, __init__=record),
+        replaced(Variable, value=property(watched), assign=assigned),
+        replaced(cls, **layer),
+    ):
+        yield
+
+
+@contextmanager
+def called_with(training: bool) -> Iterator[None]:  # noqa: FBT001 - the flag of Keras's calls
+    """Call layers inside as if from a layer that was called with `training`: the `current_call_ctx` of a session."""
+    before = global_state.get_global_attribute("current_call_ctx")
+    context = _of(keras.layers.Layer, "_get_call_context")(_NoLayer())
+    context.set_value("training", training) if hasattr(context, "set_value") else setattr(context, "training", training)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("current_call_ctx", before)
+
+
+def current_training() -> bool | None:
+    """Return the `training` that is in effect around the next call of a layer; None outside of any call."""
+    return getattr(global_state.get_global_attribute("current_call_ctx"), "training", None)
+
+
+class _NoLayer:
+    """Stands for the layer around, which adds no losses."""
+
+    def _clear_losses(self) -> None:
+        """Do nothing."""
+
+
+def sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """Return the layers that a layer holds itself: `Layer._layers`."""
+    return list(getattr(layer, "_layers", ()))
+
+
+def backend_output_spec(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return the KerasTensors that a function of tensors returns for KerasTensors: `backend.compute_output_spec`."""
+    return backend.compute_output_spec(function, *args, **kwargs)
+
+
+def autocast_dtype() -> str | None:
+    """Return the dtype to which variables are cast where they are read now; None for their own."""
+    scope = backend.get_autocast_scope()
+    return None if scope is None else scope.dtype
+
+
+def autocast_to(dtype: str | None) -> AbstractContextManager[Any]:
+    """Cast variables to `dtype` inside; None for no change."""
+    return nullcontext() if dtype is None else backend.AutocastScope(dtype)
 
 
 def split_of(layer: keras.layers.TextVectorization) -> Any:

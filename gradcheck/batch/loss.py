@@ -15,7 +15,7 @@ from gradcheck.building.messages import described
 from gradcheck.building.precision import loss_dtype
 from gradcheck.config.keyed import KeyedError, KeyedRunError, arguments_received, at
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec
-from gradcheck.cutting.run_calls import copied
+from gradcheck.cutting.copies import copied
 from gradcheck.phrases import did_you_mean, listed
 
 if TYPE_CHECKING:

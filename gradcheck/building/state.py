@@ -22,7 +22,7 @@ from gradcheck.keras_private import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,8 +35,10 @@ class StateVariable:
     variable: Any
 
 
-def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
+def state_variables(models: Sequence[keras.Layer], names: Mapping[int, str] | None = None) -> tuple[StateVariable, ...]:
     """Return the variables that a forward pass through `models` changes and that are not trained.
+
+    `names` are their paths by id, where they are not Keras's own.
 
     `model.variables` lacks the states of stateful recurrent layers and the metrics inside layers, and includes frozen
     weights, which are no state.
@@ -51,7 +53,8 @@ def state_variables(models: Sequence[keras.Layer]) -> tuple[StateVariable, ...]:
             found[id(v)] = (f"{layer.path}/state_{i}", v)
         if not isinstance(layer, keras.Model):  # whose metrics its own training step updates
             found.update({id(v): (v.path, v) for metric in own_metrics(layer) for v in metric.variables})
-    paths = unique_names(path for path, _ in found.values())
+    known = names or {}
+    paths = unique_names(known.get(id(variable), path) for path, variable in found.values())
     return tuple(
         StateVariable(path=path, layer=path.rpartition("/")[0], name=path.rpartition("/")[2], variable=variable)
         for path, (_, variable) in zip(paths, found.values(), strict=True)
@@ -115,7 +118,13 @@ class State:
     """A snapshot of weights, state, seeds and `trainable` flags, taken when it is created."""
 
     def __init__(
-        self, models: Sequence[keras.Layer], *, seed: int, parts: Sequence[keras.Layer] = (), flows: bool = False
+        self,
+        models: Sequence[keras.Layer],
+        *,
+        seed: int,
+        parts: Sequence[keras.Layer] = (),
+        flows: bool = False,
+        names: Mapping[int, str] | None = None,
     ) -> None:
         """Take the snapshot of all variables of `models` and `parts`.
 
@@ -125,9 +134,10 @@ class State:
             parts: segments with layers, and so a state, of their own, in the model's order.
             flows: for a step of training, which starts from the current values and leaves its own: `restore` and
                 `preserved` then do nothing.
+            names: the paths of variables by id, where they are not Keras's own.
         """
-        self._models, self._parts, self.flows = tuple(models), tuple(parts), flows
-        self.variables = state_variables(models)
+        self._models, self._parts, self.flows, self._names = tuple(models), tuple(parts), flows, names
+        self.variables = state_variables(models, names)
         own = state_variables(parts)
         self._of_parts = dict(zip((s.path for s in self.variables), own, strict=True)) if own else {}
         self._seed = seed
@@ -138,7 +148,7 @@ class State:
 
     def retaken(self, *, flows: bool = False) -> State:
         """Return a new snapshot of the same models; for one step of training if it `flows`."""
-        return State(self._models, seed=self._seed, parts=self._parts, flows=flows)
+        return State(self._models, seed=self._seed, parts=self._parts, flows=flows, names=self._names)
 
     @property
     def movable(self) -> tuple[Any, ...]:

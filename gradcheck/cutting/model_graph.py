@@ -7,17 +7,23 @@ a`, in the order in which Keras runs them, with the tensors that each takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
 from gradcheck.building.naming import unique_names
+from gradcheck.building.sources.subclassed import wraps
+from gradcheck.cutting.tracing import Trace, TracedCall, is_composite, trace
 from gradcheck.errors import ConfigError
-from gradcheck.keras_private import Functional, functional_within, mask_of, nodes_in_order
+from gradcheck.keras_private import Functional, functional_of, mask_of, nodes_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from gradcheck.cutting.tracing import Closed
 
 MODEL_INPUT = -1
 
@@ -52,6 +58,8 @@ class Call:
     arguments: Any
     sources: Mapping[int, Source]
     outputs: tuple[Any, ...]  # KerasTensors: shape with the batch axis, and dtype
+    training: bool | None = None  # the flag it is always called with; None for that of the whole call
+    autocast: str | None = None  # the dtype to which variables among its arguments are cast
 
     @property
     def inputs(self) -> tuple[TensorRef, ...]:
@@ -61,7 +69,19 @@ class Call:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Graph:
-    """A flattened model. `groups` maps each inlined model's path (`path:N` for later calls) to its outputs."""
+    """A flattened model.
+
+    Attributes:
+        inputs: the KerasTensors of the model's inputs.
+        calls: in an order in which they can run.
+        output_sources: the origin of each output.
+        groups: the outputs of each model or layer whose calls are listed, by path (`path:N` for later calls).
+        functionals: the functional models among these.
+        names: of all tensors.
+        opened: the layers made of layers whose calls are listed, an inner one before the one around it.
+        closed: the layers made of layers that stay one call.
+        batch_size: the only length of a batch for which the calls are right; None for any.
+    """
 
     inputs: tuple[Any, ...]
     calls: tuple[Call, ...]
@@ -69,6 +89,9 @@ class Graph:
     groups: Mapping[str, tuple[TensorRef, ...]]
     functionals: tuple[Functional, ...] = field(repr=False)
     names: Mapping[TensorRef, str]
+    opened: tuple[OpenedLayer, ...] = ()
+    closed: tuple[Closed, ...] = ()
+    batch_size: int | None = None
 
     @property
     def outputs(self) -> tuple[TensorRef, ...]:
@@ -88,18 +111,37 @@ class Graph:
         return self.name(ref) if ref.is_input else self.calls[ref.call].path
 
 
-def functional_of(model: Any) -> Functional | None:
-    """Return the functional model behind `model`, or None if the model's own `call` decides what runs."""
-    # A subclass that overrides `call` still has a graph of layers, which is not what runs.
-    if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
-        return functional_within(model)
-    if isinstance(model, Functional) and type(model).call is Functional.call:
-        return model
-    return None
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenedLayer:
+    """One call of a layer made of layers whose own calls are listed in the graph.
+
+    Attributes:
+        layer: the layer.
+        path: its path in reports.
+        arguments: the origin of each tensor among its arguments, in flat order.
+        masks: the origin of the mask that each of them carries; None if it carries none.
+        outputs: the origin of each output in flat order; None for what is no tensor of the graph.
+        calls: the indices of the calls inside.
+    """
+
+    layer: keras.Layer
+    path: str
+    arguments: tuple[Source | None, ...]
+    masks: tuple[Source | None, ...]
+    outputs: tuple[Source | None, ...]
+    calls: range
 
 
-def flatten(model: keras.Model) -> Graph:
-    """Flatten `model` into one list of calls.
+def flatten(
+    model: keras.Model, *, training: bool = True, shut: Mapping[int, str] | None = None, batch_size: int | None = None
+) -> Graph:
+    """Flatten `model` into one list of calls; the layers made of layers in it are traced.
+
+    Args:
+        model: a functional or Sequential model.
+        training: the flag of the calls that a layer's own `call` may branch on.
+        shut: the reasons for layers that must stay one call, by the layer's id.
+        batch_size: the length of a batch, if code of the model needs to know it; None to leave it open.
 
     Raises:
         ConfigError: GC025, if `model` is not a graph of layers.
@@ -113,57 +155,122 @@ def flatten(model: keras.Model) -> Graph:
             help="give its parts as model.segments (with model.reference for the whole), or build it with the "
             "functional API",
         )
-    flattening = _Flattening()
+    flattening = _Flattening(training=training, shut=shut or {}, batch_size=batch_size)
     inputs = {id(tensor): Source(TensorRef(MODEL_INPUT, i)) for i, tensor in enumerate(functional.inputs)}
-    outputs = flattening.inline(functional, inputs, prefix="")
+    outputs = flattening.inline(functional, inputs, _Around())
     return flattening.graph(functional, tuple(outputs))
 
 
-class _Flattening:
-    """The calls found so far, while nested models are inlined."""
+class _Around(NamedTuple):
+    """The path of a call or of what it lies in, and the `training` flag that is fixed there; None if it is not."""
 
-    def __init__(self) -> None:
+    path: str = ""
+    training: bool | None = None
+
+    def inside(self, path: str) -> _Around:
+        """Return the place of `path` inside this one."""
+        return self._replace(path="/".join(filter(None, (self.path, path))))
+
+
+class _Flattening:
+    """The calls found so far, while nested models and layers are inlined."""
+
+    def __init__(self, *, training: bool, shut: Mapping[int, str], batch_size: int | None) -> None:
+        self._training, self._shut, self._batch_size = training, shut, batch_size
         self._calls: list[dict[str, Any]] = []
         self._groups: list[tuple[str, tuple[TensorRef, ...]]] = []
         self._functionals: dict[int, Functional] = {}
+        self._opened: list[OpenedLayer] = []
+        self._closed: list[Closed] = []
+        self._operations: Counter[str] = Counter()  # how many operations of traced layers have a name
 
-    def inline(self, functional: Functional, known: dict[int, Source], prefix: str) -> list[Source]:
+    def inline(self, functional: Functional, known: dict[int, Source], around: _Around) -> list[Source]:
         """Append the calls of `functional`, whose inputs are `known`, and return the sources of its outputs."""
         self._functionals[id(functional)] = functional
         for node in _nodes_in_order(functional):
-            nested = _nested(node)
-            sources = (
-                self._call(node, known, prefix)
-                if nested is None
-                else self._nested_call(node, nested, known, f"{prefix}{node.operation.name}")
-            )
-            known.update(zip(map(id, node.outputs), sources, strict=True))
+            # A model that is wrapped to have symbolic inputs is the model itself, not a part of one.
+            own = "" if wraps(functional) is node.operation else node.operation.name
+            self._any_call(node, known, around.inside(own))
         return [known[id(tensor)] for tensor in functional.outputs]
 
-    def _call(self, node: Any, known: dict[int, Source], prefix: str) -> list[Source]:
+    def _any_call(self, node: Any, known: dict[int, Source], at: _Around) -> None:
+        """Append one call, or the calls inside it, and make the sources of its outputs known."""
+        nested = _nested(node)
+        if nested is not None:
+            sources = self._nested_call(node, nested, known, at)
+        # A layer that stayed one call in a trace stays one.
+        elif not isinstance(node, TracedCall) and (found := self._trace(node, at)).calls:
+            sources = self._traced_call(found, known, at)
+        else:
+            sources = self._call(node, known, at)
+        known.update(zip(map(id, node.outputs), sources, strict=True))
+
+    def _call(self, node: Any, known: dict[int, Source], at: _Around) -> list[Source]:
         index = len(self._calls)
         self._calls.append(
             {
                 "index": index,
-                "path": f"{prefix}{node.operation.name}",
+                "path": at.path or str(node.operation.name),
                 "operation": node.operation,
                 "arguments": node.arguments,
-                "sources": {id(tensor): known[id(tensor)] for tensor in node.input_tensors},
+                "sources": {id(tensor): known[id(tensor)] for tensor in node.arguments.keras_tensors},
                 "outputs": tuple(node.outputs),
+                "training": at.training,
+                "autocast": getattr(node, "autocast", None),
             }
         )
         return [Source(TensorRef(index, i)) for i in range(len(node.outputs))]
 
-    def _nested_call(self, node: Any, nested: Functional, known: dict[int, Source], path: str) -> list[Source]:
+    def _nested_call(self, node: Any, nested: Functional, known: dict[int, Source], at: _Around) -> list[Source]:
         given = _nested_arguments(node, nested)
         # A mapping of its own for each call: a nested model that is called twice has the same KerasTensors both times.
         inner = {
             id(entry): _entering(known[id(tensor)], tensor, entry)
             for entry, tensor in zip(nested.inputs, given, strict=True)
         }
-        outputs = self.inline(nested, inner, prefix=f"{path}/")
-        self._groups.append((path, tuple(source.ref for source in outputs)))
+        outputs = self.inline(nested, inner, at)
+        self._groups.append((at.path, tuple(source.ref for source in outputs)))
         return outputs
+
+    def _trace(self, node: Any, at: _Around) -> Trace:
+        if not is_composite(node.operation):
+            return Trace()
+        flag = self._training if at.training is None else at.training
+        found = trace(node.operation, node.arguments, training=flag, shut=self._shut, batch_size=self._batch_size)
+        self._closed += [replace(closed, path=at.inside(closed.path).path) for closed in found.closed]
+        return found
+
+    def _traced_call(self, found: Trace, known: dict[int, Source], at: _Around) -> list[Source]:
+        inner = {id(entry): known[id(given)] for given, entry in found.entries}
+        first = [len(self._calls)]  # the number of calls in the graph before each traced one
+        for call in found.calls:
+            path = self._numbered(at.inside(call.path).path, call.operation)
+            self._any_call(call, inner, _Around(path, at.training if call.training is None else call.training))
+            first.append(len(self._calls))
+        for opened in found.opened:
+            given = opened.arguments.keras_tensors
+            arguments, masks, outputs = (
+                tuple(inner.get(id(value)) for value in values)
+                for values in (given, map(mask_of, given), opened.outputs)
+            )
+            path, calls = at.inside(opened.path).path, range(first[opened.start], first[opened.stop])
+            self._opened.append(
+                OpenedLayer(
+                    layer=opened.layer, path=path, arguments=arguments, masks=masks, outputs=outputs, calls=calls
+                )
+            )
+            if path:
+                self._groups.append((path, tuple(source.ref for source in outputs if source is not None)))
+        return [inner[id(tensor)] for tensor in found.outputs]
+
+    def _numbered(self, path: str, operation: Any) -> str:
+        """Return the path of a traced operation, numbered as Keras does: its own numbers depend on earlier models."""
+        if isinstance(operation, keras.Layer):
+            return path
+        stem = re.sub(r"_\d+$", "", path)
+        self._operations[stem] += 1
+        number = self._operations[stem] - 1
+        return f"{stem}_{number}" if number else stem
 
     def graph(self, functional: Functional, outputs: tuple[Source, ...]) -> Graph:
         call_names = unique_names(call["path"] for call in self._calls)
@@ -176,6 +283,9 @@ class _Flattening:
             groups={name: refs for name, (_, refs) in zip(group_names, self._groups, strict=True)},
             functionals=tuple(self._functionals.values()),
             names=_tensor_names(functional.inputs, calls),
+            opened=tuple(self._opened),
+            closed=tuple(self._closed),
+            batch_size=self._batch_size,
         )
 
 

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 
+from gradcheck.cutting.copies import copied
 from gradcheck.cutting.model_graph import TensorRef
 from gradcheck.errors import ConfigError
-from gradcheck.keras_private import logits_of, mask_of, runs_replaced, set_logits, set_mask, takes_training
+from gradcheck.keras_private import autocast_to, mask_of, runs_replaced, set_mask, takes_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -18,32 +18,31 @@ if TYPE_CHECKING:
     from gradcheck.cutting.model_graph import Call, Graph, Source
 
 
-def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
-    """Return a copy of `tensor`, made by `by`, that a tape distinguishes from the original.
-
-    Two attributes that Keras sets on tensors, and `tf.identity` does not copy, are copied as well: the mask for the
-    next layer, and the logits that a loss uses in place of the output of a softmax or sigmoid.
-    """
-    copy = by(tensor)
-    for hidden_on, hide in ((mask_of, set_mask), (logits_of, set_logits)):
-        if (hidden := hidden_on(tensor)) is not None:
-            hide(copy, hidden)
-    return copy
-
-
 def replay(
-    calls: Iterable[Call], values: dict[TensorRef, Any], *, training: bool, separate: Collection[TensorRef] = ()
+    calls: Iterable[Call],
+    values: dict[TensorRef, Any],
+    *,
+    training: bool,
+    separate: Collection[TensorRef] = (),
+    on_copy: Callable[[Any], None] | None = None,
 ) -> None:
-    """Run `calls` in order on `values`, and add their outputs to it; tensors in `separate` as copies."""
+    """Run `calls` in order on `values`, and add their outputs to it.
+
+    Tensors in `separate` are added as copies; `on_copy` is called with each.
+    """
     for call in calls:
         tensors = {key: entered(source, values[source.ref]) for key, source in call.sources.items()}
         args, kwargs = call.arguments.fill_in(tensors)
         if takes_training(call.operation):
-            kwargs = {**kwargs, "training": training}  # as in Keras, the outer flag overrides one given at construction
-        outputs = keras.tree.flatten(call.operation(*args, **kwargs))
+            # As in Keras, the outer flag overrides one given at construction, and not one given inside a `call`.
+            kwargs = {**kwargs, "training": training if call.training is None else call.training}
+        with autocast_to(call.autocast):
+            outputs = keras.tree.flatten(call.operation(*args, **kwargs))
         for i, output in enumerate(outputs):
             ref = TensorRef(call.index, i)
             values[ref] = copied(output) if ref in separate else output
+            if ref in separate and on_copy is not None:
+                on_copy(values[ref])
 
 
 def entered(source: Source, tensor: Any) -> Any:

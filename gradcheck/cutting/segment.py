@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradcheck.cutting.run_calls import replay
+from gradcheck.cutting.cut import make_plan
+from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
+from gradcheck.cutting.run_calls import entered, replay
+from gradcheck.cutting.traced_operations import AddedLoss
+from gradcheck.errors import RunError
 from gradcheck.keras_private import Variable, all_layers, own_losses
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
     from gradcheck.cutting.cut import SegmentPlan
     from gradcheck.cutting.model_graph import Graph
 
@@ -24,8 +32,24 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
     list in the order of `output_names`. Shapes and dtypes are those of the boundary; masks are carried by the tensors.
     """
 
-    def __init__(self, graph: Graph, plan: SegmentPlan, *, owned: set[int], dtype: Any) -> None:
-        """Make segment `plan` of `graph`; `owned` are the ids of the variables that earlier segments own."""
+    def __init__(
+        self,
+        graph: Graph,
+        plan: SegmentPlan,
+        *,
+        owned: Collection[int] = (),
+        dtype: Any,
+        on_copy: Callable[[Any], None] | None = None,
+    ) -> None:
+        """Make a segment.
+
+        Args:
+            graph: the model.
+            plan: the segment's calls, inputs and outputs.
+            owned: the ids of the variables that earlier segments own.
+            dtype: the dtype policy.
+            on_copy: called with the copy of each output that calls inside the segment take as well.
+        """
         super().__init__(name=plan.name, autocast=False, dtype=dtype)
         self.supports_masking = True
         self.plan = plan
@@ -33,6 +57,8 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self.output_names = [graph.name(ref) for ref in plan.outputs]
         self._calls = tuple(graph.calls[index] for index in plan.calls)
         self.used_layers = _distinct_layers(self._calls)  # a list, so that Keras tracks them
+        self._added = tuple(TensorRef(c.index, 0) for c in self._calls if isinstance(c.operation, AddedLoss))
+        self._batch_size, self._on_copy = graph.batch_size, on_copy
         self.borrowed = _borrowed_variables(self._calls)  # a list, so that Keras tracks them
         self._penalised = [v for v in self.trainable_variables if id(v) not in owned]
         self.built = True
@@ -40,10 +66,28 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
     def call(self, inputs: Any, *, training: bool = False) -> Any:
         """Return the segment's outputs: one tensor, or a list."""
         given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        self._require_length(given)
         values = dict(zip(self.plan.inputs, given, strict=True))
-        replay(self._calls, values, training=training, separate=self.plan.reused)
+        replay(self._calls, values, training=training, separate=self.plan.reused, on_copy=self._on_copy)
+        for ref in self._added:
+            self.add_loss(values[ref])
         outputs = [values[ref] for ref in self.plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _require_length(self, given: Sequence[Any]) -> None:
+        """Raise for a batch of another length than the model's code was traced with.
+
+        Raises:
+            RunError: GC055.
+        """
+        lengths = {tensor.shape[0] for tensor in given if tensor.shape.rank} if self._batch_size else set()
+        if lengths and self._batch_size not in lengths:
+            raise RunError(
+                f"{self.name} takes batches of {self._batch_size} examples: the model's own `call` reads the length of "
+                f"the batch. Received: {some([str(length) for length in lengths])}",
+                code="GC055",
+                help="call it on the whole batch, or set data.batch_size to the length of a slice",
+            )
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
         """Return None: the layers inside have set each output's mask."""
@@ -56,12 +100,45 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
     @property
     def added_losses(self) -> list[Any]:
         """The losses that layers added in the last call."""
-        return [loss for layer in all_layers(self.used_layers) for loss in own_losses(layer)]
+        return [loss for layer in [self, *all_layers(self.used_layers)] for loss in own_losses(layer)]
 
     @property
     def penalties(self) -> list[Any]:
         """The weight penalties that no earlier segment counts."""
         return [v.regularizer(v) for v in self._penalised if v.regularizer is not None]
+
+
+class WholeGraph:
+    """All calls of a graph, run as one segment: what its model computes if they were found right.
+
+    Attributes:
+        segment: holds the losses that layers added in the last run.
+        copies: in the last run, the copy of each tensor in `separate`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        dtype: Any,
+        separate: Collection[TensorRef] = (),
+        on_copy: Callable[[Any], None] | None = None,
+    ) -> None:
+        """Take the graph and its dtype policy; `on_copy` is called with the copy of each tensor in `separate`."""
+        (whole,) = make_plan(graph, [range(len(graph.calls))]).segments
+        outputs = tuple(dict.fromkeys((*whole.outputs, *separate)))
+        plan = replace(whole, outputs=outputs, reused=frozenset(separate))
+        self.segment = Segment(graph, plan, dtype=dtype, on_copy=on_copy)
+        self.copies: dict[TensorRef, Any] = {}
+        self._graph, self._separate = graph, separate
+
+    def __call__(self, x: Sequence[Any], *, training: bool) -> list[Any]:
+        """Return the model's outputs for `x`, its inputs in order."""
+        values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(x)}
+        made = self.segment([values[ref] for ref in self.segment.plan.inputs], training=training)
+        values.update(zip(self.segment.plan.outputs, made if isinstance(made, list) else [made], strict=True))
+        self.copies = {ref: values[ref] for ref in self._separate}
+        return [entered(source, values[source.ref]) for source in self._graph.output_sources]
 
 
 def _borrowed_variables(calls: Any) -> list[Any]:

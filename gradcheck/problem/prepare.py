@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -16,16 +16,20 @@ from gradcheck.batch.slices import Slice, make_slices
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.recursion import deep_recursion
 from gradcheck.building.sources import build_model, match_variables
+from gradcheck.building.sources.subclassed import wraps
 from gradcheck.building.state import State
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
 from gradcheck.config.sections.model import SegmentsSource
+from gradcheck.cutting.attribute_paths import variable_paths
 from gradcheck.cutting.captured import captured, reads_recorded
 from gradcheck.cutting.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.cutting.model_graph import flatten
 from gradcheck.cutting.time.unrolled import cut_time
+from gradcheck.keras_private import functional_of
 from gradcheck.problem.budget import bounded_variables, check_fits, resolve_budget
 from gradcheck.problem.estimate import estimate
 from gradcheck.problem.problem import Problem, Weight, make_segments, name_weights, separates
+from gradcheck.problem.trace_check import Traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,10 +82,22 @@ def prepare(config: Config, base: Path) -> Problem:
         RunError: if user code raises, or data cannot be made.
     """
     _check_available(config)
-    outline = outlined(config, base)
+    parts = _built(config, base)
+    shut: dict[int, str] = {}
+    while True:
+        outline = _cut_up(config, parts, shut)
+        problem = _problem(config, base, outline)
+        wrong = {} if outline.plan is None else _wrongly_traced(problem, outline)
+        if not wrong:
+            return problem
+        shut |= wrong  # these layers stay one call: each round leaves fewer that are opened
+
+
+def _problem(config: Config, base: Path, outline: Outline) -> Problem:
+    """Return the problem of a model that is built and cut: batch, loss and snapshot are made."""
     model = outline.model
     sharing, apart = (outline.segments, ()) if outline.shares_graph else ((), outline.segments)
-    state = State([model, *sharing], seed=config.seed, parts=apart)
+    state = State([model, *sharing], seed=config.seed, parts=apart, names=outline.names)
     budget = resolve_budget(config.memory_budget)
     costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
     with at("data" if "data" in config.model_fields_set else "model"):
@@ -119,6 +135,21 @@ def prepare(config: Config, base: Path) -> Problem:
     )
 
 
+def _wrongly_traced(problem: Problem, outline: Outline) -> dict[int, str]:
+    """Return the layers whose traced calls do not compute what the layer does, by id, and what differs."""
+    graph = outline.graph if outline.time is None else outline.time.whole
+    state = problem.state if outline.shares_graph else State([outline.whole], seed=problem.seed)
+    return Traced(
+        model=outline.whole,
+        graph=graph,
+        batch=problem.batch,
+        loss=problem.loss,
+        state=state,
+        training=problem.training,
+        precision=problem.precision,
+    ).wrong()
+
+
 def _image_bytes(config: Config) -> int:
     """Return the bytes of the batch's images as they are read: float64, in up to four channels."""
     images = config.data.images
@@ -146,27 +177,58 @@ def _require_compilable(config: Config, batch: Batch) -> None:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outline:
-    """A built model and its cut, before there is a batch. `plan` is None if the config has no split.
+    """A built model and its cut, before there is a batch.
 
-    For a time split `graph` is the unrolled graph.
+    Attributes:
+        model: the whole model.
+        whole: the model that the graph is of: the composition of the parts if there is a separate reference.
+        graph: its calls; for a time split the unrolled ones.
+        plan: None if the config has no split.
+        segments: of the plan.
+        shares_graph: whether the segments are made of the whole model's layers.
+        captured: constants that were computed from weights while the model was built.
+        names: the paths of variables in reports, by id, where they are not Keras's own.
+        time: the cut along time.
     """
 
     model: keras.Model
+    whole: keras.Model
     graph: Graph
     plan: Plan | None
     segments: tuple[Segment, ...]
     shares_graph: bool
     captured: tuple[Captured, ...]
+    names: Mapping[int, str]
     time: TimeCut | None = None
+
+
+class _Built(NamedTuple):
+    """A built model, and the tape of what was read of its variables meanwhile."""
+
+    built: BuiltModel
+    tape: tf.GradientTape
+
+    @property
+    def whole(self) -> keras.Model:
+        """The model that is cut."""
+        return self.built.model if self.built.composition is None else self.built.composition
 
 
 def outlined(config: Config, base: Path) -> Outline:
     """Build the model and cut it. Call it inside the config's `session`."""
+    return _cut_up(config, _built(config, base), {})
+
+
+def _built(config: Config, base: Path) -> _Built:
     with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
-        built = build_model(config.model, base)
-    whole = built.model if built.composition is None else built.composition
-    graph = flatten(whole)
-    constants = captured(tape, [whole, built.model], graph)
+        return _Built(build_model(config.model, base), tape)
+
+
+def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str]) -> Outline:
+    """Return the outline of a built model; the layers in `shut`, by id, stay one call each."""
+    built, whole = parts.built, parts.whole
+    graph = _flattened(config, whole, shut)
+    constants = captured(parts.tape, [whole, built.model], graph)
     time = cut_time(graph, config.split.time) if config.split and config.split.time else None
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
     segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
@@ -175,13 +237,36 @@ def outlined(config: Config, base: Path) -> Outline:
         plan = replace(plan, warnings=(*plan.warnings, _uncut(graph, plan)))
     return Outline(
         model=built.model,
+        whole=whole,
         graph=graph,
         plan=plan,
         segments=segments,
         shares_graph=shares_graph,
         captured=constants,
+        names=_names(built),
         time=time,
     )
+
+
+def _flattened(config: Config, model: keras.Model, shut: Mapping[int, str]) -> Graph:
+    """Return the calls of `model`, for batches of any length if its code allows that, else of the config's own."""
+    graph = flatten(model, training=config.training, shut=shut)
+    length, rest = divmod(config.data.batch_size, config.microbatches)
+    if not graph.closed or rest:
+        return graph
+    fixed = flatten(model, training=config.training, shut=shut, batch_size=length)
+    return fixed if len(fixed.calls) > len(graph.calls) else graph
+
+
+def _names(built: BuiltModel) -> Mapping[int, str]:
+    """Return the paths of the variables in subclassed models, by id: by attributes, behind the name of a part."""
+    names: dict[int, str] = {}
+    for model in (built.model,) if built.parts is None or built.composition is not None else built.parts:
+        functional = functional_of(model)
+        layer = None if functional is None else wraps(functional)
+        prefix = "" if model is built.model else f"{model.name}/"
+        names |= {} if layer is None else {key: f"{prefix}{path}" for key, path in variable_paths(layer).items()}
+    return names
 
 
 def _uncut(graph: Graph, plan: Plan) -> str:
@@ -226,5 +311,5 @@ def _weights(outline: Outline) -> tuple[tuple[Weight, ...], Mapping[int, Weight]
         for v in (v for v in segment.trainable_variables if id(v) in index_of):  # a borrowed one may belong to no model
             counterpart = id(whole[index_of[id(v)]])
             uses[counterpart] = (*uses.get(counterpart, ()), segment.plan.index)
-    weights = name_weights(outline.model, uses)
+    weights = name_weights(outline.model, uses, outline.names)
     return weights, {id(v.value): weights[index_of[id(v)]] for v in ours}

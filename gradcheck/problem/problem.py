@@ -185,10 +185,18 @@ def separates(plan: Plan, segments: Sequence[Segment]) -> bool:
     return bool(plan.boundaries) or len(set(used)) < len(used)
 
 
-def name_weights(model: keras.Model, uses: Mapping[int, tuple[int, ...]]) -> tuple[Weight, ...]:
-    """Return the trainable variables of `model` with unique paths; `uses` maps the id of a variable to its segments."""
+def name_weights(
+    model: keras.Model, uses: Mapping[int, tuple[int, ...]], names: Mapping[int, str]
+) -> tuple[Weight, ...]:
+    """Return the trainable variables of `model` with unique paths.
+
+    Args:
+        model: the whole model.
+        uses: the segments that use a variable, by its id.
+        names: the path of a variable, by its id, where it is not Keras's own.
+    """
     variables = model.trainable_variables
-    paths = unique_names(v.path for v in variables)
+    paths = unique_names(names.get(id(v), v.path) for v in variables)
     return tuple(
         Weight(path=path, variable=v, segments=uses.get(id(v), ())) for path, v in zip(paths, variables, strict=True)
     )

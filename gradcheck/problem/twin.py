@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.building.precision import precision_scope
-from gradcheck.building.state import State
 from gradcheck.errors import RunError
 from gradcheck.keras_private import session_trackers, set_session_trackers
 from gradcheck.problem.prepare import prepare, session
@@ -107,7 +106,7 @@ def _with_values_of(problem: Problem, other: Problem) -> Problem:
         other,
         batch=replace(batch, x=_cast(given.x, batch.x), y=_cast(given.y, batch.y), sample_weight=weight),
         # The snapshot that `other` was prepared with holds the initial values, not the copied ones.
-        state=State([other.model, *other.segments], seed=problem.seed),
+        state=other.state.retaken(),
     )
 
 

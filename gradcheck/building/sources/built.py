@@ -15,10 +15,7 @@ from gradcheck.errors import GradcheckError
 if TYPE_CHECKING:
     from pathlib import Path
 
-FUNCTIONAL_HELP = (
-    "return a functional model: keras.Model(inputs, outputs), a Sequential that starts with keras.Input, "
-    "or for a subclassed model x = keras.Input(shape); keras.Model(x, model(x))"
-)
+FUNCTIONAL_HELP = "return a functional, Sequential or subclassed keras.Model"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,23 +42,25 @@ def is_functional(model: Any) -> bool:
         return False
 
 
-def check_functional(model: Any, what: str) -> keras.Model:
-    """Return `model`, if it is a Keras model with symbolic inputs.
-
-    Raises:
-        KeyedRunError: GC051, naming `what` returned it.
-    """
-    if not isinstance(model, keras.Model):
-        message = f"{what} must give a keras.Model. Received: {_kind(model)}"
-        raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
-    if not is_functional(model):
-        why = "has no input shape yet" if isinstance(model, keras.Sequential) else "has no symbolic inputs"
-        message = f"the model that {what} gives {why}. Received: {_kind(model)} {model.name!r}"
-        raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
-    return model
+def not_a_model(value: Any, what: str) -> KeyedRunError:
+    """Return the error for `what`, which must give a model, and gives `value`."""
+    message = f"{what} must give a keras.Model. Received: {kind(value)}"
+    return KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
 
 
-def _kind(value: Any) -> str:
+def no_inputs(model: Any, what: str) -> KeyedRunError:
+    """Return the error for a model of which nothing tells what it is called on."""
+    return KeyedRunError(
+        f"the model that {what} gives has no symbolic inputs, and nothing tells what it is called on. "
+        f"Received: {kind(model)} {model.name!r}, not built yet",
+        code="GC051",
+        help="write the shape of one example: model.input: {shape: [...]}, or {name: {shape: [...]}, ...}; or call "
+        "the model once in the factory",
+    )
+
+
+def kind(value: Any) -> str:
+    """Return the class of `value` in words."""
     return "None" if value is None else f"a {type(value).__name__}"
 
 

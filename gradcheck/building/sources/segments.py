@@ -10,11 +10,13 @@ import keras
 from gradcheck.building.endpoints import input_names, output_names
 from gradcheck.building.messages import described as error_described
 from gradcheck.building.messages import user_location
-from gradcheck.building.sources.built import FUNCTIONAL_HELP, BuiltModel, is_functional, load_weights
+from gradcheck.building.sources.built import BuiltModel, is_functional, load_weights, no_inputs, not_a_model
 from gradcheck.building.sources.matching import match_variables
-from gradcheck.building.sources.single import build_any, build_single, described
+from gradcheck.building.sources.single import build_any, build_single, declared_inputs, described
+from gradcheck.building.sources.subclassed import functional
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
+from gradcheck.keras_private import calls_of_models
 from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
@@ -56,48 +58,49 @@ def _parts(sources: Sequence[SingleSource], base: Path, reference: keras.Model |
     for index, source in enumerate(sources):
         with at("segments", index):
             before = parts[-1].outputs if parts else getattr(reference, "inputs", None)
-            part = _part(build_any(source, base), before, {part.name for part in parts}, described(source))
+            with calls_of_models() as calls:
+                raw = build_any(source, base)
+            declared = declared_inputs(source, raw, None if parts else calls.get(id(raw)))
+            part = _part(raw, declared, before, {part.name for part in parts}, described(source))
             load_weights(part, source.weights, base)
             parts.append(part)
     return tuple(parts)
 
 
-def _part(raw: Any, before: Sequence[Any] | None, taken: set[str], what: str) -> keras.Model:
+def _part(raw: Any, declared: Any, before: Sequence[Any] | None, taken: set[str], what: str) -> keras.Model:
     """Return `raw` if it is functional and its name is free, else a functional model that calls it.
 
     Args:
         raw: a model or a layer.
+        declared: the KerasTensors that it is called on, if it has no symbolic inputs; None for `before`.
         before: the outputs of the part before, on which it is called if it has no symbolic inputs.
         taken: the names of the parts before.
         what: its name in messages.
     """
     if not isinstance(raw, keras.layers.Layer):
-        kind = "None" if raw is None else f"a {type(raw).__name__}"
-        message = f"{what} must give a keras.Model. Received: {kind}"
-        raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
+        raise not_a_model(raw, what)
     if is_functional(raw) and raw.name not in taken:
         return raw
-    boundary = raw.inputs if is_functional(raw) else before
-    if boundary is None:
-        message = f"{what} is the first part, and it has no symbolic inputs. Received: a {type(raw).__name__}"
-        raise KeyedRunError(message, code="GC051", help=FUNCTIONAL_HELP)
-    inputs = [_input_like(tensor) for tensor in boundary]
     numbered = (f"{raw.name}_{number}" for number in itertools.count(1))
     name = next(n for n in itertools.chain([raw.name], numbered) if n not in taken)
-    return keras.Model(_unpacked(inputs), _called(raw, inputs, what), name=name)
+    if is_functional(raw):
+        return functional(raw, _packed(raw, raw.inputs), what, name=name)
+    if declared is None and before is None:
+        raise no_inputs(raw, what)
+    return functional(raw, _unpacked(list(before or ())) if declared is None else declared, what, name=name)
 
 
-def _input_like(tensor: Any) -> Any:
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+def _packed(layer: Any, tensors: Sequence[Any]) -> Any:
+    """Return `tensors` in the structure that `layer` takes: one tensor, a list, or a mapping."""
+    structure = getattr(layer, "_inputs_struct", None)
+    flat = list(tensors)
+    return _unpacked(flat) if structure is None else keras.tree.pack_sequence_as(structure, flat)
 
 
 def _called(layer: Any, tensors: Sequence[Any], what: str) -> Any:
     """Return the symbolic outputs of `layer`, called on one tensor, or on a list if it takes several."""
-    structure = getattr(layer, "_inputs_struct", None)  # a functional model may take a mapping
-    flat = list(tensors)
-    packed = _unpacked(flat) if structure is None else keras.tree.pack_sequence_as(structure, flat)
     try:
-        return layer(packed)
+        return layer(_packed(layer, tensors))
     except GradcheckError:
         raise
     except Exception as error:

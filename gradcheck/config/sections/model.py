@@ -180,11 +180,17 @@ class LayersSource(SourceBase):
     outputs: Names | None = Field(default=None, description="Names of the model's outputs; default the last layer's.")
 
 
+_CALLED_ON = (
+    "For a model without symbolic inputs, what it is called on: {shape: [...]} without the batch axis, or a mapping."
+)
+
+
 class FactorySource(SourceBase):
     """The user's own function that returns a keras.Model."""
 
     factory: Reference = Field(description="`package.module:Name` or `./file.py:Name`.")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the factory.")
+    input: Inputs | None = Field(default=None, description=_CALLED_ON)
 
 
 class ApplicationSource(SourceBase):
@@ -199,6 +205,7 @@ class FileSource(SourceBase):
 
     file: Text = Field(description="A .keras file.")
     trust: Flag = Field(default=False, description="Leave Keras's safe mode: the file may run code.")
+    input: Inputs | None = Field(default=None, description=_CALLED_ON)
 
 
 _SINGLE: dict[str, type[SourceBase]] = {

@@ -11,9 +11,11 @@ import tensorflow as tf
 
 from gradcheck.comparing.keys import TensorPlace
 from gradcheck.comparing.reference import NOISE_RUNS, nudged
+from gradcheck.cutting.copies import copied
 from gradcheck.cutting.cut import ancestors
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
-from gradcheck.cutting.run_calls import copied, tapped
+from gradcheck.cutting.run_calls import tapped
+from gradcheck.cutting.segment import WholeGraph
 from gradcheck.errors import RunError
 from gradcheck.handoff.tensors import watch
 from gradcheck.numerics import movement
@@ -178,8 +180,18 @@ def _monolithic(problem: Problem, pairs: list[Pair], given: Sequence[Any]) -> li
         x = [copied(tensor) for tensor in given]
         watch(tape, x)
         taps = [ref for ref in wanted if not ref.is_input]
-        with tapped(problem.graph, taps, lambda tap: watch(tape, [tap])) as values:
-            keras.tree.flatten(problem.model(problem.model_inputs(x), training=problem.training))
+        if problem.graph.opened:  # the calls inside a layer's own `call` cannot be tapped: they run as traced
+            whole = WholeGraph(
+                problem.graph,
+                dtype=problem.model.dtype_policy,
+                separate=taps,
+                on_copy=lambda copy: watch(tape, [copy]),
+            )
+            whole(x, training=problem.training)
+            values = dict(whole.copies)
+        else:
+            with tapped(problem.graph, taps, lambda tap: watch(tape, [tap])) as values:
+                keras.tree.flatten(problem.model(problem.model_inputs(x), training=problem.training))
     values |= {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(x)}
     return [_jacobian(tape, values, pair) for pair in pairs]
 

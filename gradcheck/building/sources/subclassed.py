@@ -1,0 +1,134 @@
+"""A model with a `call` of its own, and a single layer, as functional models: one call of the object itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradcheck.building.messages import described, user_location
+from gradcheck.building.sources.built import is_functional, no_inputs, not_a_model
+from gradcheck.building.sources.layers import positional
+from gradcheck.config.keyed import KeyedRunError
+from gradcheck.errors import GradcheckError
+from gradcheck.keras_private import Functional, is_keras_own, nodes_in_order, outputs_given
+from gradcheck.phrases import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: The length of the batch on which a layer is tried whose shapes cannot be inferred.
+_TRIED = 2
+
+
+def with_inputs(model: Any, what: str, inputs: Any) -> keras.Model:
+    """Return `model`, if it has symbolic inputs, else a functional model that calls it on `inputs`.
+
+    Raises:
+        KeyedRunError: GC051 if it is no model, `inputs` are None and needed, or it raises on them.
+    """
+    if not isinstance(model, keras.Model):
+        raise not_a_model(model, what)
+    if is_functional(model):
+        return model
+    if inputs is None:
+        raise no_inputs(model, what)
+    return functional(model, inputs, what)
+
+
+def functional(layer: keras.Layer, inputs: Any, what: str, *, name: str | None = None) -> keras.Model:
+    """Return a functional model that calls `layer`, which it builds if it is not built yet.
+
+    Args:
+        layer: a layer or model.
+        inputs: KerasTensors in the structure that the layer takes: one, a list or tuple, or a mapping. A `call` with
+            several required arguments gets the items of a list by position, and those of a mapping by name.
+        what: its name in messages.
+        name: the model's name; by default the layer's.
+
+    Raises:
+        KeyedRunError: GC051 if the layer raises on such inputs, or returns something other than tensors.
+    """
+    symbolic = _named(inputs)
+    try:
+        outputs = _called(layer, symbolic)
+        return keras.Model(symbolic, outputs, name=name or layer.name)
+    except GradcheckError:
+        raise
+    except Exception as error:
+        shapes = listed(str(tuple(tensor.shape)) for tensor in keras.tree.flatten(inputs))
+        message = f"{what} cannot be called: {described(error)}. Received: tensors of shape {shapes}"
+        raise KeyedRunError(message, code="GC051", location=user_location(error)) from error
+
+
+def wraps(model: Functional) -> keras.Layer | None:
+    """Return the layer that `functional` made `model` of; None for any other model."""
+    calls = [node for node in nodes_in_order(model) if node.operation and not node.is_input]
+    if len(calls) != 1 or calls[0].operation.name != model.name:
+        return None
+    operation = calls[0].operation
+    same = [id(tensor) for tensor in calls[0].outputs] == [id(tensor) for tensor in model.outputs]
+    return operation if same and isinstance(operation, keras.Layer) and not is_keras_own(operation) else None
+
+
+def _named(inputs: Any) -> Any:
+    """Return inputs like the given KerasTensors, named by their place in the structure."""
+    paths = _places(inputs)
+    flat = [
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, sparse=tensor.sparse, name=path)
+        for path, tensor in zip(paths, keras.tree.flatten(inputs), strict=True)
+    ]
+    return keras.tree.pack_sequence_as(inputs, flat)
+
+
+def _places(inputs: Any) -> list[str]:
+    """Return a name for each tensor: `input`, `input_0`, or its key."""
+    if isinstance(inputs, keras.KerasTensor):
+        return ["input"]
+
+    def places(value: Any, prefix: str) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for key in sorted(value):
+                yield from places(value[key], f"{prefix}_{key}".lstrip("_"))
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                yield from places(item, f"{prefix or 'input'}_{index}")
+        else:
+            yield prefix
+
+    return list(places(inputs, ""))
+
+
+def _called(layer: keras.Layer, inputs: Any) -> Any:
+    """Call `layer` on symbolic tensors; its outputs are inferred from values where its code cannot do without."""
+    args, kwargs = _arguments(layer, inputs)
+    try:
+        return layer(*args, **kwargs)
+    except GradcheckError:
+        raise
+    except Exception:  # noqa: BLE001 - a `call` may branch on values: it is then run on some
+        examples = keras.tree.map_structure(_example, (args, kwargs))
+        outputs = layer(*examples[0], **examples[1])
+        with outputs_given(layer, keras.tree.map_structure(_symbolic, outputs)):
+            return layer(*args, **kwargs)
+
+
+def _arguments(layer: keras.Layer, inputs: Any) -> tuple[Any, Any]:
+    """Return the arguments of the call: one structure, or a tensor for each required argument."""
+    if isinstance(inputs, Mapping) and len(inputs) > 1 and set(inputs) <= set(layer.call_signature_parameters):
+        return (), dict(inputs)
+    several = isinstance(inputs, (list, tuple)) and len(positional(layer, list(inputs))) > 1
+    return (tuple(inputs) if several else (inputs,)), {}
+
+
+def _example(spec: Any) -> Any:
+    """Return ones in the shape of a KerasTensor; zeros for integers, which may be indices."""
+    if not isinstance(spec, keras.KerasTensor):
+        return spec
+    shape = [_TRIED if axis is None else axis for axis in spec.shape]
+    return keras.ops.ones(shape, spec.dtype) if "float" in spec.dtype else keras.ops.zeros(shape, spec.dtype)
+
+
+def _symbolic(tensor: Any) -> Any:
+    return keras.KerasTensor((None, *tensor.shape[1:]), tensor.dtype.name) if keras.ops.is_tensor(tensor) else tensor

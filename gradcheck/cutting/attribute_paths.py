@@ -1,0 +1,74 @@
+"""The layers inside a subclassed model or layer, by the attributes that hold them: `encoder/blocks/0/dense_1`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradcheck.keras_private import functional_of, is_keras_own, own_variables, sublayers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def layer_paths(root: keras.Layer) -> dict[int, str]:
+    """Return the path of every layer inside `root`, by the layer's id; that of `root` is "".
+
+    A layer that several attributes hold has the shortest path, and of these the first. Inside a functional or
+    Sequential model layers have their own names; the insides of Keras's own layers are left out.
+    """
+    return {key: path for key, (_, path) in _found(root).items()}
+
+
+def variable_paths(root: keras.Layer) -> dict[int, str]:
+    """Return the path of every variable inside `root` by its id: the layer's path, and the variable's name in it."""
+    paths: dict[int, str] = {}
+    for layer, path in _found(root).values():
+        for variable in layer.variables if is_keras_own(layer) else own_variables(layer):
+            paths.setdefault(id(variable), f"{path}/{_name_in(layer, variable)}".lstrip("/"))
+    return paths
+
+
+def _found(root: keras.Layer) -> dict[int, tuple[keras.Layer, str]]:
+    found = {id(root): (root, "")}
+    waiting = deque(found.values())
+    while waiting:
+        layer, path = waiting.popleft()
+        for name, inner in _held(layer):
+            if id(inner) not in found:
+                found[id(inner)] = (inner, f"{path}/{name}".lstrip("/"))
+                waiting.append(found[id(inner)])
+    return found
+
+
+def _held(layer: keras.Layer) -> Iterator[tuple[str, keras.Layer]]:
+    """Yield the layers that `layer` holds itself, with the path from it."""
+    if functional_of(layer) is not None:
+        yield from ((inner.name, inner) for inner in layer.layers)
+    elif not is_keras_own(layer):
+        # Private attributes come last: Keras's own are among them.
+        for name, value in sorted(vars(layer).items(), key=lambda item: item[0].startswith("_")):
+            if name != "_layers":
+                yield from _inside(name, value)
+        yield from ((inner.name, inner) for inner in sublayers(layer))
+
+
+def _inside(name: str, value: Any) -> Iterator[tuple[str, keras.Layer]]:
+    if isinstance(value, keras.Layer):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _inside(f"{name}/{index}", item)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _inside(f"{name}/{key}", item)
+
+
+def _name_in(layer: keras.Layer, variable: Any) -> str:
+    """Return the variable's path from its layer on."""
+    prefix = f"{layer.path}/"
+    path = str(variable.path)
+    return path.removeprefix(prefix) if path.startswith(prefix) else str(variable.name)

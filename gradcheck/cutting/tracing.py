@@ -1,0 +1,417 @@
+"""The calls that a layer made of layers makes in its `call`, found by running it on symbolic tensors.
+
+`call` of a subclassed model, or of a layer that holds others, is Python code. Run on KerasTensors it leaves the calls
+of the layers and operations inside, in the order of the program. What cannot be run so stays one call.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.building.messages import gist, user_location
+from gradcheck.cutting.attribute_paths import layer_paths
+from gradcheck.cutting.traced_operations import AddedLoss, Drawn, Masked, MaskOf
+from gradcheck.keras_private import (
+    SymbolicArguments,
+    SymbolicCalls,
+    Variable,
+    all_layers,
+    autocast_dtype,
+    called_with,
+    functional_of,
+    in_stateless_scope,
+    is_keras_own,
+    is_rematerialized,
+    mask_of,
+    replaced,
+    set_mask,
+    sublayers,
+    symbolic_calls,
+    takes_training,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gradcheck.errors import Location
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TracedCall:
+    """One call of a layer or operation inside.
+
+    Attributes:
+        path: its path from the traced layer on.
+        operation: the layer or operation.
+        arguments: Keras's `SymbolicArguments`.
+        outputs: the KerasTensors that it returned.
+        training: the flag it was called with, if that is not the flag of the trace; otherwise None.
+        autocast: the dtype to which variables among its arguments are cast; None for their own.
+    """
+
+    path: str
+    operation: Any
+    arguments: Any
+    outputs: Sequence[Any]
+    training: bool | None = None
+    autocast: str | None = None
+
+    @property
+    def input_tensors(self) -> Sequence[Any]:
+        """The KerasTensors among the arguments, as `Node` has them."""
+        return self.arguments.keras_tensors  # type: ignore[no-any-return]  # Keras has no types
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Opened:
+    """A layer whose calls are part of the trace: its arguments, its outputs, and the number of calls before and after.
+
+    Attributes:
+        path: its path from the traced layer on; "" for that layer itself.
+        layer: the layer.
+        arguments: of its `call`, as `(args, kwargs)`.
+        outputs: in the structure that it returns.
+        start: how many calls of the trace were made before it.
+        stop: how many had been made at its end.
+    """
+
+    path: str
+    layer: keras.Layer
+    arguments: Any
+    outputs: Any
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """A layer made of layers that stays one call: its path, its class, the reason, and the user's line if known."""
+
+    path: str
+    kind: str
+    reason: str
+    location: Location | None = None
+
+    @property
+    def note(self) -> str:
+        """The note for the reader."""
+        place = ""
+        if self.location is not None:
+            said = f": `{self.location.excerpt.strip()}`" if self.location.excerpt else ""
+            place = f" ({self.location.path.name}:{self.location.line}{said})"
+        return f"{self.path or 'the model'} ({self.kind}) stays one call and is not cut inside: {self.reason}{place}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trace:
+    """The calls inside a layer, in the order of the program.
+
+    Attributes:
+        calls: of layers and operations.
+        entries: the tensors that the layer is called with, each with the KerasTensor that the calls take for it.
+        outputs: the KerasTensors that the layer returns.
+        opened: the layers whose calls are listed, an inner one before the one around it.
+        closed: the layers made of layers that stay one call.
+    """
+
+    calls: Sequence[TracedCall] = ()
+    entries: Sequence[tuple[Any, Any]] = ()
+    outputs: Sequence[Any] = ()
+    opened: Sequence[Opened] = ()
+    closed: Sequence[Closed] = ()
+
+
+class Untraceable(Exception):  # noqa: N818 - it is no error: the layer stays one call
+    """Raised inside a traced `call` for what a trace would get wrong."""
+
+    #: Keras raises an error with this mark unchanged.
+    _keras_call_info_injected = True
+
+
+def is_composite(operation: Any) -> bool:
+    """Whether `operation` is a layer made of layers with a `call` of the user's own."""
+    return (
+        isinstance(operation, keras.Layer)
+        and not is_keras_own(operation)
+        and bool(sublayers(operation))
+        and functional_of(operation) is None
+    )
+
+
+def trace(
+    layer: keras.Layer, arguments: Any, *, training: bool, shut: Mapping[int, str], batch_size: int | None = None
+) -> Trace:
+    """Run `layer` on symbolic tensors, and return the calls that it makes.
+
+    Args:
+        layer: a layer made of layers, already built.
+        arguments: the `SymbolicArguments` of its call.
+        training: the flag that it is called with.
+        shut: the reasons for layers that must stay one call, by the layer's id.
+        batch_size: the length of the first axis where it is unknown; None to leave it unknown.
+
+    Returns:
+        The trace; without calls if `layer` itself stays one call.
+    """
+    args, kwargs, entries = _entered(arguments, batch_size)
+    if takes_training(layer):
+        kwargs = {**kwargs, "training": training}
+    tracing = _Tracing(layer_paths(layer), training=training, shut=shut)
+    tracing.calls += _masks_of([entry for _, entry in entries])
+    with tracing.watching(), called_with(training), _attributes_kept(all_layers([layer])):
+        try:
+            outputs = layer(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever its code raises on symbolic tensors: it stays one call
+            return Trace(closed=(tracing.closure(layer, error),))
+    if not any(opened.layer is layer and opened.path == "" for opened in tracing.opened):
+        return Trace(closed=tuple(closed for closed in tracing.closed if closed.path == ""))
+    return tracing.found(entries, keras.tree.flatten(outputs))
+
+
+def _entered(arguments: Any, batch_size: int | None) -> tuple[Any, Any, list[tuple[Any, Any]]]:
+    """Return the arguments with a KerasTensor of their own for each tensor, and the pairs of old and new ones."""
+    entries: dict[int, tuple[Any, Any]] = {}
+
+    def entry(value: Any) -> Any:
+        if not isinstance(value, keras.KerasTensor):
+            return value
+        if id(value) not in entries:
+            entries[id(value)] = (value, _like(value, batch_size))
+            mask = mask_of(value)
+            if mask is not None:
+                set_mask(entries[id(value)][1], _like(mask, batch_size))
+        return entries[id(value)][1]
+
+    args, kwargs = keras.tree.map_structure(entry, (arguments.args, arguments.kwargs))
+    return args, kwargs, list(entries.values())
+
+
+def _like(tensor: Any, batch_size: int | None) -> Any:
+    shape = tuple(tensor.shape)
+    shape = (batch_size, *shape[1:]) if shape and shape[0] is None else shape
+    return keras.KerasTensor(shape, tensor.dtype, sparse=tensor.sparse)
+
+
+def _masks_of(entries: Sequence[Any]) -> list[TracedCall]:
+    """Return a call for the mask of each tensor that carries one."""
+    masked = ((entry, mask_of(entry)) for entry in entries)
+    return [
+        TracedCall(path="mask_of", operation=MaskOf(), arguments=SymbolicArguments(entry), outputs=[mask])
+        for entry, mask in masked
+        if mask is not None
+    ]
+
+
+class _Tracing:
+    """The calls so far, while a layer runs on symbolic tensors."""
+
+    def __init__(self, paths: Mapping[int, str], *, training: bool, shut: Mapping[int, str]) -> None:
+        self.calls: list[TracedCall] = []
+        self.opened: list[Opened] = []
+        self.closed: list[Closed] = []
+        self._paths, self._training, self._shut = paths, training, shut
+        self._stack: list[keras.Layer] = []
+        self._constants: dict[int, tuple[Any, Any]] = {}  # KerasTensors that stand for values, by id
+        self._flags: dict[int, bool | None] = {}  # by id of a layer, the `training` of its latest call
+        self._ended: dict[int, tuple[int, list[Any]]] = {}  # of opened layers: calls before, and masks of the outputs
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record every call of a layer or operation in the block."""
+        hooks = SymbolicCalls(
+            begun=self._begun, layer=self._layer, call=self._call, loss=self._add_loss, read=self._read
+        )
+        with symbolic_calls(hooks), ExitStack() as stack:
+            for name, function in vars(keras.random).items():
+                if isinstance(function, FunctionType):
+                    stack.enter_context(replaced(keras.random, **{name: self._drawing(function)}))
+            yield
+
+    def _begun(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Return the arguments of a call; tensors and variables are symbolic too if no other tensor is.
+
+        A layer that runs on a constant, such as the positions of a sequence, would otherwise run once and for all.
+        """
+        flat = keras.tree.flatten((args, kwargs))
+        if not self._stack or in_stateless_scope() or any(isinstance(value, keras.KerasTensor) for value in flat):
+            return args, kwargs
+        return keras.tree.map_structure(self._constant, (args, kwargs))  # type: ignore[no-any-return]
+
+    def _constant(self, value: Any) -> Any:
+        if not isinstance(value, (tf.Tensor, Variable)):
+            return value
+        symbolic = keras.KerasTensor(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
+        self._constants[id(symbolic)] = (symbolic, value)
+        return symbolic
+
+    def _layer(self, inferred: Callable[..., Any], layer: keras.Layer, args: Any, kwargs: Any) -> Any:
+        """Return the outputs of a layer on symbolic tensors: of the layers inside if it can be opened."""
+        self._flags[id(layer)] = kwargs.get("training")
+        if in_stateless_scope() or not is_composite(layer):
+            return inferred(layer, *args, **kwargs)
+        before = len(self.calls), len(self.opened), len(self.closed)
+        self._stack.append(layer)
+        try:
+            self._require_openable(layer)
+            outputs = layer.call(*args, **kwargs)
+            self._ended[id(layer)] = before[0], [mask_of(tensor) for tensor in keras.tree.flatten(outputs)]
+        except Exception as error:  # noqa: BLE001 - whatever its code raises on symbolic tensors: it stays one call
+            for found, length in zip((self.calls, self.opened, self.closed), before, strict=True):
+                del found[length:]  # type: ignore[attr-defined]  # all three are lists
+            self.closed.append(self.closure(layer, error))
+            return inferred(layer, *args, **kwargs)
+        finally:
+            self._stack.pop()
+        return outputs
+
+    def _require_openable(self, layer: keras.Layer) -> None:
+        if id(layer) in self._shut:
+            raise Untraceable(self._shut[id(layer)])
+        if layer.activity_regularizer is not None:
+            raise Untraceable("its activity regularizer adds a loss after its call")
+        if is_rematerialized(layer):
+            raise Untraceable("Keras recomputes it in the backward pass")
+        if self._stack.count(layer) > 1:
+            raise Untraceable("it calls itself")
+
+    def _call(self, operation: Any, arguments: Any, outputs: Sequence[Any]) -> None:
+        """Record a finished call: as one, or as the end of an opened layer."""
+        if in_stateless_scope():
+            return
+        if id(operation) in self._ended:
+            self._end(operation, arguments, outputs, *self._ended.pop(id(operation)))
+            return
+        if any(
+            isinstance(value, (FunctionType, MethodType, partial)) for value in keras.tree.flatten(_given(arguments))
+        ):
+            raise Untraceable(f"{operation.name} runs functions of its own on values")
+        if not all(isinstance(tensor, keras.KerasTensor) for tensor in outputs):
+            raise Untraceable(f"{operation.name} returns something that is no tensor")
+        if not any(tensor.sparse for tensor in arguments.keras_tensors):
+            for tensor in outputs:
+                tensor._sparse = False  # noqa: SLF001 - Keras takes a variable beside a symbolic tensor for sparse
+        flag = self._flags.get(id(operation))
+        if any(id(tensor) in self._constants for tensor in arguments.keras_tensors):
+            args, kwargs = keras.tree.map_structure(self._with_constants, _given(arguments))
+            arguments = SymbolicArguments(*args, **kwargs)
+        self.calls.append(
+            TracedCall(
+                path=self._path(operation),
+                operation=operation,
+                arguments=arguments,
+                outputs=outputs,
+                training=flag if isinstance(flag, bool) and flag is not self._training else None,
+                autocast=autocast_dtype(),
+            )
+        )
+
+    def _with_constants(self, value: Any) -> Any:
+        return self._constants[id(value)][1] if id(value) in self._constants else value
+
+    def _end(self, layer: keras.Layer, arguments: Any, outputs: Any, start: int, masks: Sequence[Any]) -> None:
+        path = self._path(layer)
+        for tensor, before in zip(outputs, masks, strict=True):
+            mask = mask_of(tensor)
+            if before is None and mask is not None:
+                name = f"{path}/mask".lstrip("/")
+                arguments_ = SymbolicArguments(tensor, mask)
+                self.calls.append(TracedCall(path=name, operation=Masked(), arguments=arguments_, outputs=[tensor]))
+        self.opened.append(
+            Opened(path=path, layer=layer, arguments=arguments, outputs=outputs, start=start, stop=len(self.calls))
+        )
+
+    def _add_loss(self, add: Callable[..., Any], layer: keras.Layer, loss: Any) -> None:
+        for part in keras.tree.flatten(loss):
+            if isinstance(part, keras.KerasTensor):
+                AddedLoss()(part)
+            else:
+                if not in_stateless_scope():
+                    raise Untraceable("it adds a loss that does not depend on its inputs")
+                add(layer, part)
+
+    def _drawing(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def draw(*args: Any, **kwargs: Any) -> Any:
+            if in_stateless_scope() or not self._stack:
+                return function(*args, **kwargs)
+            return Drawn(function).symbolic_call(*args, **kwargs)
+
+        return draw
+
+    def _read(self, variable: Any) -> None:
+        if self._stack and not in_stateless_scope():
+            raise Untraceable(
+                f"it uses the value of {variable.path} where no symbolic tensor flows in, which would be a constant "
+                "ever after"
+            )
+
+    def _path(self, operation: Any) -> str:
+        """Return the path of a layer by its attributes; an operation is named in the layer that calls it."""
+        if id(operation) in self._paths:
+            return self._paths[id(operation)]
+        around = next((self._paths[id(layer)] for layer in reversed(self._stack) if id(layer) in self._paths), "")
+        return f"{around}/{operation.name}".lstrip("/")
+
+    def closure(self, layer: keras.Layer, error: Exception) -> Closed:
+        """Return the record of a layer that stays one call because of `error`."""
+        return Closed(
+            path=self._path(layer), kind=type(layer).__name__, reason=_reason(error), location=user_location(error)
+        )
+
+    def found(self, entries: Sequence[tuple[Any, Any]], outputs: Sequence[Any]) -> Trace:
+        """Return the trace without the operations that nothing uses, such as casts and masks made beside a call."""
+        needed, kept = {id(tensor) for tensor in outputs}, list[bool]()
+        for call in reversed(self.calls):
+            used = isinstance(call.operation, (keras.Layer, AddedLoss)) or any(id(t) in needed for t in call.outputs)
+            needed |= {id(tensor) for tensor in call.input_tensors} if used else set()
+            kept.append(used)
+        kept.reverse()
+        number = [0, *accumulate(kept)]  # of the calls kept before each
+        return Trace(
+            calls=tuple(call for call, used in zip(self.calls, kept, strict=True) if used),
+            entries=tuple(entries),
+            outputs=tuple(outputs),
+            opened=tuple(replace(o, start=number[o.start], stop=number[o.stop]) for o in self.opened),
+            closed=tuple(self.closed),
+        )
+
+
+def _given(arguments: Any) -> Any:
+    return arguments.args, arguments.kwargs
+
+
+def _reason(error: Exception) -> str:
+    """Return why a call cannot be traced, in words."""
+    if isinstance(error, Untraceable):
+        return str(error)
+    said = gist(error)
+    if "cannot be used as a boolean" in said:
+        return "it branches on a value"
+    if "cannot be used as input to a TensorFlow function" in said:
+        return "it calls a TensorFlow function, which takes no symbolic tensor (functions of keras.ops do)"
+    return f"on symbolic tensors it raises {type(error).__name__}: {said}"
+
+
+@contextmanager
+def _attributes_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
+    """Restore what a `call` sets on its layers: attributes, and the contents of lists and dictionaries."""
+    kept = [(layer, dict(vars(layer))) for layer in layers]
+    contents = [
+        (value, type(value).copy(value)) for _, held in kept for value in held.values() if type(value) in (list, dict)
+    ]
+    try:
+        yield
+    finally:
+        for layer, held in kept:
+            vars(layer).clear()
+            vars(layer).update(held)
+        for value, content in contents:
+            value.clear()
+            (value.update if isinstance(value, dict) else value.extend)(content)
