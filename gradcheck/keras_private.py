@@ -211,6 +211,11 @@ def replaced(holder: Any, **attributes: Any) -> Iterator[None]:
                 setattr(holder, name, value)
 
 
+def stateless() -> AbstractContextManager[Any]:
+    """Keep the values that variables are assigned inside apart from the variables; new ones get theirs at the end."""
+    return backend.StatelessScope()  # type: ignore[no-any-return]  # Keras has no types
+
+
 @contextmanager
 def outputs_given(layer: keras.Layer, outputs: Any) -> Iterator[None]:
     """Have symbolic calls of `layer` return the KerasTensors `outputs` in the block, rather than infer them."""

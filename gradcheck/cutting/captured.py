@@ -102,7 +102,9 @@ def _gradients(tape: tf.GradientTape, tensor: Any, sources: Sequence[Any]) -> Se
 
 def _held(models: Sequence[keras.Model], graph: Graph) -> Iterator[tuple[str, Any]]:
     """Yield every stored floating tensor and its holder: the arguments of a call, or an attribute of a layer."""
-    for call in graph.calls:
+    # What a call inside a layer's own `call` takes is an attribute of a layer.
+    inside = {index for opened in graph.opened for index in opened.calls}
+    for call in (call for call in graph.calls if call.index not in inside):
         kind = "layer" if isinstance(call.operation, keras.layers.Layer) else "operation"
         for tensor in _tensors([call.arguments.args, call.arguments.kwargs], set()):
             yield f"{kind} {call.name}", tensor

@@ -48,15 +48,15 @@ class MaskOf(keras.Operation):  # type: ignore[misc]  # Keras has no types
         return mask_of(tensor)
 
 
-class Drawn(keras.Operation):  # type: ignore[misc]  # Keras has no types
-    """A function of `keras.random`, which draws anew each time it is called."""
+class Deferred(keras.Operation):  # type: ignore[misc]  # Keras has no types
+    """A function of `keras.random` or `keras.ops` that a trace must not run once and for all."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(name=function.__name__)
         self._function = function
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the function draws."""
+        """Return what the function returns."""
         return self._function(*args, **kwargs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:

@@ -6,6 +6,7 @@ of the layers and operations inside, in the order of the program. What cannot be
 
 from __future__ import annotations
 
+import traceback
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,8 +18,9 @@ import keras
 import tensorflow as tf
 
 from gradcheck.building.messages import gist, user_location
+from gradcheck.building.sources.subclassed import outputs_by_example
 from gradcheck.cutting.attribute_paths import layer_paths
-from gradcheck.cutting.traced_operations import AddedLoss, Drawn, Masked, MaskOf
+from gradcheck.cutting.traced_operations import AddedLoss, Deferred, Masked, MaskOf
 from gradcheck.keras_private import (
     SymbolicArguments,
     SymbolicCalls,
@@ -129,6 +131,10 @@ class Trace:
     closed: Sequence[Closed] = ()
 
 
+#: The operators of a variable, by the names of their methods.
+_OPERATORS = {f"__{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "matmul", "pow", "mod")}
+
+
 class Untraceable(Exception):  # noqa: N818 - it is no error: the layer stays one call
     """Raised inside a traced `call` for what a trace would get wrong."""
 
@@ -230,9 +236,10 @@ class _Tracing:
             begun=self._begun, layer=self._layer, call=self._call, loss=self._add_loss, read=self._read
         )
         with symbolic_calls(hooks), ExitStack() as stack:
-            for name, function in vars(keras.random).items():
-                if isinstance(function, FunctionType):
-                    stack.enter_context(replaced(keras.random, **{name: self._drawing(function)}))
+            for module, is_due in ((keras.random, self._draws), (keras.ops, self._reads)):
+                functions = {n: f for n, f in vars(module).items() if isinstance(f, FunctionType)}
+                deferring = {name: self._deferring(function, is_due) for name, function in functions.items()}
+                stack.enter_context(replaced(module, **deferring))
             yield
 
     def _begun(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -255,8 +262,10 @@ class _Tracing:
     def _layer(self, inferred: Callable[..., Any], layer: keras.Layer, args: Any, kwargs: Any) -> Any:
         """Return the outputs of a layer on symbolic tensors: of the layers inside if it can be opened."""
         self._flags[id(layer)] = kwargs.get("training")
-        if in_stateless_scope() or not is_composite(layer):
+        if in_stateless_scope():
             return inferred(layer, *args, **kwargs)
+        if not is_composite(layer):
+            return self._inferred(inferred, layer, args, kwargs)
         before = len(self.calls), len(self.opened), len(self.closed)
         self._stack.append(layer)
         try:
@@ -267,10 +276,17 @@ class _Tracing:
             for found, length in zip((self.calls, self.opened, self.closed), before, strict=True):
                 del found[length:]  # type: ignore[attr-defined]  # all three are lists
             self.closed.append(self.closure(layer, error))
-            return inferred(layer, *args, **kwargs)
+            return self._inferred(inferred, layer, args, kwargs)
         finally:
             self._stack.pop()
         return outputs
+
+    def _inferred(self, inferred: Callable[..., Any], layer: keras.Layer, args: Any, kwargs: Any) -> Any:
+        """Return the outputs of a layer that stays one call, by its own code in a graph or on values."""
+        try:
+            return inferred(layer, *args, **kwargs)
+        except Exception:  # noqa: BLE001 - what it raises on values is raised where it runs
+            return outputs_by_example(layer, args, kwargs)
 
     def _require_openable(self, layer: keras.Layer) -> None:
         if id(layer) in self._shut:
@@ -337,13 +353,29 @@ class _Tracing:
                     raise Untraceable("it adds a loss that does not depend on its inputs")
                 add(layer, part)
 
-    def _drawing(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def draw(*args: Any, **kwargs: Any) -> Any:
-            if in_stateless_scope() or not self._stack:
-                return function(*args, **kwargs)
-            return Drawn(function).symbolic_call(*args, **kwargs)
+    def _deferring(self, function: Callable[..., Any], is_due: Callable[[list[Any]], bool]) -> Callable[..., Any]:
+        """Return `function` for the block: a call that `is_due`, by its flat arguments, becomes one of the trace."""
 
-        return draw
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if not self._stack or in_stateless_scope() or not is_due(keras.tree.flatten((args, kwargs))):
+                return function(*args, **kwargs)
+            deferred = Deferred(function)
+            spec = deferred.compute_output_spec(*args, **kwargs)
+            if not all(isinstance(part, keras.KerasTensor) for part in keras.tree.flatten(spec)):
+                return function(*args, **kwargs)  # such as a shape
+            return deferred.symbolic_call(*args, **kwargs)
+
+        return called
+
+    @staticmethod
+    def _draws(_: list[Any]) -> bool:
+        return True
+
+    @staticmethod
+    def _reads(arguments: list[Any]) -> bool:
+        """Whether the arguments hold variables, and no symbolic tensor that makes the function wait by itself."""
+        symbolic = any(isinstance(value, keras.KerasTensor) for value in arguments)
+        return not symbolic and any(isinstance(value, Variable) for value in arguments)
 
     def _read(self, variable: Any) -> None:
         if self._stack and not in_stateless_scope():
@@ -389,10 +421,14 @@ def _given(arguments: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     """Return why a call cannot be traced, in words."""
+    if any(frame.f_code.co_name in _OPERATORS for frame, _ in traceback.walk_tb(error.__traceback__)):
+        return (
+            "in `variable + tensor` Keras's variable takes no symbolic tensor; `tensor + variable` and keras.ops.add do"
+        )
     if isinstance(error, Untraceable):
         return str(error)
     said = gist(error)
-    if "cannot be used as a boolean" in said:
+    if "cannot be used as a boolean" in said or "as a Python `bool` is not allowed" in said:
         return "it branches on a value"
     if "cannot be used as input to a TensorFlow function" in said:
         return "it calls a TensorFlow function, which takes no symbolic tensor (functions of keras.ops do)"

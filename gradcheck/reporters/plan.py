@@ -32,6 +32,8 @@ def render_plan(plan: PlanReport, *, width: int | None, color: bool) -> str:
     page.heading(f"{inline(plan.name)} ({inline(plan.config)})", "bold", indent=0)
     for warning in plan.warnings:
         page.block(("warning", "yellow"), warning, indent=2)
+    for note in plan.notes:
+        page.block("note", note, indent=2)
     if plan.segments:
         for segment in plan.segments:
             _segment(page, segment)

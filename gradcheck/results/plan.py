@@ -42,6 +42,7 @@ class PlanReport:
         segments: the segments, in order.
         memory: the estimated peak memory by method, in bytes; empty for a config without a split.
         warnings: remarks on the cuts.
+        notes: the layers made of layers that stay one call, and why.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PlanReport:
     segments: tuple[PlannedSegment, ...]
     memory: dict[str, int]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the plan as JSON text without a final line break."""

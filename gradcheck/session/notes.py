@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from gradcheck.building.sources.subclassed import wraps
 from gradcheck.comparing.batch_coupling import full_batch_note
 from gradcheck.comparing.keys import as_array
+from gradcheck.keras_private import functional_of
 from gradcheck.numerics import NOISE_FACTOR, largest
 from gradcheck.phrases import first, listed, some
 
@@ -47,7 +49,7 @@ def warnings_of(
 
 def notes_of(problem: Problem, reference: Reference) -> tuple[str, ...]:
     """Return the notes: facts about the run that need no change."""
-    return (*_own_training(problem), *_slices(problem, reference))
+    return (*(closed.note for closed in problem.graph.closed), *_own_training(problem), *_slices(problem, reference))
 
 
 def _without_effect(config: Config) -> Iterator[str]:
@@ -73,8 +75,9 @@ def _constants(problem: Problem) -> Iterator[str]:
 
 def _own_training(problem: Problem) -> Iterator[str]:
     """Yield a note on a model that overrides `OWN_TRAINING`: only its forward pass and the config's loss are used."""
-    cls = type(problem.model)
-    own = [name for name in OWN_TRAINING if getattr(cls, name) is not getattr(keras.Model, name)]
+    functional = functional_of(problem.model)
+    cls = type((functional and wraps(functional)) or problem.model)
+    own = [name for name in OWN_TRAINING if getattr(cls, name, None) not in (None, getattr(keras.Model, name))]
     if own:
         yield (
             f"{cls.__name__} has its own {' and '.join(own)}, which {'is' if len(own) == 1 else 'are'} not used: the "

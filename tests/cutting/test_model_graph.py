@@ -68,7 +68,7 @@ def test_a_subclassed_model_is_refused_with_what_to_do() -> None:
     assert "segments" in str(caught.value.help)
 
 
-def test_a_nested_subclassed_model_is_one_call() -> None:
+def test_a_nested_subclassed_model_is_inlined() -> None:
     class Own(keras.Model):
         def __init__(self) -> None:
             super().__init__(name="own")
@@ -78,4 +78,4 @@ def test_a_nested_subclassed_model_is_one_call() -> None:
             return self.dense(x)
 
     x = keras.Input((3,))
-    assert [call.path for call in flatten(keras.Model(x, Own()(x))).calls] == ["own"]
+    assert [call.path for call in flatten(keras.Model(x, Own()(x))).calls] == ["own/dense"]

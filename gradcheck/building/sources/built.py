@@ -50,12 +50,12 @@ def not_a_model(value: Any, what: str) -> KeyedRunError:
 
 def no_inputs(model: Any, what: str) -> KeyedRunError:
     """Return the error for a model of which nothing tells what it is called on."""
+    why = "has no input shape yet" if isinstance(model, keras.Sequential) else "has no symbolic inputs"
     return KeyedRunError(
-        f"the model that {what} gives has no symbolic inputs, and nothing tells what it is called on. "
-        f"Received: {kind(model)} {model.name!r}, not built yet",
+        f"the model that {what} gives {why}. Received: {kind(model)} {model.name!r}",
         code="GC051",
-        help="write the shape of one example: model.input: {shape: [...]}, or {name: {shape: [...]}, ...}; or call "
-        "the model once in the factory",
+        help="write the shape of one example, as in model.input: {shape: [28, 28, 1]}, or {name: {shape: [...]}, ...} "
+        "for several inputs; or call the model once in the factory",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,16 @@ from gradcheck.building.sources.built import is_functional, no_inputs, not_a_mod
 from gradcheck.building.sources.layers import positional
 from gradcheck.config.keyed import KeyedRunError
 from gradcheck.errors import GradcheckError
-from gradcheck.keras_private import Functional, is_keras_own, nodes_in_order, outputs_given
+from gradcheck.keras_private import Functional, is_keras_own, nodes_in_order, outputs_given, stateless
 from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The length of the batch on which a layer is tried whose shapes cannot be inferred.
-_TRIED = 2
+#: The length of the batch on which a layer is tried whose shapes cannot be inferred: one that few other axes have.
+_TRIED = 3
+#: The beginning of what Keras warns of before it raises the same.
+_NOT_INFERRED = "Layer .* looks like it has unbuilt state|`build\\(\\)` was called on layer"
 
 
 def with_inputs(model: Any, what: str, inputs: Any) -> keras.Model:
@@ -104,14 +107,32 @@ def _called(layer: keras.Layer, inputs: Any) -> Any:
     """Call `layer` on symbolic tensors; its outputs are inferred from values where its code cannot do without."""
     args, kwargs = _arguments(layer, inputs)
     try:
-        return layer(*args, **kwargs)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_NOT_INFERRED)
+            return layer(*args, **kwargs)
     except GradcheckError:
         raise
     except Exception:  # noqa: BLE001 - a `call` may branch on values: it is then run on some
-        examples = keras.tree.map_structure(_example, (args, kwargs))
-        outputs = layer(*examples[0], **examples[1])
-        with outputs_given(layer, keras.tree.map_structure(_symbolic, outputs)):
+        with outputs_given(layer, outputs_by_example(layer, args, kwargs)):
             return layer(*args, **kwargs)
+
+
+def outputs_by_example(layer: keras.Layer, args: Any, kwargs: Any) -> Any:
+    """Return KerasTensors like the outputs of `layer`, which is run on ones; no variable changes."""
+    given = keras.tree.map_structure(_example, (args, kwargs))
+    with stateless():
+        outputs = layer(*given[0], **given[1])
+    tensors = [value for value in keras.tree.flatten((args, kwargs)) if isinstance(value, keras.KerasTensor)]
+    is_open = any(tensor.shape and tensor.shape[0] is None for tensor in tensors)
+
+    def symbolic(value: Any) -> Any:
+        if not keras.ops.is_tensor(value):
+            return value
+        shape = tuple(value.shape)
+        is_batch = is_open and shape[:1] == (_TRIED,)
+        return keras.KerasTensor((None, *shape[1:]) if is_batch else shape, value.dtype.name)
+
+    return keras.tree.map_structure(symbolic, outputs)
 
 
 def _arguments(layer: keras.Layer, inputs: Any) -> tuple[Any, Any]:
@@ -128,7 +149,3 @@ def _example(spec: Any) -> Any:
         return spec
     shape = [_TRIED if axis is None else axis for axis in spec.shape]
     return keras.ops.ones(shape, spec.dtype) if "float" in spec.dtype else keras.ops.zeros(shape, spec.dtype)
-
-
-def _symbolic(tensor: Any) -> Any:
-    return keras.KerasTensor((None, *tensor.shape[1:]), tensor.dtype.name) if keras.ops.is_tensor(tensor) else tensor

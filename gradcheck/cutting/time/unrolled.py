@@ -198,6 +198,7 @@ class _Building:
             output_sources=tuple(self.now(source) for source in self.old.output_sources),
             groups=groups,
             names=self._names,
+            opened=(),  # the calls have other indices
         )
 
 
