@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import numpy as np
 
-from tests.zoo.subclassed import text, vision
+from tests.zoo.subclassed import generative, patches, recommend, science, sequences, structure, text, traps, vision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +98,11 @@ def integers(high: int, *shape: int) -> Array:
     return lambda rng: rng.integers(high, size=(BATCH_SIZE, *shape)).astype("int32")
 
 
+def links(nodes: int) -> Array:
+    """Which nodes of a graph are neighbours, as zeros and ones."""
+    return lambda rng: rng.integers(2, size=(BATCH_SIZE, nodes, nodes)).astype("float32")
+
+
 def sentences(length: int, vocabulary: int = 17) -> Array:
     """Sentences of tokens from 1 on, of one word and more, padded with zeros."""
 
@@ -115,6 +120,9 @@ SCORES = {"BinaryCrossentropy": {"from_logits": True}}
 IDS = "SparseCategoricalCrossentropy"
 LOGITS = {"SparseCategoricalCrossentropy": {"from_logits": True}}
 IMAGES = uniform(8, 8, 3)
+GREY = uniform(8, 8, 1)
+
+VECTORS = normal(6)
 
 CASES = [
     Case(build=text.text_classifier, x=sentences(7), loss=IDS),
@@ -138,5 +146,125 @@ CASES = [
     Case(build=vision.inception, x=IMAGES, loss=[LOGITS, LOGITS]),
     Case(build=vision.squeeze_excite, x=IMAGES, loss=LOGITS),
     Case(build=vision.fine_tuned, x=IMAGES, loss=LOGITS),
+    Case(build=patches.vit, x=IMAGES, loss=LOGITS),
+    Case(
+        build=patches.vit_tiled,
+        x=IMAGES,
+        loss=LOGITS,
+        cut="none",
+        reason="an operation on a variable alone, in the model's `call`",
+    ),
+    Case(build=patches.mlp_mixer, x=IMAGES, loss=LOGITS),
+    Case(build=patches.convnext, x=IMAGES, loss=IDS),
+    Case(build=patches.capsules, x=IMAGES, loss=MSE),
+    Case(build=generative.vae, x=GREY, y=GREY, loss=BINARY),
+    Case(
+        build=generative.vae_that_draws,
+        x=uniform(10),
+        y=uniform(10),
+        loss=BINARY,
+        cut="none",
+        reason="random numbers drawn in the model's `call`",
+    ),
+    Case(
+        build=generative.vae_that_adds_its_loss,
+        x=GREY,
+        y=GREY,
+        loss=BINARY,
+        cut="none",
+        reason="`add_loss` in the model's `call`",
+    ),
+    Case(build=generative.vqvae, x=GREY, y=GREY, loss=MSE),
+    Case(build=generative.dcgan_generator, x=normal(5), loss=MSE, twin=generative.dcgan_generator_twin),
+    Case(build=generative.dcgan_discriminator, x=GREY, loss=SCORES, twin=generative.dcgan_discriminator_twin),
+    Case(build=generative.spectral_discriminator, x=GREY, loss=SCORES),
+    Case(build=generative.real_nvp, x=normal(4), loss={"z": MSE, "log_det": MSE}),
+    Case(build=generative.diffusion, x={"image": IMAGES, "time": uniform(1)}, loss=MSE),
+    Case(build=sequences.tagger, x=sentences(6), loss=LOGITS, twin=sequences.tagger_twin),
+    Case(build=sequences.seq2seq, x={"source": sentences(6), "target": sentences(5)}, loss=LOGITS),
+    Case(build=sequences.gru_forecaster, x=normal(7, 3), loss=MSE, twin=sequences.gru_forecaster_twin),
+    Case(build=sequences.feedback, x=normal(6, 2), loss=MSE),
+    Case(build=sequences.stateful_gru, x=normal(5, 2), loss=MSE),
+    Case(build=sequences.wavenet, x=normal(10, 1), loss=LOGITS),
+    Case(
+        build=recommend.two_tower,
+        x={
+            "user_id": integers(9),
+            "user_features": normal(2),
+            "item_id": integers(11),
+            "item_features": normal(3),
+        },
+        loss=MSE,
+    ),
+    Case(build=recommend.deepfm, x=integers(13, 5), loss=BINARY, twin=recommend.deepfm_twin),
+    Case(build=recommend.deep_cross, x=VECTORS, loss=SCORES),
+    Case(build=recommend.mixture_of_experts, x=VECTORS, loss=MSE),
+    Case(build=recommend.multi_task, x=VECTORS, loss={"click": SCORES, "like": SCORES}),
+    Case(build=science.nerf, x=normal(3), loss={"rgb": MSE, "sigma": MSE}),
+    Case(
+        build=science.deeponet,
+        x={"sensors": normal(8), "location": uniform(2)},
+        loss=MSE,
+        twin=science.deeponet_twin,
+    ),
+    Case(
+        build=science.pinn,
+        x=uniform(2),
+        loss={"u": MSE, "residual": MSE},
+        cut="none",
+        reason="`tf.GradientTape` in the model's `call`",
+    ),
+    Case(
+        build=science.force_field,
+        x=normal(3),
+        loss=[MSE, MSE],
+        cut="partly",
+        stays="forces",
+        reason="`tf.GradientTape` in a layer's `call`",
+    ),
+    Case(build=science.graph_convolution, x=(normal(5, 3), links(5)), loss=LOGITS),
+    Case(build=science.siren, x=uniform(2), loss=MSE),
+    Case(build=science.neural_ode, x=VECTORS, loss=MSE),
+    Case(build=structure.siamese, x={"left": IMAGES, "right": IMAGES}, loss=BINARY),
+    Case(build=structure.highway, x=VECTORS, loss=IDS),
+    Case(build=structure.autoencoder, x=uniform(8), loss=BINARY, y=uniform(8)),
+    Case(build=structure.decision_tree, x=VECTORS, loss=MSE),
+    Case(build=structure.recursive, x=normal(4, 3), loss=MSE),
+    Case(build=structure.keywords, x=[normal(3, 5), normal(4, 6)], loss=[MSE, MSE]),
+    Case(build=structure.hybrid, x=IMAGES, loss={"kind": IDS, "box": MSE}, twin=structure.hybrid_twin),
+    Case(build=structure.scaled_residual, x=normal(5), loss=MSE),
+    Case(build=structure.shared_layers, x=[VECTORS, VECTORS], loss=MSE, twin=structure.shared_layers_twin),
+    Case(build=structure.mixed_dtypes, x=VECTORS, loss=MSE, twin=structure.mixed_dtypes_twin),
+    Case(build=traps.kept_attention, x=normal(5, 4), loss={"logits": LOGITS, "attention": None}),
+    Case(build=traps.closure, x=VECTORS, loss=MSE),
+    Case(
+        build=traps.gradient_reversal,
+        x=VECTORS,
+        loss={"label": LOGITS, "domain": SCORES},
+        twin=traps.gradient_reversal_twin,
+    ),
+    Case(build=traps.passing_through, x=VECTORS, loss=MSE),
+    *(
+        Case(build=build, x=VECTORS, loss=MSE, cut="partly", stays="inner", reason=reason)
+        for build, reason in (
+            (traps.variable_on_the_left, "a variable on the left of an operator"),
+            (traps.tensorflow_inside, "functions of TensorFlow"),
+            (traps.variational_dropout, "random numbers drawn beside a layer"),
+            (traps.custom_gradient, "a custom gradient beside a layer"),
+            (traps.warmup, "a variable that counts the calls"),
+            (traps.early_exit, "layers in the branches of `ops.cond`"),
+            (traps.running_average, "a variable that takes a symbolic value"),
+        )
+    ),
+    *(
+        Case(build=build, x=VECTORS, loss=MSE, cut="none", reason=reason)
+        for build, reason in (
+            (traps.branch_on_values, "a branch on values"),
+            (traps.tensorflow_noise, "functions of TensorFlow"),
+            (traps.tensorflow_noise_by_shape, "random numbers of TensorFlow's, drawn without a tensor"),
+            (traps.numpy_noise, "random numbers of NumPy's"),
+            (traps.compiled_call, "`call` is a `tf.function`"),
+        )
+    ),
 ]
 BY_NAME = {case.name: case for case in CASES}
