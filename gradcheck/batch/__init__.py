@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.data import DataConfig
     from gradcheck.config.sections.loss import Losses, LossSpec
 
-__all__ = ["ANY_LENGTH", "SOURCES", "Batch", "make_batch"]
+__all__ = ["ANY_LENGTH", "SOURCES", "Batch", "example_inputs", "make_batch"]
 
 #: The length of an axis of unknown length, unless the data have another.
 ANY_LENGTH = 8
@@ -61,6 +61,18 @@ class Batch:
     x: tuple[tf.Tensor, ...]
     y: tuple[tf.Tensor | None, ...]
     sample_weight: tuple[tf.Tensor | None, ...] | None = None
+
+
+def example_inputs(config: DataConfig, base: Path) -> Any:
+    """Return the inputs of the user's own batch, in the structure in which it gives them; None if it gives none.
+
+    Raises:
+        KeyedError, RunError: as `make_batch`, if it cannot be read.
+    """
+    with at("data"):
+        if config.factory is not None:
+            return factory.called(config, base)[0]
+        return npz.read(str(config.npz), base).get(npz.X) if config.npz is not None else None
 
 
 def make_batch(config: DataConfig, model: keras.Model, losses: Losses, *, seed: int, base: Path) -> Batch:

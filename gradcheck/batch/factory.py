@@ -13,7 +13,10 @@ from gradcheck.building.endpoints import output_names
 from gradcheck.config.keyed import KeyedRunError, at
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gradcheck.batch.raw import Request
+    from gradcheck.config.sections.data import DataConfig
 
 _PAIR, _TRIPLE = 2, 3
 
@@ -25,17 +28,23 @@ def load(request: Request) -> RawBatch:
         KeyedError: GC028 if there is no such function; GC030 if the arrays do not fit the model.
         RunError: GC052 if it raises, or returns something else.
     """
-    reference = request.config.factory or ""
+    x, y, weight = called(request.config, request.base)
     with at("factory"):
-        function = user_code.load(reference, request.base, code="GC052")
-        with user_code.calling("data factory", reference, "GC052", request.base):
-            returned = function(**copy.deepcopy(request.config.kwargs))
-        x, y, weight = _unpacked(returned, reference)
         return RawBatch(
             inputs={} if x is None else inputs_by_name(x, request.model),
             targets={} if y is None else outputs_by_name(y, request.model),
             weights=_weights(weight, request),
         )
+
+
+def called(config: DataConfig, base: Path) -> tuple[Any, Any, Any]:
+    """Return x, y and sample weights as the function returns them; errors are those of `load`."""
+    reference = config.factory or ""
+    with at("factory"):
+        function = user_code.load(reference, base, code="GC052")
+        with user_code.calling("data factory", reference, "GC052", base):
+            returned = function(**copy.deepcopy(config.kwargs))
+        return _unpacked(returned, reference)
 
 
 def _unpacked(returned: Any, reference: str) -> tuple[Any, Any, Any]:

@@ -135,6 +135,20 @@ class Trace:
 _OPERATORS = {f"__{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "matmul", "pow", "mod")}
 
 
+#: What exceptions on symbolic tensors mean, by a part of their message.
+_REASONS = {
+    "cannot be used as a boolean": "it branches on a value",
+    "as a Python `bool` is not allowed": "it branches on a value",
+    "cannot be used as input to a TensorFlow function": (
+        "it calls a TensorFlow function, which takes no symbolic tensor (functions of keras.ops do)"
+    ),
+    "of type 'KerasTensor', not tf.Tensor": (
+        "it hands a tensor to a part of TensorFlow, such as a gradient tape, that takes no symbolic one"
+    ),
+    "cannot convert it to a NumPy array": "it needs the values of a tensor, as NumPy and a tf.function do",
+}
+
+
 class Untraceable(Exception):  # noqa: N818 - it is no error: the layer stays one call
     """Raised inside a traced `call` for what a trace would get wrong."""
 
@@ -235,7 +249,9 @@ class _Tracing:
         hooks = SymbolicCalls(
             begun=self._begun, layer=self._layer, call=self._call, loss=self._add_loss, read=self._read
         )
-        with symbolic_calls(hooks), ExitStack() as stack:
+        # NumPy would take a symbolic tensor for an object; it leaves real tensors to TensorFlow's own operators.
+        numpy = replaced(keras.KerasTensor, __array_ufunc__=None)
+        with symbolic_calls(hooks), numpy, ExitStack() as stack:
             for module, is_due in ((keras.random, self._draws), (keras.ops, self._reads)):
                 functions = {n: f for n, f in vars(module).items() if isinstance(f, FunctionType)}
                 deferring = {name: self._deferring(function, is_due) for name, function in functions.items()}
@@ -295,8 +311,6 @@ class _Tracing:
             raise Untraceable("its activity regularizer adds a loss after its call")
         if is_rematerialized(layer):
             raise Untraceable("Keras recomputes it in the backward pass")
-        if self._stack.count(layer) > 1:
-            raise Untraceable("it calls itself")
 
     def _call(self, operation: Any, arguments: Any, outputs: Sequence[Any]) -> None:
         """Record a finished call: as one, or as the end of an opened layer."""
@@ -428,11 +442,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Untraceable):
         return str(error)
     said = gist(error)
-    if "cannot be used as a boolean" in said or "as a Python `bool` is not allowed" in said:
-        return "it branches on a value"
-    if "cannot be used as input to a TensorFlow function" in said:
-        return "it calls a TensorFlow function, which takes no symbolic tensor (functions of keras.ops do)"
-    return f"on symbolic tensors it raises {type(error).__name__}: {said}"
+    known = next((why for message, why in _REASONS.items() if message in said), None)
+    return known or f"on symbolic tensors it raises {type(error).__name__}: {said}"
 
 
 @contextmanager

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from gradcheck.batch import make_batch
+from gradcheck.batch import example_inputs, make_batch
 from gradcheck.batch.loss import build_loss
 from gradcheck.batch.slices import Slice, make_slices
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.recursion import deep_recursion
-from gradcheck.building.sources import build_model, match_variables
+from gradcheck.building.sources import Given, build_model, match_variables
 from gradcheck.building.sources.subclassed import wraps
 from gradcheck.building.state import State
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
@@ -84,13 +85,17 @@ def prepare(config: Config, base: Path) -> Problem:
     _check_available(config)
     parts = _built(config, base)
     shut: dict[int, str] = {}
+    fixed = False
     while True:
-        outline = _cut_up(config, parts, shut)
+        outline = _cut_up(config, parts, shut, fixed=fixed)
         problem = _problem(config, base, outline)
         wrong = {} if outline.plan is None else _wrongly_traced(problem, outline)
         if not wrong:
             return problem
-        shut |= wrong  # these layers stay one call: each round leaves fewer that are opened
+        if outline.graph.batch_size is None and not fixed and _slice_length(config) is not None:
+            fixed = True  # the code of a layer may need the length of the batch without saying so
+        else:
+            shut |= wrong  # these layers stay one call: each round leaves fewer that are opened
 
 
 def _problem(config: Config, base: Path, outline: Outline) -> Problem:
@@ -221,13 +226,19 @@ def outlined(config: Config, base: Path) -> Outline:
 
 def _built(config: Config, base: Path) -> _Built:
     with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
-        return _Built(build_model(config.model, base), tape)
+        return _Built(
+            build_model(config.model, base, Given(config.data.batch_size, partial(example_inputs, config.data, base))),
+            tape,
+        )
 
 
-def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str]) -> Outline:
-    """Return the outline of a built model; the layers in `shut`, by id, stay one call each."""
+def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bool = False) -> Outline:
+    """Return the outline of a built model; the layers in `shut`, by id, stay one call each.
+
+    With `fixed` the calls are found for batches of the config's own length alone.
+    """
     built, whole = parts.built, parts.whole
-    graph = _flattened(config, whole, shut)
+    graph = _flattened(config, whole, shut, fixed=fixed)
     constants = captured(parts.tape, [whole, built.model], graph)
     time = cut_time(graph, config.split.time) if config.split and config.split.time else None
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
@@ -248,14 +259,22 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str]) -> Outline:
     )
 
 
-def _flattened(config: Config, model: keras.Model, shut: Mapping[int, str]) -> Graph:
+def _flattened(config: Config, model: keras.Model, shut: Mapping[int, str], *, fixed: bool) -> Graph:
     """Return the calls of `model`, for batches of any length if its code allows that, else of the config's own."""
+    length = _slice_length(config)
+    if fixed:
+        return flatten(model, training=config.training, shut=shut, batch_size=length)
     graph = flatten(model, training=config.training, shut=shut)
-    length, rest = divmod(config.data.batch_size, config.microbatches)
-    if not graph.closed or rest:
+    if not graph.closed or length is None:
         return graph
-    fixed = flatten(model, training=config.training, shut=shut, batch_size=length)
-    return fixed if len(fixed.calls) > len(graph.calls) else graph
+    other = flatten(model, training=config.training, shut=shut, batch_size=length)
+    return other if len(other.calls) > len(graph.calls) else graph
+
+
+def _slice_length(config: Config) -> int | None:
+    """Return the length of the batch, or of each micro-batch; None if these are unequal."""
+    length, rest = divmod(config.data.batch_size, config.microbatches)
+    return None if rest else length
 
 
 def _names(built: BuiltModel) -> Mapping[int, str]:

@@ -12,7 +12,7 @@ from gradcheck.building.messages import described as error_described
 from gradcheck.building.messages import user_location
 from gradcheck.building.sources.built import BuiltModel, is_functional, load_weights, no_inputs, not_a_model
 from gradcheck.building.sources.matching import match_variables
-from gradcheck.building.sources.single import build_any, build_single, declared_inputs, described
+from gradcheck.building.sources.single import NOTHING, Given, build_any, build_single, declared_inputs, described
 from gradcheck.building.sources.subclassed import functional
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.model import SegmentsSource, SingleSource
 
 
-def build(source: SegmentsSource, base: Path) -> BuiltModel:
+def build(source: SegmentsSource, base: Path, given: Given = NOTHING) -> BuiltModel:
     """Build the parts in order, and the whole.
 
     The outputs of a part are the inputs of the next, in order, or by name if both sides have the same names. A part may
@@ -40,8 +40,8 @@ def build(source: SegmentsSource, base: Path) -> BuiltModel:
     reference = None
     if source.reference is not None:
         with at("reference"):
-            reference = build_single(source.reference, base)
-    parts = _parts(source.segments, base, reference)
+            reference = build_single(source.reference, base, given)
+    parts = _parts(source.segments, base, reference, given)
     composition = _composition(parts)
     if reference is None:
         load_weights(composition, source.weights, base)
@@ -52,7 +52,9 @@ def build(source: SegmentsSource, base: Path) -> BuiltModel:
     return BuiltModel(model=reference, parts=parts, composition=composition)
 
 
-def _parts(sources: Sequence[SingleSource], base: Path, reference: keras.Model | None) -> tuple[keras.Model, ...]:
+def _parts(
+    sources: Sequence[SingleSource], base: Path, reference: keras.Model | None, given: Given
+) -> tuple[keras.Model, ...]:
     """Build every part as a functional model with a unique name; its inputs default to the outputs before it."""
     parts: list[keras.Model] = []
     for index, source in enumerate(sources):
@@ -60,7 +62,9 @@ def _parts(sources: Sequence[SingleSource], base: Path, reference: keras.Model |
             before = parts[-1].outputs if parts else getattr(reference, "inputs", None)
             with calls_of_models() as calls:
                 raw = build_any(source, base)
-            declared = declared_inputs(source, raw, None if parts else calls.get(id(raw)))
+            # A later part takes what the one before returns, whatever its factory tried it on.
+            first = (calls, given) if before is None else ({}, NOTHING)
+            declared = declared_inputs(source, raw, *first)
             part = _part(raw, declared, before, {part.name for part in parts}, described(source))
             load_weights(part, source.weights, base)
             parts.append(part)
@@ -85,9 +89,10 @@ def _part(raw: Any, declared: Any, before: Sequence[Any] | None, taken: set[str]
     name = next(n for n in itertools.chain([raw.name], numbered) if n not in taken)
     if is_functional(raw):
         return functional(raw, _packed(raw, raw.inputs), what, name=name)
-    if declared is None and before is None:
+    taken = _unpacked(list(before)) if declared is None and before is not None else declared
+    if taken is None:
         raise no_inputs(raw, what)
-    return functional(raw, _unpacked(list(before or ())) if declared is None else declared, what, name=name)
+    return functional(raw, taken, what, name=name)
 
 
 def _packed(layer: Any, tensors: Sequence[Any]) -> Any:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
+import numpy as np
 
 from gradcheck.building.precision import widened
 from gradcheck.building.sources import application, factory, file, layers
-from gradcheck.building.sources.built import BuiltModel, load_weights
+from gradcheck.building.sources.built import BuiltModel, is_functional, load_weights
 from gradcheck.building.sources.subclassed import with_inputs
 from gradcheck.config.sections.model import ApplicationSource, FactorySource, FileSource, InputSpec, LayersSource
 from gradcheck.keras_private import calls_of_models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from gradcheck.config.sections.model import SingleSource
+
+
+class Given(NamedTuple):
+    """What is known of the batch before the model is built.
+
+    Attributes:
+        batch_size: its length.
+        inputs: returns its inputs, if they are the user's own, in the structure in which they are given; else None.
+    """
+
+    batch_size: int | None = None
+    inputs: Callable[[], Any] = lambda: None
+
+
+NOTHING = Given()
 
 #: The builder of each source. A new source is a config class, a file and a line here.
 BUILDERS: dict[type, Callable[[Any, Path], Any]] = {
@@ -33,8 +50,10 @@ def build_any(source: SingleSource, base: Path) -> Any:
     return BUILDERS[type(source)](source, base)
 
 
-def build_single(source: SingleSource, base: Path) -> keras.Model:
+def build_single(source: SingleSource, base: Path, given: Given = NOTHING) -> keras.Model:
     """Build the model of `source`, with its weights; one that has no symbolic inputs is called on some.
+
+    `given` tells what is known of the batch.
 
     Raises:
         ConfigError: if the config is wrong.
@@ -42,38 +61,45 @@ def build_single(source: SingleSource, base: Path) -> keras.Model:
     """
     with calls_of_models() as calls:
         built = build_any(source, base)
-    model = with_inputs(built, described(source), declared_inputs(source, built, calls.get(id(built))))
+    model = with_inputs(built, described(source), declared_inputs(source, built, calls, given), given.batch_size)
     load_weights(model, source.weights, base)
     return model
 
 
-def declared_inputs(source: SingleSource, model: Any, called_on: Any = None) -> Any:
-    """Return the KerasTensors that a model is called on, in its structure; None if nothing tells.
+def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: Given = NOTHING) -> Any:
+    """Return the KerasTensors that a model is called on, in its structure; None if nothing tells or it has its own.
 
-    They are those of `model.input`, else `called_on` (what its factory called it on), else those it was built for.
+    They are those of `input` in its source, else what its factory called it on (`calls`, by id), else what the batch
+    holds, else those it was built for.
     """
     written = getattr(source, "input", None)
-    if written is not None and not isinstance(source, LayersSource):
+    if isinstance(source, LayersSource) or is_functional(model):
+        return None
+    if written is not None:
         return keras.tree.map_structure(_as_tensor, written)
-    if called_on is not None:
-        return keras.tree.map_structure(_as_tensor, called_on)
+    if (inputs := calls.get(id(model))) is not None or (inputs := given.inputs()) is not None:
+        return keras.tree.map_structure(_as_tensor, inputs)
     built_for = model.get_build_config() if isinstance(model, keras.Layer) else None
     shapes = (built_for or {}).get("input_shape")
     return None if shapes is None else keras.tree.map_shape_structure(_as_tensor, shapes)
 
 
 def _as_tensor(like: Any) -> Any:
-    """Return a KerasTensor like a tensor, an `InputSpec` of a config, or of a shape alone, with the batch open."""
+    """Return a KerasTensor like a tensor, an array, an `InputSpec` of a config, or of a shape, with the batch open."""
+    floatx = keras.config.floatx()
     if isinstance(like, InputSpec):
-        return keras.KerasTensor((None, *like.shape), widened(like.dtype or keras.config.floatx()))
+        return keras.KerasTensor((None, *like.shape), widened(like.dtype or floatx))
     if isinstance(like, (list, tuple)):
-        return keras.KerasTensor((None, *like[1:]), keras.config.floatx())
+        return keras.KerasTensor((None, *like[1:]), floatx)
+    if isinstance(like, np.ndarray):  # of NumPy's own float, which the batch is cast from
+        dtype = floatx if like.dtype.kind == "f" else keras.backend.standardize_dtype(like.dtype)
+        return keras.KerasTensor((None, *like.shape[1:]), dtype)
     return keras.KerasTensor((None, *like.shape[1:]), widened(keras.backend.standardize_dtype(like.dtype)))
 
 
-def build_whole(source: SingleSource, base: Path) -> BuiltModel:
+def build_whole(source: SingleSource, base: Path, given: Given = NOTHING) -> BuiltModel:
     """Build the model of `source` as the whole model."""
-    return BuiltModel(model=build_single(source, base))
+    return BuiltModel(model=build_single(source, base, given))
 
 
 def described(source: SingleSource) -> str:

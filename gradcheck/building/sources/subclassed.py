@@ -13,7 +13,15 @@ from gradcheck.building.sources.built import is_functional, no_inputs, not_a_mod
 from gradcheck.building.sources.layers import positional
 from gradcheck.config.keyed import KeyedRunError
 from gradcheck.errors import GradcheckError
-from gradcheck.keras_private import Functional, is_keras_own, nodes_in_order, outputs_given, stateless
+from gradcheck.keras_private import (
+    Functional,
+    all_layers,
+    is_keras_own,
+    nodes_in_order,
+    outputs_given,
+    stateless,
+    takes_training,
+)
 from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ _TRIED = 3
 _NOT_INFERRED = "Layer .* looks like it has unbuilt state|`build\\(\\)` was called on layer"
 
 
-def with_inputs(model: Any, what: str, inputs: Any) -> keras.Model:
+def with_inputs(model: Any, what: str, inputs: Any, batch_size: int | None = None) -> keras.Model:
     """Return `model`, if it has symbolic inputs, else a functional model that calls it on `inputs`.
 
     Raises:
@@ -37,10 +45,12 @@ def with_inputs(model: Any, what: str, inputs: Any) -> keras.Model:
         return model
     if inputs is None:
         raise no_inputs(model, what)
-    return functional(model, inputs, what)
+    return functional(model, inputs, what, batch_size=batch_size)
 
 
-def functional(layer: keras.Layer, inputs: Any, what: str, *, name: str | None = None) -> keras.Model:
+def functional(
+    layer: keras.Layer, inputs: Any, what: str, *, name: str | None = None, batch_size: int | None = None
+) -> keras.Model:
     """Return a functional model that calls `layer`, which it builds if it is not built yet.
 
     Args:
@@ -49,20 +59,33 @@ def functional(layer: keras.Layer, inputs: Any, what: str, *, name: str | None =
             several required arguments gets the items of a list by position, and those of a mapping by name.
         what: its name in messages.
         name: the model's name; by default the layer's.
+        batch_size: the length of a batch, for a layer that must know it, as a stateful one does; None if unknown.
 
     Raises:
         KeyedRunError: GC051 if the layer raises on such inputs, or returns something other than tensors.
     """
-    symbolic = _named(inputs)
     try:
-        outputs = _called(layer, symbolic)
-        return keras.Model(symbolic, outputs, name=name or layer.name)
+        try:
+            return _model(layer, _named(inputs), name)
+        except GradcheckError:
+            raise
+        except Exception:
+            if batch_size is None:
+                raise
+            symbolic = _named(inputs, batch_size)
+            if not layer.built:
+                _build_by_call(layer, symbolic)
+            return _model(layer, symbolic, name)
     except GradcheckError:
         raise
     except Exception as error:
         shapes = listed(str(tuple(tensor.shape)) for tensor in keras.tree.flatten(inputs))
         message = f"{what} cannot be called: {described(error)}. Received: tensors of shape {shapes}"
         raise KeyedRunError(message, code="GC051", location=user_location(error)) from error
+
+
+def _model(layer: keras.Layer, symbolic: Any, name: str | None) -> keras.Model:
+    return keras.Model(symbolic, _called(layer, symbolic), name=name or layer.name)
 
 
 def wraps(model: Functional) -> keras.Layer | None:
@@ -75,11 +98,11 @@ def wraps(model: Functional) -> keras.Layer | None:
     return operation if same and isinstance(operation, keras.Layer) and not is_keras_own(operation) else None
 
 
-def _named(inputs: Any) -> Any:
+def _named(inputs: Any, batch_size: int | None = None) -> Any:
     """Return inputs like the given KerasTensors, named by their place in the structure."""
     paths = _places(inputs)
     flat = [
-        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, sparse=tensor.sparse, name=path)
+        keras.Input(batch_shape=(batch_size, *tensor.shape[1:]), dtype=tensor.dtype, sparse=tensor.sparse, name=path)
         for path, tensor in zip(paths, keras.tree.flatten(inputs), strict=True)
     ]
     return keras.tree.pack_sequence_as(inputs, flat)
@@ -115,6 +138,15 @@ def _called(layer: keras.Layer, inputs: Any) -> Any:
     except Exception:  # noqa: BLE001 - a `call` may branch on values: it is then run on some
         with outputs_given(layer, outputs_by_example(layer, args, kwargs)):
             return layer(*args, **kwargs)
+
+
+def _build_by_call(layer: keras.Layer, symbolic: Any) -> None:
+    """Build a layer by a call on values, as a user does: some cannot be built otherwise. No statistics move."""
+    args, kwargs = keras.tree.map_structure(_example, _arguments(layer, symbolic))
+    layer(*args, **kwargs, **({"training": False} if takes_training(layer) else {}))
+    for inner in all_layers([layer]):
+        if getattr(inner, "stateful", False):
+            inner.reset_state()
 
 
 def outputs_by_example(layer: keras.Layer, args: Any, kwargs: Any) -> Any:
