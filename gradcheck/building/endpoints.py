@@ -11,7 +11,7 @@ from gradcheck.building.naming import unique_names
 from gradcheck.keras_private import functional_within, operation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def input_names(model: keras.Model) -> tuple[str, ...]:
@@ -19,9 +19,18 @@ def input_names(model: keras.Model) -> tuple[str, ...]:
     return _names(model.inputs)
 
 
+#: The attribute of a model around a subclassed one that holds the names of its outputs.
+_OUTPUT_NAMES = "gradcheck_output_names"
+
+
 def output_names(model: keras.Model) -> tuple[str, ...]:
     """Return the names of the operations that make the outputs, in their order; the second of a name gets `:2`."""
-    return _names(model.outputs)
+    return vars(model).get(_OUTPUT_NAMES) or _names(model.outputs)
+
+
+def name_outputs(model: keras.Model, names: Iterable[str]) -> None:
+    """Name the outputs of a model around a subclassed one after the calls inside that make them."""
+    vars(model)[_OUTPUT_NAMES] = unique_names(names)
 
 
 def _names(tensors: Sequence[Any]) -> tuple[str, ...]:

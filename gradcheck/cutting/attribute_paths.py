@@ -24,12 +24,27 @@ def layer_paths(root: keras.Layer) -> dict[int, str]:
 
 
 def variable_paths(root: keras.Layer) -> dict[int, str]:
-    """Return the path of every variable inside `root` by its id: the layer's path, and the variable's name in it."""
+    """Return the path of every variable inside `root` by its id: the layer's path, and the variable's name in it.
+
+    What was not made by the layer that holds it keeps Keras's path, as in any functional model: a seed, or the weights
+    of a functional model that was built before.
+    """
     paths: dict[int, str] = {}
-    for layer, path in _found(root).values():
-        for variable in layer.variables if is_keras_own(layer) else own_variables(layer):
-            paths.setdefault(id(variable), f"{path}/{_name_in(layer, variable)}".lstrip("/"))
+    found = _found(root)
+    models = (layer for layer, _ in found.values() if functional_of(layer) is not None)
+    before = {id(inner) for model in models for inner in model.layers if not _was_made_in(root, inner)}
+    for layer, path in (entry for key, entry in found.items() if key not in before):
+        whole = functional_of(layer) is None and is_keras_own(layer)
+        for variable in layer.variables if whole else own_variables(layer):
+            name = str(variable.path)
+            if name.startswith(f"{layer.path}/"):
+                paths.setdefault(id(variable), f"{path}/{name.removeprefix(f'{layer.path}/')}".lstrip("/"))
     return paths
+
+
+def _was_made_in(root: keras.Layer, layer: keras.Layer) -> bool:
+    """Whether the weights of a layer were made while `root` was called or built."""
+    return str(layer.path or "").startswith(f"{root.path}/")
 
 
 def _found(root: keras.Layer) -> dict[int, tuple[keras.Layer, str]]:
@@ -65,10 +80,3 @@ def _inside(name: str, value: Any) -> Iterator[tuple[str, keras.Layer]]:
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _inside(f"{name}/{key}", item)
-
-
-def _name_in(layer: keras.Layer, variable: Any) -> str:
-    """Return the variable's path from its layer on."""
-    prefix = f"{layer.path}/"
-    path = str(variable.path)
-    return path.removeprefix(prefix) if path.startswith(prefix) else str(variable.name)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 
 from gradcheck.building.naming import unique_names
-from gradcheck.building.sources.subclassed import wraps
+from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.cutting.tracing import Trace, TracedCall, is_composite, trace
 from gradcheck.errors import ConfigError
 from gradcheck.keras_private import Functional, functional_of, mask_of, nodes_in_order
@@ -189,7 +189,7 @@ class _Flattening:
         self._functionals[id(functional)] = functional
         for node in _nodes_in_order(functional):
             # A model that is wrapped to have symbolic inputs is the model itself, not a part of one.
-            own = "" if wraps(functional) is node.operation else node.operation.name
+            own = "" if wraps_one(functional) is node.operation else node.operation.name
             self._any_call(node, known, around.inside(own))
         return [known[id(tensor)] for tensor in functional.outputs]
 

@@ -14,10 +14,11 @@ import tensorflow as tf
 from gradcheck.batch import example_inputs, make_batch
 from gradcheck.batch.loss import build_loss
 from gradcheck.batch.slices import Slice, make_slices
+from gradcheck.building.endpoints import name_outputs
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.recursion import deep_recursion
 from gradcheck.building.sources import Given, build_model, match_variables
-from gradcheck.building.sources.subclassed import wraps
+from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.building.state import State
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
 from gradcheck.config.sections.model import SegmentsSource
@@ -26,7 +27,6 @@ from gradcheck.cutting.captured import captured, reads_recorded
 from gradcheck.cutting.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.cutting.model_graph import flatten
 from gradcheck.cutting.time.unrolled import cut_time
-from gradcheck.keras_private import functional_of
 from gradcheck.problem.budget import bounded_variables, check_fits, resolve_budget
 from gradcheck.problem.estimate import estimate
 from gradcheck.problem.problem import Problem, Weight, make_segments, name_weights, separates
@@ -239,6 +239,8 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bo
     """
     built, whole = parts.built, parts.whole
     graph = _flattened(config, whole, shut, fixed=fixed)
+    if wraps_one(whole) is not None:
+        name_outputs(whole, (graph.layer(ref) for ref in graph.outputs))
     constants = captured(parts.tape, [whole, built.model], graph)
     time = cut_time(graph, config.split.time) if config.split and config.split.time else None
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
@@ -281,8 +283,7 @@ def _names(built: BuiltModel) -> Mapping[int, str]:
     """Return the paths of the variables in subclassed models, by id: by attributes, behind the name of a part."""
     names: dict[int, str] = {}
     for model in (built.model,) if built.parts is None or built.composition is not None else built.parts:
-        functional = functional_of(model)
-        layer = None if functional is None else wraps(functional)
+        layer = wraps_one(model)
         prefix = "" if model is built.model else f"{model.name}/"
         names |= {} if layer is None else {key: f"{prefix}{path}" for key, path in variable_paths(layer).items()}
     return names

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from gradcheck.building.sources.subclassed import wraps
+from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.comparing.batch_coupling import full_batch_note
 from gradcheck.comparing.keys import as_array
-from gradcheck.keras_private import functional_of
 from gradcheck.numerics import NOISE_FACTOR, largest
 from gradcheck.phrases import first, listed, some
 
@@ -75,8 +74,7 @@ def _constants(problem: Problem) -> Iterator[str]:
 
 def _own_training(problem: Problem) -> Iterator[str]:
     """Yield a note on a model that overrides `OWN_TRAINING`: only its forward pass and the config's loss are used."""
-    functional = functional_of(problem.model)
-    cls = type((functional and wraps(functional)) or problem.model)
+    cls = type(wraps_one(problem.model) or problem.model)
     own = [name for name in OWN_TRAINING if getattr(cls, name, None) not in (None, getattr(keras.Model, name))]
     if own:
         yield (

@@ -14,8 +14,8 @@ from gradcheck.building.sources.layers import positional
 from gradcheck.config.keyed import KeyedRunError
 from gradcheck.errors import GradcheckError
 from gradcheck.keras_private import (
-    Functional,
     all_layers,
+    functional_of,
     is_keras_own,
     nodes_in_order,
     outputs_given,
@@ -73,7 +73,7 @@ def functional(
             if batch_size is None:
                 raise
             symbolic = _named(inputs, batch_size)
-            if not layer.built:
+            if not all(inner.built for inner in all_layers([layer])):
                 _build_by_call(layer, symbolic)
             return _model(layer, symbolic, name)
     except GradcheckError:
@@ -88,9 +88,10 @@ def _model(layer: keras.Layer, symbolic: Any, name: str | None) -> keras.Model:
     return keras.Model(symbolic, _called(layer, symbolic), name=name or layer.name)
 
 
-def wraps(model: Functional) -> keras.Layer | None:
-    """Return the layer that `functional` made `model` of; None for any other model."""
-    calls = [node for node in nodes_in_order(model) if node.operation and not node.is_input]
+def wraps_one(model: keras.Model) -> keras.Layer | None:
+    """Return the layer or model that `functional` made `model` of; None for any other model."""
+    graph = functional_of(model)
+    calls = [] if graph is None else [n for n in nodes_in_order(graph) if n.operation and not n.is_input]
     if len(calls) != 1 or calls[0].operation.name != model.name:
         return None
     operation = calls[0].operation
