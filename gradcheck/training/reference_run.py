@@ -15,7 +15,7 @@ from gradcheck.comparing.tensorwise import is_value
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.numerics import SparseRows, movement
-from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale
+from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale, start
 from gradcheck.problem.twin import replica
 from gradcheck.training.steps import Trainee, places_in_training, slot_owners
 
@@ -65,6 +65,7 @@ class ReferenceTraining:
         spec = problem.config.train.optimizer
         optimizer = build_optimizer(spec, precision=problem.precision, initial_scale=self._initial_scale)
         optimizer.build(list(variables))
+        start(optimizer, spec)
         paths = self._slot_paths or unique_names(slot.path for slot in optimizer.variables)
         return Trainee(problem=problem, variables=variables, optimizer=optimizer, slot_paths=paths)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.sources import application, factory, file, layers
 from gradcheck.building.sources.built import BuiltModel, check_functional, load_weights
+from gradcheck.building.sources.live import LiveModel, build_live
 from gradcheck.config.sections.model import ApplicationSource, FactorySource, FileSource, LayersSource
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ BUILDERS: dict[type, Callable[[Any, Path], Any]] = {
     FactorySource: factory.build,
     ApplicationSource: application.build,
     FileSource: file.build,
+    LiveModel: build_live,
 }
 
 
@@ -49,6 +51,8 @@ def build_whole(source: SingleSource, base: Path) -> BuiltModel:
 
 def described(source: SingleSource) -> str:
     """Return the name of `source` in messages: `factory ./model.py:build`."""
+    if isinstance(source, LiveModel):
+        return source.name
     if isinstance(source, FactorySource):
         return f"factory {source.factory}"
     if isinstance(source, FileSource):
