@@ -10,16 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradcheck.config import load_config
+    from gradcheck.live import check_function, check_model, check_parts, check_step
     from gradcheck.results.report import Report
     from gradcheck.session.configs import assert_gradients_match, check
 
     __version__: str
 
-__all__ = ["Report", "__version__", "assert_gradients_match", "check", "load_config"]
+__all__ = [
+    "Report",
+    "__version__",
+    "assert_gradients_match",
+    "check",
+    "check_function",
+    "check_model",
+    "check_parts",
+    "check_step",
+    "load_config",
+]
 
 _MODULES = {
     "check": "gradcheck.session.configs",
     "assert_gradients_match": "gradcheck.session.configs",
+    "check_function": "gradcheck.live",
+    "check_model": "gradcheck.live",
+    "check_parts": "gradcheck.live",
+    "check_step": "gradcheck.live",
     "load_config": "gradcheck.config",
     "Report": "gradcheck.results.report",
 }

@@ -6,6 +6,7 @@ Every name here was seen in the first release of each minor version from Keras 3
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,17 +28,19 @@ try:
     from keras.src.backend.common import global_state  # names, seeds and policies of a session
     from keras.src.backend.common.stateless_scope import in_stateless_scope  # whether shapes are being inferred
     from keras.src.backend.tensorflow.core import Variable  # of weights, which in Keras 3.6 are no `keras.Variable`
+    from keras.src.losses.losses import LossFunctionWrapper  # what `compile` makes of a loss function
     from keras.src.models.functional import Functional  # the class of functional models
     from keras.src.ops.node import Node  # one call in a functional model
     from keras.src.ops.symbolic_arguments import SymbolicArguments  # the arguments of one call in a functional model
     from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
+    from keras.src.saving.serialization_lib import ObjectSharingScope  # one object saved twice is loaded once
 except ImportError as error:
     raise _gone(str(error.name or error)) from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Functional", "SymbolicArguments", "Variable", "in_stateless_scope"]
+__all__ = ["Functional", "LossFunctionWrapper", "SymbolicArguments", "Variable", "in_stateless_scope"]
 
 _MASK, _LOGITS = "_keras_mask", "_keras_logits"
 
@@ -369,3 +372,33 @@ def session_trackers() -> tuple[Any, Any]:
 def set_session_trackers(trackers: tuple[Any, Any]) -> None:
     """Set the state of Keras's session to `trackers`."""
     global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = trackers
+
+
+def sharing_scope() -> AbstractContextManager[Any]:
+    """Return the scope in which an object that is saved several times is loaded once: `ObjectSharingScope`."""
+    scope: AbstractContextManager[Any] = ObjectSharingScope()
+    return scope
+
+
+def name_like(variable: Any, other: Any) -> None:
+    """Give `variable` the path of `other`: `Variable._path`. Keras numbers seed generators by itself."""
+    variable._path = _of(other, "_path")
+
+
+def loss_computing_in(loss: keras.losses.Loss, dtype: str) -> keras.losses.Loss:
+    """Return `loss`, a copy of it if it computes in a narrower dtype: `Loss._dtype`."""
+    if dtype != "float64" or _of(loss, "dtype") == dtype:
+        return loss
+    wider = copy.copy(loss)
+    wider._dtype_policy, wider._dtype = keras.dtype_policies.get(dtype), dtype
+    return wider
+
+
+def built_by_call(layer: keras.Layer, arguments: Sequence[Any]) -> None:
+    """Build a layer by a symbolic call, of which no node is kept: `Operation._inbound_nodes`."""
+    nodes = _of(layer, "_inbound_nodes")
+    known = list(nodes)
+    try:
+        layer(*arguments)
+    finally:
+        nodes[:] = known

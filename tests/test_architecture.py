@@ -25,6 +25,7 @@ RECURRING_MODULES = {
     "data", "factory", "layers", "loss", "methods", "model", "numpy_layer",  # in a config, and what is made of it
     "custom_gradients",  # watching them, and diagnosing them
     "files",
+    "live",  # sections of a config that hold objects, and the source of a model that is one
     "interface",  # what a method, a fault and a reporter are
 }  # fmt: skip
 RECURRING_CLASSES = {

@@ -44,6 +44,7 @@ SOURCES: dict[str, Callable[[Request], RawBatch]] = {
     "npz": npz.load,
     "factory": factory.load,
     "images": images.load,
+    "live": factory.given,
 }
 
 
@@ -91,7 +92,8 @@ def make_batch(config: DataConfig, model: keras.Model, losses: Losses, *, seed: 
     with at("data"):
         _check_names(config, model)
         _check_batch_size(config, model)
-        raw = next((load(request) for key, load in SOURCES.items() if getattr(config, key) is not None), RawBatch())
+        named = (load for key, load in SOURCES.items() if getattr(config, key, None) is not None)
+        raw = next((load(request) for load in named), RawBatch())
         x = tuple(_input(request, raw, index, name) for index, name in enumerate(input_names(model)))
     specs = specs_by_output(losses, model)
     with at("data"):

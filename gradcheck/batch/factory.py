@@ -1,4 +1,4 @@
-"""`factory`: the user's own function that returns a batch."""
+"""`factory`: the user's own function that returns a batch; or a batch that was handed over from Python."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gradcheck.batch.raw import RawBatch, inputs_by_name, outputs_by_name
 from gradcheck.building import user_code
 from gradcheck.building.endpoints import output_names
 from gradcheck.config.keyed import KeyedRunError, at
+from gradcheck.config.sections.live import LiveData
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,13 +29,30 @@ def load(request: Request) -> RawBatch:
         KeyedError: GC028 if there is no such function; GC030 if the arrays do not fit the model.
         RunError: GC052 if it raises, or returns something else.
     """
-    x, y, weight = called(request.config, request.base)
+    batch = called(request.config, request.base)
     with at("factory"):
-        return RawBatch(
-            inputs={} if x is None else inputs_by_name(x, request.model),
-            targets={} if y is None else outputs_by_name(y, request.model),
-            weights=_weights(weight, request),
-        )
+        return _raw(batch, request)
+
+
+def given(request: Request) -> RawBatch:
+    """Return the arrays of `LiveData`.
+
+    Raises:
+        KeyedError: GC030 if the arrays do not fit the model.
+    """
+    if not isinstance(request.config, LiveData):
+        raise TypeError(f"not live data: {type(request.config).__name__}")
+    return _raw(request.config.live, request)
+
+
+def _raw(batch: tuple[Any, Any, Any], request: Request) -> RawBatch:
+    """Return x, y and sample weight by the names of inputs and outputs."""
+    x, y, weight = batch
+    return RawBatch(
+        inputs={} if x is None else inputs_by_name(x, request.model),
+        targets={} if y is None else outputs_by_name(y, request.model),
+        weights=_weights(weight, request),
+    )
 
 
 def called(config: DataConfig, base: Path) -> tuple[Any, Any, Any]:

@@ -14,8 +14,10 @@ from gradcheck.building.endpoints import flat_values, output_names, output_posit
 from gradcheck.building.messages import described
 from gradcheck.building.precision import loss_dtype
 from gradcheck.config.keyed import KeyedError, KeyedRunError, arguments_received, at
+from gradcheck.config.sections.live import LiveLoss
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec
 from gradcheck.cutting.copies import copied
+from gradcheck.keras_private import loss_computing_in
 from gradcheck.phrases import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -189,7 +191,10 @@ def _term(spec: LossSpec, weight: float, base: Path) -> Term:
             received = arguments_received(spec.kwargs)
             raise KeyedError(f"{RANDOM_COTANGENT} takes no arguments. Received: {received}", code="GC031")
         return Term(name=spec.name, function=random_cotangent, weight=weight, reduction="sum")
-    loss = _from_factory(spec, base) if spec.factory else _keras_loss(spec)
+    if isinstance(spec, LiveLoss):
+        loss = loss_computing_in(spec.made, loss_dtype())
+    else:
+        loss = _from_factory(spec, base) if spec.factory else _keras_loss(spec)
     if isinstance(loss, keras.losses.Loss):
         reduction = _reduction(loss)
         return Term(name=_label(spec), function=_scalar(loss), weight=weight, reduction=reduction, keras_loss=loss)

@@ -61,10 +61,10 @@ class NumpyCode:
     Args:
         template: the object.
         reference: the name that its class was loaded by, for messages.
-        base: the folder of the config: modules beside it can be imported while the code runs.
+        base: the folder of the config: modules beside it can be imported while the code runs; None for no folder.
     """
 
-    def __init__(self, template: Any, reference: str, base: Path) -> None:
+    def __init__(self, template: Any, reference: str, base: Path | None) -> None:
         if not is_numpy_class(template):
             message = f"numpy_layer {reference} needs the methods forward(x) and backward(dy)"
             raise KeyedRunError(f"{message}. Received: a {type(template).__name__}", code="GC051")

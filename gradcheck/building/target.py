@@ -58,14 +58,37 @@ def model(
         ConfigError: GC020, GC021 or GC028, if the target or its arguments are wrong.
         RunError: GC051 if the user's own code raises.
     """
-    layer = as_layer(target, Path(base), dict(kwargs), values)
+    return model_around(as_layer(target, Path(base), dict(kwargs), values), target, inputs, masked=masked)
+
+
+def model_around(
+    layer: keras.Layer,
+    target: str,
+    inputs: Mapping[str, Any],
+    *,
+    arguments: Callable[[Sequence[Any]], Sequence[Any]] | None = None,
+    masked: bool = False,
+) -> keras.Model:
+    """Build the model that consists of `layer` alone.
+
+    Args:
+        layer: the layer, which the call builds.
+        target: what messages call it.
+        inputs: `{shape, dtype}` by name.
+        arguments: puts one tensor for each input into the arguments of the call; by default as the layer takes them.
+        masked: whether the inputs that have a time axis carry a mask.
+
+    Raises:
+        RunError: GC051 if the layer raises.
+    """
+    arguments = arguments or partial(positional, layer)
     tensors = []
     for name, written in inputs.items():
         spec = InputSpec.model_validate(written)
         tensors.append(keras.Input(spec.shape, dtype=spec.dtype and widened(spec.dtype), name=name))
     handed = [_Masked()(tensor) if masked and _has_time(tensor.shape[1:]) else tensor for tensor in tensors]
     try:
-        outputs = keras.tree.flatten(layer(*positional(layer, handed)))
+        outputs = keras.tree.flatten(layer(*arguments(handed)))
         return keras.Model(tensors, outputs if len(outputs) > 1 else outputs[0])
     except GradcheckError:
         raise
@@ -124,6 +147,13 @@ def as_layer(target: str, base: Path, kwargs: dict[str, Any], values: Sequence[A
             made = found(**copy.deepcopy(kwargs))
         if inspect.isclass(found) or _is_layer(made):
             return _wrapped(made, target, base)
+    return layer_around(found, target, base, kwargs, values)
+
+
+def layer_around(
+    found: Any, target: str, base: Path | None, kwargs: dict[str, Any], values: Sequence[Any] = ()
+) -> keras.Layer:
+    """Return an object as a layer: a layer, an object with NumPy methods, or a function, each as in `as_layer`."""
     if _is_layer(found):
         if kwargs:
             message = f"{target} is an object already, and takes no arguments. Received: {', '.join(kwargs)}"
@@ -134,7 +164,7 @@ def as_layer(target: str, base: Path, kwargs: dict[str, Any], values: Sequence[A
     return FunctionLayer(partial(found, **kwargs), target, base, values)
 
 
-def _wrapped(value: Any, target: str, base: Path) -> keras.Layer:
+def _wrapped(value: Any, target: str, base: Path | None) -> keras.Layer:
     """Return a layer unchanged, or the layer around an object with NumPy methods."""
     if isinstance(value, keras.Layer):
         return value
@@ -171,7 +201,7 @@ _FLOAT64_HELP = "finite differences run in float64: write constants as Python nu
 class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
     """A plain function of tensors, called on one example after the other, and tried on `values` first."""
 
-    def __init__(self, function: Callable[..., Any], target: str, base: Path, values: Sequence[Any]) -> None:
+    def __init__(self, function: Callable[..., Any], target: str, base: Path | None, values: Sequence[Any]) -> None:
         super().__init__(name=target.rpartition(":")[2].rpartition(".")[2])
         self._function = function
         self._target = target

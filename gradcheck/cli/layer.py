@@ -110,8 +110,7 @@ def layer(
     from gradcheck.cli.terminal.delivery import deliver, summarise  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.streams import write_report  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
-    from gradcheck.session.configs import exit_code  # noqa: PLC0415 - not needed for --help
-    from gradcheck.session.layer import Target  # noqa: PLC0415 - as above
+    from gradcheck.session.layer import Target  # noqa: PLC0415 - not needed for --help
 
     start = time.perf_counter()
     parsed_shapes, dtypes = zip(*map(_shape, shapes), strict=True) if shapes else ((), ())
@@ -136,7 +135,7 @@ def layer(
         write_report(derivatives_table(derivatives, order=order) + "\n\n")
     deliver(report, REPORTERS[format_], format_=format_, output=output, show=show)
     summarise(report, time.perf_counter() - start)
-    return exit_code(report)
+    return report.exit_code
 
 
 def _checked(target: Target) -> tuple[Report, Sequence[Derivatives]]:

@@ -108,13 +108,12 @@ def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner) -> in
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver, summarise  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
-    from gradcheck.session.configs import exit_code  # noqa: PLC0415 - not needed for --help
 
     start = time.perf_counter()
     report = checked(load_all(paths, arguments), arguments, pool)
     render = REPORTERS[arguments.format_]
     deliver(report, render, format_=arguments.format_, output=arguments.output, show=arguments.show)
     summarise(report, time.perf_counter() - start)
-    code = exit_code(report)
+    code = report.exit_code
     lenient = arguments.exit_zero and code in (ExitCode.MISMATCH, ExitCode.VACUOUS)
     return ExitCode.OK if lenient else code

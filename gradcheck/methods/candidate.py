@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gradcheck.building import user_code
 from gradcheck.building.precision import kept_precision
+from gradcheck.config.sections.live import LiveStep
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods.returned import scalar, understood
 from gradcheck.phrases import some
@@ -79,7 +80,12 @@ class UserFunction:
         self.trains = options.train_step is not None
         self._reference = options.train_step or options.factory or ""
         self._kwargs = options.kwargs
-        self._function = user_code.load(self._reference, problem.base, code="GC054")
+        self._live = isinstance(options, LiveStep)
+        self._function = (
+            options.function
+            if isinstance(options, LiveStep)
+            else user_code.load(self._reference, problem.base, code="GC054")
+        )
 
     def gradients(self, problem: Problem, moving: Collection[str] = ()) -> Gradients:
         """Return the function's gradients, by the reference's variables.
@@ -115,7 +121,8 @@ class UserFunction:
         given = candidate_input(problem, optimizer)
         precision = keras.config.dtype_policy(), keras.config.floatx()
         start = time.perf_counter()
-        with user_code.calling("candidate", self._reference, "GC054", problem.base):
+        what, base = ("step", None) if self._live else ("candidate", problem.base)
+        with user_code.calling(what, self._reference, "GC054", base):
             returned = self._function(given, **self._kwargs)
         return returned, time.perf_counter() - start, _meddling(problem, precision)
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.messages import described
 from gradcheck.config.findings import received
 from gradcheck.config.keyed import KeyedError, arguments_received, at
+from gradcheck.config.sections.live import LiveOptimizer
+from gradcheck.errors import NotApplicable
 from gradcheck.phrases import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from gradcheck.config.schema import OptimizerSpec
 
@@ -41,6 +49,9 @@ def build_optimizer(
     Raises:
         KeyedError: GC020 for an unknown name, GC004 for arguments that the class refuses.
     """
+    if isinstance(spec, LiveOptimizer):
+        optimizer: keras.optimizers.Optimizer = spec.made.copied()
+        return optimizer
     with at("train", "optimizer"):
         optimizer = _optimizer(spec.name, spec.kwargs)
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
@@ -49,6 +60,63 @@ def build_optimizer(
     if scales or precision != SCALED_PRECISION:
         return optimizer
     return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=initial_scale)
+
+
+def start(optimizer: keras.optimizers.Optimizer, spec: OptimizerSpec) -> None:
+    """Give a built optimizer the values with which a live one was handed over; others start as they are."""
+    if isinstance(spec, LiveOptimizer):
+        spec.made.start(optimizer)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HandedOver:
+    """An optimizer as it was handed over.
+
+    Attributes:
+        kind: its class.
+        config: its configuration.
+        values: of its variables, by `numbered` names; empty if it was not built.
+    """
+
+    kind: type
+    config: Mapping[str, Any]
+    values: Mapping[tuple[str, int], NDArray[Any]]
+
+    @classmethod
+    def of(cls, optimizer: keras.optimizers.Optimizer) -> HandedOver:
+        """Read `optimizer`.
+
+        Raises:
+            NotApplicable: GC051 if it has no configuration, from which alone another can be made.
+        """
+        try:
+            config = optimizer.get_config()
+        except Exception as error:
+            message = f"{type(optimizer).__name__} cannot be copied: {described(error)}"
+            help_ = "the reference trains with a copy: give the class a get_config() with its constructor's arguments"
+            raise NotApplicable(message, code="GC051", help=help_) from error
+        values = {key: np.asarray(variable.value) for key, variable in numbered(optimizer.variables)}
+        return cls(kind=type(optimizer), config=config, values=values)
+
+    def copied(self) -> keras.optimizers.Optimizer:
+        """Return another optimizer of this configuration, not built yet."""
+        return self.kind.from_config(copy.deepcopy(dict(self.config)))  # type: ignore[attr-defined]  # of Keras
+
+    def start(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Assign the values to the variables of those names."""
+        for key, variable in numbered(optimizer.variables):
+            if key in self.values:
+                variable.assign(self.values[key])
+
+
+def numbered(variables: Iterable[Any]) -> list[tuple[tuple[str, int], Any]]:
+    """Return each variable with its name and how many of that name came before."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for variable in variables:
+        keys.append(((variable.name, seen[variable.name]), variable))
+        seen[variable.name] += 1
+    return keys
 
 
 def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | None:

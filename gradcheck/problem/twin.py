@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.building.precision import precision_scope
+from gradcheck.building.sources.live import is_live
 from gradcheck.errors import RunError
 from gradcheck.keras_private import session_trackers, set_session_trackers
 from gradcheck.problem.prepare import prepare, session
@@ -69,9 +70,14 @@ def replica(problem: Problem) -> Replica:
 
     Weights, state and all seeds, that of the session included, have the values of the original's snapshot.
 
+    Live objects are their own copy: two runs of them are one after another, each from the snapshot, and a copy would
+    not be what the user's own step trains.
+
     Raises:
         RunError: GC051 if the model, built once more, is the same object or another model; or any error of `prepare`.
     """
+    if is_live(problem.config.model):
+        return Replica(problem=problem, trackers=session_trackers())
     with _session_set_aside(), session(problem.config):
         other = prepare(problem.config, problem.base)
         _require_copy(problem, other)

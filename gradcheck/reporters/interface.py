@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from gradcheck.results.report import Report
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.results.report import Report
 
 Show = Literal["all", "failed", "summary"]
 
@@ -29,4 +31,4 @@ class RenderOptions:
 
 
 #: Returns text without a final line break. Names and messages come from users: each format escapes them.
-Reporter: TypeAlias = Callable[[Report, RenderOptions], str]
+Reporter: TypeAlias = "Callable[[Report, RenderOptions], str]"

@@ -6,11 +6,12 @@ written as null, and read back as NaN if the field requires a number: the status
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradcheck.errors import Mistake  # noqa: TC001 - reading a report evaluates the types of its fields
+from gradcheck.errors import ExitCode, Mistake, RunError, most_serious
 from gradcheck.results.json_types import json_text, plain_of, record_from
 from gradcheck.results.tensor import Comparison, Status
 
@@ -270,6 +271,42 @@ class Report:
     environment: Environment
     summary: Summary
     runs: tuple[RunReport, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The most serious of the runs' exit codes."""
+        return most_serious(ExitCode(run.exit_code) for run in self.runs)
+
+    def __bool__(self) -> bool:
+        """Whether every check came out as expected, and something was proven."""
+        return self.exit_code is ExitCode.OK
+
+    def __str__(self) -> str:
+        """Return the concise report."""
+        return self._rendered("concise")
+
+    def raise_for_mismatch(self) -> None:
+        """Do nothing for a report that is true.
+
+        Raises:
+            AssertionError: with the concise report as its text.
+        """
+        if not self:
+            raise AssertionError(str(self))
+
+    def _repr_html_(self) -> str | None:
+        """Return the HTML report in a frame of its own, for a notebook; None without jinja2, which it needs."""
+        try:
+            page = self._rendered("html")
+        except RunError:
+            return None
+        style = "width: 100%; height: 32em; border: 0; background: white"
+        return f'<iframe style="{style}" srcdoc="{html.escape(page)}"></iframe>'
+
+    def _rendered(self, format_: str) -> str:
+        from gradcheck.reporters import REPORTERS, RenderOptions  # noqa: PLC0415 - only a report that is shown
+
+        return REPORTERS[format_](self, RenderOptions())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types with the keys of the contract; numbers that are not finite become None."""

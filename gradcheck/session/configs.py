@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck import __version__
 from gradcheck.config.load import load_given
-from gradcheck.errors import ExitCode, most_serious
 from gradcheck.results.report import Environment, Report, RunReport, Summary, Tool
 from gradcheck.workers.failures import understood
 from gradcheck.workers.task import silent
@@ -68,10 +67,7 @@ def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **ov
         ConfigErrors: every mistake of the config at once.
     """
     report = check(config, **overrides)
-    if exit_code(report) is not ExitCode.OK:
-        from gradcheck.reporters import REPORTERS, RenderOptions  # noqa: PLC0415 - only a failure is rendered
-
-        raise AssertionError(REPORTERS["concise"](report, RenderOptions()))
+    report.raise_for_mismatch()
     return report
 
 
@@ -84,11 +80,6 @@ def envelope(runs: Iterable[RunReport], ran_on: Environment | None = None) -> Re
         summary=Summary.of(runs),
         runs=runs,
     )
-
-
-def exit_code(report: Report) -> ExitCode:
-    """Return the most serious of the runs' exit codes."""
-    return most_serious(ExitCode(run.exit_code) for run in report.runs)
 
 
 def check_one(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from gradcheck.workers.task import silent
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gradcheck.config.schema import Config
     from gradcheck.custom_gradients import Watch
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, Environment, RunReport
@@ -32,6 +33,14 @@ GIVEN = "given"
 PROBES = (GIVEN, "zeros", "equal", "same", "ones", "saturated", "negative")
 #: The number of examples in the batch if no values are given.
 BATCH_SIZE = 4
+
+
+class LiveTarget(Protocol):
+    """An object in place of a name, with the values of its inputs."""
+
+    def in_config(self, config: Config, target: Target, *, masked: bool) -> Config:
+        """Return `config` with the object as its model, and the values as its data."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +59,9 @@ class Target:
         points: the points of finite differences; empty for the given values, or without values for all of `PROBES`.
         methods: names from `METHODS`; empty for all that apply.
         training: the `training` argument of the layer; None for both values if it takes one.
-        surrogate: the function whose derivative the backward pass is meant to compute instead of the true one.
+        surrogate: the function whose derivative the backward pass is meant to compute instead of the true one, or
+            its name.
+        live: the object itself and its inputs, if they were handed over from Python; `name` is then for messages.
     """
 
     name: str
@@ -64,7 +75,8 @@ class Target:
     points: Sequence[str] = ()
     methods: Sequence[str] = ()
     training: bool | None = None
-    surrogate: str | None = None
+    surrogate: Any = None
+    live: LiveTarget | None = None
 
     @property
     def input_names(self) -> list[str]:
@@ -102,16 +114,17 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
         "base": str(Path.cwd()),
         "inputs": target.inputs,
         "kwargs": target.kwargs,
-        "values": list(target.values),
+        "values": list(target.values) if target.live is None else [],
         "masked": masked,
     }
     data: dict[str, Any] = {"batch_size": 1 if target.values else BATCH_SIZE}
-    if target.values:
+    if target.values and target.live is None:
         data["inputs"] = {n: {"constant": v} for n, v in zip(target.input_names, target.values, strict=True)}
     if target.is_scalar:
         data["targets"] = {"constant": 1.0}  # the weights of the outputs in the default loss
     at = {"points": list(target.points or ((GIVEN,) if target.values else PROBES))}
-    options: dict[str, dict[str, Any]] = {"numeric": {**at, "surrogate": target.surrogate}, "forward": {}, "hvp": at}
+    rule = target.surrogate if isinstance(target.surrogate, str) else None
+    options: dict[str, dict[str, Any]] = {"numeric": {**at, "surrogate": rule}, "forward": {}, "hvp": at}
     names = target.methods or (METHODS if target.order > 1 else METHODS[:-1])
     config = {
         "name": target.name,
@@ -122,7 +135,10 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
         "data": data,
         "methods": [{name: options[name]} for name in names],
     }
-    return replace(load_given(config, {}), path=Path(target.name))
+    loaded = replace(load_given(config, {}), path=Path(target.name))
+    if target.live is None:
+        return loaded
+    return replace(loaded, config=target.live.in_config(loaded.config, target, masked=masked))
 
 
 class Derivatives(NamedTuple):

@@ -12,10 +12,11 @@ from gradcheck.comparing.keys import as_array, places
 from gradcheck.comparing.reference import NOISE_RUNS, nudged
 from gradcheck.comparing.tape import monolithic
 from gradcheck.comparing.tensorwise import is_value
+from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.numerics import SparseRows, movement
-from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale
+from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale, start
 from gradcheck.problem.twin import replica
 from gradcheck.training.steps import Trainee, places_in_training, slot_owners
 
@@ -65,6 +66,7 @@ class ReferenceTraining:
         spec = problem.config.train.optimizer
         optimizer = build_optimizer(spec, precision=problem.precision, initial_scale=self._initial_scale)
         optimizer.build(list(variables))
+        start(optimizer, spec)
         paths = self._slot_paths or unique_names(slot.path for slot in optimizer.variables)
         return Trainee(problem=problem, variables=variables, optimizer=optimizer, slot_paths=paths)
 
@@ -108,12 +110,13 @@ class ReferenceTraining:
         """Return the tensors after each step; restart from a lower loss scale if gradients overflow.
 
         Real training halves the scale and skips the step, which would leave nothing to compare. The scale is not
-        lowered below 1, nor if the config sets it.
+        lowered below 1, nor if the config sets it, or the optimizer is the user's own object.
         """
         while True:
             taken: list[Mapping[TensorKey, Any]] = []
             scale = loss_scale(trainee.optimizer)
-            lowers = scale is not None and 1 < float(scale) == self._initial_scale
+            ours = not isinstance(self.problem.config.train.optimizer, LiveOptimizer)
+            lowers = ours and scale is not None and 1 < float(scale) == self._initial_scale
             with self.problem.state.preserved():
                 self.start = trainee.values()
                 for step in self._taken(trainee, batch_tensors(self.problem)):

@@ -13,11 +13,12 @@ import numpy as np
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.tensorwise import compared_tensors, excused, failing_keys, first_divergence, record
+from gradcheck.config.sections.live import LiveStep
 from gradcheck.config.sections.methods import CandidateOptions
 from gradcheck.methods import METHODS
 from gradcheck.methods.candidate import UserFunction
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement
-from gradcheck.training.steps import value_key
+from gradcheck.training.steps import LiveTrainee, value_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,7 +96,8 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
         return _update(trainee, method, function, moving)
 
     may_idle = function is not None and function.trains
-    return train_by(training, update, policy, noise=noise, may_idle=may_idle)
+    theirs = options.optimizer if isinstance(options, LiveStep) else None
+    return train_by(training, update, policy, noise=noise, may_idle=may_idle, theirs=theirs)
 
 
 def train_by(
@@ -105,10 +107,16 @@ def train_by(
     *,
     noise: bool,
     may_idle: bool = False,
+    theirs: Any = None,
 ) -> Trained:
-    """Train as `train_with`, by any `update`; `may_idle` is whether the update may ignore the optimizer."""
+    """Train as `train_with`, by any `update`.
+
+    `may_idle` is whether the update may ignore the optimizer; `theirs` is the user's own that it uses instead, if any.
+    """
     with training.replica.entered() as problem, problem.state.preserved():
         trainee = training.trainee(_without_jacobians(problem), problem.owned_variables)
+        if theirs is not None:
+            trainee = LiveTrainee(**vars(trainee), theirs=theirs)
         steps = list(trainee.steps(update(trainee), training.problem.config.train.steps))
     idle = may_idle and _idle(training, steps[-1].tensors)
     observed = [_without_slots(step.tensors) if idle else step.tensors for step in steps]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gradcheck.comparing.keys import TensorPlace, as_array, named_tensors
 from gradcheck.handoff.tensors import scaled
-from gradcheck.problem.optimizer import loss_scale
+from gradcheck.problem.optimizer import loss_scale, numbered
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
@@ -56,10 +56,16 @@ class Trainee:
     optimizer: Any
     slot_paths: tuple[str, ...]
 
+    @property
+    def slots(self) -> Sequence[Any]:
+        """The optimizer's variables."""
+        variables: Sequence[Any] = self.optimizer.variables
+        return variables
+
     def values(self) -> dict[TensorKey, Any]:
         """Return the current weights and the optimizer's slots, as NumPy arrays."""
         weights = zip((value_key(weight) for weight in self.problem.weights), self.variables, strict=True)
-        slots = zip(map(slot_key, self.slot_paths), self.optimizer.variables, strict=True)
+        slots = zip(map(slot_key, self.slot_paths), self.slots, strict=True)
         return {key: as_array(tf.identity(variable.value)) for key, variable in (*weights, *slots)}
 
     def steps(self, update: Update, count: int) -> Iterator[Step]:
@@ -138,6 +144,19 @@ class Trainee:
         ours = {id(variable) for variable in self.variables}
         held = {id(v): v for segment in self.problem.segments for v in segment.trainable_variables}
         return tuple(v for i, v in held.items() if i not in ours and id(v.value) in self.problem.counterparts)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LiveTrainee(Trainee):
+    """A model that is trained with the user's own optimizer, `theirs`; `optimizer` is as that one was at the start."""
+
+    theirs: Any
+
+    @property
+    def slots(self) -> Sequence[Any]:
+        """The variables of the user's optimizer by their names; where it has made none yet, those of the start."""
+        found = dict(numbered(self.theirs.variables))
+        return [found.get(key, variable) for key, variable in numbered(self.optimizer.variables)]
 
 
 def value_key(weight: Weight) -> TensorKey:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 
 from gradcheck.building.messages import described
-from gradcheck.building.precision import FLOATING
+from gradcheck.building.saved_dtypes import converted
 from gradcheck.building.sources.built import existing
 from gradcheck.building.sources.contents import check_model
 from gradcheck.config.keyed import KeyedRunError, at
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gradcheck.config.sections.model import FileSource
-
-#: Names of policies and dtypes in a saved model; all of these are replaced for a float64 twin.
-_POLICIES = FLOATING | {"mixed_float16", "mixed_bfloat16"}
 
 
 def build(source: FileSource, base: Path) -> keras.Model:
@@ -59,35 +56,6 @@ def _in_this_precision(path: Path, *, safe_mode: bool) -> keras.Model:
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
     policy, floatx = keras.config.dtype_policy().name, keras.config.floatx()
-    model = keras.saving.deserialize_keras_object(_converted(config, policy, floatx), safe_mode=safe_mode)
+    model = keras.saving.deserialize_keras_object(converted(config, policy, floatx), safe_mode=safe_mode)
     model.load_weights(path)
     return model
-
-
-def _converted(config: Any, policy: str, floatx: str) -> Any:
-    """Return `config` with saved dtypes replaced: under float64 all floating ones, else the policy float32 alone.
-
-    Layers keep a dtype that was set on purpose (a float32 softmax in a mixed model) unless everything must be float64.
-    """
-    if isinstance(config, list):
-        return [_converted(item, policy, floatx) for item in config]
-    if not isinstance(config, dict):
-        return config
-    new = {key: _converted(value, policy, floatx) for key, value in config.items()}
-    key, name = _dtype_entry(new, policy, floatx)
-    inner = new.get("config")
-    replaced = _POLICIES if policy == "float64" else {"float32"}
-    if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key] in replaced:
-        return {**new, "config": {**inner, key: name}}
-    return new
-
-
-def _dtype_entry(saved: dict[str, Any], policy: str, floatx: str) -> tuple[str, str]:
-    """Return the key under which a saved object's config names its dtype, and the new value; no key if it must stay."""
-    kind = saved.get("class_name")
-    if kind == "DTypePolicy":
-        return "name", policy
-    if kind == "InputLayer" or policy == "float64":  # operations that cast as well
-        return "dtype", floatx
-    # Keras before 3.2 saved a layer's policy as its bare name.
-    return ("dtype" if str(saved.get("module")).startswith("keras.layers") else ""), policy

@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck.building.precision import widened
 from gradcheck.building.sources import application, factory, file, layers
 from gradcheck.building.sources.built import BuiltModel, is_functional, load_weights
+from gradcheck.building.sources.live import LiveModel, build_live
 from gradcheck.building.sources.subclassed import with_inputs
 from gradcheck.config.sections.model import ApplicationSource, FactorySource, FileSource, InputSpec, LayersSource
 from gradcheck.keras_private import calls_of_models
@@ -42,6 +43,7 @@ BUILDERS: dict[type, Callable[[Any, Path], Any]] = {
     FactorySource: factory.build,
     ApplicationSource: application.build,
     FileSource: file.build,
+    LiveModel: build_live,
 }
 
 
@@ -69,10 +71,10 @@ def build_single(source: SingleSource, base: Path, given: Given = NOTHING) -> ke
 def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: Given = NOTHING) -> Any:
     """Return the KerasTensors that a model is called on, in its structure; None if nothing tells or it has its own.
 
-    They are those of `input` in its source, else what its factory called it on (`calls`, by id), else what the batch
+    They are those that its source states (`input`), else what its factory called it on (`calls`, by id), else what the batch
     holds, else those it was built for.
     """
-    written = getattr(source, "input", None)
+    written = source.specs if isinstance(source, LiveModel) else getattr(source, "input", None)
     if isinstance(source, LayersSource) or is_functional(model):
         return None
     if written is not None:
@@ -104,6 +106,8 @@ def build_whole(source: SingleSource, base: Path, given: Given = NOTHING) -> Bui
 
 def described(source: SingleSource) -> str:
     """Return the name of `source` in messages: `factory ./model.py:build`."""
+    if isinstance(source, LiveModel):
+        return source.name
     if isinstance(source, FactorySource):
         return f"factory {source.factory}"
     if isinstance(source, FileSource):

@@ -56,21 +56,25 @@ def _is_known(layer: keras.Layer) -> bool:
 
 
 @contextmanager
-def stood_in(problem: Problem, reference: str, at: Mapping[TensorKey, Array]) -> Iterator[keras.Layer]:
+def stood_in(problem: Problem, surrogate: str | Rule, at: Mapping[TensorKey, Array]) -> Iterator[keras.Layer]:
     """Inside, hold the layer's output constant at the point `at`; its inputs add the rule's terms to the loss.
 
     Args:
         problem: in float64.
-        reference: of the rule, as `./file.py:name`.
+        surrogate: the rule, or its name as `./file.py:name`.
         at: the values of inputs and weights.
 
     Raises:
         ConfigError: as `layer_of`, or if there is no such rule.
         RunError: GC053 if the rule raises, or does not return one cotangent of its shape for each input.
     """
-    rule, layer = user_code.load(reference, problem.base, code="GC053"), layer_of(problem)
+    if isinstance(surrogate, str):
+        rule, reference, base = user_code.load(surrogate, problem.base, code="GC053"), surrogate, problem.base
+    else:
+        rule, reference, base = surrogate, getattr(surrogate, "__name__", "rule"), None
+    layer = layer_of(problem)
     inputs, output, cotangent = _at_point(problem, layer, at)
-    with user_code.calling("surrogate", reference, "GC053", problem.base):
+    with user_code.calling("surrogate", reference, "GC053", base):
         given = tf.nest.flatten(rule(cotangent, *inputs))
     shapes = [None if g is None else tuple(g.shape) for g in given]
     if len(shapes) != len(inputs) or any(s not in (None, tuple(x.shape)) for s, x in zip(shapes, inputs, strict=True)):

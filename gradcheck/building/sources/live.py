@@ -1,0 +1,72 @@
+"""Objects handed over from Python in place of a source: each is built by lending it, and then by copying it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradcheck.building.copies import copies_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LiveModel:
+    """A model that exists already.
+
+    Attributes:
+        name: what messages call it.
+        make: returns it, or a copy of it in the current precision.
+        specs: its inputs: KerasTensors with the batch axis None, in the structure that it takes; None if unknown.
+        weights: there is no file of weights.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    specs: Any = None
+    weights: None = None
+
+
+def is_live(source: Any) -> bool:
+    """Whether a model's source is an object, or a chain of objects."""
+    return any(isinstance(one, LiveModel) for one in (source, *getattr(source, "segments", ())))
+
+
+def build_live(source: LiveModel, base: Path) -> Any:  # noqa: ARG001 - the interface of every source
+    """Return the object of `source`."""
+    return source.make()
+
+
+@dataclass(eq=False, kw_only=True)
+class Lent:
+    """Objects that a problem is built of, together: a layer that two of them share is shared by their copies too.
+
+    Attributes:
+        objects: the user's own, in order.
+        precision: the dtype policy in which they compute.
+        copied: makes the copies; `copies_of` for models.
+    """
+
+    objects: Sequence[Any]
+    precision: str
+    copied: Callable[[Sequence[Any]], Sequence[Any]] = field(default=copies_of)
+    _given: bool = False
+    _current: Sequence[Any] = ()
+
+    def take(self, index: int) -> Any:
+        """Return object `index`: itself in the first build, if that is in its own precision, and else a copy.
+
+        A build takes every object once, the first one first.
+
+        Raises:
+            NotApplicable: GC051 if Keras cannot copy it.
+        """
+        if index == 0:
+            own = not self._given and keras.config.dtype_policy().name == self.precision
+            self._given = self._given or own
+            self._current = self.objects if own else self.copied(self.objects)
+        return self._current[index]
