@@ -166,7 +166,7 @@ class ConfigErrors(ConfigError):  # noqa: N818 - the plural says that it holds e
 
 
 class RunError(GradcheckError):
-    """The model, the data or a candidate raised an exception or returned an unusable value. The code is GC05x."""
+    """The model, the data or a candidate raised an exception or returned an unusable value: GC05x or GC608."""
 
     exit_code = ExitCode.RUNTIME
 

@@ -9,7 +9,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradcheck.errors import Location
+from gradcheck.building.refused_variables import CODE as REFUSED_VARIABLES
+from gradcheck.building.refused_variables import refusal
+from gradcheck.errors import Location, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +44,27 @@ def gist(error: BaseException) -> str:
 
 def described(error: BaseException) -> str:
     """Return the type and the message of `error`: `ValueError: units must be positive`."""
-    return f"{type(error).__name__}: {gist(error)}"
+    known = refusal(error)
+    return f"{type(error).__name__}: {(known and known.says) or gist(error)}"
+
+
+def raised(
+    message: str,
+    error: BaseException,
+    code: str,
+    *,
+    location: Location | None = None,
+    help_: str | None = None,
+    kind: type[RunError] = RunError,
+) -> RunError:
+    """Return the error of ours for an exception of the user's code.
+
+    TensorFlow's refusal of variables in a custom gradient has a code, a help line and a place of its own instead.
+    """
+    known = refusal(error)
+    if known is not None:
+        code, location, help_ = REFUSED_VARIABLES, location or user_location(error), known.help
+    return kind(message, code=code, location=location, help=help_)
 
 
 def user_location(error: BaseException, reference: str = "") -> Location | None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.imports import Names, imported_once, imports_of, is_made_once, training_told
-from gradcheck.building.messages import described, user_location
+from gradcheck.building.messages import described, raised, user_location
 from gradcheck.config.keyed import KeyedError, at
-from gradcheck.errors import GradcheckError, RunError
+from gradcheck.errors import GradcheckError
 from gradcheck.phrases import did_you_mean
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def calling(what: str, reference: str, code: str, base: Path | None = None) -> I
         raise
     except (Exception, SystemExit) as error:
         message = f"{what} {reference} raised {described(error)}"
-        raise RunError(message, code=code, location=user_location(error, reference)) from error
+        raise raised(message, error, code, location=user_location(error, reference)) from error
 
 
 def _is_file(module_name: str) -> bool:

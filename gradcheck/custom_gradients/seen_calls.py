@@ -11,12 +11,13 @@ import functools
 import inspect
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from gradcheck.building.naming import place_of_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ class DecoratedCall:
     @property
     def place(self) -> str:
         """The name of the function in messages."""
-        return place_of(self.function)
+        return place_of_function(self.function)
 
     def argument_names(self, count: int) -> list[str]:
         """Return names for the last `count` positional arguments, as the function declares them."""
@@ -76,13 +77,6 @@ class Recomputation:
         """Whether both results are equal, element by element."""
         first, again = (tf.nest.flatten(result) for result in self.results)
         return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
-
-
-def place_of(function: Callable[..., Any]) -> str:
-    """Return the name of a user's function in messages: `name (file.py:12)`."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    name = getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
-    return name if code is None else f"{name} ({Path(code.co_filename).name}:{code.co_firstlineno})"
 
 
 class Watch:

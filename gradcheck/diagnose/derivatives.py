@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gradcheck.building.naming import place_of_function
 from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import custom_gradients_of
-from gradcheck.custom_gradients.seen_calls import place_of
 from gradcheck.diagnose.custom_gradients import wrong_derivatives
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import some
@@ -64,7 +64,7 @@ def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tu
     first, found = first_wrong(rows), {}
     for recomputed in watch.recomputed:
         if first is not None and not recomputed.repeats:
-            place = place_of(recomputed.function)
+            place = place_of_function(recomputed.function)
             evidence = f"{place} is recomputed in the backward pass, and gives other values when it is run again"
             if problem.draws:
                 evidence += ": it draws other random numbers"

@@ -83,7 +83,8 @@ def _tensor(check: CheckReport, tensor: TensorReport) -> str:
     parts = [f"FAIL {inline(check.method)} {label(tensor)} {tensor.status} {_figures(tensor, '=')}"]
     if tensor.worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
-        parts.append(f"worst{index(tensor.worst.index)} reference={reference} candidate={candidate}")
+        left, right = (side.replace(" ", "_") for side in check.sides.of(tensor.kind))
+        parts.append(f"worst{index(tensor.worst.index)} {left}={reference} {right}={candidate}")
     parts.append(f"({tensor.mismatched_elements}/{tensor.elements} elements)")
     return " ".join(parts) + (f" {inline(tensor.note)}" if tensor.note else "")
 

@@ -62,7 +62,7 @@ def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:
     """Return the conclusion, its explanations, and the figures of the first failing tensors."""
     text = [words.conclusion(check, run.coverage.trainable), *words.explanations(check)]
     failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
-    figures = [f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t))}" for t in failing]
+    figures = [f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t, check.sides))}" for t in failing]
     return "\n".join([*text, *first(figures, _MOST_TENSORS)])
 
 

@@ -79,7 +79,7 @@ def _check(suite: ET.Element, run: RunReport, check: CheckReport, options: Rende
 
 def _tensor(case: ET.Element, tensor: TensorReport, check: CheckReport) -> None:
     if fails(tensor, check):
-        found = words.failure_lines(tensor)
+        found = words.failure_lines(tensor, check.sides)
         _result(case, "failure", tensor.status, "; ".join([tensor.status, *found]), "\n".join(found))
     elif tensor.status in _SKIPPED:
         note = f" ({tensor.note})" if tensor.note else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import RenderOptions, Show
-    from gradcheck.results.report import CheckReport, Report, RunReport, ScheduleReport, TensorReport
+    from gradcheck.results.report import CheckReport, Report, RunReport, ScheduleReport, Sides, TensorReport
 
 
 def render(report: Report, options: RenderOptions) -> str:
@@ -95,7 +95,7 @@ def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:
         yield error_block(check.error)
     failing = [tensor for tensor in check.tensors if fails(tensor, check)]
     if failing and show != "summary":
-        yield _failing_table(failing)
+        yield _failing_table(failing, check.sides)
     if check.first_divergence:
         yield f"First wrong in backward order: {code(check.first_divergence)}"
     yield from _said(check)
@@ -120,8 +120,11 @@ def _lines(text: str) -> str:
     return "<br>\n".join(map(prose, lines(text)))
 
 
-def _failing_table(failing: Sequence[TensorReport]) -> str:
-    header = ("status", "max abs", "max rel", "worst", "reference", "candidate", "elements", "note")
+def _failing_table(failing: Sequence[TensorReport], sides: Sides) -> str:
+    # The state's side has a name of its own: a check of both has both names in the heading.
+    left, right = zip(*(sides.of(tensor.kind) for tensor in failing), strict=True)
+    worst = (" or ".join(dict.fromkeys(names)) for names in (left, right))
+    header = ("status", "max abs", "max rel", "worst", *worst, "elements", "note")
     return _tensor_table(failing, header, map(_failing_cells, failing))
 
 

@@ -139,7 +139,9 @@ def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions
             for tensor in group.tensors:
                 before, status, after = layout.row(tensor)
                 page.line(before, (status, _STYLES[words.status_tone(tensor, check)]), after, indent=6)
-                for line in words.failure_lines(tensor) if fails(tensor, check) else words.unproven_lines(tensor):
+                for line in (
+                    words.failure_lines(tensor, check.sides) if fails(tensor, check) else words.unproven_lines(tensor)
+                ):
                     page.paragraph(line, indent=8)
     if hidden and options.show == "failed":
         page.line(f"{plural(hidden, 'row')} not shown (--show all)", indent=4)

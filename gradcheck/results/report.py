@@ -79,6 +79,24 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sides:
+    """What people call the two sides of a check; `of_state` is the candidate's side of state, if that is another."""
+
+    reference: str = "reference"
+    candidate: str = "candidate"
+    of_state: str | None = None
+
+    def of(self, kind: Kind) -> tuple[str, str]:
+        """Return the names of the reference's and of the candidate's side for a tensor of this kind."""
+        return self.reference, (self.of_state if kind == "state" else None) or self.candidate
+
+    @property
+    def standard(self) -> str:
+        """The side that the other one is held against."""
+        return "the reference" if self == Sides() else self.candidate
+
+
+@dataclass(frozen=True, kw_only=True)
 class SegmentReport:
     """One part of the model between two cuts; `parameters` counts trainable and non-trainable elements."""
 
@@ -187,6 +205,7 @@ class CheckReport:
     unneeded: tuple[str, ...] = ()  # those of `exempt` whose tensors all match: then the check is not as expected
     rests_on: str = ""  # the code shared with the reference, in which the method can find no mistake
     second_opinion: str | None = None  # of a mismatch: the side that float64 agrees with, or why it does not decide
+    sides: Sides = Sides()
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
         """Return the tensors of these kinds, in report order."""

@@ -83,6 +83,7 @@ class Compared:
             max_rel_error=_largest(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
             seconds=trained.seconds if trained else gradients.seconds,
             rests_on=method.info.rests_on,
+            sides=method.info.sides,
             first_divergence=trained.first_divergence if trained else first_divergence(self.tensors),
             tensors=trained.listed if trained else self.tensors,
             diagnoses=explained.diagnoses,
@@ -110,6 +111,7 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
         max_rel_error=math.nan,
         seconds=math.nan,
         rests_on=method.info.rests_on,
+        sides=method.info.sides,
         error=error.mistakes[0],
     )
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from gradcheck.building.messages import described, gist, user_location
-from gradcheck.errors import GradcheckError, RunError
+from gradcheck.building.messages import described, gist, raised, user_location
+from gradcheck.errors import GradcheckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ def computing(problem: Problem, what: str) -> Iterator[None]:
     """Convert an exception raised in the block to a RunError that says `what` failed, at the user's line if known.
 
     Raises:
-        RunError: GC059 in a graph or under XLA, otherwise GC053.
+        RunError: GC059 in a graph or under XLA, otherwise GC053; GC608 for TensorFlow's refusal of variables.
         MemoryError: if TensorFlow is out of memory; it is reported as GC056.
         GradcheckError: gradcheck's own errors are raised unchanged.
     """
@@ -33,11 +33,11 @@ def computing(problem: Problem, what: str) -> Iterator[None]:
         raise MemoryError(gist(error)) from error
     except (Exception, SystemExit) as error:
         eager = problem.execution == "eager"
-        raise RunError(
-            f"{what} raised {described(error)}"
-            if eager
-            else f"{what}, in {problem.execution}, raised {described(error)}",
-            code="GC053" if eager else "GC059",
+        where = "" if eager else f", in {problem.execution},"
+        raise raised(
+            f"{what}{where} raised {described(error)}",
+            error,
+            "GC053" if eager else "GC059",
             location=user_location(error),
-            help=None if eager else "execution: eager shows whether the model or its compilation is at fault",
+            help_=None if eager else "execution: eager shows whether the model or its compilation is at fault",
         ) from error

@@ -30,6 +30,7 @@ from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
 from gradcheck.problem.problem import TensorKey
+from gradcheck.results.report import Sides
 from gradcheck.session import patience
 from gradcheck.session.compared import Compared, Explained
 from gradcheck.session.computing import computing
@@ -184,9 +185,11 @@ class MethodChecker:
 
     def _with_reason(self, method: MethodConfig, row: TensorReport) -> TensorReport:
         reason = self.reasons.get(_key(row)) if _lacks_gradient(method, row) else None
-        if reason is None:
-            return row
-        return replace(row, note=f"{row.note}: {reason}" if row.status == "missing" else reason)
+        if row.status != "missing":
+            return row if reason is None else replace(row, note=reason)
+        side = method.info.sides.reference
+        note = row.note if side == Sides.reference else (row.note or "").replace(IN_REFERENCE, f"None by the {side}")
+        return replace(row, note=f"{note}: {reason}" if reason else note)
 
     def _judged(
         self,

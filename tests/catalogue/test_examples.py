@@ -280,6 +280,22 @@ def test_custom_gradients_of_variables() -> None:
     np.testing.assert_allclose(found, [tf.reduce_sum(z), 4.0], rtol=1e-5)
 
 
+def test_a_weight_whose_tensor_is_an_argument() -> None:
+    layer = run(example("GC608"), {"tf": tf, "keras": keras})["Scale"]()
+    x = tf.random.normal([4, 3])
+    layer.build(x.shape)
+
+    def step() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x)
+        return list(tape.gradient(outputs, [x, layer.w.value]))
+
+    for function in (step, tf.function(step), tf.function(step, jit_compile=True)):
+        for found, expected in zip(function(), (tf.ones([4, 3]), tf.reduce_sum(x, 0)), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_jacobian_of_a_coupled_batch() -> None:
     model = keras.Sequential([keras.Input([3]), keras.layers.BatchNormalization(), keras.layers.Dense(2, "tanh")])
     x, cotangent = tf.random.stateless_normal([6, 3], [1, 2]), tf.random.stateless_normal([6, 2], [3, 4])
@@ -326,5 +342,5 @@ def test_every_example_is_run() -> None:
         "GC601",
         "GC602",
     }
-    others |= {"GC603", "GC604", "GC607", "GC703", "GC704"}
+    others |= {"GC603", "GC604", "GC607", "GC608", "GC703", "GC704"}
     assert {code for code, entry in CATALOGUE.items() if entry.example} == {*GRADIENTS, *STEPS, *others}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck.cli.main import main
+from gradcheck.reporters import REPORTERS
 from gradcheck.results.report import Report
 
 if TYPE_CHECKING:
@@ -272,6 +274,19 @@ def test_a_wrong_custom_gradient_is_caught_and_named(reported: Reported) -> None
     (diagnosis,) = run.checks[0].diagnoses
     assert (run.checks[0].method, diagnosis.confidence) == ("numeric", "likely")
     assert "disagree with the tape about x; custom gradients here: wrong (user.py:" in diagnosis.evidence
+
+
+@pytest.mark.parametrize("format_", sorted(set(REPORTERS) - {"json"}))
+def test_every_format_names_the_tape_and_the_differences(layer: Layer, format_: str) -> None:
+    arguments = ("--input", "3.0", "--points", "given", "--method", "numeric", "--format", format_)
+    code, out, _ = layer("wrong", *arguments)
+    text = re.sub("<[^>]*>", "", out) if format_ == "html" else out
+    worst = {"concise": "tape=9 finite_differences=6", "markdown": "| worst | tape | finite differences |"}
+    assert (code, worst.get(format_, "worst [0]: tape 9, finite differences 6") in text) == (1, True)
+    said = text.replace("reference: tape, loss", "").replace("reference tape: loss", "")  # the run's own reference
+    assert re.findall(r".*\b(?:reference|candidate)\b.*", said) == []
+    _, out, _ = layer("right", *arguments)
+    assert "match the reference" not in out
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck.config.sections.methods import METHODS
+from gradcheck.reporters.parts.words import failure_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -133,6 +136,8 @@ def test_statistics_that_move_twice_are_named(run: Run) -> None:
     assert {row.kind for row in check.failures} == {"state"}
     assert (report.reference and report.reference.verified) is None  # its gradients are right, and it is not
     assert [d.code for d in check.diagnoses] == ["GC302"]
+    lines = [line for row in check.failures for line in failure_lines(row, check.sides)]
+    assert any(": tape " in line and ", forward pass alone " in line for line in lines), lines
 
 
 @pytest.mark.parametrize("inner", ["dropout", "norm"])
@@ -157,6 +162,7 @@ def test_a_wrong_custom_gradient_fails_a_default_run(run: Run) -> None:
     check = reference_of(report)
     assert {row.path for row in check.failures} == {"input", "before/kernel", "before/bias"}
     assert check.diagnoses[-1].code == "GC601"
+    assert check.sides == METHODS["numeric"].sides
 
 
 @pytest.mark.parametrize(("mode", "found"), [("never", False), ("always", True)])
@@ -185,7 +191,7 @@ def test_a_gradient_that_is_none_where_the_loss_moves_is_missing(
     check = report.checks[0]
     missing = {row.path: row.note or "" for row in check.tensors if row.status == "missing"}
     assert {"before/kernel", "before/bias", "block/w"} <= missing.keys()
-    assert all("None in the reference" in note for note in missing.values())
+    assert all("None by the tape" in note for note in missing.values())
     assert says in missing["block/w"]
     assert [d.code for d in check.diagnoses] == ["GC403"]
 

@@ -9,7 +9,7 @@ import keras
 from pydantic import ValidationError
 
 from gradcheck.building import user_code
-from gradcheck.building.messages import described, gist, user_location
+from gradcheck.building.messages import described, gist, raised, user_location
 from gradcheck.building.precision import widened
 from gradcheck.config.keyed import KeyedError, arguments_received
 from gradcheck.config.sections.model import LayerSpec
@@ -88,7 +88,7 @@ def layer_failure(
     own = ":" in target and _UNKNOWN_ARGUMENT not in str(error)
     location = user_location(error, target) if own else None
     if location is not None:
-        return RunError(f"{what}: it raised {described(error)}", code="GC051", location=location)
+        return raised(f"{what}: it raised {described(error)}", error, "GC051", location=location)
     said = gist(error)
     shown = said if "Received" in said else f"{said.rstrip('.')}. Received: {received}"
     return LayerError(f"{what}: {shown}", code="GC021", help=help_)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from gradcheck.building.messages import described
+from gradcheck.building.messages import described, raised
 from gradcheck.building.saved_dtypes import converted
 from gradcheck.building.sources.built import existing
 from gradcheck.building.sources.contents import check_model
@@ -46,7 +46,7 @@ def build(source: FileSource, base: Path) -> keras.Model:
             if "safe_mode" in str(error) or "unsafe" in str(error):
                 help_ = "the file contains code; with `trust: true` it is run as yours"
             message = f"{source.file} cannot be loaded: {described(error)}"
-            raise KeyedRunError(message, code="GC051", help=help_) from error
+            raise raised(message, error, "GC051", help_=help_, kind=KeyedRunError) from error
 
 
 def _in_this_precision(path: Path, *, safe_mode: bool) -> keras.Model:

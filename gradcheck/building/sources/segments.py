@@ -9,7 +9,7 @@ import keras
 
 from gradcheck.building.endpoints import input_names, output_names
 from gradcheck.building.messages import described as error_described
-from gradcheck.building.messages import user_location
+from gradcheck.building.messages import raised, user_location
 from gradcheck.building.sources.built import BuiltModel, is_functional, load_weights, no_inputs, not_a_model
 from gradcheck.building.sources.matching import match_variables
 from gradcheck.building.sources.single import NOTHING, Given, build_any, build_single, declared_inputs, described
@@ -111,7 +111,7 @@ def _called(layer: Any, tensors: Sequence[Any], what: str) -> Any:
     except Exception as error:
         shapes = listed(str(tuple(t.shape)) for t in tensors)
         message = f"{what} cannot be called: {error_described(error)}. Received: tensors of shape {shapes}"
-        raise KeyedRunError(message, code="GC051", location=user_location(error)) from error
+        raise raised(message, error, "GC051", location=user_location(error), kind=KeyedRunError) from error
 
 
 def chain(earlier: keras.Model, later: keras.Model, tensors: Sequence[Any]) -> list[Any]:

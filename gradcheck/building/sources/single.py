@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
-import numpy as np
 
 from gradcheck.building.precision import widened
 from gradcheck.building.sources import application, factory, file, layers
@@ -63,7 +62,8 @@ def build_single(source: SingleSource, base: Path, given: Given = NOTHING) -> ke
     """
     with calls_of_models() as calls:
         built = build_any(source, base)
-    model = with_inputs(built, described(source), declared_inputs(source, built, calls, given), given.batch_size)
+    inputs = declared_inputs(source, built, calls, given)
+    model = with_inputs(built, described(source), inputs, given.batch_size)
     load_weights(model, source.weights, base)
     return model
 
@@ -79,7 +79,9 @@ def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], 
         return None
     if written is not None:
         return keras.tree.map_structure(_as_tensor, written)
-    if (inputs := calls.get(id(model))) is not None or (inputs := given.inputs()) is not None:
+    inputs = calls.get(id(model))
+    inputs = given.inputs() if inputs is None else inputs
+    if inputs is not None:
         return keras.tree.map_structure(_as_tensor, inputs)
     built_for = model.get_build_config() if isinstance(model, keras.Layer) else None
     shapes = (built_for or {}).get("input_shape")
@@ -87,16 +89,17 @@ def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], 
 
 
 def _as_tensor(like: Any) -> Any:
-    """Return a KerasTensor like a tensor, an array, an `InputSpec` of a config, or of a shape, with the batch open."""
+    """Return a KerasTensor like a tensor, an array, an `InputSpec` of a config, or of a shape, with the batch open.
+
+    Floats are of the dtype that Keras gives to what a model is called on.
+    """
     floatx = keras.config.floatx()
     if isinstance(like, InputSpec):
         return keras.KerasTensor((None, *like.shape), widened(like.dtype or floatx))
     if isinstance(like, (list, tuple)):
         return keras.KerasTensor((None, *like[1:]), floatx)
-    if isinstance(like, np.ndarray):  # of NumPy's own float, which the batch is cast from
-        dtype = floatx if like.dtype.kind == "f" else keras.backend.standardize_dtype(like.dtype)
-        return keras.KerasTensor((None, *like.shape[1:]), dtype)
-    return keras.KerasTensor((None, *like.shape[1:]), widened(keras.backend.standardize_dtype(like.dtype)))
+    dtype = keras.backend.standardize_dtype(like.dtype)
+    return keras.KerasTensor((None, *like.shape[1:]), floatx if keras.backend.is_float_dtype(dtype) else dtype)
 
 
 def build_whole(source: SingleSource, base: Path, given: Given = NOTHING) -> BuiltModel:

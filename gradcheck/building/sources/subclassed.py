@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradcheck.building.messages import described, user_location
+from gradcheck.building.messages import described, raised, user_location
 from gradcheck.building.sources.built import is_functional, no_inputs, not_a_model
 from gradcheck.building.sources.layers import positional
 from gradcheck.config.keyed import KeyedRunError
@@ -81,7 +81,7 @@ def functional(
     except Exception as error:
         shapes = listed(str(tuple(tensor.shape)) for tensor in keras.tree.flatten(inputs))
         message = f"{what} cannot be called: {described(error)}. Received: tensors of shape {shapes}"
-        raise KeyedRunError(message, code="GC051", location=user_location(error)) from error
+        raise raised(message, error, "GC051", location=user_location(error), kind=KeyedRunError) from error
 
 
 def _model(layer: keras.Layer, symbolic: Any, name: str | None) -> keras.Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
@@ -19,6 +19,7 @@ from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, misplaced_arguments, refusal, single_key
 from gradcheck.config.sections.scalars import Count, Reference, Text  # noqa: TC001 - pydantic reads the annotations
 from gradcheck.phrases import suggestion
+from gradcheck.results.report import Sides
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -117,7 +118,9 @@ class CandidateOptions(MethodOptions):
 
 
 _SHARED = "the model's forward code and its registered and custom gradients, all shared with the reference"
-_FORWARD = "the forward pass alone: no gradient code is shared with the reference"
+_FORWARD = "the forward pass alone: no gradient code is shared with the tape"
+#: Finite differences put the tape on trial, whose gradients are the reference of every other method.
+_ON_TRIAL = Sides(reference="tape", candidate="finite differences", of_state="forward pass alone")
 
 
 #: The largest data that a method holds at one time, beside weights and gradients.
@@ -140,6 +143,7 @@ class MethodInfo:
         registered: whether it differentiates by the registered gradients, which finite differences check.
         holds: the data by which the plan estimates its memory: all activations of the split, the boundaries and the
             activations of one segment, or all activations and a block of a Jacobian. None: not estimated.
+        sides: what reports call the two sides of its check.
     """
 
     place: str
@@ -152,6 +156,7 @@ class MethodInfo:
     hands_on: bool = False
     registered: bool = False
     holds: Held | None = None
+    sides: Sides = field(default_factory=Sides)
 
 
 #: The candidates that a config may name.
@@ -169,7 +174,9 @@ METHODS: dict[str, MethodInfo] = {
         splits=False,
         registered=True,
     ),
-    "numeric": MethodInfo(place="directional.numeric", options=NumericOptions, rests_on=_FORWARD, splits=False),
+    "numeric": MethodInfo(
+        place="directional.numeric", options=NumericOptions, rests_on=_FORWARD, splits=False, sides=_ON_TRIAL
+    ),
     "stateful": MethodInfo(place="along_time.stateful", eager=True),
     "scan": MethodInfo(place="along_time.scan", options=ScanOptions),
     "hvp": MethodInfo(
@@ -192,7 +199,7 @@ METHODS: dict[str, MethodInfo] = {
 }
 #: The name in reports of the check of the reference itself, by finite differences; no config names it.
 REFERENCE_CHECK = "reference"
-_OF_REFERENCE = MethodInfo(place="", rests_on=_FORWARD, splits=False)
+_OF_REFERENCE = MethodInfo(place="", rests_on=_FORWARD, splits=False, sides=_ON_TRIAL)
 
 
 class MethodConfig(Section):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Report,
         RunReport,
         SegmentReport,
+        Sides,
         TensorReport,
     )
 
@@ -160,14 +161,15 @@ def unproven_lines(tensor: TensorReport) -> list[str]:
     return [f"note: {inline(tensor.note)}"] if unproven and tensor.note else []
 
 
-def failure_lines(tensor: TensorReport) -> list[str]:
-    """Return the details of a failing row: where and how far it differs, and the tolerance that would pass."""
+def failure_lines(tensor: TensorReport, sides: Sides) -> list[str]:
+    """Return the details of a failing row: where and how far its sides differ, and the tolerance that would pass."""
     found = []
     if tensor.mismatched_elements:
         found.append(f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ")
     if tensor.worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
-        found.append(f"worst {index(tensor.worst.index)}: reference {reference}, candidate {candidate}")
+        left, right = sides.of(tensor.kind)
+        found.append(f"worst {index(tensor.worst.index)}: {left} {reference}, {right} {candidate}")
     written = [", ".join(found)] if found else []
     return [*written, *_required(tensor), *([f"note: {inline(tensor.note)}"] if tensor.note else [])]
 
@@ -283,7 +285,7 @@ def _proof(check: CheckReport, trainable: int) -> str:
             parts.append(plural(len(equal), *words))
     subject = ", ".join(parts) or "no tensor"
     when = f" in {'all ' if check.steps > 1 else ''}{plural(check.steps, 'step')}" if check.steps else ""
-    return f"{subject} match the reference{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
+    return f"{subject} match {check.sides.standard}{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
 
 
 def _worst(tensors: Iterable[TensorReport]) -> str:

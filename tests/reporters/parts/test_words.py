@@ -8,7 +8,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from gradcheck.reporters.parts import words
-from gradcheck.results.report import Contribution, Coverage, Diagnosis, Report, TensorReport
+from gradcheck.results.report import Contribution, Coverage, Diagnosis, Report, Sides, TensorReport
 
 DIAGNOSIS = Diagnosis(
     code="GC101", title="cotangent missing", segment=None, layer=None, confidence="exact", evidence="", fix=""
@@ -146,7 +146,7 @@ def failing_tensors(report: Report) -> dict[str, TensorReport]:
 
 def test_failure_lines(failing: Report, nonfinite: Report) -> None:
     rows = failing_tensors(failing) | failing_tensors(nonfinite)
-    assert {path: words.failure_lines(row) for path, row in rows.items()} == snapshot(
+    assert {path: words.failure_lines(row, Sides()) for path, row in rows.items()} == snapshot(
         {
             "conv_0/kernel": [
                 "24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205",
