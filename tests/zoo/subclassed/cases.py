@@ -249,7 +249,7 @@ CASES = [
     Case(build=structure.scaled_residual, x=normal(5), loss=MSE),
     Case(build=structure.shared_layers, x=[VECTORS, VECTORS], loss=MSE, twin=structure.shared_layers_twin),
     Case(build=structure.mixed_dtypes, x=VECTORS, loss=MSE, twin=structure.mixed_dtypes_twin),
-    Case(build=traps.kept_attention, x=normal(5, 4), loss={"logits": LOGITS, "attention": None}),
+    Case(build=traps.kept_attention, x=normal(5, 4), loss={"logits": LOGITS}),
     Case(build=traps.closure, x=VECTORS, loss=MSE),
     Case(
         build=traps.gradient_reversal,

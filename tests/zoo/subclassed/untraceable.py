@@ -106,8 +106,8 @@ class EarlyExit(layers.Layer):
         return ops.cond(ops.mean(x) > 0, lambda: self.easy(x), lambda: self.hard(x))
 
 
-class RunningWhitening(layers.Layer):
-    """Whitens by averages that it keeps itself."""
+class RunningMean(layers.Layer):
+    """Centres by the batch's mean, outside training by an average of them that it keeps itself."""
 
     def __init__(self, units: int, momentum: float = 0.9) -> None:
         super().__init__()
@@ -117,9 +117,11 @@ class RunningWhitening(layers.Layer):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         x = self.dense(x)
-        if training:
-            self.mean.assign(self.momentum * self.mean + (1 - self.momentum) * ops.mean(x, axis=0))
-        return x - self.mean
+        if not training:
+            return x - self.mean
+        mean = ops.mean(x, axis=0)
+        self.mean.assign(self.momentum * self.mean + (1 - self.momentum) * mean)
+        return x - mean
 
 
 class Around(keras.Model):
@@ -164,7 +166,7 @@ def early_exit() -> keras.Model:
 
 
 def running_average() -> keras.Model:
-    return Around(RunningWhitening(4))
+    return Around(RunningMean(4))
 
 
 class Clipped(keras.Model):
@@ -188,7 +190,7 @@ def branch_on_values() -> keras.Model:
 
 
 class Noisy(keras.Model):
-    """Noise on the hidden features, drawn by a function of the sub-class."""
+    """Noise on the hidden features, of the shape of a tensor."""
 
     def __init__(self, units: int) -> None:
         super().__init__()
