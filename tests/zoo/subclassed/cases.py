@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,31 +70,21 @@ class Case:
 
     def config(self, split: dict[str, Any], methods: list[Any], *, twin: bool = False) -> dict[str, Any]:
         """The config that checks the model, or its twin, cut as `split` says."""
-        here = Path(__file__).resolve()
+        model = self.twin if twin else self.build
+        assert model is not None
         return {
-            "model": {"factory": f"{here}:{'twin' if twin else 'called'}", "kwargs": {"name": self.name}},
+            "model": {"factory": f"{inspect.getfile(model)}:{model.__name__}"},
             "split": split,
             "loss": self.loss,
-            "data": {"batch_size": BATCH_SIZE, "factory": f"{here}:batch", "kwargs": {"name": self.name}},
+            "data": {
+                "batch_size": BATCH_SIZE,
+                "factory": f"{Path(__file__).resolve()}:batch",
+                "kwargs": {"name": self.name},
+            },
             "training": True,
             "methods": methods,
             "verify_reference": "never" if self.surrogate else "auto",
         }
-
-
-def called(name: str) -> keras.Model:
-    """The model of one case, called once on its batch, which tells what its inputs are."""
-    case = BY_NAME[name]
-    model = case.build()
-    model(keras.tree.map_structure(keras.ops.convert_to_tensor, case.batch()[0]))
-    return model
-
-
-def twin(name: str) -> keras.Model:
-    """The functional twin of one case."""
-    build = BY_NAME[name].twin
-    assert build is not None
-    return build()
 
 
 def batch(name: str) -> tuple[Any, Any]:
@@ -226,14 +217,7 @@ CASES = [
     Case(build=structure.highway, x=VECTORS, loss=IDS),
     Case(build=structure.autoencoder, x=uniform(8), loss=BINARY, y=uniform(8)),
     Case(build=structure.decision_tree, x=VECTORS, loss=MSE),
-    Case(
-        build=structure.recursive,
-        x=normal(4, 3),
-        loss=MSE,
-        cut="partly",
-        stays="fold/0",
-        reason="a layer that calls itself",
-    ),
+    Case(build=structure.recursive, x=normal(4, 3), loss=MSE),
     Case(build=structure.keywords, x=[normal(3, 5), normal(4, 6)], loss=[MSE, MSE]),
     Case(build=structure.hybrid, x=IMAGES, loss={"kind": IDS, "box": MSE}, twin=structure.hybrid_twin),
     Case(build=structure.scaled_residual, x=normal(5), loss=MSE),
