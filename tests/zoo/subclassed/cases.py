@@ -232,6 +232,7 @@ CASES = [
         surrogate=True,
         twin=traps.gradient_reversal_twin,
     ),
+    Case(build=traps.array_on_the_left, x=VECTORS, loss=MSE),
     Case(build=traps.passing_through, x=VECTORS, loss=MSE),
     Case(
         build=untraceable.custom_gradient,
@@ -246,7 +247,6 @@ CASES = [
         Case(build=build, x=VECTORS, loss=MSE, cut="partly", stays="inner", reason=reason)
         for build, reason in (
             (untraceable.variable_on_the_left, "a variable on the left of an operator"),
-            (untraceable.array_on_the_left, "a NumPy array on the left of an operator"),
             (untraceable.tensorflow_inside, "functions of TensorFlow"),
             (untraceable.variational_dropout, "random numbers drawn beside a layer"),
             (untraceable.warmup, "a variable that counts the calls"),

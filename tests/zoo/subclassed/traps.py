@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
@@ -129,3 +130,21 @@ class PassingThrough(keras.Model):
 
 def passing_through() -> keras.Model:
     return PassingThrough(4)
+
+
+class Masked(keras.Model):
+    """NumPy's arrays on the left of operators."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.mask = np.arange(units, dtype="float32") % 2
+        self.dense = layers.Dense(units)
+        self.head = layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        h = self.dense(x)
+        return self.head(self.mask * h + (1 - self.mask) * ops.tanh(h))
+
+
+def array_on_the_left() -> keras.Model:
+    return Masked(4)

@@ -22,18 +22,6 @@ class LeftScale(layers.Layer):
         return self.scale * self.dense(x)
 
 
-class MaskedDense(layers.Layer):
-    """A dense layer some of whose results are put out by an array on the left."""
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.dense = layers.Dense(units)
-        self.mask = np.arange(units, dtype="float32") % 2
-
-    def call(self, x: Any) -> Any:
-        return x[:, :1] + self.mask * self.dense(x)
-
-
 class LocalContrast(layers.Layer):
     """Written with TensorFlow's own functions."""
 
@@ -139,10 +127,6 @@ class Around(keras.Model):
 
 def variable_on_the_left() -> keras.Model:
     return Around(LeftScale(4))
-
-
-def array_on_the_left() -> keras.Model:
-    return Around(MaskedDense(4))
 
 
 def tensorflow_inside() -> keras.Model:
