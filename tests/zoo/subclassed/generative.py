@@ -264,8 +264,9 @@ class Coupling(layers.Layer):
     def call(self, x: Any) -> Any:
         kept = x * self.mask
         h = self.hidden(kept)
-        log_scale, shift = self.scale(h) * (1 - self.mask), self.shift(h) * (1 - self.mask)
-        return kept + (1 - self.mask) * (x * ops.exp(log_scale) + shift), ops.sum(log_scale, axis=-1)
+        log_scale = self.scale(h) * (1 - self.mask)
+        moved = (x * ops.exp(log_scale) + self.shift(h)) * (1 - self.mask)
+        return kept + moved, ops.sum(log_scale, axis=-1)
 
 
 class RealNVP(keras.Model):

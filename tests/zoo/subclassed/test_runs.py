@@ -9,9 +9,13 @@ import pytest
 from tests.zoo.subclassed.cases import CASES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.results.report import RunReport
     from tests.zoo.subclassed.cases import Case
 
 pytestmark = [pytest.mark.zoo, pytest.mark.filterwarnings("ignore:.*does not support masking")]
+twinned = pytest.mark.parametrize("case", [case for case in CASES if case.twin], ids=lambda case: case.name)
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -41,7 +45,7 @@ def test_it_runs_and_trains(case: Case) -> None:
     assert all(bool(tf.reduce_all(tf.math.is_finite(g))) for g in found if g is not None)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.twin], ids=lambda case: case.name)
+@twinned
 def test_a_twin_computes_the_same_with_layers_of_the_same_names(case: Case) -> None:
     import keras
     import numpy as np
@@ -56,6 +60,13 @@ def test_a_twin_computes_the_same_with_layers_of_the_same_names(case: Case) -> N
     outputs = (keras.tree.flatten(either(x, training=False)) for either in (model, twin))
     for found, wanted in zip(*outputs, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@twinned
+def test_a_twin_is_cut_after_every_call_and_passes(run: Callable[..., RunReport], case: Case) -> None:
+    report = run(case.config({"every": "layer"}, ["vjp"], twin=True))
+    assert report.verdict == "pass", report.error or report.checks[0].failures
+    assert len(report.segments) > 3
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.cut != "all"], ids=lambda case: case.name)
