@@ -187,10 +187,10 @@ class _Flattening:
     def inline(self, functional: Functional, known: dict[int, Source], around: _Around) -> list[Source]:
         """Append the calls of `functional`, whose inputs are `known`, and return the sources of its outputs."""
         self._functionals[id(functional)] = functional
+        # A model that is wrapped to have symbolic inputs is the model itself, not a part of one.
+        wrapped = wraps_one(functional)
         for node in _nodes_in_order(functional):
-            # A model that is wrapped to have symbolic inputs is the model itself, not a part of one.
-            own = "" if wraps_one(functional) is node.operation else node.operation.name
-            self._any_call(node, known, around.inside(own))
+            self._any_call(node, known, around.inside("" if node.operation is wrapped else node.operation.name))
         return [known[id(tensor)] for tensor in functional.outputs]
 
     def _any_call(self, node: Any, known: dict[int, Source], at: _Around) -> None:
