@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import check_custom_gradients, custom_gradients_of
 from gradcheck.custom_gradients.call_checks import findings_in, not_its_own
+from gradcheck.diagnose.tracing.alone import wrong_alone
 from gradcheck.diagnose.tracing.not_finite import not_finite_derivatives
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import some
@@ -88,4 +89,25 @@ def wrong_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple
         confidence="likely" if len(places) == 1 else "possible",
     )
     checked = effort.attempt("the checks of the custom gradients", partial(check_custom_gradients, problem, watch))
-    return (*broken, *(checked or ()), blamed)
+    return (*broken, *(checked or ()), *(_one_by_one(observed, wrong, seen, effort) or (blamed,)))
+
+
+def _one_by_one(observed: Observed, wrong: Sequence[TensorReport], seen: str, effort: Effort) -> tuple[Diagnosis, ...]:
+    """Return GC601 for each call of the graph that finite differences contradict by itself."""
+    problem = observed.problem
+    if len(problem.graph.calls) == 1:
+        return ()
+    found = effort.attempt("the calls one by one", partial(wrong_alone, problem)) or ()
+    owner = {problem.graph.calls[call].name: s.plan.index for s in problem.segments for call in s.plan.calls}
+    return tuple(
+        named(
+            "GC601",
+            f"{call.says}; finite differences of the whole disagree with the tape about "
+            f"{some([row.path for row in wrong])}; {seen}",
+            where=call.name,
+            segment=owner.get(call.name),
+            layer=call.name,
+            confidence="exact",
+        )
+        for call in found
+    )

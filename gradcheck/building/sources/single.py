@@ -71,8 +71,8 @@ def build_single(source: SingleSource, base: Path, given: Given = NOTHING) -> ke
 def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: Given = NOTHING) -> Any:
     """Return the KerasTensors that a model is called on, in its structure; None if nothing tells or it has its own.
 
-    They are those that its source states (`input`), else what its factory called it on (`calls`, by id), else what the batch
-    holds, else those it was built for.
+    They are those that its source states (`input`), else what its factory called it on (`calls`, by id), else what the
+    batch holds, else those it was built for.
     """
     written = source.specs if isinstance(source, LiveModel) else getattr(source, "input", None)
     if isinstance(source, LayersSource) or is_functional(model):
