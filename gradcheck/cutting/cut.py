@@ -57,7 +57,7 @@ def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[
     groups: list[set[int]] = []
     taken: set[int] = set()
     for position, name in enumerate(names):
-        closure = ancestors(graph, resolve(graph, name, position)) - taken
+        closure = _with_whole_layers(graph, ancestors(graph, resolve(graph, name, position))) - taken
         if not closure:
             raise CutError(
                 f"the cut after {name!r} adds nothing: all that it needs lies before an earlier cut",
@@ -76,6 +76,16 @@ def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[
             position=len(names) - 1,
         )
     return make_plan(graph, [*groups, rest], segment_names)
+
+
+def _with_whole_layers(graph: Graph, calls: set[int]) -> set[int]:
+    """Return `calls` with all calls inside the layers that they complete, such as those that only add a loss."""
+    whole = set(calls)
+    for opened in graph.opened:
+        made = {source.ref.call for source in opened.outputs if source is not None and not source.ref.is_input}
+        if made and made <= whole:
+            whole |= ancestors(graph, [TensorRef(call, 0) for call in opened.calls])
+    return whole
 
 
 def cut_every(graph: Graph) -> Plan:
