@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gradcheck.building import user_code
 from gradcheck.building.precision import kept_precision
+from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.config.sections.live import LiveStep
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods.returned import scalar, understood
@@ -29,7 +30,7 @@ class CandidateInput:
     """The one argument of a candidate.
 
     Attributes:
-        model: the whole `keras.Model`.
+        model: the whole model, the user's own object if it is subclassed.
         segments: the parts in order, each callable as a Keras model, with `input_names`, `output_names`,
             `trainable_variables` and `losses`.
         x: the batch in the model's structure: a tensor, a list or a mapping.
@@ -139,7 +140,7 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
         return problem.loss(y, outputs, given)
 
     return CandidateInput(
-        model=problem.model,
+        model=wraps_one(problem.model) or problem.model,
         segments=problem.segments,
         x=problem.model_inputs(problem.batch.x),
         y=y[0] if len(y) == 1 else y,
