@@ -24,11 +24,14 @@ from gradcheck.handoff.tensors import gradients_of, is_differentiable
 from gradcheck.keras_private import mask_of, set_mask
 from gradcheck.methods.by_segment.jacobian_report import KeptJacobians, with_jacobians
 from gradcheck.methods.by_segment.linear import Linearised, by_columns, by_rows, mixes_examples
+from gradcheck.methods.by_segment.summands import Summands
 from gradcheck.methods.directional.directions import noise_floors
 from gradcheck.problem.budget import jacobian_block
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from numpy.typing import NDArray
 
     from gradcheck.config.sections.methods import MethodOptions
     from gradcheck.cutting.segment import Segment
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from gradcheck.methods.by_segment.linear import Observer
     from gradcheck.methods.directional.directions import Measured
     from gradcheck.problem.problem import Problem, TensorKey
+
+    Array = NDArray[Any]
 
 
 def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: ARG001 - every method takes its options
@@ -48,8 +53,6 @@ def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: AR
 
     execution = Execution(problem, body, execution="eager")
     found = execution()
-    if kept is not None:
-        return with_jacobians(problem, found, kept)
 
     # Sums over rows round more than one VJP does, so the reference's noise floor alone may be too low.
     def measured(tensors: Tensors, keys: Collection[TensorKey]) -> Measured:
@@ -58,9 +61,15 @@ def jacobian(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: AR
 
     def noise(keys: Collection[TensorKey]) -> dict[TensorKey, float]:
         before = named_tensors(problem, found)
-        return noise_floors(problem, [{key: as_float64(before[key]) for key in keys}], [measured], keys)
+        floors = noise_floors(problem, [{key: as_float64(before[key]) for key in keys}], [measured], keys)
+        # Summands that cancel, such as those of two examples, may do so in every measured run: nothing moves then.
+        summands = Summands(problem)
+        weighing = ByJacobians(problem, summands)
+        Execution(problem, lambda problem, tensors: split(problem, tensors, weighing), execution="eager")()
+        return {key: max(floor, summands.rounding(key)) for key, floor in floors.items()}
 
-    return replace(found, noise=noise)
+    found = replace(found, noise=noise)
+    return found if kept is None else with_jacobians(problem, found, kept)
 
 
 class ByJacobians(HandOff):
@@ -68,10 +77,10 @@ class ByJacobians(HandOff):
 
     persistent = True
 
-    def __init__(self, problem: Problem, kept: KeptJacobians | None = None) -> None:
-        """Take state and memory budget from `problem`; `kept` stores every block."""
+    def __init__(self, problem: Problem, seen_by: KeptJacobians | Summands | None = None) -> None:
+        """Take state and memory budget from `problem`; `seen_by` takes every block."""
         self._problem = problem
-        self._kept = kept
+        self._seen_by = seen_by
         self._moving: set[int] = set()
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
@@ -124,16 +133,16 @@ class ByJacobians(HandOff):
                 only = replace(linear, sources=[linear.sources[i]])
                 with suppress(LookupError):  # an operation whose gradient cannot be differentiated again: by rows
                     stacked = self._stacked(done, only, only.columns(0))
-                    parts[i] = by_columns(stacked, cotangent, 0, self._observer(done, only))
+                    parts[i] = by_columns(stacked, cotangent, 0, self._observer(done, only, cotangent))
         left = [i for i in range(len(linear.sources)) if i not in parts]
         if left:
             rest = replace(linear, sources=[linear.sources[i] for i in left])
-            found = by_rows(self._stacked(done, rest, rest.rows), cotangent, self._observer(done, rest))
+            found = by_rows(self._stacked(done, rest, rest.rows), cotangent, self._observer(done, rest, cotangent))
             parts |= zip(left, found, strict=True)
         return [parts[i] for i in range(len(linear.sources))]
 
-    def _observer(self, done: Pass, linear: Linearised) -> Observer | None:
-        return None if self._kept is None else self._kept.observer(done, linear)
+    def _observer(self, done: Pass, linear: Linearised, cotangent: Array) -> Observer | None:
+        return None if self._seen_by is None else self._seen_by.observer(done, linear, cotangent)
 
     def _stacked(self, done: Pass, linear: Linearised, count: int) -> Linearised:
         """Return `linear` on as many copies of the batch as fit a block, if the segment allows it; else unchanged."""

@@ -16,6 +16,7 @@ from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import copied, tapped
 from gradcheck.errors import RunError
 from gradcheck.handoff.tensors import watch
+from gradcheck.methods.by_segment.summands import origins
 from gradcheck.numerics import movement
 from gradcheck.problem.problem import TensorKey
 
@@ -65,19 +66,16 @@ class KeptJacobians:
         self._bytes = 0
         self.pairs: list[tuple[Pair, Kept]] = []
 
-    def observer(self, done: Pass, linear: Linearised) -> Observer | None:
+    def observer(self, done: Pass, linear: Linearised, cotangent: Array) -> Observer | None:  # noqa: ARG002 - as `Summands`
         """Return an observer that assembles the blocks of `linear`; None if the target is no output of the segment."""
         plan = done.segment.plan
         targets = [ref for ref, output in zip(plan.outputs, done.outputs, strict=True) if output is linear.target]
-        inputs = {id(tensor): ref for ref, tensor in zip(plan.inputs, done.inputs, strict=True)}
         if not targets:
             return None
         kept: dict[int, Kept] = {}
-        for i, source in enumerate(linear.sources):
-            origin = inputs.get(id(source)) or self._problem.counterparts.get(id(source))
-            if origin is not None:
-                kept[i] = self._new(linear, i)
-                self.pairs.append((Pair(done.segment, targets[0], origin), kept[i]))
+        for i, origin in origins(self._problem, done, linear).items():
+            kept[i] = self._new(linear, i)
+            self.pairs.append((Pair(done.segment, targets[0], origin), kept[i]))
         return _Collector(kept)
 
     def _new(self, linear: Linearised, index: int) -> Kept:
@@ -126,6 +124,14 @@ def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) 
         key = TensorKey("jacobian", f"d {problem.graph.name(pair.target)} / d {_name(problem, pair.source)}")
         found[key], against[key] = values.full(array.shape).astype(array.dtype), array
         where[key] = TensorPlace((pair.segment.plan.index,), problem.graph.layer(pair.target), "jacobian")
+    pairs = dict(zip(against, [pair for pair, _ in comparable], strict=True))
+
+    def noise(keys: Collection[TensorKey]) -> Mapping[TensorKey, float]:
+        own = [key for key in keys if key in against]
+        others = [key for key in keys if key not in against]
+        floors = _noise_floors(problem, against, pairs, own) if own else {}
+        return {**floors, **(gradients.noise(others) if others and gradients.noise else {})}
+
     left_out = len(kept.pairs) - len(comparable)
     remark = f"{left_out} Jacobians are not shown: their source also reaches the target through other segments"
     return replace(
@@ -134,9 +140,7 @@ def with_jacobians(problem: Problem, gradients: Gradients, kept: KeptJacobians) 
         against=against,
         places=where,
         way="by products of Jacobians",
-        noise=lambda keys: _noise_floors(
-            problem, against, dict(zip(against, [p for p, _ in comparable], strict=True)), keys
-        ),
+        noise=noise,
         remarks=(*gradients.remarks, *([remark] if left_out else [])),
     )
 

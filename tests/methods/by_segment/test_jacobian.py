@@ -222,3 +222,50 @@ def test_kept_jacobians_must_fit_the_budget(run: Run) -> None:
     assert report.error is not None
     assert report.error.code == "GC056"
     assert "report.jacobians" in report.error.message
+
+
+#: Two examples whose gradients cancel: the loss has the slopes 1 and -1, and token ids do not move with rounding.
+CANCELLING = """
+    model:
+      input: {tok: {shape: [1], dtype: int32}}
+      layers:
+        - Embedding: {input_dim: 7, output_dim: 1, name: emb, inputs: [tok]}
+        - Bidirectional: {layer: {SimpleRNN: {units: 1}}, name: bi}
+        - Dense: {units: 1, activation: tanh, name: dense}
+        - Concatenate: {name: cat, inputs: [dense, bi]}
+    split: {after: [emb, dense]}
+    data: {batch_size: 2, inputs: {tok: {integers: {low: 0, high: 7}}}}
+    loss: MeanAbsoluteError
+    precision: float64
+    seed: 99
+    methods: [jacobian]
+"""
+CANCELS = "bi/backward_simple_rnn/simple_rnn_cell/bias"
+
+
+@pytest.mark.parametrize("execution", ["eager", "graph"])
+@pytest.mark.parametrize("jacobians", [False, True])
+def test_rounding_is_relative_to_the_summands_that_cancel(run: Run, jacobians: bool, execution: str) -> None:
+    report = run(CANCELLING, report={"jacobians": jacobians}, execution=execution)
+    (found,) = [t for t in report.checks[0].tensors if t.path == CANCELS]
+    assert report.verdict == "pass", [(t.path, t.max_abs_error, t.noise_floor) for t in report.checks[0].failures]
+    assert found.max_rel_error > 1e-10
+    assert found.noise_floor is None or 1e-17 < found.noise_floor < 1e-15
+
+
+def test_an_error_of_one_summand_is_no_rounding(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative error of 1e-12 in what one example contributes."""
+    from gradcheck.methods.by_segment import jacobian
+
+    contract, by_column = jacobian.by_rows, jacobian.by_columns
+
+    def off(cotangent: np.ndarray) -> np.ndarray:
+        wrong = np.copy(cotangent)
+        wrong.reshape(-1)[0] *= 1 + 1e-12
+        return wrong
+
+    monkeypatch.setattr(jacobian, "by_rows", lambda linear, c, seen=None: contract(linear, off(c), seen))
+    monkeypatch.setattr(jacobian, "by_columns", lambda linear, c, i, seen=None: by_column(linear, off(c), i, seen))
+    report = run(CANCELLING)
+    assert report.verdict == "fail"
+    assert CANCELS in {tensor.path for tensor in report.checks[0].failures}
