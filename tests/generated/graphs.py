@@ -264,9 +264,7 @@ def splits(draw: st.DrawFn, graph: Graph, outputs: list[Tensor]) -> dict[str, An
     names = [t.name for t in graph.tensors if t.name not in graph.inputs and t not in outputs]
     if not names:
         return {"every": "layer"}
-    # A layer that draws numbers gives others where a cut changes the order of its calls.
-    in_order = any(layers.STATEFUL.search(str(graph.entry(name))) for name in graph.calls)
-    kind = draw(st.sampled_from(["every", "parts"] if in_order else ["after", "after", "every", "parts"]))
+    kind = draw(st.sampled_from(["after", "after", "every", "parts"]))
     if kind == "parts":
         return {"parts": draw(st.integers(2, min(4, len(names) + 1)))}
     if kind == "every":
