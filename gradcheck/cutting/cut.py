@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import keras
+
+from gradcheck.building.state import state_variables
 from gradcheck.cutting.balance import balanced
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.errors import ConfigError
-from gradcheck.phrases import suggestion
+from gradcheck.phrases import some, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gradcheck.cutting.model_graph import Graph
 
@@ -46,18 +49,23 @@ class Plan:
     segments: tuple[SegmentPlan, ...]
     boundaries: dict[TensorRef, int]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[str] | None = None) -> Plan:
     """Cut after each named call: a segment holds the calls that its cut needs and no earlier segment has.
+
+    Calls that move the same state stay in order: a dropout that is called twice draws a mask in each call.
 
     Raises:
         CutError: GC023 for a name that the model lacks, GC024 for a cut that adds nothing.
     """
     groups: list[set[int]] = []
     taken: set[int] = set()
+    before, notes = _before(graph), []
     for position, name in enumerate(names):
-        closure = _with_whole_layers(graph, ancestors(graph, resolve(graph, name, position))) - taken
+        refs = resolve(graph, name, position)
+        closure = _with_whole_layers(graph, ancestors(graph, refs, before), before) - taken
         if not closure:
             raise CutError(
                 f"the cut after {name!r} adds nothing: all that it needs lies before an earlier cut",
@@ -65,6 +73,10 @@ def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[
                 help="list the cuts in the order in which the data flow through the model",
                 position=position,
             )
+        kept = sorted(closure - ancestors(graph, refs))
+        if kept:
+            calls = some([graph.calls[index].name for index in kept])
+            notes.append(f"the cut after {name!r} takes {calls} along: calls that move the same state stay in order")
         groups.append(closure)
         taken |= closure
     rest = set(range(len(graph.calls))) - taken
@@ -75,16 +87,28 @@ def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[
             help="cut before the end of the model",
             position=len(names) - 1,
         )
-    return make_plan(graph, [*groups, rest], segment_names)
+    return replace(make_plan(graph, [*groups, rest], segment_names), notes=tuple(notes))
 
 
-def _with_whole_layers(graph: Graph, calls: set[int]) -> set[int]:
+def _before(graph: Graph) -> dict[int, list[int]]:
+    """Return for each call of a layer the last earlier calls that move the same state: seeds, statistics."""
+    last: dict[int, int] = {}
+    before = {}
+    for call in graph.calls:
+        if isinstance(call.operation, keras.Layer):
+            moved = [id(state.variable) for state in state_variables([call.operation])]
+            before[call.index] = [last[variable] for variable in moved if variable in last]
+            last.update(dict.fromkeys(moved, call.index))
+    return before
+
+
+def _with_whole_layers(graph: Graph, calls: set[int], before: Mapping[int, Sequence[int]]) -> set[int]:
     """Return `calls` with all calls inside the layers that they complete, such as those that only add a loss."""
     whole = set(calls)
     for opened in graph.opened:
         made = {source.ref.call for source in opened.outputs if source is not None and not source.ref.is_input}
         if made and made <= whole:
-            whole |= ancestors(graph, [TensorRef(call, 0) for call in opened.calls])
+            whole |= ancestors(graph, [TensorRef(call, 0) for call in opened.calls], before)
     return whole
 
 
@@ -139,8 +163,8 @@ def _takers(graph: Graph, owner: dict[int, int]) -> dict[TensorRef, set[int]]:
     return takers
 
 
-def ancestors(graph: Graph, refs: Iterable[TensorRef]) -> set[int]:
-    """Return the calls that `refs` depend on, including the calls that make them."""
+def ancestors(graph: Graph, refs: Iterable[TensorRef], before: Mapping[int, Sequence[int]] | None = None) -> set[int]:
+    """Return the calls that `refs` depend on, including the calls that make them, and those `before` any of these."""
     # A loop and no recursion: a deep model has more calls than Python allows frames.
     needed: set[int] = set()
     waiting = [ref.call for ref in refs]
@@ -149,6 +173,7 @@ def ancestors(graph: Graph, refs: Iterable[TensorRef]) -> set[int]:
         if call != MODEL_INPUT and call not in needed:
             needed.add(call)
             waiting.extend(ref.call for ref in graph.calls[call].inputs)
+            waiting.extend((before or {}).get(call, ()))
     return needed
 
 

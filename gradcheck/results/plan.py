@@ -42,7 +42,7 @@ class PlanReport:
         segments: the segments, in order.
         memory: the estimated peak memory by method, in bytes; empty for a config without a split.
         warnings: remarks on the cuts.
-        notes: the layers made of layers that stay one call, and why.
+        notes: the layers made of layers that stay one call, and why; calls that were moved for their order.
     """
 
     name: str

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import tensorflow as tf
+
 from gradcheck.comparing.exempt import exempted, judged
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.missing_gradients import why_none
@@ -29,6 +31,7 @@ from gradcheck.handoff.interface import Gradients
 from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
+from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.report import Sides
 from gradcheck.session import patience
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from gradcheck.training.side_by_side import Trained
 
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
+_SPARSE = "an optimizer may treat these in another way, and a Jacobian is dense"
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 
 
@@ -63,6 +67,7 @@ class MethodChecker:
         reference: the gradients of the whole model under one tape.
         watch: the record of the custom gradients that the model's code defines.
         remarks: notes that every check gets.
+        dense: whether the reference is trained on dense gradients.
     """
 
     config: Config
@@ -70,6 +75,7 @@ class MethodChecker:
     reference: Reference
     watch: Watch
     remarks: tuple[str, ...] = ()
+    dense: bool = False
 
     @cached_property
     def training(self) -> ReferenceTraining | None:
@@ -81,7 +87,7 @@ class MethodChecker:
         if not self.config.train.steps:
             return None
         with computing(self.problem, "training the reference"):
-            return ReferenceTraining(self.problem, self.reference)
+            return ReferenceTraining(self.problem, self.reference, dense=self.dense)
 
     @cached_property
     def replayed(self) -> Replayed:
@@ -104,17 +110,27 @@ class MethodChecker:
         with computing(problem, "the eager reference"):
             return replace(self, problem=problem, reference=Reference(problem), remarks=(_DRAWS,))
 
+    @cached_property
+    def _densely(self) -> MethodChecker:
+        """The same checks against a reference that is trained on dense gradients; itself if none is sparse."""
+        gradients = self.reference.tensors
+        sparse = [w.path for w in self.problem.weights if isinstance(gradients[w.key], tf.IndexedSlices)]
+        said = f"trained beside a reference whose sparse gradients ({some(sparse)}) are made dense first: {_SPARSE}"
+        return replace(self, dense=True, remarks=(*self.remarks, said)) if sparse else self
+
     def check(self, method: MethodConfig) -> CheckReport:
         """Compare one method with the reference and explain a mismatch.
 
         If random layers run under XLA, a method that only runs eagerly is compared with an eager reference: XLA draws
-        other random numbers.
+        other random numbers. A method whose gradients are dense is trained beside a reference whose gradients are.
 
         Raises:
             GradcheckError: if the method cannot run.
         """
         if self.problem.execution == "xla" and method.info.eager and self.problem.draws:
             return self._eagerly.check(method)
+        if method.info.dense and self.training is not None and not self.dense and self._densely is not self:
+            return self._densely.check(method)
         if method.method not in METHODS:
             raise ConfigError(
                 f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"

@@ -48,7 +48,12 @@ def warnings_of(
 
 def notes_of(problem: Problem, reference: Reference) -> tuple[str, ...]:
     """Return the notes: facts about the run that need no change."""
-    return (*(closed.note for closed in problem.graph.closed), *_own_training(problem), *_slices(problem, reference))
+    return (
+        *(closed.note for closed in problem.graph.closed),
+        *(problem.plan.notes if problem.plan else ()),
+        *_own_training(problem),
+        *_slices(problem, reference),
+    )
 
 
 def _without_effect(config: Config) -> Iterator[str]:

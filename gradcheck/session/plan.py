@@ -52,7 +52,7 @@ def _report(loaded: LoadedConfig, found: Outline) -> PlanReport:
         segments=tuple(_segment(graph, segment, batch) for segment in found.segments),
         memory=costs.by_name if found.segments else {},
         warnings=found.plan.warnings if found.plan else (),
-        notes=tuple(closed.note for closed in found.graph.closed),
+        notes=(*(closed.note for closed in found.graph.closed), *(found.plan.notes if found.plan else ())),
     )
 
 

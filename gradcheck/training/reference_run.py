@@ -15,6 +15,7 @@ from gradcheck.comparing.tensorwise import is_value
 from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import Execution, batch_tensors
+from gradcheck.handoff.tensors import dense as as_dense
 from gradcheck.numerics import SparseRows, movement
 from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale, start
 from gradcheck.problem.twin import replica
@@ -41,14 +42,17 @@ class ReferenceTraining:
         notes: remarks on a tensor for the reader.
     """
 
-    def __init__(self, problem: Problem, reference: Reference) -> None:
+    def __init__(self, problem: Problem, reference: Reference, *, dense: bool = False) -> None:
         """Take the steps of `train.steps`, in the problem's execution.
+
+        With `dense` the optimizer gets dense gradients for sparse ones. Keras's optimizers tell them apart: of several
+        rows with one index Adam squares each, and of a dense gradient their sum.
 
         Raises:
             KeyedError: if Keras refuses the optimizer.
             RunError: GC056 if the tensors of the steps do not fit the memory budget.
         """
-        self.problem, self.reference = problem, reference
+        self.problem, self.reference, self._dense = problem, reference, dense
         self.notes: dict[TensorKey, str] = {}
         self._initial_scale = INITIAL_SCALE
         self._slot_paths: tuple[str, ...] | None = None  # until the first optimizer has named them
@@ -143,7 +147,8 @@ class ReferenceTraining:
             execution = self.reference.execution if problem.loss_scale is None else self._scaled
             return execution.run_as_it_is(tensors._replace(loss_scale=problem.loss_scale))
 
-        return trainee.steps(trainee.applying(compute), self.problem.config.train.steps)
+        applying = trainee.applying(compute, change=_all_dense if self._dense else list)
+        return trainee.steps(applying, self.problem.config.train.steps)
 
     def _require_memory(self) -> None:
         of_step = [*map(as_array, self.reference.tensors.values()), *self.start.values()]
@@ -156,6 +161,10 @@ class ReferenceTraining:
                 code="GC056",
                 help="take fewer train.steps, make the model or data.batch_size smaller, or raise memory_budget",
             )
+
+
+def _all_dense(gradients: Sequence[Any]) -> list[Any]:
+    return [as_dense(gradient) for gradient in gradients]
 
 
 def _bytes(array: Any) -> int:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import keras
 import pytest
 
@@ -7,6 +9,9 @@ from gradcheck.cutting.balance import balanced, crossing_bytes
 from gradcheck.cutting.cost import flops
 from gradcheck.cutting.cut import CutError, accepted_names, cut_after, cut_every, cut_parts, resolve
 from gradcheck.cutting.model_graph import Graph, TensorRef, flatten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,45 @@ def test_a_segment_takes_model_inputs_where_it_needs_them(graph: Graph) -> None:
 def test_an_output_that_its_own_segment_uses_too_is_marked(graph: Graph) -> None:
     plan = cut_after(graph, ["c"])
     assert names(graph, tuple(plan.segments[0].reused)) == ["a"]
+
+
+def called_twice(shared: keras.layers.Layer) -> Graph:
+    """`shared` is called on z, then on x: Keras runs the path of the later argument first."""
+    x, z = keras.Input((4,), name="x"), keras.Input((4,), name="z")
+    first, second = keras.layers.Dense(4, name="first"), keras.layers.Dense(4, name="second")
+    joined = keras.layers.Add(name="joined")([first(shared(x)), second(shared(z))])
+    return flatten(keras.Model([x, z], keras.layers.Dense(2, name="last")(joined)))
+
+
+def frozen() -> keras.layers.Layer:
+    return keras.layers.Dense(4, trainable=False, name="shared")
+
+
+@pytest.mark.parametrize(
+    ("shared", "taken"),
+    [
+        (lambda: keras.layers.Dropout(0.5, name="shared"), {"shared", "shared:2", "first"}),
+        (lambda: keras.layers.BatchNormalization(name="shared"), {"shared", "shared:2", "first"}),
+        (
+            lambda: keras.Sequential([keras.layers.Dropout(0.5)], name="shared"),
+            {"first", "shared/dropout", "shared/dropout:2"},
+        ),
+        (frozen, {"shared:2", "first"}),
+        (lambda: keras.layers.Dense(4, name="shared"), {"shared:2", "first"}),
+    ],
+)
+def test_calls_that_move_the_same_state_stay_in_order(
+    shared: Callable[[], keras.layers.Layer], taken: set[str]
+) -> None:
+    keras.utils.clear_session(free_memory=False)
+    graph = called_twice(shared())
+    plan = cut_after(graph, ["first"])
+    assert {graph.calls[i].name for i in plan.segments[0].calls} == taken
+    along = min(taken - {"first"}) if len(taken) > 2 else ""
+    assert plan.notes == (
+        (f"the cut after 'first' takes {along} along: calls that move the same state stay in order",) if along else ()
+    )
+    assert cut_every(graph).notes == cut_after(graph, ["second"]).notes == ()
 
 
 def test_a_name_called_several_times_means_its_last_call(graph: Graph) -> None:

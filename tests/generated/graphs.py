@@ -252,7 +252,7 @@ def configs(draw: st.DrawFn, *, most: int = 8, faults: bool = False) -> dict[str
     if faults:
         return config | ({"methods": ["recompute"]} if draw(st.booleans()) else {})
     config["execution"] = draw(st.sampled_from(["eager"] * 5 + ["graph"] * 3 + ["xla"]))
-    allowed = allowed_methods(in_time=in_time, sliced=microbatches > 1, trained=steps > 0, ids=bool(ids))
+    allowed = allowed_methods(in_time=in_time, sliced=microbatches > 1, trained=steps > 0)
     allowed = [name for name in allowed if name != "hvp" or not layers.MOMENTS.search(str(graph.layers))]
     config["methods"] = draw(st.lists(st.sampled_from(allowed), min_size=1, max_size=2, unique=True))
     return config
@@ -264,9 +264,7 @@ def splits(draw: st.DrawFn, graph: Graph, outputs: list[Tensor]) -> dict[str, An
     names = [t.name for t in graph.tensors if t.name not in graph.inputs and t not in outputs]
     if not names:
         return {"every": "layer"}
-    # A layer that draws numbers gives others where a cut changes the order of its calls.
-    in_order = any(layers.STATEFUL.search(str(graph.entry(name))) for name in graph.calls)
-    kind = draw(st.sampled_from(["every", "parts"] if in_order else ["after", "after", "every", "parts"]))
+    kind = draw(st.sampled_from(["after", "after", "every", "parts"]))
     if kind == "parts":
         return {"parts": draw(st.integers(2, min(4, len(names) + 1)))}
     if kind == "every":
@@ -283,11 +281,9 @@ def _time(draw: st.DrawFn, graph: Graph) -> dict[str, Any]:
     return {"time": {"lengths": [first, steps - first]}}
 
 
-def allowed_methods(*, in_time: bool, sliced: bool, trained: bool, ids: bool) -> list[str]:
+def allowed_methods(*, in_time: bool, sliced: bool, trained: bool) -> list[str]:
     """The methods that go with the rest of the config."""
     left_out = {"naive", "candidate", "stateful", "graph_scalar", *(() if in_time else ("scan",))}
-    # Optimizers square the rows of a sparse gradient one by one, and of a dense one their sum; a Jacobian is dense.
-    left_out |= {"jacobian"} if trained and ids else set()
     fitting = [name for name, info in METHODS.items() if (info.slices or not sliced) and (info.trains or not trained)]
     return [name for name in fitting if name not in left_out]
 

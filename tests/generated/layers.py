@@ -177,8 +177,6 @@ def over_time_and_space(draw: st.DrawFn, shape: Shape) -> Layer:
 
 #: Layers over tf.nn.moments, which stops a gradient that the first derivative does not need and the second does.
 MOMENTS = re.compile("(Batch|Layer|Group)Normalization")
-#: Layers, and arguments, that make a call change what the next one computes.
-STATEFUL = re.compile("[dD]ropout|Noise|BatchNormalization")
 #: Layers whose weights Keras makes with a decomposition that TensorFlow has not in bfloat16.
 ORTHOGONAL = ("SimpleRNN", "GRU", "LSTM")
 ALWAYS: list[Drawn] = [dense, dense, same, same]

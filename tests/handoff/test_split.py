@@ -202,3 +202,25 @@ def test_one_config_leaves_no_settings_to_the_next(run: Run) -> None:
     assert keras.config.image_data_format() == "channels_last"
     assert keras.config.epsilon() == pytest.approx(1e-7)
     assert not tf.config.functions_run_eagerly()
+
+
+@pytest.mark.parametrize("shared", ["Dropout: {rate: 0.5, name: shared", "BatchNormalization: {name: shared"])
+def test_a_cut_against_the_order_of_the_calls_of_one_layer(run: Run, shared: str) -> None:
+    """The second call alone before the first would draw the first one's mask, and move statistics in another order."""
+    config = f"""
+        model:
+          input: {{a: {{shape: [4]}}, b: {{shape: [4]}}}}
+          layers:
+            - {shared}, inputs: [a]}}
+            - Dense: {{units: 4, activation: tanh, name: of_a}}
+            - call: {{layer: shared, inputs: [b], name: again}}
+            - Dense: {{units: 4, activation: tanh, name: of_b}}
+            - Add: {{name: joined, inputs: [of_a, of_b]}}
+            - Dense: 2
+        split: {{after: [of_a, of_b]}}
+        data: {{batch_size: 5}}
+        methods: [vjp, recompute, jacobian]
+    """
+    report = run(config)
+    assert [check.outcome for check in report.checks] == ["match"] * 3
+    assert any("takes shared" in note and "stay in order" in note for note in report.notes), report.notes

@@ -102,6 +102,37 @@ def test_every_method_that_gives_gradients_trains(run: Run, method: str) -> None
     assert found.checks[0].diagnoses == ()  # what is as expected needs none
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [{"Adam": {}}, {"Adagrad": {}}, {"SGD": {"learning_rate": 0.1, "clipnorm": 0.01}}, {"SGD": {}}],
+    ids=str,
+)
+def test_a_jacobian_is_dense_where_the_reference_is_sparse(run: Run, optimizer: dict[str, Any]) -> None:
+    """Of the rows of one token Adam squares each, and of a dense gradient their sum."""
+    found = run(trained(SHARED, optimizer, steps=2, methods=["jacobian", "vjp"]))
+    jacobian, vjp = found.checks
+    require_match(found, 2)
+    assert (vjp.outcome, vjp.notes) == ("match", ())
+    (note,) = jacobian.notes
+    assert "whose sparse gradients (tokens/embeddings) are made dense first" in note
+
+
+def test_a_wrong_jacobian_is_caught_beside_dense_gradients(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradcheck.methods.by_segment import jacobian
+    from gradcheck.methods.by_segment.jacobian import ByJacobians
+
+    class Wrong(ByJacobians):
+        def contribution(self, segment: Any, key: Any, gradient: Any) -> Any:
+            right = super().contribution(segment, key, gradient)
+            return 1.001 * right if key.path == "tokens/embeddings" else right
+
+    monkeypatch.setattr(jacobian, "ByJacobians", Wrong)
+    found = run(trained(SHARED, "Adam", steps=2, methods=["jacobian"]))
+    assert found.verdict == "fail"
+    assert found.checks[0].first_failing_step == 1
+    assert "tokens/embeddings" in {tensor.path for tensor in found.checks[0].failures}
+
+
 @pytest.mark.parametrize("execution", ["graph", pytest.param("xla", marks=pytest.mark.slow)])
 def test_compiled(run: Run, execution: str) -> None:
     require_match(run(trained(STATEFUL, "Adam", steps=3, execution=execution)), 3)

@@ -235,7 +235,7 @@ _RULES: Mapping[type[Section], Mapping[str, Rule]] = {
     },
     LayersSource: {"input": _free, "layers": _free, "outputs": _free, "weights": _WEIGHTS},
     ApplicationSource: {"application": _free, "kwargs": _without_downloads, "weights": _WEIGHTS},
-    FileSource: {"file": partial(_file, endings=(".keras",)), "weights": _WEIGHTS},
+    FileSource: {"file": partial(_file, endings=(".keras",)), "input": _free, "weights": _WEIGHTS},
     SegmentsSource: {"segments": _free, "reference": _free, "weights": _WEIGHTS},
     InputSpec: _all_but(InputSpec),
     DataConfig: {"npz": _file, "images": _free}

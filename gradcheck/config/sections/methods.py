@@ -140,6 +140,7 @@ class MethodInfo:
         trains: whether an optimizer can apply its gradients, step after step.
         eager: whether it runs eagerly whatever `execution` the config has.
         hands_on: whether it differs from the reference in the hand-off alone.
+        dense: whether the gradient of an embedding is dense, which on a tape is sparse.
         registered: whether it differentiates by the registered gradients, which finite differences check.
         holds: the data by which the plan estimates its memory: all activations of the split, the boundaries and the
             activations of one segment, or all activations and a block of a Jacobian. None: not estimated.
@@ -154,6 +155,7 @@ class MethodInfo:
     trains: bool = False
     eager: bool = False
     hands_on: bool = False
+    dense: bool = False
     registered: bool = False
     holds: Held | None = None
     sides: Sides = field(default_factory=Sides)
@@ -162,7 +164,7 @@ class MethodInfo:
 #: The candidates that a config may name.
 METHODS: dict[str, MethodInfo] = {
     "vjp": MethodInfo(place="by_segment.vjp", slices=True, trains=True, hands_on=True, holds="activations"),
-    "jacobian": MethodInfo(place="by_segment.jacobian", trains=True, eager=True, holds="jacobian_block"),
+    "jacobian": MethodInfo(place="by_segment.jacobian", trains=True, eager=True, dense=True, holds="jacobian_block"),
     "naive": MethodInfo(place="by_segment.naive", slices=True, trains=True, hands_on=True, holds="activations"),
     "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True, holds="boundaries"),
     "graph": MethodInfo(place="by_segment.graph", slices=True, trains=True),
