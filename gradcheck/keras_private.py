@@ -6,7 +6,6 @@ Every name here was seen in the first release of each minor version from Keras 3
 
 from __future__ import annotations
 
-import copy
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +208,8 @@ def loss_computing_in(loss: keras.losses.Loss, dtype: str) -> keras.losses.Loss:
     """Return `loss`, a copy of it if it computes in a narrower dtype: `Loss._dtype`."""
     if dtype != "float64" or _of(loss, "dtype") == dtype:
         return loss
-    wider = copy.copy(loss)
+    wider = object.__new__(type(loss))
+    vars(wider).update(vars(loss))  # `copy.copy` would serialize it, and lose what its function refers to
     wider._dtype_policy, wider._dtype = keras.dtype_policies.get(dtype), dtype
     return wider
 

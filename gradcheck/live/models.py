@@ -157,6 +157,7 @@ def live_config(
     source: dict[str, Any] = {"segments": [_PLACEHOLDER] * len(models)} if chain else _PLACEHOLDER
     own = precision_of(models[0])
     given_loss, weights = (loss, None) if loss is not None else compiled_loss(models)
+    weights = [weights] if isinstance(weights, (int, float)) else weights
     defaults = {"precision": own, "loss_weights": weights}
     loaded = load_given({"name": name, "model": source, **defaults, **options}, {})
     if given.y is not None and given_loss is None and "loss" not in options:

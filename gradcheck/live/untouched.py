@@ -94,8 +94,12 @@ def _random_states_put_back() -> Iterator[None]:
 class Remembered:
     """The attributes and contents of everything that is reached from some objects, and the values of all variables."""
 
-    def __init__(self, roots: Iterable[Any], *, beside: Remembered | None = None) -> None:
-        """Read everything that is reached from `roots`, but for what another one holds already."""
+    def __init__(self, roots: Iterable[Any], *, beside: Remembered | None = None, values: bool = True) -> None:
+        """Read everything that is reached from `roots`, but for what another one holds already.
+
+        Without `values` only attributes and contents are read.
+        """
+        self._reads_values = values
         self._attributes: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._contents: list[tuple[Any, Any]] = []
         self._values: list[tuple[Callable[[Any], Any], Any]] = []
@@ -111,6 +115,8 @@ class Remembered:
     def _keep(self, value: Any) -> list[Any]:
         """Keep one object; return what it leads to."""
         if isinstance(value, tf.Variable):
+            if not self._reads_values:
+                return []
             self._values.append((value.assign, tf.identity(value)))
         elif isinstance(value, _KEPT):
             self._attributes.append((vars(value), dict(vars(value))))

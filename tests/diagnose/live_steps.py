@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, ANN202 - training code as people write it
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202, C901 - training code as people write it
 """Training steps as they stand in a file of their own: they close over their models and their optimizer.
 
 They make the mistakes of `candidates/`, and know nothing of gradcheck.
@@ -110,9 +110,7 @@ def clipped():
         return loss, tape_0.gradient(a, front.trainable_variables, output_gradients=from_loss), g1
 
     def apply(gradients):
-        optimizer.apply_gradients(
-            zip(gradients, [*front.trainable_variables, *back.trainable_variables], strict=True)
-        )
+        optimizer.apply_gradients(zip(gradients, [*front.trainable_variables, *back.trainable_variables], strict=True))
 
     def right(x, y):
         loss, g0, g1 = gradients_of(x, y)

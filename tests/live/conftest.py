@@ -27,7 +27,9 @@ def keras_() -> Any:
 @pytest.fixture
 def parts(keras_: Any) -> Any:
     """Two models, the second of which is compiled."""
-    front = keras_.Sequential([keras_.Input((4,)), keras_.layers.Dense(5, activation="tanh", name="first")], name="front")
+    front = keras_.Sequential(
+        [keras_.Input((4,)), keras_.layers.Dense(5, activation="tanh", name="first")], name="front"
+    )
     back = keras_.Sequential([keras_.Input((5,)), keras_.layers.Dense(2, name="out")], name="back")
     back.compile("sgd", "mse")
     return front, back
