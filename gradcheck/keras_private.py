@@ -204,6 +204,11 @@ def name_like(variable: Any, other: Any) -> None:
     variable._path = _of(other, "_path")
 
 
+def compiled_loss_weights(model: keras.Model) -> Any:
+    """Return the `loss_weights` that a model was compiled with: `CompileLoss._user_loss_weights`."""
+    return _of(_of(model, "_compile_loss"), "_user_loss_weights")
+
+
 def loss_computing_in(loss: keras.losses.Loss, dtype: str) -> keras.losses.Loss:
     """Return `loss`, a copy of it if it computes in a narrower dtype: `Loss._dtype`."""
     if dtype != "float64" or _of(loss, "dtype") == dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import types
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +26,28 @@ _HELP = (
 
 
 def copies_of(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
-    """Return a copy of each of `originals`, made by Keras's serialization in the current dtype policy.
+    """Return a copy of each of `originals`, with its values, made by Keras's serialization in the current dtype policy.
 
     What several of them share, their copies share. Functions, lambdas among them, are the very same.
 
     Raises:
         NotApplicable: GC051 if Keras cannot serialize one of them, or what it makes of that is another model.
     """
+    copies = remade(originals)
+    for original, copy in zip(originals, copies, strict=True):
+        take_values(original, copy)
+    return copies
+
+
+def remade(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
+    """Return copies as `copies_of` does, without their values: a layer may have no variables before it is called."""
     policy = keras.config.dtype_policy().name
-    with _found_by_name(originals) as custom, sharing_scope():
+    with _found_by_name(originals) as custom, sharing_scope(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Keras says of a lambda, and of a layer that its call builds
         try:
             known = _by_name(originals)
             saved = [_marked(keras.saving.serialize_keras_object(one), known, custom) for one in originals]
-            copies = [
+            return [
                 keras.saving.deserialize_keras_object(
                     converted(config, policy, variable_dtype(policy), own=original.dtype_policy.name),
                     custom_objects=custom,
@@ -50,10 +60,6 @@ def copies_of(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
             raise NotApplicable(
                 f"{names} cannot be copied: {described(error)}", code="GC051", location=user_location(error), help=_HELP
             ) from error
-    for original, copy in zip(originals, copies, strict=True):
-        if copy.built:  # a layer without a shape is built by its first call
-            take_values(original, copy)
-    return copies
 
 
 def take_values(original: keras.Layer, copy: keras.Layer) -> None:

@@ -135,3 +135,35 @@ def test_what_the_function_raises_is_an_error_of_the_run() -> None:
     report = check_function(broken, 1.0)
     assert not report
     assert "no such thing" in str(report)
+
+
+def test_an_object_with_a_backward_pass_in_numpy() -> None:
+    class Squared:
+        def __init__(self, by: float) -> None:
+            self.by = by
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return x**2
+
+        def backward(self, dy: Any) -> Any:
+            return self.by * self.x * dy
+
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    report = check_function(Squared(2.0), x)
+    assert report, report
+    assert not check_function(Squared(2.1), x)
+
+
+def test_a_composite_layer_without_build_in_another_precision(keras_: Any) -> None:
+    class Composite(keras_.layers.Layer):  # type: ignore[misc,name-defined]
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.inner = keras_.layers.Dense(2, activation="tanh")
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+    report = check_function(Composite(), np.ones((3, 4)), precision="float64")
+    assert report, report
+    assert methods(report)[0] == "numeric"
