@@ -200,8 +200,8 @@ def sharing_scope() -> AbstractContextManager[Any]:
 
 
 def name_like(variable: Any, other: Any) -> None:
-    """Give `variable` the path of `other`: `Variable._path`. Keras numbers seed generators by itself."""
-    variable._path = _of(other, "_path")
+    """Give `variable` the path of `other`: `Variable._path`, once `Variable.path`. Keras numbers seed generators."""
+    setattr(variable, "_path" if hasattr(variable, "_path") else "path", other.path)
 
 
 def compiled_loss_weights(model: keras.Model) -> Any:
@@ -219,11 +219,11 @@ def loss_computing_in(loss: keras.losses.Loss, dtype: str) -> keras.losses.Loss:
     return wider
 
 
-def built_by_call(layer: keras.Layer, arguments: Sequence[Any]) -> None:
-    """Build a layer by a symbolic call, of which no node is kept: `Operation._inbound_nodes`."""
+def built_by_call(layer: keras.Layer, arguments: Sequence[Any]) -> Any:
+    """Build a layer by a symbolic call without a node of it, and return the outputs: `Operation._inbound_nodes`."""
     nodes = _of(layer, "_inbound_nodes")
     known = list(nodes)
     try:
-        layer(*arguments)
+        return layer(*arguments)
     finally:
         nodes[:] = known

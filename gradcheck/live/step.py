@@ -12,6 +12,7 @@ import keras
 from gradcheck.config.keyed import KeyedError
 from gradcheck.config.sections.live import LiveStep
 from gradcheck.config.sections.methods import MethodConfig
+from gradcheck.errors import RunError
 from gradcheck.live.closures import Named
 from gradcheck.live.compile_arguments import compiled_loss, compiled_optimizer, train_section
 from gradcheck.live.models import checked
@@ -81,7 +82,7 @@ def check_step(  # noqa: PLR0917 - x, y and loss as in `fit` and `compile`, then
     def finish(config: Config, given: Given) -> Config:
         live = LiveStep.model_construct(
             name=name,
-            call=partial(step, *_arguments(given)),
+            call=partial(_called, step, _arguments(given), used),
             optimizer=used,
             factory=name if used is None else None,
             train_step=None if used is None else name,
@@ -94,6 +95,14 @@ def check_step(  # noqa: PLR0917 - x, y and loss as in `fit` and `compile`, then
     optimizers = [*named.of_type(keras.optimizers.Optimizer), used]
     with named.bound_as_before(), _staying_built(optimizers, models):
         return checked(models, x, y, loss, options, name=name, holders=(named.values, optimizers), finish=finish)
+
+
+def _called(step: Callable[..., Any], arguments: Sequence[Any], optimizer: Any) -> Any:
+    returned = step(*arguments)
+    if returned is None and optimizer is None:
+        message = "the step returned None, and its code names no optimizer that it may have updated the weights with"
+        raise RunError(message, code="GC055", help="give optimizer=, or return the gradients")
+    return returned
 
 
 def _arguments(given: Given) -> tuple[Any, ...]:

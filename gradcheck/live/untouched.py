@@ -114,22 +114,17 @@ class Remembered:
 
     def _keep(self, value: Any) -> list[Any]:
         """Keep one object; return what it leads to."""
-        if isinstance(value, tf.Variable):
-            if not self._reads_values:
-                return []
-            self._values.append((value.assign, tf.identity(value)))
-        elif isinstance(value, _KEPT):
+        if isinstance(value, _CONTAINERS):
+            value = getattr(value, "__wrapped__", value)  # TensorFlow's proxy of a mapping
+            copy = dict(value) if isinstance(value, dict) else list(value)
+            self._contents.append((value, copy))
+            return list(copy.values()) if isinstance(copy, dict) else copy
+        if isinstance(value, _KEPT):
             self._attributes.append((vars(value), dict(vars(value))))
             return list(vars(value).values())
-        elif isinstance(value, dict):
-            self._contents.append((value, dict(value)))
-            return list(value.values())
-        elif isinstance(value, _CONTAINERS):
-            self._contents.append((value, list(value)))
-            return list(value)
-        elif isinstance(value, tuple):
-            return list(value)
-        return []
+        if isinstance(value, tf.Variable) and self._reads_values:
+            self._values.append((value.assign, tf.identity(value)))
+        return list(value) if isinstance(value, tuple) else []
 
     def put_back(self) -> None:
         """Restore attributes and containers first, for they say which variables there are, then the values."""
