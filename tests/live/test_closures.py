@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import pytest
 import tensorflow as tf
 
 from gradcheck.live.closures import Named
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 in_module = keras.optimizers.SGD()
 counter = 0
@@ -70,6 +74,19 @@ def test_modules_methods_and_callable_objects() -> None:
     assert Named(trainer).of_type(keras.optimizers.Optimizer) == [trainer.optimizer]
     assert any(value is vars(trainer) for value in Named(trainer.step).values)
     assert Named(len).of_type(keras.optimizers.Optimizer) == []
+
+
+def test_what_is_in_another_module_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "users_training.py").write_text("import keras\nsgd = keras.optimizers.SGD()\nsteps = 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    users_training = importlib.import_module("users_training")
+    names: dict[str, Any] = {"users_training": users_training, "__name__": "__main__"}
+    exec("def step():\n    users_training.steps += 1\n    return users_training.sgd", names)  # noqa: S102 - a notebook
+    named = Named(names["step"])
+    assert named.of_type(keras.optimizers.Optimizer) == [users_training.sgd]
+    with named.bound_as_before():
+        names["step"]()
+    assert users_training.steps == 0
 
 
 def test_names_are_bound_as_before() -> None:

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from gradcheck import check_function, check_model, check_parts, check_step
 
 
-def compiled_model() -> Any:
+def compiled_model(*, stateful: bool) -> Any:
     """A trained model with every kind of state: statistics, seeds, recurrent states, a frozen layer, slots, metrics."""
     import keras
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(5)
-    tensor = inputs = keras.Input((3, 2), batch_size=4)
-    tensor = keras.layers.LSTM(4, stateful=True, return_sequences=True)(tensor)
+    tensor = inputs = keras.Input((3, 2), batch_size=4 if stateful else None)
+    tensor = keras.layers.LSTM(4, stateful=stateful, return_sequences=True)(tensor)
     tensor = keras.layers.BatchNormalization()(keras.layers.Dropout(0.3)(tensor))
     tensor = keras.layers.Dense(3, activation="tanh", trainable=False)(keras.layers.Flatten()(tensor))
     model = keras.Model(inputs, keras.layers.Dense(2)(tensor))
@@ -102,32 +102,43 @@ def seeded() -> None:
 
 
 @pytest.fixture(scope="module")
-def model() -> Any:
-    return compiled_model()
+def models() -> Any:
+    return {stateful: compiled_model(stateful=stateful) for stateful in (True, False)}
 
 
+@pytest.fixture(scope="module")
+def model(models: Any) -> Any:
+    return models[True]
+
+
+#: Each is drawn with the rest of the options that go with it.
+WAYS = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "methods": st.sampled_from([["vjp"], ["recompute"], ["naive"], ["graph", "vjp"], ["vjp", "jacobian"]]),
+            "train": st.sampled_from([{"steps": 0}, {"steps": 2}]),
+        }
+    ),
+    st.fixed_dictionaries({"methods": st.just(["numeric", "forward"]), "split": st.none()}),
+    st.fixed_dictionaries({"methods": st.just(["vjp", "naive"]), "microbatches": st.just(2)}),
+    st.fixed_dictionaries({"verify_reference": st.just("always")}, optional={"parts": st.just(2)}),
+    st.fixed_dictionaries({"after": st.just("dropout")}),
+)
 OPTIONS = st.fixed_dictionaries(
-    {
-        "methods": st.sampled_from([["vjp"], ["recompute"], ["naive"], ["graph", "vjp"], ["vjp", "jacobian"]]),
-        "training": st.booleans(),
-        "precision": st.sampled_from([None, "float64", "mixed_bfloat16"]),
-        "execution": st.sampled_from(["eager", "graph"]),
-        "how": st.sampled_from(
-            [{"train": {"steps": 2}}, {"after": "dropout"}, {"parts": 2}, {"verify_reference": "always"}, {}]
-        ),
-    }
+    {"training": st.booleans(), "execution": st.sampled_from(["eager", "graph"])},
+    optional={"precision": st.sampled_from(["float64", "mixed_bfloat16"])},
 )
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(options=OPTIONS)
-def test_a_model_and_its_surroundings_are_as_before(model: Any, options: dict[str, Any]) -> None:
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(way=WAYS, options=OPTIONS, stateful=st.booleans())
+def test_a_model_and_its_surroundings_are_as_before(models: Any, way: Any, options: Any, *, stateful: bool) -> None:
+    model = models[stateful and "microbatches" not in way]  # its batch is of a fixed size
     seeded()
     expected = numbers()
     seeded()
     before, around = everything(model), surroundings()
-    given_options = {key: value for key, value in options.items() if value is not None and key != "how"}
-    report = check_model(model, *batch(), **given_options, **options["how"])
+    report = check_model(model, *batch(), **options, **way)
     assert report.runs[0].checks, report
     assert everything(model) == before
     assert surroundings() == around
