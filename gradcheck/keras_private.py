@@ -6,7 +6,6 @@ Every name here was seen in the first release of each minor version from Keras 3
 
 from __future__ import annotations
 
-import copy
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -381,24 +380,30 @@ def sharing_scope() -> AbstractContextManager[Any]:
 
 
 def name_like(variable: Any, other: Any) -> None:
-    """Give `variable` the path of `other`: `Variable._path`. Keras numbers seed generators by itself."""
-    variable._path = _of(other, "_path")
+    """Give `variable` the path of `other`: `Variable._path`, once `Variable.path`. Keras numbers seed generators."""
+    setattr(variable, "_path" if hasattr(variable, "_path") else "path", other.path)
+
+
+def compiled_loss_weights(model: keras.Model) -> Any:
+    """Return the `loss_weights` that a model was compiled with: `CompileLoss._user_loss_weights`."""
+    return _of(_of(model, "_compile_loss"), "_user_loss_weights")
 
 
 def loss_computing_in(loss: keras.losses.Loss, dtype: str) -> keras.losses.Loss:
     """Return `loss`, a copy of it if it computes in a narrower dtype: `Loss._dtype`."""
     if dtype != "float64" or _of(loss, "dtype") == dtype:
         return loss
-    wider = copy.copy(loss)
+    wider = object.__new__(type(loss))
+    vars(wider).update(vars(loss))  # `copy.copy` would serialize it, and lose what its function refers to
     wider._dtype_policy, wider._dtype = keras.dtype_policies.get(dtype), dtype
     return wider
 
 
-def built_by_call(layer: keras.Layer, arguments: Sequence[Any]) -> None:
-    """Build a layer by a symbolic call, of which no node is kept: `Operation._inbound_nodes`."""
+def built_by_call(layer: keras.Layer, arguments: Sequence[Any]) -> Any:
+    """Build a layer by a symbolic call without a node of it, and return the outputs: `Operation._inbound_nodes`."""
     nodes = _of(layer, "_inbound_nodes")
     known = list(nodes)
     try:
-        layer(*arguments)
+        return layer(*arguments)
     finally:
         nodes[:] = known

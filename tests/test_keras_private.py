@@ -129,3 +129,37 @@ def test_a_name_that_is_gone_is_one_clear_error(reach: Any) -> None:
     with pytest.raises(RunError, match=r"Keras 3\.\d+\.\d+ has no `object\._\w+` any more") as caught:
         reach(object())
     assert caught.value.help is not None
+
+
+def test_a_loss_in_a_wider_dtype_is_another_object() -> None:
+    factor = tf.constant(2.0, tf.float64)
+    loss = private.LossFunctionWrapper(lambda y, output: tf.abs(y - output) * tf.cast(factor, output.dtype))
+    wider = private.loss_computing_in(loss, "float64")
+    assert (loss.dtype, wider.dtype, wider(tf.zeros(2), tf.ones(2)).dtype) == ("float32", "float64", tf.float64)
+    assert private.loss_computing_in(loss, "float32") is loss
+
+
+def test_what_a_model_was_compiled_with() -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile(loss=["mse"], loss_weights=[2.0])
+    assert private.compiled_loss_weights(model) == [2.0]
+
+
+def test_a_layer_is_built_without_a_trace_of_the_call() -> None:
+    layer = keras.layers.Dense(2)
+    private.built_by_call(layer, [keras.KerasTensor((None, 3))])
+    assert layer.built
+    assert layer._inbound_nodes == []
+
+
+def test_a_shared_object_is_loaded_once() -> None:
+    saved = {**keras.saving.serialize_keras_object(keras.layers.Dense(2)), "shared_object_id": 1}
+    with private.sharing_scope():
+        one, other = (keras.saving.deserialize_keras_object(saved) for _ in range(2))
+    assert one is other
+
+
+def test_a_variable_takes_the_path_of_another() -> None:
+    one, other = (keras.random.SeedGenerator(1).state for _ in range(2))
+    private.name_like(one, other)
+    assert one.path == other.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shlex
 import subprocess
@@ -171,6 +172,26 @@ def test_the_python_example_passes(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert len(tests) == 2
     for test in tests:
         test()
+
+
+@pytest.mark.parametrize("name", [name for name in files("python") if name.startswith("live_")])
+def test_the_scripts_on_live_objects_run(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(files("python")[name], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, name],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_there_is_a_script_for_each_call_on_live_objects() -> None:
+    names = [name for name in files("python") if name.startswith("live_")]
+    assert names == ["live_model.py", "live_parts.py", "live_function.py", "live_step.py"]
 
 
 def test_the_report_keys_exist(folder: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck.batch.raw import RawBatch, inputs_by_name, outputs_by_name
 from gradcheck.building import user_code
-from gradcheck.building.endpoints import output_names
+from gradcheck.building.endpoints import input_names, output_names
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.config.sections.live import LiveData
 
@@ -42,7 +43,15 @@ def given(request: Request) -> RawBatch:
     """
     if not isinstance(request.config, LiveData):
         raise TypeError(f"not live data: {type(request.config).__name__}")
-    return _raw(request.config.live, request)
+    raw = _raw(request.config.live, request)
+    likes = dict(zip(input_names(request.model), request.model.inputs, strict=True))
+    return replace(raw, inputs={name: _with_last_axis(value, likes[name]) for name, value in raw.inputs.items()})
+
+
+def _with_last_axis(value: Any, like: Any) -> Any:
+    """Return an array with an axis of length 1 more if the input has one, as a Keras model adds it."""
+    lacks_it = isinstance(value, np.ndarray) and value.ndim == len(like.shape) - 1 and like.shape[-1] == 1
+    return value[..., np.newaxis] if lacks_it else value
 
 
 def _raw(batch: tuple[Any, Any, Any], request: Request) -> RawBatch:

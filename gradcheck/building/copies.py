@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import types
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from gradcheck.errors import NotApplicable
 from gradcheck.keras_private import all_layers, name_like, sharing_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _HELP = (
     "only a copy can compute in another precision: give each class of your own a get_config() that returns the "
@@ -25,18 +26,28 @@ _HELP = (
 
 
 def copies_of(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
-    """Return a copy of each of `originals`, made by Keras's serialization in the current dtype policy.
+    """Return a copy of each of `originals`, with its values, made by Keras's serialization in the current dtype policy.
 
     What several of them share, their copies share. Functions, lambdas among them, are the very same.
 
     Raises:
         NotApplicable: GC051 if Keras cannot serialize one of them, or what it makes of that is another model.
     """
+    copies = remade(originals)
+    for original, copy in zip(originals, copies, strict=True):
+        take_values(original, copy)
+    return copies
+
+
+def remade(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
+    """Return copies as `copies_of` does, without their values: a layer may have no variables before it is called."""
     policy = keras.config.dtype_policy().name
-    with _found_by_name(originals) as custom, sharing_scope():
+    with _found_by_name(originals) as custom, sharing_scope(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Keras says of a lambda, and of a layer that its call builds
         try:
-            saved = [_uncompiled(keras.saving.serialize_keras_object(original)) for original in originals]
-            copies = [
+            known = _by_name(originals)
+            saved = [_marked(keras.saving.serialize_keras_object(one), known, custom) for one in originals]
+            return [
                 keras.saving.deserialize_keras_object(
                     converted(config, policy, variable_dtype(policy), own=original.dtype_policy.name),
                     custom_objects=custom,
@@ -49,10 +60,6 @@ def copies_of(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
             raise NotApplicable(
                 f"{names} cannot be copied: {described(error)}", code="GC051", location=user_location(error), help=_HELP
             ) from error
-    for original, copy in zip(originals, copies, strict=True):
-        if copy.built:  # a layer without a shape is built by its first call
-            take_values(original, copy)
-    return copies
 
 
 def take_values(original: keras.Layer, copy: keras.Layer) -> None:
@@ -91,11 +98,29 @@ def _shapes(variables: Sequence[Any]) -> list[tuple[int, ...]]:
     return [tuple(variable.shape) for variable in variables]
 
 
-def _uncompiled(config: Any) -> Any:
-    """Return a saved model without what it was compiled with."""
-    if isinstance(config, dict):
-        return {key: _uncompiled(value) for key, value in config.items() if key != "compile_config"}
-    return type(config)(map(_uncompiled, config)) if isinstance(config, (list, tuple)) else config
+def _by_name(originals: Sequence[keras.Layer]) -> dict[tuple[str, str], int]:
+    """Return a number for every layer that can be told by the name of its class and its own name."""
+    layers = all_layers(originals)
+    keys = [(type(layer).__name__, layer.name) for layer in layers]
+    return {key: id(layer) for key, layer in zip(keys, layers, strict=True) if keys.count(key) == 1}
+
+
+def _marked(config: Any, known: Mapping[tuple[str, str], int], custom: Mapping[str, Any]) -> Any:
+    """Return a saved model in which each layer has its number, and nothing that it was compiled with.
+
+    What has one number is loaded once: a layer in two models stays one layer. A function that is an object of
+    TensorFlow, such as one under `tf.custom_gradient`, is saved as a plain one.
+    """
+    if isinstance(config, (list, tuple)):
+        return type(config)(_marked(item, known, custom) for item in config)
+    if not isinstance(config, dict):
+        return config
+    new = {key: _marked(value, known, custom) for key, value in config.items() if key != "compile_config"}
+    inner = new.get("config")
+    if isinstance(inner, str) and inner in custom:
+        return {**new, "module": "builtins", "class_name": "function", "registered_name": "function"}
+    number = known.get((str(new.get("class_name")), str(inner.get("name")))) if isinstance(inner, dict) else None
+    return new if number is None else {**new, "shared_object_id": number}
 
 
 @contextmanager
@@ -110,16 +135,16 @@ def _found_by_name(originals: Sequence[keras.Layer]) -> Iterator[dict[str, Any]]
     objects = {id(value): value for values in held for value in values}.values()
     classes = {type(value) for value in objects} | {value for value in objects if isinstance(value, type)}
     custom: dict[str, Any] = {keras.saving.get_registered_name(c): c for c in classes if not _is_installed(c)}
-    functions = [value for value in objects if isinstance(value, types.FunctionType) and not _is_installed(value)]
-    names = [function.__name__ for function in functions]
-    for index, function in enumerate(functions):
-        function.__name__ = f"gradcheck_function_{index}"
-        custom[function.__name__] = function
+    renamed = []
     try:
+        for value in filter(_is_function, objects):
+            renamed.append((value, value.__name__))
+            value.__name__ = f"gradcheck_function_{len(renamed)}"
+            custom[value.__name__] = value
         yield custom
     finally:
-        for function, name in zip(functions, names, strict=True):
-            function.__name__ = name
+        for value, name in renamed:
+            value.__name__ = name
 
 
 def _values(held: Any) -> Iterator[Any]:
@@ -128,6 +153,13 @@ def _values(held: Any) -> Iterator[Any]:
         yield value
         if isinstance(value, (dict, list, tuple)):
             yield from _values(value)
+
+
+def _is_function(value: Any) -> bool:
+    """Whether a value is a function of the user's, which can be renamed: plain, or an object of TensorFlow."""
+    if isinstance(value, (type, types.MethodType, keras.Operation)) or not callable(value):
+        return False
+    return hasattr(value, "__name__") and hasattr(value, "__dict__") and not _is_installed(value)
 
 
 def _is_installed(value: Any) -> bool:

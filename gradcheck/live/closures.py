@@ -15,8 +15,6 @@ from gradcheck.building.messages import is_foreign
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_EMPTY = object()
-
 
 class Named:
     """The values that a function's code names in its closure and module, followed through functions and objects.
@@ -82,18 +80,23 @@ class Named:
                 continue
             self._cells.append((cell, value))
             self._follow(value)
-        module = function.__globals__
-        for name in _names(function.__code__):
-            value = module.get(name, _EMPTY)
-            if value is not _EMPTY:
-                self._globals.append((module, name, value))
-                self._follow(value)
+        names, modules = _names(function.__code__), [function.__globals__]
+        # `train.optimizer` looks both names up, the second one in a module.
+        modules += [vars(m) for name in names if _is_users_module(m := function.__globals__.get(name))]
+        for module in modules:
+            for name in names & module.keys():
+                self._globals.append((module, name, module[name]))
+                self._follow(module[name])
 
 
 def _names(code: types.CodeType) -> set[str]:
     """Return the names that code and the functions inside it look up."""
     inside = (constant for constant in code.co_consts if inspect.iscode(constant))
     return {*code.co_names}.union(*map(_names, inside))
+
+
+def _is_users_module(value: Any) -> bool:
+    return isinstance(value, types.ModuleType) and not is_foreign(getattr(value, "__file__", None) or "")
 
 
 def _is_users(cls: type) -> bool:

@@ -11,7 +11,7 @@ from gradcheck.building.messages import described
 from gradcheck.config.keyed import KeyedError
 from gradcheck.config.schema import TrainConfig
 from gradcheck.config.sections.live import LiveLoss, LiveOptimizer
-from gradcheck.keras_private import LossFunctionWrapper
+from gradcheck.keras_private import LossFunctionWrapper, compiled_loss_weights
 from gradcheck.problem.optimizer import HandedOver
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def compiled_loss(models: Sequence[Any]) -> tuple[Any, Any]:
     """Return the loss, and its weights, with which the last compiled one of `models` was compiled; None for neither."""
     for model in reversed(models):
         if getattr(model, "compiled", False) and getattr(model, "loss", None) is not None:
-            arguments = model.get_compile_config() or {}
-            return model.loss, arguments.get("loss_weights")
+            return model.loss, compiled_loss_weights(model)
     return None, None
 
 

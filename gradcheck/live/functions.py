@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from gradcheck.building.copies import copies_of, take_values
+from gradcheck.building.copies import remade, take_values
+from gradcheck.building.numpy_layer_code import is_numpy_class
 from gradcheck.building.precision import FLOATING
 from gradcheck.building.sources.live import Lent, LiveModel
 from gradcheck.building.target import layer_around, model_around
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def check_function(
-    fn: Callable[..., Any],
+    fn: Any,
     *inputs: Any,
     order: int = 1,
     methods: Sequence[str] = (),
@@ -69,11 +70,11 @@ def check_function(
     Examples:
         >>> assert check_function(lambda x: x**3, 2.0, order=2)
     """
-    if not callable(fn) or not inputs:
+    if not inputs or not (callable(fn) or is_numpy_class(fn)):
         raise KeyedError(f"a function and its inputs are needed. Received: {fn!r:.100}", code="GC031")
     structure = arrays(list(inputs))
     values = keras.tree.flatten(structure)
-    live = _Live(made=fn, structure=structure, values=values, batched=isinstance(fn, keras.Layer))
+    live = _Live(made=fn, structure=structure, values=values, batched=isinstance(fn, keras.Layer) or is_numpy_class(fn))
     if isinstance(fn, keras.Layer) and not fn.built:
         with suppress(Exception):  # it is raised again, and reported, when the check calls it
             built_by_call(fn, live.arguments([_spec(value) for value in values]))
@@ -92,8 +93,8 @@ def check_function(
         surrogate=surrogate,
         live=live,
     )
-    named = [] if live.batched else [Named(fn)]
-    with untouched(fn, *(one.values for one in named)):
+    named = None if isinstance(fn, keras.Layer) else Named(fn)
+    with nullcontext() if named is None else named.bound_as_before(), untouched(fn, [named and named.values]):
         checked = check_layer(target, layer_config(target), CheckOptions())
     return envelope([checked.run], checked.environment)
 
@@ -117,7 +118,7 @@ class _Live:
     @property
     def precision(self) -> str:
         """The precision in which it computes."""
-        if self.batched:
+        if isinstance(self.made, keras.Layer):
             return precision_of(self.made)
         return next((dtype for value in self.values if (dtype := _dtype(value)) in FLOATING), "float32")
 
@@ -132,7 +133,8 @@ class _Live:
 
     def in_config(self, config: Config, target: Target, *, masked: bool) -> Config:
         """Return `config` with the object as its model, and the values as its data."""
-        lent = Lent(objects=[self.made], precision=self.precision, copied=copies_of if self.batched else list)
+        copied = remade if isinstance(self.made, keras.Layer) else list
+        lent = Lent(objects=[self.made], precision=self.precision, copied=copied)
         source = LiveModel(name=target.name, make=partial(self._model, lent, target, masked=masked))
         examples = [value if self.batched else np.asarray(value)[None] for value in self.values]
         x = dict(zip(target.input_names, examples, strict=True))
@@ -149,12 +151,12 @@ class _Live:
 
     def _model(self, lent: Lent, target: Target, *, masked: bool) -> keras.Model:
         taken = lent.take(0)
-        if self.batched:
+        if isinstance(taken, keras.Layer):
             model = model_around(taken, target.name, target.inputs, arguments=self.arguments, masked=masked)
             if taken is not self.made:
                 take_values(self.made, taken)
             return model
-        made = taken if hasattr(taken, "backward") else lambda *flat, **kwargs: taken(*self.arguments(flat), **kwargs)
+        made = taken if self.batched else lambda *flat, **kwargs: taken(*self.arguments(flat), **kwargs)
         layer = layer_around(made, target.name, None, target.kwargs, target.values)
         return model_around(layer, target.name, target.inputs, masked=masked)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from gradcheck.config.load import load_given
 from gradcheck.config.sections.live import LiveData
 from gradcheck.config.sections.methods import METHODS
 from gradcheck.config.sections.model import SegmentsSource
+from gradcheck.keras_private import built_by_call
 from gradcheck.live.compile_arguments import compiled_loss, compiled_optimizer, loss_section, train_section
 from gradcheck.live.given import Given, batch_of
 from gradcheck.live.untouched import untouched
@@ -134,8 +136,7 @@ def checked(
     with untouched(models, holders):
         given = batch_of(x, y, **given_as)
         specs = specs_of(given.x)
-    for model in models:  # in the user's own session: as its first call would
-        build(model, specs if model is models[0] else None)
+    _build(models, specs)  # in the user's own session
     with untouched(models, holders, loss):
         loaded = live_config(models, given, loss, options, name=name, specs=specs)
         if finish is not None:
@@ -157,6 +158,7 @@ def live_config(
     source: dict[str, Any] = {"segments": [_PLACEHOLDER] * len(models)} if chain else _PLACEHOLDER
     own = precision_of(models[0])
     given_loss, weights = (loss, None) if loss is not None else compiled_loss(models)
+    weights = [weights] if isinstance(weights, (int, float)) else weights
     defaults = {"precision": own, "loss_weights": weights}
     loaded = load_given({"name": name, "model": source, **defaults, **options}, {})
     if given.y is not None and given_loss is None and "loss" not in options:
@@ -164,7 +166,7 @@ def live_config(
         raise KeyedError(message, code="GC031", help="give loss=, or leave y out: the loss is then a random cotangent")
     lent = Lent(objects=models, precision=own)
     sources: tuple[Any, ...] = tuple(
-        LiveModel(name=f"the model {model.name}", make=partial(lent.take, i), specs=specs if i == 0 else None)
+        LiveModel(name=f"object {model.name!r}", make=partial(lent.take, i), specs=specs if i == 0 else None)
         for i, model in enumerate(models)
     )
     whole = SegmentsSource.model_construct(segments=sources, reference=None) if chain else sources[0]
@@ -193,10 +195,15 @@ def _spec(value: Any) -> keras.KerasTensor:
     return keras.KerasTensor((None, *tuple(value.shape)[1:]), dtype)
 
 
-def build(model: Any, specs: Any) -> None:
-    """Build a Sequential model that has no input shape yet, as its first call on such inputs would."""
-    if isinstance(model, keras.Sequential) and not model.built and specs is not None:
-        model.build(specs.shape)
+def _build(models: Sequence[Any], specs: Any) -> None:
+    """Build each model that is not built, as its first call would; what it raises is raised again by the check."""
+    for model in models:
+        with suppress(Exception):
+            if not model.built:
+                specs = built_by_call(model, [specs])
+            else:
+                outputs = getattr(model, "outputs", None) or keras.tree.flatten(model.compute_output_spec(specs))
+                specs = outputs[0] if len(outputs) == 1 else outputs
 
 
 def precision_of(layer: Any) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 
 from gradcheck.config.keyed import KeyedError
 from gradcheck.config.sections.live import LiveStep
 from gradcheck.config.sections.methods import MethodConfig
+from gradcheck.errors import RunError
 from gradcheck.live.closures import Named
 from gradcheck.live.compile_arguments import compiled_loss, compiled_optimizer, train_section
 from gradcheck.live.models import checked
 from gradcheck.live.untouched import Remembered
+from gradcheck.problem.optimizer import HandedOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -80,7 +82,7 @@ def check_step(  # noqa: PLR0917 - x, y and loss as in `fit` and `compile`, then
     def finish(config: Config, given: Given) -> Config:
         live = LiveStep.model_construct(
             name=name,
-            call=partial(step, *_arguments(given)),
+            call=partial(_called, step, _arguments(given), used),
             optimizer=used,
             factory=name if used is None else None,
             train_step=None if used is None else name,
@@ -93,6 +95,14 @@ def check_step(  # noqa: PLR0917 - x, y and loss as in `fit` and `compile`, then
     optimizers = [*named.of_type(keras.optimizers.Optimizer), used]
     with named.bound_as_before(), _staying_built(optimizers, models):
         return checked(models, x, y, loss, options, name=name, holders=(named.values, optimizers), finish=finish)
+
+
+def _called(step: Callable[..., Any], arguments: Sequence[Any], optimizer: Any) -> Any:
+    returned = step(*arguments)
+    if returned is None and optimizer is None:
+        message = "the step returned None, and its code names no optimizer that it may have updated the weights with"
+        raise RunError(message, code="GC055", help="give optimizer=, or return the gradients")
+    return returned
 
 
 def _arguments(given: Given) -> tuple[Any, ...]:
@@ -124,30 +134,49 @@ def _name(step: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Built:
+    """An optimizer that was built, as it was right after that; `given` is what it was before."""
+
+    optimizer: Any
+    given: HandedOver
+    variables: Sequence[Any]
+    attributes: Remembered
+
+    def put_back(self) -> None:
+        """Restore attributes and values. A compiled step initializes the values late: a copy tells what they were."""
+        self.attributes.put_back()
+        fresh = self.given.copied()
+        fresh.build(list(self.variables))
+        for variable, first in zip(self.optimizer.variables, fresh.variables, strict=True):
+            variable.assign(first)
+
+
 @contextmanager
 def _staying_built(optimizers: Sequence[Any], models: Sequence[Any]) -> Iterator[None]:
     """Afterwards the optimizers that are built inside have the attributes and values that building them gave them."""
-    known, built = Remembered([models]), list[Remembered]()
-    unbuilt = [one for one in optimizers if one is not None and not one.built]
-    for optimizer in {id(one): one for one in unbuilt}.values():
+    unbuilt = list({id(one): one for one in optimizers if one is not None and not one.built}.values())
+    known, built = Remembered([models]), list[_Built]()
+    for optimizer in unbuilt:
         vars(optimizer)["build"] = _noting(optimizer, known, built)
     try:
         yield
     finally:
         for optimizer in unbuilt:
             vars(optimizer).pop("build", None)
-        for kept in built:
-            kept.put_back()
+        for one in built:
+            one.put_back()
 
 
-def _noting(optimizer: Any, known: Remembered, built: list[Remembered]) -> Callable[[Any], None]:
+def _noting(optimizer: Any, known: Remembered, built: list[_Built]) -> Callable[[Any], None]:
     """Return the optimizer's `build`, which also notes what the optimizer is then."""
-    build = optimizer.build
+    build, given = optimizer.build, HandedOver.of(optimizer)
 
     def noting(variables: Any) -> None:
         vars(optimizer).pop("build", None)
+        variables = list(variables)
         build(variables)
-        with tf.init_scope():  # the values, also while a step is traced
-            built.append(Remembered([optimizer], beside=known))
+        attributes = Remembered([optimizer], beside=known, values=False)
+        built.append(_Built(optimizer=optimizer, given=given, variables=variables, attributes=attributes))
 
     return noting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from gradcheck.building.precision import kept_precision
 from gradcheck.keras_private import Variable, session_trackers, set_session_trackers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
 #: The objects whose attributes are looked at, and what is reached through them.
 _KEPT = (
@@ -28,7 +28,8 @@ _KEPT = (
     keras.random.SeedGenerator,
     Variable,
 )
-_CONTAINERS = (list, dict, set, deque)
+#: The containers that are looked at, a kind before the one that it is a kind of.
+_CONTAINERS: tuple[Any, ...] = (list, OrderedDict, dict, set, deque)
 
 
 @contextmanager
@@ -94,8 +95,12 @@ def _random_states_put_back() -> Iterator[None]:
 class Remembered:
     """The attributes and contents of everything that is reached from some objects, and the values of all variables."""
 
-    def __init__(self, roots: Iterable[Any], *, beside: Remembered | None = None) -> None:
-        """Read everything that is reached from `roots`, but for what another one holds already."""
+    def __init__(self, roots: Iterable[Any], *, beside: Remembered | None = None, values: bool = True) -> None:
+        """Read everything that is reached from `roots`, but for what another one holds already.
+
+        Without `values` only attributes and contents are read.
+        """
+        self._reads_values = values
         self._attributes: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._contents: list[tuple[Any, Any]] = []
         self._values: list[tuple[Callable[[Any], Any], Any]] = []
@@ -110,20 +115,17 @@ class Remembered:
 
     def _keep(self, value: Any) -> list[Any]:
         """Keep one object; return what it leads to."""
-        if isinstance(value, tf.Variable):
-            self._values.append((value.assign, tf.identity(value)))
-        elif isinstance(value, _KEPT):
+        if isinstance(value, _CONTAINERS):
+            value = getattr(value, "__wrapped__", value)  # TensorFlow's proxy of a mapping
+            copy = dict(value) if isinstance(value, dict) else list(value)
+            self._contents.append((value, copy))
+            return list(copy.values()) if isinstance(copy, dict) else copy
+        if isinstance(value, _KEPT):
             self._attributes.append((vars(value), dict(vars(value))))
             return list(vars(value).values())
-        elif isinstance(value, dict):
-            self._contents.append((value, dict(value)))
-            return list(value.values())
-        elif isinstance(value, _CONTAINERS):
-            self._contents.append((value, list(value)))
-            return list(value)
-        elif isinstance(value, tuple):
-            return list(value)
-        return []
+        if isinstance(value, tf.Variable) and self._reads_values:
+            self._values.append((value.assign, tf.identity(value)))
+        return list(value) if isinstance(value, tuple) else []
 
     def put_back(self) -> None:
         """Restore attributes and containers first, for they say which variables there are, then the values."""
@@ -137,19 +139,13 @@ class Remembered:
 
 def _refill(container: Any, before: Any) -> None:
     """Give a container its contents back, past the methods by which Keras tracks what is put into one."""
-    if isinstance(container, dict):
-        if not _same_mapping(container, before):
-            dict.clear(container)
-            dict.update(container, before)
-    elif not _same_items(container, before):
-        base: Any = next(kind for kind in _CONTAINERS if isinstance(container, kind))
+    if _ids(container) != _ids(before):
+        base = next(kind for kind in _CONTAINERS if isinstance(container, kind))
         base.clear(container)
-        (base.update if base is set else base.extend)(container, before)
+        (base.extend if hasattr(base, "extend") else base.update)(container, before)
 
 
-def _same_mapping(now: Mapping[Any, Any], before: Mapping[Any, Any]) -> bool:
-    return list(now) == list(before) and all(now[key] is value for key, value in before.items())
-
-
-def _same_items(now: Iterable[Any], before: Iterable[Any]) -> bool:
-    return [id(value) for value in now] == [id(value) for value in before]
+def _ids(values: Any) -> list[int]:
+    """Return what tells whether two containers hold the same objects in the same order."""
+    flat = [*values, *values.values()] if isinstance(values, dict) else values
+    return [id(value) for value in flat]

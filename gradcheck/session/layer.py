@@ -133,7 +133,7 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
         "training": target.training is not False,
         "model": {"factory": "gradcheck.building.target:model", "kwargs": source},
         "data": data,
-        "methods": [{name: options[name]} for name in names],
+        "methods": [{name: options.get(name, {})} for name in names],
     }
     loaded = replace(load_given(config, {}), path=Path(target.name))
     if target.live is None:

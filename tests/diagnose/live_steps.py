@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, ANN202 - training code as people write it
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202, C901 - training code as people write it
 """Training steps as they stand in a file of their own: they close over their models and their optimizer.
 
 They make the mistakes of `candidates/`, and know nothing of gradcheck.

@@ -35,15 +35,14 @@ def test_a_function_of_a_number_to_the_second_order() -> None:
 def test_a_function_gets_exactly_the_tensors_that_are_given(dtype: str) -> None:
     import tensorflow as tf
 
-    seen = set()
-
     def product(a: Any, b: Any) -> Any:
-        seen.add((a.dtype.name, tuple(a.shape), tuple(b.shape)))
+        assert (tuple(a.shape), tuple(b.shape)) == ((2, 3), (3, 4))
+        assert a.dtype.name in (dtype, "float64")
         return tf.matmul(a, b)
 
-    assert check_function(product, np.ones((2, 3), dtype), tf.ones((3, 4), dtype))
-    assert (dtype, (2, 3), (3, 4)) in seen
-    assert {shapes[1:] for shapes in seen} == {((2, 3), (3, 4))}
+    report = check_function(product, np.ones((2, 3), dtype), tf.ones((3, 4), dtype))
+    assert report, report
+    assert report.runs[0].precision == dtype
 
 
 def test_structures_integers_and_keyword_arguments() -> None:
@@ -136,3 +135,35 @@ def test_what_the_function_raises_is_an_error_of_the_run() -> None:
     report = check_function(broken, 1.0)
     assert not report
     assert "no such thing" in str(report)
+
+
+def test_an_object_with_a_backward_pass_in_numpy() -> None:
+    class Squared:
+        def __init__(self, by: float) -> None:
+            self.by = by
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return x**2
+
+        def backward(self, dy: Any) -> Any:
+            return self.by * self.x * dy
+
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    report = check_function(Squared(2.0), x)
+    assert report, report
+    assert not check_function(Squared(2.1), x)
+
+
+def test_a_composite_layer_without_build_in_another_precision(keras_: Any) -> None:
+    class Composite(keras_.layers.Layer):  # type: ignore[misc,name-defined]
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.inner = keras_.layers.Dense(2, activation="tanh")
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+    report = check_function(Composite(), np.ones((3, 4)), precision="float64")
+    assert report, report
+    assert methods(report)[0] == "numeric"

@@ -157,7 +157,8 @@ def test_its_own_precision_is_the_default(keras_: Any, batch: Any) -> None:
     report = check_model(model, *batch, methods=["vjp", "numeric"])
     assert report, report
     assert report.runs[0].precision == "mixed_bfloat16"
-    assert check_model(model, *batch, precision="float32").runs[0].checks[0].tensors[-1].dtype == "float32"
+    (run,) = check_model(model, *batch, precision="float32").runs
+    assert {tensor.dtype for tensor in run.checks[0].of_kind("output")} == {"float32"}
 
 
 def test_what_keras_cannot_copy_is_said_and_the_rest_is_checked(keras_: Any, batch: Any) -> None:
@@ -244,3 +245,37 @@ def test_a_part_with_a_wrong_gradient_is_caught(keras_: Any, parts: Any, batch: 
 
     middle = keras_.Sequential([keras_.Input((5,)), keras_.layers.Lambda(halved)], name="middle")
     assert not check_parts([parts[0], middle, parts[1]], *batch, methods=["vjp", "numeric"])
+
+
+def test_parts_that_are_not_built_are_built_in_a_chain(keras_: Any, batch: Any) -> None:
+    class Own(keras_.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="own")
+            self.dense = keras_.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+    parts = [keras_.Sequential([keras_.layers.Dense(3)]), keras_.layers.Dense(4), Own()]
+    report = check_parts(parts, *batch, "mse")
+    assert report, report
+    assert [part.built for part in parts] == [True] * 3
+    assert parts[2].dense.built
+    assert report.runs[0].coverage.trainable == 6
+
+
+def test_rows_without_an_axis_get_one_as_in_keras(keras_: Any) -> None:
+    model = keras_.Sequential([keras_.Input((1,)), keras_.layers.Dense(3), keras_.layers.Dense(1)])
+    x = np.arange(5.0)
+    report = check_model(model, x, 2 * x, "mse")
+    assert report, report
+    model.compile(loss="mse")
+    assert report.runs[0].reference.loss == pytest.approx(model.evaluate(x, 2 * x, verbose=0), rel=1e-5)  # type: ignore[union-attr]
+
+
+def test_a_subclassed_model_is_refused_as_from_a_factory(keras_: Any, batch: Any) -> None:
+    class Own(keras_.Model):  # type: ignore[misc,name-defined]
+        def call(self, x: Any) -> Any:
+            return x
+
+    assert "no symbolic inputs" in str(check_model(Own(), batch[0]))

@@ -8,7 +8,9 @@ import pytest
 
 from gradcheck.config.keyed import KeyedError
 from gradcheck.config.schema import OptimizerSpec
-from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale
+from gradcheck.config.sections.live import LiveOptimizer
+from gradcheck.errors import NotApplicable
+from gradcheck.problem.optimizer import INITIAL_SCALE, HandedOver, build_optimizer, loss_scale, start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,3 +105,27 @@ def test_what_keras_does_not_have(written: Any, code: str, message: str, help_: 
     assert (raised.value.code, raised.value.keys) == (code, ("train", "optimizer"))
     assert message in raised.value.message
     assert help_ is None or raised.value.help == help_
+
+
+def test_a_live_optimizer_is_copied_as_it_is_now() -> None:
+    variable = keras.Variable(np.ones(3, "float32"), name="w")
+    live = keras.optimizers.Adam(0.5)
+    live.apply([np.ones(3, "float32")], [variable])
+    live.learning_rate = 0.25
+    spec = LiveOptimizer(name="Adam", made=HandedOver.of(live))
+    copy = build_optimizer(spec, precision="float32")
+    copy.build([variable])
+    start(copy, spec)
+    assert copy is not live
+    for one, other in zip(copy.variables, live.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert float(copy.learning_rate) == 0.25
+
+
+def test_an_optimizer_without_a_configuration_is_no_model_for_another() -> None:
+    class Own(keras.optimizers.SGD):  # type: ignore[misc]
+        def get_config(self) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(NotApplicable, match="cannot be copied"):
+        HandedOver.of(Own())
