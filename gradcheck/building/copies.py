@@ -19,10 +19,7 @@ from gradcheck.keras_private import all_layers, name_like, sharing_scope
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_HELP = (
-    "only a copy can compute in another precision: give each class of your own a get_config() that returns the "
-    "arguments of its constructor"
-)
+_HELP = "give each class of your own a get_config() that returns the arguments of its constructor"
 
 
 def copies_of(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
@@ -56,10 +53,19 @@ def remade(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
                 for original, config in zip(originals, saved, strict=True)
             ]
         except Exception as error:
-            names = ", ".join(original.name for original in originals)
-            raise NotApplicable(
-                f"{names} cannot be copied: {described(error)}", code="GC051", location=user_location(error), help=_HELP
-            ) from error
+            raise _refused(originals, policy, error) from error
+
+
+def _refused(originals: Sequence[keras.Layer], policy: str, error: Exception) -> NotApplicable:
+    """Return the error for originals that are not copied, with what was raised first: Keras wraps it."""
+    chain: list[BaseException] = [error]
+    while (before := chain[-1].__context__) is not None:
+        chain.append(before)
+    location = next((found for one in reversed(chain) if (found := user_location(one))), None)
+    names = ", ".join(original.name for original in originals)
+    advice = "" if location else f"; {_HELP}"  # otherwise the user's own `call` raises in this precision
+    message = f"{names} cannot be copied in {policy}: {described(chain[-1])}{advice}"
+    return NotApplicable(message, code="GC051", location=location)
 
 
 def take_values(original: keras.Layer, copy: keras.Layer) -> None:

@@ -25,7 +25,7 @@ def two_models(*, hidden=True):
 def train():
     """One optimizer for two models."""
     front, back = two_models()
-    optimizer = keras.optimizers.Adam(0.05)
+    optimizer = keras.optimizers.Adam(0.05, name="adam")
     mse = keras.losses.MeanSquaredError()
     accumulated, queue, waiting = [], [], []
     weights = [*front.trainable_variables, *back.trainable_variables]

@@ -178,11 +178,11 @@ def test_what_keras_cannot_copy_is_said_and_the_rest_is_checked(keras_: Any, bat
     assert report, report
     notes = " ".join(report.runs[0].notes)
     assert "numeric does not apply" in notes
-    assert "cannot be copied" in notes
+    assert "give each class of your own a get_config()" in notes
     assert check_model(model, *batch, "mse", train={"steps": 2})
     refused = check_model(model, *batch, "mse", precision="float64")
     assert refused.runs[0].error.code == "GC051"  # type: ignore[union-attr]
-    assert "get_config()" in refused.runs[0].error.help  # type: ignore[union-attr,operator]
+    assert "get_config()" in str(refused)
 
 
 def test_training_starts_from_the_compiled_optimizer(keras_: Any, batch: Any) -> None:
