@@ -384,6 +384,12 @@ def name_like(variable: Any, other: Any) -> None:
     setattr(variable, "_path" if hasattr(variable, "_path") else "path", other.path)
 
 
+def name_layer_like(layer: keras.Layer, other: keras.Layer) -> None:
+    """Give `layer` the name of `other`, and its place among the layers around it: `Layer._path`."""
+    layer.name = other.name
+    vars(layer)["_path"] = other.path
+
+
 def compiled_loss_weights(model: keras.Model) -> Any:
     """Return the `loss_weights` that a model was compiled with: `CompileLoss._user_loss_weights`."""
     return _of(_of(model, "_compile_loss"), "_user_loss_weights")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 import types
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,7 +15,7 @@ from gradcheck.building.messages import described, user_location
 from gradcheck.building.precision import variable_dtype
 from gradcheck.building.saved_dtypes import converted
 from gradcheck.errors import NotApplicable
-from gradcheck.keras_private import all_layers, name_like, sharing_scope
+from gradcheck.keras_private import all_layers, name_layer_like, name_like, replaced, sharing_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,12 +40,15 @@ def copies_of(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
 def remade(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
     """Return copies as `copies_of` does, without their values: a layer may have no variables before it is called."""
     policy = keras.config.dtype_policy().name
-    with _found_by_name(originals) as custom, sharing_scope(), warnings.catch_warnings():
+    with _found_by_name(originals) as custom, sharing_scope(), warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")  # what Keras says of a lambda, and of a layer that its call builds
+        for cls in custom.values():
+            if isinstance(cls, type) and issubclass(cls, keras.Layer) and _takes_no_base_arguments(cls):
+                stack.enter_context(replaced(cls, from_config=_without_base_arguments(cls)))
         try:
             known = _by_name(originals)
             saved = [_marked(keras.saving.serialize_keras_object(one), known, custom) for one in originals]
-            return [
+            copies = [
                 keras.saving.deserialize_keras_object(
                     converted(config, policy, variable_dtype(policy), own=original.dtype_policy.name),
                     custom_objects=custom,
@@ -54,6 +58,9 @@ def remade(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
             ]
         except Exception as error:
             raise _refused(originals, policy, error) from error
+    for original, copy in zip(originals, copies, strict=True):
+        copy.name = original.name  # a class without a get_config of its own does not save it
+    return copies
 
 
 def _refused(originals: Sequence[keras.Layer], policy: str, error: Exception) -> NotApplicable:
@@ -86,6 +93,7 @@ def take_values(original: keras.Layer, copy: keras.Layer) -> None:
         other.assign(keras.ops.cast(variable.value, other.dtype))
         name_like(other, variable)
     for layer, other in zip(layers, theirs, strict=True):
+        name_layer_like(other, layer)
         if _overrides(layer, "load_assets"):
             with tempfile.TemporaryDirectory() as folder:
                 layer.save_assets(folder)
@@ -94,6 +102,30 @@ def take_values(original: keras.Layer, copy: keras.Layer) -> None:
             other.finalize_state()
         if other.trainable != layer.trainable:
             other.trainable = layer.trainable
+
+
+#: What Keras adds to the configuration of every layer.
+_BASE_ARGUMENTS = frozenset({"name", "trainable", "dtype"})
+
+
+def _takes_no_base_arguments(cls: type) -> bool:
+    """Whether a layer's constructor takes no `**kwargs`, and Keras's own `from_config` would hand it some."""
+    own = getattr(getattr(cls, "from_config", None), "__module__", "").startswith("keras.")
+    parameters = inspect.signature(cls).parameters
+    any_ = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return own and not any_ and not parameters.keys() >= _BASE_ARGUMENTS
+
+
+def _without_base_arguments(cls: Any) -> Any:
+    """Return a `from_config` that leaves out those of `_BASE_ARGUMENTS` that the constructor does not take."""
+    inherited, known = cls.from_config, inspect.signature(cls).parameters
+
+    def from_config(_: Any, config: dict[str, Any]) -> Any:
+        made = inherited({key: v for key, v in config.items() if key in known or key not in _BASE_ARGUMENTS})
+        made.name = config.get("name", made.name)
+        return made
+
+    return classmethod(from_config)
 
 
 def _overrides(layer: keras.Layer, method: str) -> bool:

@@ -73,7 +73,7 @@ def cut_after(graph: Graph, names: Sequence[str | int], segment_names: Sequence[
                 help="list the cuts in the order in which the data flow through the model",
                 position=position,
             )
-        kept = sorted(closure - ancestors(graph, refs))
+        kept = sorted(closure - _with_whole_layers(graph, ancestors(graph, refs), {}))
         if kept:
             calls = some([graph.calls[index].name for index in kept])
             notes.append(f"the cut after {name!r} takes {calls} along: calls that move the same state stay in order")

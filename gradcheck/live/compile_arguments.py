@@ -11,13 +11,12 @@ from gradcheck.building.messages import described
 from gradcheck.config.keyed import KeyedError
 from gradcheck.config.schema import TrainConfig
 from gradcheck.config.sections.live import LiveLoss, LiveOptimizer
+from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec
 from gradcheck.keras_private import LossFunctionWrapper, compiled_loss_weights
 from gradcheck.problem.optimizer import HandedOver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from gradcheck.config.sections.loss import LossSpec
 
 
 def compiled_loss(models: Sequence[Any]) -> tuple[Any, Any]:
@@ -48,6 +47,8 @@ def loss_section(loss: Any) -> Any:
 
 
 def _one_loss(loss: Any) -> LossSpec:
+    if loss == RANDOM_COTANGENT:
+        return LossSpec(name=RANDOM_COTANGENT)
     try:
         made = keras.losses.get(loss)
     except Exception as error:

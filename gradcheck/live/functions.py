@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from gradcheck.building.copies import remade, take_values
+from gradcheck.building.copies import remade
 from gradcheck.building.numpy_layer_code import is_numpy_class
 from gradcheck.building.precision import FLOATING
 from gradcheck.building.sources.live import Lent, LiveModel
@@ -153,8 +153,7 @@ class _Live:
         taken = lent.take(0)
         if isinstance(taken, keras.Layer):
             model = model_around(taken, target.name, target.inputs, arguments=self.arguments, masked=masked)
-            if taken is not self.made:
-                take_values(self.made, taken)
+            lent.settle(0)
             return model
         made = taken if self.batched else lambda *flat, **kwargs: taken(*self.arguments(flat), **kwargs)
         layer = layer_around(made, target.name, None, target.kwargs, target.values)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
 from gradcheck.building.sources.live import Lent, LiveModel
 from gradcheck.config.keyed import KeyedError
@@ -16,19 +17,24 @@ from gradcheck.config.load import load_given
 from gradcheck.config.sections.live import LiveData
 from gradcheck.config.sections.methods import METHODS
 from gradcheck.config.sections.model import SegmentsSource
-from gradcheck.keras_private import built_by_call
+from gradcheck.keras_private import all_layers, built_by_call
 from gradcheck.live.compile_arguments import compiled_loss, compiled_optimizer, loss_section, train_section
 from gradcheck.live.given import Given, batch_of
 from gradcheck.live.untouched import untouched
 from gradcheck.session.configs import CheckOptions, check_one, envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
     from gradcheck.results.report import Report
 
+#: The note on targets that no loss takes.
+_NO_LOSS = (
+    "y is not used: there is no loss that takes it, for the model is not compiled and loss= is not given. The "
+    "gradients are those of a random cotangent, the sum of y * output with a fixed random y"
+)
 #: What a config needs in place of an object, so that the rest of it can be validated.
 _PLACEHOLDER = {"factory": "gradcheck.building.target:model"}
 _PRECISIONS = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
@@ -138,10 +144,14 @@ def checked(
         specs = specs_of(given.x)
     _build(models, specs)  # in the user's own session
     with untouched(models, holders, loss):
+        notes: tuple[str, ...] = ()
+        if given.y is not None and loss is None and compiled_loss(models)[0] is None:
+            given, notes = given._replace(y=None), (_NO_LOSS,)
         loaded = live_config(models, given, loss, options, name=name, specs=specs)
         if finish is not None:
             loaded = replace(loaded, config=finish(loaded.config, given))
-        return envelope([check_one(loaded, CheckOptions())])
+        run = check_one(loaded, CheckOptions())
+        return envelope([replace(run, notes=(*notes, *run.notes))])
 
 
 def live_config(
@@ -151,7 +161,6 @@ def live_config(
 
     Raises:
         ConfigErrors: every mistake in `options` at once.
-        KeyedError: GC031 if there are targets, and no loss for them.
     """
     _require_models(models)
     chain = len(models) > 1
@@ -161,12 +170,14 @@ def live_config(
     weights = [weights] if isinstance(weights, (int, float)) else weights
     defaults = {"precision": own, "loss_weights": weights}
     loaded = load_given({"name": name, "model": source, **defaults, **options}, {})
-    if given.y is not None and given_loss is None and "loss" not in options:
-        message = "y is given, and no loss that takes it: the model is not compiled"
-        raise KeyedError(message, code="GC031", help="give loss=, or leave y out: the loss is then a random cotangent")
     lent = Lent(objects=models, precision=own)
     sources: tuple[Any, ...] = tuple(
-        LiveModel(name=f"object {model.name!r}", make=partial(lent.take, i), specs=specs if i == 0 else None)
+        LiveModel(
+            name=f"object {model.name!r}",
+            make=partial(lent.take, i),
+            settle=partial(lent.settle, i),
+            specs=specs if i == 0 else None,
+        )
         for i, model in enumerate(models)
     )
     whole = SegmentsSource.model_construct(segments=sources, reference=None) if chain else sources[0]
@@ -198,12 +209,26 @@ def _spec(value: Any) -> keras.KerasTensor:
 def _build(models: Sequence[Any], specs: Any) -> None:
     """Build each model that is not built, as its first call would; what it raises is raised again by the check."""
     for model in models:
-        with suppress(Exception):
+        with suppress(Exception), _symbolic_attributes_removed(model):
             if not model.built:
                 specs = built_by_call(model, [specs])
             else:
                 outputs = getattr(model, "outputs", None) or keras.tree.flatten(model.compute_output_spec(specs))
                 specs = outputs[0] if len(outputs) == 1 else outputs
+
+
+@contextmanager
+def _symbolic_attributes_removed(model: Any) -> Iterator[None]:
+    """Remove symbolic tensors that a `call` leaves as new attributes of layers when it is run to build them."""
+    known = {id(layer): set(vars(layer)) for layer in all_layers([model])}
+    try:
+        yield
+    finally:
+        for layer in all_layers([model]):
+            held = vars(layer)
+            for name in held.keys() - known.get(id(layer), held.keys()):
+                if isinstance(held[name], tf.Tensor) and tf.is_symbolic_tensor(held[name]):
+                    del held[name]
 
 
 def precision_of(layer: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradcheck.building.copies import copies_of
+from gradcheck.building.copies import remade, take_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,12 +21,14 @@ class LiveModel:
     Attributes:
         name: what messages call it.
         make: returns it, or a copy of it in the current precision.
+        settle: called once the model has its variables: gives a copy the values of the object.
         specs: its inputs: KerasTensors with the batch axis None, in the structure that it takes; None if unknown.
         weights: there is no file of weights.
     """
 
     name: str
     make: Callable[[], Any]
+    settle: Callable[[], None] = lambda: None
     specs: Any = None
     weights: None = None
 
@@ -48,12 +50,12 @@ class Lent:
     Attributes:
         objects: the user's own, in order.
         precision: the dtype policy in which they compute.
-        copied: makes the copies; `copies_of` for models.
+        copied: makes the copies, without their values; `remade` for models.
     """
 
     objects: Sequence[Any]
     precision: str
-    copied: Callable[[Sequence[Any]], Sequence[Any]] = field(default=copies_of)
+    copied: Callable[[Sequence[Any]], Sequence[Any]] = field(default=remade)
     _given: bool = False
     _current: Sequence[Any] = ()
 
@@ -70,3 +72,12 @@ class Lent:
             self._given = self._given or own
             self._current = self.objects if own else self.copied(self.objects)
         return self._current[index]
+
+    def settle(self, index: int) -> None:
+        """Give object `index`, if it is a copy, the values of the original.
+
+        Raises:
+            NotApplicable: GC051 if the copy has other layers or variables.
+        """
+        if self._current[index] is not self.objects[index]:
+            take_values(self.objects[index], self._current[index])

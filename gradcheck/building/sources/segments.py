@@ -12,7 +12,15 @@ from gradcheck.building.messages import described as error_described
 from gradcheck.building.messages import raised, user_location
 from gradcheck.building.sources.built import BuiltModel, is_functional, load_weights, no_inputs, not_a_model
 from gradcheck.building.sources.matching import match_variables
-from gradcheck.building.sources.single import NOTHING, Given, build_any, build_single, declared_inputs, described
+from gradcheck.building.sources.single import (
+    NOTHING,
+    Given,
+    build_any,
+    build_single,
+    declared_inputs,
+    described,
+    settle,
+)
 from gradcheck.building.sources.subclassed import functional
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
@@ -66,6 +74,7 @@ def _parts(
             first = (calls, given) if before is None else ({}, NOTHING)
             declared = declared_inputs(source, raw, *first)
             part = _part(raw, declared, before, {part.name for part in parts}, described(source))
+            settle(source)
             load_weights(part, source.weights, base)
             parts.append(part)
     return tuple(parts)

@@ -64,8 +64,15 @@ def build_single(source: SingleSource, base: Path, given: Given = NOTHING) -> ke
         built = build_any(source, base)
     inputs = declared_inputs(source, built, calls, given)
     model = with_inputs(built, described(source), inputs, given.batch_size)
+    settle(source)
     load_weights(model, source.weights, base)
     return model
+
+
+def settle(source: SingleSource) -> None:
+    """Give what was built of a live object its values, if it is a copy."""
+    if isinstance(source, LiveModel):
+        source.settle()
 
 
 def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: Given = NOTHING) -> Any:
