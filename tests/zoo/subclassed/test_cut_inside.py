@@ -37,7 +37,8 @@ def rows(report: RunReport) -> list[str]:
     layer that is called twice another call may be the first.
     """
     called_again = {tensor.layer for tensor in report.checks[0].of_kind("boundary") if ":" in tensor.path}
-    tensors = [t for t in report.checks[0].tensors if t.kind != "boundary" or t.layer not in called_again]
+    ordered = [t for t in report.checks[0].tensors if t.kind in ("boundary", "state") and t.layer in called_again]
+    tensors = [tensor for tensor in report.checks[0].tensors if tensor not in ordered]
     anonymous = [replace(t, path="", name="", layer="") if t.kind == "input" else t for t in tensors]
     return sorted(repr(replace(tensor, segment=None, segments=None)) for tensor in anonymous)
 
