@@ -16,7 +16,7 @@ import keras
 
 from gradcheck.building.naming import unique_names
 from gradcheck.building.sources.subclassed import wraps_one
-from gradcheck.cutting.tracing import Trace, TracedCall, is_composite, trace
+from gradcheck.cutting.tracing import LayerTrace, TracedCall, is_composite, trace
 from gradcheck.errors import ConfigError
 from gradcheck.keras_private import Functional, functional_of, mask_of, nodes_in_order
 
@@ -232,15 +232,15 @@ class _Flattening:
         self._groups.append((at.path, tuple(source.ref for source in outputs)))
         return outputs
 
-    def _trace(self, node: Any, at: _Around) -> Trace:
+    def _trace(self, node: Any, at: _Around) -> LayerTrace:
         if not is_composite(node.operation):
-            return Trace()
+            return LayerTrace()
         flag = self._training if at.training is None else at.training
         found = trace(node.operation, node.arguments, training=flag, shut=self._shut, batch_size=self._batch_size)
         self._closed += [replace(closed, path=at.inside(closed.path).path) for closed in found.closed]
         return found
 
-    def _traced_call(self, found: Trace, known: dict[int, Source], at: _Around) -> list[Source]:
+    def _traced_call(self, found: LayerTrace, known: dict[int, Source], at: _Around) -> list[Source]:
         inner = {id(entry): known[id(given)] for given, entry in found.entries}
         first = [len(self._calls)]  # the number of calls in the graph before each traced one
         for call in found.calls:

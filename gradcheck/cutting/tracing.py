@@ -113,7 +113,7 @@ class Closed:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Trace:
+class LayerTrace:
     """The calls inside a layer, in the order of the program.
 
     Attributes:
@@ -168,7 +168,7 @@ def is_composite(operation: Any) -> bool:
 
 def trace(
     layer: keras.Layer, arguments: Any, *, training: bool, shut: Mapping[int, str], batch_size: int | None = None
-) -> Trace:
+) -> LayerTrace:
     """Run `layer` on symbolic tensors, and return the calls that it makes.
 
     Args:
@@ -190,9 +190,9 @@ def trace(
         try:
             outputs = layer(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever its code raises on symbolic tensors: it stays one call
-            return Trace(closed=(tracing.closure(layer, error),))
+            return LayerTrace(closed=(tracing.closure(layer, error),))
     if not any(opened.layer is layer and opened.path == "" for opened in tracing.opened):
-        return Trace(closed=tuple(closed for closed in tracing.closed if closed.path == ""))
+        return LayerTrace(closed=tuple(closed for closed in tracing.closed if closed.path == ""))
     return tracing.found(entries, keras.tree.flatten(outputs))
 
 
@@ -411,7 +411,7 @@ class _Tracing:
             path=self._path(layer), kind=type(layer).__name__, reason=_reason(error), location=user_location(error)
         )
 
-    def found(self, entries: Sequence[tuple[Any, Any]], outputs: Sequence[Any]) -> Trace:
+    def found(self, entries: Sequence[tuple[Any, Any]], outputs: Sequence[Any]) -> LayerTrace:
         """Return the trace without the operations that nothing uses, such as casts and masks made beside a call."""
         needed, kept = {id(tensor) for tensor in outputs}, list[bool]()
         for call in reversed(self.calls):
@@ -420,7 +420,7 @@ class _Tracing:
             kept.append(used)
         kept.reverse()
         number = [0, *accumulate(kept)]  # of the calls kept before each
-        return Trace(
+        return LayerTrace(
             calls=tuple(call for call, used in zip(self.calls, kept, strict=True) if used),
             entries=tuple(entries),
             outputs=tuple(outputs),

@@ -17,7 +17,7 @@ from gradcheck.batch.slices import Slice, make_slices
 from gradcheck.building.endpoints import name_outputs
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.recursion import deep_recursion
-from gradcheck.building.sources import Given, build_model, match_variables
+from gradcheck.building.sources import KnownBatch, build_model, match_variables
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.building.state import State
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
@@ -226,10 +226,8 @@ def outlined(config: Config, base: Path) -> Outline:
 
 def _built(config: Config, base: Path) -> _Built:
     with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
-        return _Built(
-            build_model(config.model, base, Given(config.data.batch_size, partial(example_inputs, config.data, base))),
-            tape,
-        )
+        known = KnownBatch(config.data.batch_size, partial(example_inputs, config.data, base))
+        return _Built(build_model(config.model, base, known), tape)
 
 
 def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bool = False) -> Outline:

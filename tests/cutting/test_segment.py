@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from gradcheck.building.state import State
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.cut import cut_after, cut_every
 from gradcheck.cutting.model_graph import TensorRef, flatten
 from gradcheck.cutting.run_calls import tapped
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import ConfigError
 from gradcheck.problem.problem import make_segments
 

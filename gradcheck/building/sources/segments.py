@@ -12,7 +12,7 @@ from gradcheck.building.messages import described as error_described
 from gradcheck.building.messages import raised, user_location
 from gradcheck.building.sources.built import BuiltModel, is_functional, load_weights, no_inputs, not_a_model
 from gradcheck.building.sources.matching import match_variables
-from gradcheck.building.sources.single import NOTHING, Given, build_any, build_single, declared_inputs, described
+from gradcheck.building.sources.single import NOTHING, KnownBatch, build_any, build_single, declared_inputs, described
 from gradcheck.building.sources.subclassed import functional
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.model import SegmentsSource, SingleSource
 
 
-def build(source: SegmentsSource, base: Path, given: Given = NOTHING) -> BuiltModel:
+def build(source: SegmentsSource, base: Path, given: KnownBatch = NOTHING) -> BuiltModel:
     """Build the parts in order, and the whole.
 
     The outputs of a part are the inputs of the next, in order, or by name if both sides have the same names. A part may
@@ -53,7 +53,7 @@ def build(source: SegmentsSource, base: Path, given: Given = NOTHING) -> BuiltMo
 
 
 def _parts(
-    sources: Sequence[SingleSource], base: Path, reference: keras.Model | None, given: Given
+    sources: Sequence[SingleSource], base: Path, reference: keras.Model | None, given: KnownBatch
 ) -> tuple[keras.Model, ...]:
     """Build every part as a functional model with a unique name; its inputs default to the outputs before it."""
     parts: list[keras.Model] = []

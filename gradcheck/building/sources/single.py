@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.model import SingleSource
 
 
-class Given(NamedTuple):
+class KnownBatch(NamedTuple):
     """What is known of the batch before the model is built.
 
     Attributes:
@@ -34,7 +34,7 @@ class Given(NamedTuple):
     inputs: Callable[[], Any] = lambda: None
 
 
-NOTHING = Given()
+NOTHING = KnownBatch()
 
 #: The builder of each source. A new source is a config class, a file and a line here.
 BUILDERS: dict[type, Callable[[Any, Path], Any]] = {
@@ -51,7 +51,7 @@ def build_any(source: SingleSource, base: Path) -> Any:
     return BUILDERS[type(source)](source, base)
 
 
-def build_single(source: SingleSource, base: Path, given: Given = NOTHING) -> keras.Model:
+def build_single(source: SingleSource, base: Path, given: KnownBatch = NOTHING) -> keras.Model:
     """Build the model of `source`, with its weights; one that has no symbolic inputs is called on some.
 
     `given` tells what is known of the batch.
@@ -68,7 +68,7 @@ def build_single(source: SingleSource, base: Path, given: Given = NOTHING) -> ke
     return model
 
 
-def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: Given = NOTHING) -> Any:
+def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: KnownBatch = NOTHING) -> Any:
     """Return the KerasTensors that a model is called on, in its structure; None if nothing tells or it has its own.
 
     They are those that its source states (`input`), else what its factory called it on (`calls`, by id), else what the
@@ -102,7 +102,7 @@ def _as_tensor(like: Any) -> Any:
     return keras.KerasTensor((None, *like.shape[1:]), floatx if keras.backend.is_float_dtype(dtype) else dtype)
 
 
-def build_whole(source: SingleSource, base: Path, given: Given = NOTHING) -> BuiltModel:
+def build_whole(source: SingleSource, base: Path, given: KnownBatch = NOTHING) -> BuiltModel:
     """Build the model of `source` as the whole model."""
     return BuiltModel(model=build_single(source, base, given))
 
