@@ -7,7 +7,6 @@ a`, in the order in which Keras runs them, with the tensors that each takes.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -264,13 +263,12 @@ class _Flattening:
         return [inner[id(tensor)] for tensor in found.outputs]
 
     def _numbered(self, path: str, operation: Any) -> str:
-        """Return the path of a traced operation, numbered as Keras does: its own numbers depend on earlier models."""
+        """Return the path of a traced operation, numbered as Keras does."""
         if isinstance(operation, keras.Layer):
             return path
-        stem = re.sub(r"_\d+$", "", path)
-        self._operations[stem] += 1
-        number = self._operations[stem] - 1
-        return f"{stem}_{number}" if number else stem
+        self._operations[path] += 1
+        number = self._operations[path] - 1
+        return f"{path}_{number}" if number else path
 
     def graph(self, functional: Functional, outputs: tuple[Source, ...]) -> Graph:
         call_names = unique_names(call["path"] for call in self._calls)

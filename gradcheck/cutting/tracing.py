@@ -6,6 +6,7 @@ of the layers and operations inside, in the order of the program. What cannot be
 
 from __future__ import annotations
 
+import re
 import traceback
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -322,9 +323,9 @@ class _Tracing:
         if any(
             isinstance(value, (FunctionType, MethodType, partial)) for value in keras.tree.flatten(_given(arguments))
         ):
-            raise Untraceable(f"{operation.name} runs functions of its own on values")
+            raise Untraceable(f"{self._path(operation)} runs functions of its own on values")
         if not all(isinstance(tensor, keras.KerasTensor) for tensor in outputs):
-            raise Untraceable(f"{operation.name} returns something that is no tensor")
+            raise Untraceable(f"{self._path(operation)} returns something that is no tensor")
         if not any(tensor.sparse for tensor in arguments.keras_tensors):
             for tensor in outputs:
                 tensor._sparse = False  # noqa: SLF001 - Keras takes a variable beside a symbolic tensor for sparse
@@ -399,11 +400,15 @@ class _Tracing:
             )
 
     def _path(self, operation: Any) -> str:
-        """Return the path of a layer by its attributes; an operation is named in the layer that calls it."""
+        """Return the path of a layer by its attributes; an operation is named in the layer that calls it.
+
+        Without Keras's number, which depends on earlier models.
+        """
         if id(operation) in self._paths:
             return self._paths[id(operation)]
         around = next((self._paths[id(layer)] for layer in reversed(self._stack) if id(layer) in self._paths), "")
-        return f"{around}/{operation.name}".lstrip("/")
+        name = operation.name if isinstance(operation, keras.Layer) else re.sub(r"_\d+$", "", operation.name)
+        return f"{around}/{name}".lstrip("/")
 
     def closure(self, layer: keras.Layer, error: Exception) -> Closed:
         """Return the record of a layer that stays one call because of `error`."""
