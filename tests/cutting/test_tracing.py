@@ -131,6 +131,15 @@ def test_the_flag_of_a_call_holds_whatever_the_flag_of_the_whole(outer: bool) ->
     assert_same(model, X, training=outer)
 
 
+def test_a_flag_holds_for_the_calls_after_it_as_it_does_in_keras() -> None:
+    def call(layer: Any, x: Any, training: Any = None) -> Any:
+        return layer.late(layer.never(layer.dense(x), training=False))
+
+    layer = block(call, never=layers.Dropout(0.5), late=layers.Dropout(0.5))
+    model = wrapped(layer, symbolic(3))
+    np.testing.assert_array_equal(assert_same(model, X)["outputs"][0], layer.dense(X))
+
+
 def test_the_flag_of_a_layer_holds_for_all_inside_it() -> None:
     drop = keras.Sequential([layers.Dropout(0.5, seed=1), layers.Dropout(0.5, seed=2)], name="drops")
 
