@@ -12,7 +12,15 @@ from gradcheck.building.messages import described as error_described
 from gradcheck.building.messages import raised, user_location
 from gradcheck.building.sources.built import BuiltModel, is_functional, load_weights, no_inputs, not_a_model
 from gradcheck.building.sources.matching import match_variables
-from gradcheck.building.sources.single import NOTHING, KnownBatch, build_any, build_single, declared_inputs, described
+from gradcheck.building.sources.single import (
+    NOTHING,
+    KnownBatch,
+    build_any,
+    build_single,
+    declared_inputs,
+    described,
+    stated_inputs,
+)
 from gradcheck.building.sources.subclassed import functional
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
@@ -63,8 +71,7 @@ def _parts(
             with calls_of_models() as calls:
                 raw = build_any(source, base)
             # A later part takes what the one before returns, whatever its factory tried it on.
-            first = (calls, given) if before is None else ({}, NOTHING)
-            declared = declared_inputs(source, raw, *first)
+            declared = declared_inputs(source, raw, calls, given) if before is None else stated_inputs(source, raw)
             part = _part(raw, declared, before, {part.name for part in parts}, described(source))
             load_weights(part, source.weights, base)
             parts.append(part)

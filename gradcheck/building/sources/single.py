@@ -68,17 +68,23 @@ def build_single(source: SingleSource, base: Path, given: KnownBatch = NOTHING) 
     return model
 
 
+def stated_inputs(source: SingleSource, model: Any) -> Any:
+    """Return the KerasTensors that the source says a model is called on (`input`); None if the model has its own."""
+    written = source.specs if isinstance(source, LiveModel) else getattr(source, "input", None)
+    if written is None or isinstance(source, LayersSource) or is_functional(model):
+        return None
+    return keras.tree.map_structure(_as_tensor, written)
+
+
 def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: KnownBatch = NOTHING) -> Any:
     """Return the KerasTensors that a model is called on, in its structure; None if nothing tells or it has its own.
 
-    They are those that its source states (`input`), else what its factory called it on (`calls`, by id), else what the
-    batch holds, else those it was built for.
+    They are those that its source states, else what its factory called it on (`calls`, by id), else what the batch
+    holds, else those it was built for.
     """
-    written = source.specs if isinstance(source, LiveModel) else getattr(source, "input", None)
-    if isinstance(source, LayersSource) or is_functional(model):
-        return None
-    if written is not None:
-        return keras.tree.map_structure(_as_tensor, written)
+    stated = stated_inputs(source, model)
+    if stated is not None or isinstance(source, LayersSource) or is_functional(model):
+        return stated
     inputs = calls.get(id(model))
     inputs = given.inputs() if inputs is None else inputs
     if inputs is not None:
