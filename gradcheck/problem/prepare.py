@@ -144,10 +144,12 @@ def _wrongly_traced(problem: Problem, outline: Outline) -> dict[int, str]:
     """Return the layers whose traced calls do not compute what the layer does, by id, and what differs."""
     graph = outline.graph if outline.time is None else outline.time.whole
     state = problem.state if outline.shares_graph else State([outline.whole], seed=problem.seed)
+    # Calls that are right for one length alone are run on micro-batches of that length.
+    first = problem.slices[0] if graph.batch_size is not None and problem.slices else None
     return Traced(
         model=outline.whole,
         graph=graph,
-        batch=problem.batch,
+        batch=problem.batch if first is None else first.of_batch(problem.batch),
         loss=problem.loss,
         state=state,
         training=problem.training,
