@@ -140,6 +140,22 @@ def test_a_flag_holds_for_the_calls_after_it_as_it_does_in_keras() -> None:
     np.testing.assert_array_equal(assert_same(model, X)["outputs"][0], layer.dense(X))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_inside_one_that_takes_no_flag_have_that_of_the_whole(training: bool) -> None:
+    class Inner(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.drop, self.norm = dense(), layers.Dropout(0.5), layers.BatchNormalization()
+
+        def call(self, x: Any) -> Any:
+            return self.norm(self.drop(self.dense(x)))
+
+    for layer in (Inner(), around(Inner())):
+        model = wrapped(layer, symbolic(3))
+        assert {call.training for call in flatten(model, training=training).calls} == {None}
+        assert_same(model, X, training=training)
+
+
 def test_the_flag_of_a_layer_holds_for_all_inside_it() -> None:
     drop = keras.Sequential([layers.Dropout(0.5, seed=1), layers.Dropout(0.5, seed=2)], name="drops")
 
