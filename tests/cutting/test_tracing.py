@@ -294,9 +294,10 @@ def test_what_a_variable_makes_is_not_taken_for_sparse() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.embed = layers.Embedding(5, 3)
+            self.gain = self.add_weight(shape=(5,), initializer="ones", name="gain")
 
         def call(self, x: Any) -> Any:
-            return ops.matmul(self.embed(x), ops.transpose(self.embed.embeddings))
+            return ops.multiply(ops.matmul(self.embed(x), ops.transpose(self.embed.embeddings)), self.gain)
 
     model = wrapped(around(Tied(), dense()), symbolic(4, dtype="int32"))
     graph = flatten(model)
