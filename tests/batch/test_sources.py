@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from gradcheck.batch import Batch, example_inputs, make_batch
+from gradcheck.config.keyed import at
 from gradcheck.config.sections.data import DataConfig
 from gradcheck.config.sections.loss import LossSpec
 from gradcheck.errors import ConfigError, GradcheckError, RunError
@@ -288,6 +289,6 @@ def test_the_inputs_of_a_batch_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no disk") as raised:
         examples(tmp_path, factory="./data.py:batch")
     assert raised.value.code == "GC052"
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as caught, at("model"):  # which is being built
         examples(tmp_path, npz="none.npz")
-    assert caught.value.code == "GC001"
+    assert (caught.value.code, caught.value.keys) == ("GC001", ("data", "npz"))
