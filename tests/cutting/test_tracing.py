@@ -392,6 +392,7 @@ def test_which_layers_are_looked_into() -> None:
     assert is_composite(block())
     assert is_composite(own_call(x, dense()(x)))
     assert not is_composite(keras.Model(x, dense()(x)))
+    assert not is_composite(type("Own", (keras.Model,), {})(x, dense()(x)))
     assert not is_composite(layers.Bidirectional(layers.LSTM(2)))
     assert not is_composite(Composite(lambda layer, x, training: x))
     assert not is_composite(ops.relu)
