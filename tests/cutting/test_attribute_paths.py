@@ -42,6 +42,12 @@ def test_of_several_names_the_shortest_and_of_these_the_first() -> None:
     assert paths(holding(inner=holding(deep=shared), first=shared, second=shared), shared) == ["first"]
 
 
+def test_the_shortest_name_wins_at_any_depth() -> None:
+    shared = dense()
+    assert paths(holding(a=holding(z=shared), b=holding(x=holding(y=shared))), shared) == ["a/z"]
+    assert paths(holding(a=holding(x=holding(y=shared)), b=holding(z=shared)), shared) == ["b/z"]
+
+
 def test_public_names_come_before_private_ones() -> None:
     shared, hidden = dense(), dense()
     assert paths(holding(_private=shared, public=shared, _hidden=hidden), shared, hidden) == ["public", "_hidden"]

@@ -131,6 +131,18 @@ def test_the_flag_of_a_call_holds_whatever_the_flag_of_the_whole(outer: bool) ->
     assert_same(model, X, training=outer)
 
 
+def test_a_flag_at_construction_gives_way_to_that_of_the_whole() -> None:
+    def call(layer: Any, x: Any, training: Any = None) -> Any:
+        return layer.dense(x) if training else ops.tanh(x)
+
+    x = keras.Input((3,))
+    layer = block(call, name="b")
+    layer.dense.build((None, 3))
+    model = keras.Model(x, layer(x, training=False))
+    assert names(flatten(model, training=True)) == ["b/dense"]
+    assert_same(model, X, training=True)
+
+
 def test_a_flag_holds_for_the_calls_after_it_as_it_does_in_keras() -> None:
     def call(layer: Any, x: Any, training: Any = None) -> Any:
         return layer.late(layer.never(layer.dense(x), training=False))
@@ -184,6 +196,28 @@ def test_a_call_may_branch_on_the_flag() -> None:
     assert names(graph_of(layer, training=False)) == ["tanh"]
 
 
+def test_the_flag_of_a_model_holds_for_layers_that_are_traced_inside_it() -> None:
+    def inner(layer: Any, x: Any, training: Any = None) -> Any:
+        return ops.relu(layer.drop(layer.dense(x), training=training)) if training is False else ops.tanh(x)
+
+    part = block(inner, name="part", drop=layers.Dropout(0.5))
+    part.dense.build((None, 3))
+    held = keras.Sequential([keras.Input((3,)), part], name="held")
+
+    def call(layer: Any, x: Any, training: Any = None) -> Any:
+        return layer.held(layer.dense(x), training=False)
+
+    model = wrapped(block(call, held=held), symbolic(3))
+    graph = flatten(model, training=True)
+    assert [(call.name, call.training) for call in graph.calls] == [
+        ("dense", None),
+        ("held/part/dense", False),
+        ("held/part/drop", False),
+        ("held/part/relu", False),
+    ]
+    assert_same(model, X, training=True)
+
+
 # Masks
 
 
@@ -212,6 +246,16 @@ def test_a_mask_that_comes_in_reaches_the_layers_inside() -> None:
     assert mask.index == opened.calls.start - 1
     ours = assert_same(model, TOKENS, training=False)["outputs"][0]
     assert not np.allclose(ours, inside(tf.identity(model.layers[1](TOKENS)), training=False)), "the mask must matter"
+
+
+def test_code_may_take_the_mask_off_a_tensor() -> None:
+    def call(layer: Any, x: Any, training: Any = None) -> Any:
+        return layer.lstm(ops.tanh(x), mask=getattr(x, "_keras_mask", None))
+
+    x = keras.Input((4,), dtype="int32", name="x")
+    model = keras.Model(x, Composite(call, lstm=layers.LSTM(2))(embedding()(x)))
+    assert [type(call.operation).__name__ for call in flatten(model).calls][-3:] == ["MaskOf", "Tanh", "LSTM"]
+    assert_same(model, TOKENS)
 
 
 def test_code_that_asks_for_the_mask_gets_it() -> None:
@@ -252,6 +296,8 @@ def test_a_mask_that_a_layer_sets_on_what_it_returns_is_set() -> None:
     ours = assert_same(model, x)["outputs"][0]
     inner = model.layers[-1].inner
     assert not np.allclose(ours, inner[1](tf.identity(inner[0](x)))), "the mask must matter"
+    alone = assert_same(wrapped(Masking(), symbolic(4, 3)), x)["masks"]
+    np.testing.assert_array_equal(alone, [[[True, True, False, False], [True, True, True, True]]])
 
 
 # Constants, variables and random numbers
@@ -289,6 +335,27 @@ def test_functions_of_variables_are_called_each_time(precision: Any) -> None:
         assert_same(model, X)
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [("mixed_float16", "float32"), ("float32", "mixed_float16"), ("mixed_float16", "mixed_bfloat16")],
+)
+def test_variables_are_cast_as_in_the_layer_around_the_call(outer: Any, inner: str) -> None:
+    class Scaled(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__(dtype=inner)
+            self.dense = dense(dtype=inner)
+            self.scale = self.add_weight(shape=(3,), initializer="uniform", name="scale")
+
+        def call(self, x: Any) -> Any:
+            return ops.multiply(self.dense(x), ops.exp(self.scale))
+
+    with precision_scope(outer):
+        model = wrapped(around(dense(), Scaled(), dense()), symbolic(3))
+        graph = flatten(model)
+        assert {call.name: call.autocast for call in graph.calls}["inner/1/exp"] == inner.removeprefix("mixed_")
+        assert_same(model, X)
+
+
 def test_what_a_variable_makes_is_not_taken_for_sparse() -> None:
     class Tied(keras.layers.Layer):
         def __init__(self) -> None:
@@ -311,11 +378,30 @@ def test_random_numbers_are_drawn_each_time_and_none_while_tracing() -> None:
 
     layer = block(call, seeds=keras.random.SeedGenerator(7))
     model = wrapped(layer, symbolic(3))
-    before = np.asarray(layer.seeds.state)
+    before = np.array(layer.seeds.state)
     graph = flatten(model, batch_size=4)
     np.testing.assert_array_equal(layer.seeds.state, before)
     assert "normal" in names(graph)
     assert_same(model, X, graph=graph)
+
+
+def test_a_function_of_a_variable_that_returns_no_tensor_is_called_at_once() -> None:
+    def call(layer: Any, x: Any, training: Any = None) -> Any:
+        return layer.dense(x) * (3.0 if ops.is_tensor(layer.weight) else 2.0)
+
+    model = wrapped(block(call, weight=keras.Variable(np.ones(3, "float32"))), symbolic(3))
+    assert names(flatten(model)) == ["dense", "multiply"]
+    assert_same(model, X)
+
+
+def test_a_closed_layer_may_draw_random_numbers() -> None:
+    def call(layer: Any, x: Any, training: Any = None) -> Any:
+        noise = keras.random.normal((3,), seed=layer.seeds)
+        return on_value(layer, x + noise)
+
+    model = wrapped(around(dense(), block(call, seeds=keras.random.SeedGenerator(3)), block()), symbolic(3))
+    assert names(flatten(model)) == ["inner/0", "inner/1", "inner/2/dense"]
+    assert_same(model, X)
 
 
 def test_arrays_on_the_left_of_operators() -> None:

@@ -88,7 +88,7 @@ def computed(run: Callable[[list[Any]], Any], holder: Any, state: State, x: Sequ
         sources = [*values, *(v.value for v in state.movable)]
         with tape.stop_recording():
             found = tape.gradient(target, sources)
-        after = [np.asarray(v.value) for v in state.movable]
+        after = [np.array(v.value) for v in state.movable]  # a copy: `asarray` shows what is assigned later
     return {
         "outputs": [np.asarray(tf.cast(out, "float32")) for out in outputs],
         "masks": [None if (m := getattr(out, "_keras_mask", None)) is None else np.asarray(m) for out in outputs],

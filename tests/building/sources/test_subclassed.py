@@ -128,7 +128,7 @@ def test_outputs_are_found_by_an_example_where_code_needs_values() -> None:
 def test_no_variable_moves_while_outputs_are_found() -> None:
     net = Branches()
     net(X)
-    before = [np.asarray(v) for v in net.variables]
+    before = [np.array(v) for v in net.variables]
     (found,) = keras.tree.flatten(outputs_by_example(net, (tensor(3),), {}))
     assert (found.shape, found.dtype) == ((None, 2), "float16")
     for variable, value in zip(net.variables, before, strict=True):
@@ -161,15 +161,16 @@ def test_a_layer_that_must_know_the_length_of_a_batch_is_told_it() -> None:
     class Stateful(keras.Model):
         def __init__(self) -> None:
             super().__init__()
-            self.lstm = layers.LSTM(2, stateful=True)
+            self.norm, self.lstm = layers.BatchNormalization(), layers.LSTM(2, stateful=True)
 
-        def call(self, x: Any) -> Any:
-            return self.lstm(x)
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return self.lstm(self.norm(x, training=training))
 
     model = functional(Stateful(), tensor(5, 3), "the model", batch_size=4)
     assert model.input_shape == (4, 5, 3)
     (wrapped,) = (layer for layer in model.layers if isinstance(layer, Stateful))
     assert all(not np.any(state) for state in wrapped.lstm.states)
+    np.testing.assert_array_equal(wrapped.norm.moving_mean, 0.0)
 
 
 def test_one_that_can_only_be_built_by_values_is_and_no_statistic_moves() -> None:
