@@ -163,3 +163,166 @@ def test_a_variable_takes_the_path_of_another() -> None:
     one, other = (keras.random.SeedGenerator(1).state for _ in range(2))
     private.name_like(one, other)
     assert one.path == other.path
+
+
+# What tracing relies on
+
+
+class Composite(keras.layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+        self.gain = self.add_weight(shape=(), initializer="ones", name="gain")
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        self.seen = training, private.current_training(), private.in_stateless_scope(), private.autocast_dtype()
+        self.add_loss(keras.ops.sum(x))
+        return keras.ops.add(self.dense(x), self.gain)
+
+
+def test_what_a_layer_made_of_layers_holds() -> None:
+    layer = Composite()
+    layer(np.ones((1, 3), np.float32))
+    assert private.sublayers(layer) == [layer.dense]
+    assert [v.name for v in private.own_variables(layer)] == ["gain", "seed_generator_state"]
+    assert [v.name for v in private.own_variables(keras.layers.BatchNormalization())] == []
+    assert not private.is_rematerialized(layer)
+    assert private.is_keras_own(layer.dense)
+    assert not private.is_keras_own(layer)
+
+
+@pytest.mark.keras("3.9")
+def test_a_layer_that_keras_recomputes() -> None:
+    with keras.RematScope(mode="full"):
+        assert private.is_rematerialized(keras.layers.Dense(2))
+
+
+def test_which_models_are_graphs_of_layers(model: keras.Model) -> None:
+    class Own(keras.Model):
+        def call(self, x: Any) -> Any:
+            return x
+
+    class OwnSequential(keras.Sequential):
+        def call(self, x: Any) -> Any:
+            return x
+
+    x = keras.Input((3,))
+    sequential = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    assert private.functional_of(model) is model
+    assert private.functional_of(sequential) is private.functional_within(sequential)
+    assert private.functional_of(Own(x, keras.layers.Dense(2)(x))) is None
+    assert private.functional_of(OwnSequential([x, keras.layers.Dense(2)])) is None
+    assert private.functional_of(keras.layers.Dense(2)) is None
+
+
+def test_attributes_are_replaced_and_put_back_and_inherited_ones_removed() -> None:
+    class Base:
+        inherited = 1
+
+    class Holder(Base):
+        own = 2
+
+    with pytest.raises(RuntimeError), private.replaced(Holder, inherited=3, own=4):
+        assert (Holder.inherited, Holder.own) == (3, 4)
+        raise RuntimeError
+    assert (Holder.inherited, Holder.own) == (1, 2)
+    assert "inherited" not in vars(Holder)
+
+
+def test_values_that_are_assigned_apart_from_the_variables() -> None:
+    variable = keras.Variable(1.0)
+    assert not private.in_stateless_scope()
+    with private.stateless():
+        variable.assign(2.0)
+        assert private.in_stateless_scope()
+        assert float(variable.value) == 2.0
+    assert float(variable.value) == 1.0
+
+
+def test_outputs_that_are_given_are_not_inferred() -> None:
+    layer, given = keras.layers.Dense(2), keras.KerasTensor((None, 7), "float32")
+    with private.outputs_given(layer, given):
+        assert layer(keras.Input((3,))).shape == (None, 7)
+    assert layer(keras.Input((3,))).shape == (None, 2)
+    assert "compute_output_spec" not in vars(layer)
+
+
+def test_what_models_are_called_on() -> None:
+    model = keras.Sequential([keras.layers.Dense(2)])
+    with private.calls_of_models() as seen:
+        model(np.ones((1, 3)))
+        model(np.ones((2, 3)))
+    model(np.ones((4, 3)))
+    assert seen[id(model)].shape == (2, 3)
+
+
+def test_calls_on_symbolic_tensors_are_seen() -> None:
+    layer, seen = Composite(), list[Any]()
+    layer(np.ones((1, 3), np.float32))
+
+    def inferred(infer: Any, inner: Any, args: Any, kwargs: Any) -> Any:
+        if inner is not layer:
+            return infer(inner, *args, **kwargs)
+        seen.append((kwargs["training"], len(args)))
+        return inner.call(*args, **kwargs)
+
+    hooks = private.SymbolicCalls(
+        begun=lambda args, kwargs: (args, {**kwargs, "training": True}) if args[0] is x else (args, kwargs),
+        layer=inferred,
+        call=lambda operation, arguments, outputs: seen.append(
+            (operation.name.partition("_")[0], len(arguments.keras_tensors), len(outputs))
+        ),
+        loss=lambda add, inner, loss: seen.append((inner is layer, callable(add), loss.shape)),
+        read=lambda variable: seen.append(variable.name),
+    )
+    x, nodes = keras.KerasTensor((None, 3), "float32"), len(layer._inbound_nodes)
+    with private.symbolic_calls(hooks):
+        layer(x)
+        keras.Variable(3.0, name="read").assign(1.0)
+    calls = [entry for entry in seen if isinstance(entry, tuple)]
+    assert calls[0] == (True, 1)
+    assert ("sum", 1, 1) in calls
+    assert (True, True, ()) in calls
+    assert ("dense", 1, 1) in calls
+    assert calls[-1] == ("composite", 1, 1)
+    assert "read" in seen
+    assert len(layer._inbound_nodes) == nodes
+    assert layer.losses == []
+    assert layer(x).shape == (None, 2)
+    assert len(layer._inbound_nodes) == nodes + 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_flag_is_in_effect_around_calls(training: bool) -> None:
+    layer = Composite()
+    assert private.current_training() is None
+    with private.called_with(training):
+        assert private.current_training() is training
+        layer(np.ones((1, 3), np.float32))
+        with private.called_with(not training):
+            assert private.current_training() is not training
+    assert layer.seen[0] is training
+    assert private.current_training() is None
+    layer(np.ones((1, 3), np.float32))
+    assert layer.seen[0] is None
+    assert len(layer.losses) == 1
+
+
+def test_the_dtype_to_which_variables_are_cast() -> None:
+    assert private.autocast_dtype() is None
+    variable = keras.Variable(1.0, autocast=True)
+    with private.autocast_to("bfloat16"):
+        assert private.autocast_dtype() == "bfloat16"
+        assert variable.value.dtype == tf.bfloat16
+        with private.autocast_to(None):
+            assert private.autocast_dtype() == "bfloat16"
+    layer = Composite()
+    layer.dtype_policy = "mixed_float16"
+    layer(np.ones((1, 3), np.float32))
+    assert layer.seen[3] == "float16"
+
+
+def test_what_a_function_of_tensors_returns() -> None:
+    spec = private.backend_output_spec(lambda x, y: [x @ y, x], keras.KerasTensor((None, 3)), keras.KerasTensor((3, 2)))
+    assert [tensor.shape for tensor in spec] == [(None, 2), (None, 3)]

@@ -18,7 +18,7 @@ from gradcheck.batch.raw import RawBatch, Request
 from gradcheck.batch.targets import class_count, default_target, takes_integers, target_shape
 from gradcheck.batch.vocabulary import from_vocabulary
 from gradcheck.building.endpoints import input_names, output_names, output_positions, packed_inputs
-from gradcheck.config.keyed import KeyedError, at
+from gradcheck.config.keyed import KeyedError, at, at_top
 from gradcheck.config.sections.data import ArraySpec
 from gradcheck.phrases import did_you_mean, listed
 
@@ -70,10 +70,13 @@ def example_inputs(config: DataConfig, base: Path) -> Any:
     Raises:
         KeyedError, RunError: as `make_batch`, if it cannot be read.
     """
-    with at("data"):
+    with at_top("data"):  # the model, which is being built, needs them
         if config.factory is not None:
             return factory.called(config, base)[0]
-        return npz.read(str(config.npz), base).get(npz.X) if config.npz is not None else None
+        if config.npz is None:
+            return None
+        with at("npz"):
+            return npz.read(str(config.npz), base).get(npz.X)
 
 
 def make_batch(config: DataConfig, model: keras.Model, losses: Losses, *, seed: int, base: Path) -> Batch:

@@ -16,7 +16,7 @@ from gradcheck.building.precision import loss_dtype
 from gradcheck.config.keyed import KeyedError, KeyedRunError, arguments_received, at
 from gradcheck.config.sections.live import LiveLoss
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec
-from gradcheck.cutting.copies import copied
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.keras_private import loss_computing_in
 from gradcheck.phrases import did_you_mean, listed
 

@@ -9,7 +9,7 @@ slice's share of the examples, so that they count once in all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,16 @@ class Slice:
             rest = [0] * (tensor.shape.rank - 1)
             return tf.sparse.slice(tensor, [start, *rest], [stop - start, *tensor.shape[1:]])
         return tensor[start:stop]
+
+    def of_batch(self, batch: Batch) -> Batch:
+        """Return the examples of the slice as a batch of their own."""
+        weights = batch.sample_weight
+        return replace(
+            batch,
+            x=tuple(map(self.of, batch.x)),
+            y=tuple(map(self.of, batch.y)),
+            sample_weight=None if weights is None else tuple(map(self.of, weights)),
+        )
 
 
 def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, training: bool) -> tuple[Slice, ...]:

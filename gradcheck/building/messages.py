@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.building.refused_variables import CODE as REFUSED_VARIABLES
 from gradcheck.building.refused_variables import refusal
-from gradcheck.errors import Location, RunError
+from gradcheck.errors import GradcheckError, Location, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +65,14 @@ def raised(
     if known is not None:
         code, location, help_ = REFUSED_VARIABLES, location or user_location(error), known.help
     return kind(message, code=code, location=location, help=help_)
+
+
+def as_first_raised(error: GradcheckError) -> GradcheckError:
+    """Return the error that Keras repeats in `error`, as text alone, where it infers the outputs of a layer."""
+    repeated = error.__context__
+    if isinstance(repeated, type(error)) and error.message != repeated.message and repeated.message in error.message:
+        return as_first_raised(repeated)
+    return error
 
 
 def user_location(error: BaseException, reference: str = "") -> Location | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.imports import Names, imported_once, imports_of, is_made_once, training_told
-from gradcheck.building.messages import described, raised, user_location
+from gradcheck.building.messages import as_first_raised, described, raised, user_location
 from gradcheck.config.keyed import KeyedError, at
 from gradcheck.errors import GradcheckError
 from gradcheck.phrases import did_you_mean
@@ -113,8 +113,8 @@ def calling(what: str, reference: str, code: str, base: Path | None = None) -> I
         else:
             with _importable(_folder(reference, base)):
                 yield
-    except GradcheckError:
-        raise
+    except GradcheckError as error:
+        raise as_first_raised(error) from None
     except (Exception, SystemExit) as error:
         message = f"{what} {reference} raised {described(error)}"
         raise raised(message, error, code, location=user_location(error, reference)) from error

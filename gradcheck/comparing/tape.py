@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 
 from gradcheck.building.state import Moment
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.run_calls import tapped
 from gradcheck.cutting.segment import WholeGraph
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
 from gradcheck.handoff.tensors import dense, gradients_of, scaled, total_loss, watch

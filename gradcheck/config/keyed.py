@@ -21,6 +21,8 @@ class _AnyKeyedError(GradcheckError):
     """The common base of `KeyedError` and `KeyedRunError`: an error with the path of a key."""
 
     keys: Keys = ()
+    #: Whether the keys start at the top of the config, wherever the error was raised.
+    from_top: bool = False
 
 
 class KeyedError(_AnyKeyedError, ConfigError):
@@ -37,7 +39,19 @@ def at(*keys: str | int) -> Iterator[None]:
     try:
         yield
     except _AnyKeyedError as error:
-        error.keys = (*keys, *error.keys)
+        if not error.from_top:
+            error.keys = (*keys, *error.keys)
+        raise
+
+
+@contextmanager
+def at_top(key: str) -> Iterator[None]:
+    """As `at`, for a section that is read while another one is: its `key` stays the first."""
+    try:
+        with at(key):
+            yield
+    except _AnyKeyedError as error:
+        error.from_top = True
         raise
 
 

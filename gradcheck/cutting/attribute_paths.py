@@ -64,9 +64,9 @@ def _held(layer: keras.Layer) -> Iterator[tuple[str, keras.Layer]]:
     if functional_of(layer) is not None:
         yield from ((inner.name, inner) for inner in layer.layers)
     elif not is_keras_own(layer):
-        # Private attributes come last: Keras's own are among them.
         for name, value in sorted(vars(layer).items(), key=lambda item: item[0].startswith("_")):
-            if name != "_layers":
+            # Keras's list of all layers, and TensorFlow's mappings of what it tracks, hold what other attributes hold.
+            if name != "_layers" and not name.startswith("_self_"):
                 yield from _inside(name, value)
         yield from ((inner.name, inner) for inner in sublayers(layer))
 

@@ -7,7 +7,6 @@ a`, in the order in which Keras runs them, with the tensors that each takes.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ import keras
 
 from gradcheck.building.naming import unique_names
 from gradcheck.building.sources.subclassed import wraps_one
-from gradcheck.cutting.tracing import Trace, TracedCall, is_composite, trace
+from gradcheck.cutting.tracing import LayerTrace, TracedCall, is_composite, trace
 from gradcheck.errors import ConfigError
 from gradcheck.keras_private import Functional, functional_of, mask_of, nodes_in_order
 
@@ -232,15 +231,15 @@ class _Flattening:
         self._groups.append((at.path, tuple(source.ref for source in outputs)))
         return outputs
 
-    def _trace(self, node: Any, at: _Around) -> Trace:
+    def _trace(self, node: Any, at: _Around) -> LayerTrace:
         if not is_composite(node.operation):
-            return Trace()
+            return LayerTrace()
         flag = self._training if at.training is None else at.training
         found = trace(node.operation, node.arguments, training=flag, shut=self._shut, batch_size=self._batch_size)
         self._closed += [replace(closed, path=at.inside(closed.path).path) for closed in found.closed]
         return found
 
-    def _traced_call(self, found: Trace, known: dict[int, Source], at: _Around) -> list[Source]:
+    def _traced_call(self, found: LayerTrace, known: dict[int, Source], at: _Around) -> list[Source]:
         inner = {id(entry): known[id(given)] for given, entry in found.entries}
         first = [len(self._calls)]  # the number of calls in the graph before each traced one
         for call in found.calls:
@@ -264,13 +263,12 @@ class _Flattening:
         return [inner[id(tensor)] for tensor in found.outputs]
 
     def _numbered(self, path: str, operation: Any) -> str:
-        """Return the path of a traced operation, numbered as Keras does: its own numbers depend on earlier models."""
+        """Return the path of a traced operation, numbered as Keras does."""
         if isinstance(operation, keras.Layer):
             return path
-        stem = re.sub(r"_\d+$", "", path)
-        self._operations[stem] += 1
-        number = self._operations[stem] - 1
-        return f"{stem}_{number}" if number else stem
+        self._operations[path] += 1
+        number = self._operations[path] - 1
+        return f"{path}_{number}" if number else path
 
     def graph(self, functional: Functional, outputs: tuple[Source, ...]) -> Graph:
         call_names = unique_names(call["path"] for call in self._calls)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.model_graph import TensorRef
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import ConfigError
 from gradcheck.keras_private import autocast_to, mask_of, runs_replaced, set_mask, takes_training
 

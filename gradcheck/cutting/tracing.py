@@ -6,6 +6,7 @@ of the layers and operations inside, in the order of the program. What cannot be
 
 from __future__ import annotations
 
+import re
 import traceback
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -113,7 +114,7 @@ class Closed:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Trace:
+class LayerTrace:
     """The calls inside a layer, in the order of the program.
 
     Attributes:
@@ -168,7 +169,7 @@ def is_composite(operation: Any) -> bool:
 
 def trace(
     layer: keras.Layer, arguments: Any, *, training: bool, shut: Mapping[int, str], batch_size: int | None = None
-) -> Trace:
+) -> LayerTrace:
     """Run `layer` on symbolic tensors, and return the calls that it makes.
 
     Args:
@@ -190,9 +191,9 @@ def trace(
         try:
             outputs = layer(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever its code raises on symbolic tensors: it stays one call
-            return Trace(closed=(tracing.closure(layer, error),))
+            return LayerTrace(closed=(tracing.closure(layer, error),))
     if not any(opened.layer is layer and opened.path == "" for opened in tracing.opened):
-        return Trace(closed=tuple(closed for closed in tracing.closed if closed.path == ""))
+        return LayerTrace(closed=tuple(closed for closed in tracing.closed if closed.path == ""))
     return tracing.found(entries, keras.tree.flatten(outputs))
 
 
@@ -322,9 +323,9 @@ class _Tracing:
         if any(
             isinstance(value, (FunctionType, MethodType, partial)) for value in keras.tree.flatten(_given(arguments))
         ):
-            raise Untraceable(f"{operation.name} runs functions of its own on values")
+            raise Untraceable(f"{self._path(operation)} runs functions of its own on values")
         if not all(isinstance(tensor, keras.KerasTensor) for tensor in outputs):
-            raise Untraceable(f"{operation.name} returns something that is no tensor")
+            raise Untraceable(f"{self._path(operation)} returns something that is no tensor")
         if not any(tensor.sparse for tensor in arguments.keras_tensors):
             for tensor in outputs:
                 tensor._sparse = False  # noqa: SLF001 - Keras takes a variable beside a symbolic tensor for sparse
@@ -399,11 +400,15 @@ class _Tracing:
             )
 
     def _path(self, operation: Any) -> str:
-        """Return the path of a layer by its attributes; an operation is named in the layer that calls it."""
+        """Return the path of a layer by its attributes; an operation is named in the layer that calls it.
+
+        Without Keras's number, which depends on earlier models.
+        """
         if id(operation) in self._paths:
             return self._paths[id(operation)]
         around = next((self._paths[id(layer)] for layer in reversed(self._stack) if id(layer) in self._paths), "")
-        return f"{around}/{operation.name}".lstrip("/")
+        name = operation.name if isinstance(operation, keras.Layer) else re.sub(r"_\d+$", "", operation.name)
+        return f"{around}/{name}".lstrip("/")
 
     def closure(self, layer: keras.Layer, error: Exception) -> Closed:
         """Return the record of a layer that stays one call because of `error`."""
@@ -411,7 +416,7 @@ class _Tracing:
             path=self._path(layer), kind=type(layer).__name__, reason=_reason(error), location=user_location(error)
         )
 
-    def found(self, entries: Sequence[tuple[Any, Any]], outputs: Sequence[Any]) -> Trace:
+    def found(self, entries: Sequence[tuple[Any, Any]], outputs: Sequence[Any]) -> LayerTrace:
         """Return the trace without the operations that nothing uses, such as casts and masks made beside a call."""
         needed, kept = {id(tensor) for tensor in outputs}, list[bool]()
         for call in reversed(self.calls):
@@ -420,7 +425,7 @@ class _Tracing:
             kept.append(used)
         kept.reverse()
         number = [0, *accumulate(kept)]  # of the calls kept before each
-        return Trace(
+        return LayerTrace(
             calls=tuple(call for call, used in zip(self.calls, kept, strict=True) if used),
             entries=tuple(entries),
             outputs=tuple(outputs),

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import entered
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import joined, micro_batches
 from gradcheck.handoff.schedule import order

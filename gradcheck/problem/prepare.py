@@ -17,7 +17,7 @@ from gradcheck.batch.slices import Slice, make_slices
 from gradcheck.building.endpoints import name_outputs
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.recursion import deep_recursion
-from gradcheck.building.sources import Given, build_model, match_variables
+from gradcheck.building.sources import KnownBatch, build_model, match_variables
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.building.state import State
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
@@ -144,10 +144,12 @@ def _wrongly_traced(problem: Problem, outline: Outline) -> dict[int, str]:
     """Return the layers whose traced calls do not compute what the layer does, by id, and what differs."""
     graph = outline.graph if outline.time is None else outline.time.whole
     state = problem.state if outline.shares_graph else State([outline.whole], seed=problem.seed)
+    # Calls that are right for one length alone are run on micro-batches of that length.
+    first = problem.slices[0] if graph.batch_size is not None and problem.slices else None
     return Traced(
         model=outline.whole,
         graph=graph,
-        batch=problem.batch,
+        batch=problem.batch if first is None else first.of_batch(problem.batch),
         loss=problem.loss,
         state=state,
         training=problem.training,
@@ -226,10 +228,8 @@ def outlined(config: Config, base: Path) -> Outline:
 
 def _built(config: Config, base: Path) -> _Built:
     with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
-        return _Built(
-            build_model(config.model, base, Given(config.data.batch_size, partial(example_inputs, config.data, base))),
-            tape,
-        )
+        known = KnownBatch(config.data.batch_size, partial(example_inputs, config.data, base))
+        return _Built(build_model(config.model, base, known), tape)
 
 
 def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bool = False) -> Outline:

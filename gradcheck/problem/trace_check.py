@@ -15,9 +15,9 @@ from gradcheck.building.endpoints import packed_inputs
 from gradcheck.building.messages import described
 from gradcheck.building.precision import compute_dtype
 from gradcheck.building.state import Snapshot, movable_variables
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.run_calls import replay
 from gradcheck.cutting.segment import WholeGraph
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.keras_private import called_with, current_training, mask_of, replaced
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, compare, is_zero, movement
 from gradcheck.phrases import some

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradcheck.batch import Batch, make_batch
+from gradcheck.batch import Batch, example_inputs, make_batch
+from gradcheck.config.keyed import at
 from gradcheck.config.sections.data import DataConfig
 from gradcheck.config.sections.loss import LossSpec
 from gradcheck.errors import ConfigError, GradcheckError, RunError
@@ -267,3 +268,27 @@ def test_without_pillow_the_extra_is_named(photos: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(keras.utils, "load_img", load_img)
     error = failing(image_model(), photos, images=IMAGES)
     assert (error.code, error.help) == ("GC058", "pip install 'gradcheck[images]'")
+
+
+def examples(base: Path, **data: Any) -> Any:
+    return example_inputs(DataConfig.model_validate({"batch_size": 2, **data}), base)
+
+
+def test_the_inputs_of_the_users_own_batch_before_there_is_a_model(tmp_path: Path) -> None:
+    (tmp_path / "data.py").write_text("def batch(n=1):\n    return {'a': [n], 'b': (2, 3)}, None\n")
+    np.savez(tmp_path / "x.npz", x=array(4, 3), y=array(4, 2))
+    np.savez(tmp_path / "named.npz", a=array(4, 3))
+    assert examples(tmp_path, factory="./data.py:batch", kwargs={"n": 7}) == {"a": [7], "b": (2, 3)}
+    np.testing.assert_array_equal(examples(tmp_path, npz="x.npz"), array(4, 3))
+    assert examples(tmp_path, npz="named.npz") is None
+    assert examples(tmp_path) is None
+
+
+def test_the_inputs_of_a_batch_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "data.py").write_text("def batch():\n    raise OSError('no disk')\n")
+    with pytest.raises(RunError, match="no disk") as raised:
+        examples(tmp_path, factory="./data.py:batch")
+    assert raised.value.code == "GC052"
+    with pytest.raises(ConfigError) as caught, at("model"):  # which is being built
+        examples(tmp_path, npz="none.npz")
+    assert (caught.value.code, caught.value.keys) == ("GC001", ("data", "npz"))

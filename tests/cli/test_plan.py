@@ -175,3 +175,46 @@ def test_the_shipped_configs(path: Path, capfd: pytest.CaptureFixture[str]) -> N
     is_cut = "split:" in text or "segments:" in text
     assert (len(plan["segments"]) > 1, bool(plan["names"])) == (is_cut, not is_cut)
     assert [segment["index"] for segment in plan["segments"]] == list(range(len(plan["segments"])))
+
+
+SUBCLASSED = """
+    import keras
+
+    class Part(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x) if keras.ops.max(x) > 0 else x
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__(name="net")
+            self.first, self.part = keras.layers.Dense(3), Part()
+
+        def call(self, x):
+            return keras.ops.tanh(self.part(self.first(x)))
+"""
+
+
+@pytest.mark.parametrize("split", [[], ["--set", "split={every: layer}"]])
+def test_layers_of_a_subclassed_model_and_those_that_stay_one_call(
+    config: Path, capfd: pytest.CaptureFixture[str], split: list[str]
+) -> None:
+    Path("user.py").write_text(dedent(SUBCLASSED), encoding="utf-8")
+    config.write_text("model: {factory: './user.py:Net', input: {shape: [3]}}\n", encoding="utf-8")
+    plan = plan_of(capfd, str(config), *split)
+    note = (
+        "part (Part) stays one call and is not cut inside: it branches on a value "
+        "(user.py:10: `return self.dense(x) if keras.ops.max(x) > 0 else x`)"
+    )
+    found = [layer for segment in plan["segments"] for layer in segment["layers"]] if split else plan["names"]
+    assert (found, plan["notes"]) == (["first", "part", "tanh"], [note])
+    code, out, _ = planned(capfd, str(config), *split)
+    assert code == 0
+    assert " ".join(out.split()).count(f"note: {note}") == 1, out
+
+
+def test_a_plan_without_notes_says_none(config: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert plan_of(capfd, str(config))["notes"] == []

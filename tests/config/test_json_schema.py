@@ -63,6 +63,8 @@ FITTING = """
     [vjp, naive: {expect: mismatch}, numeric: {mode: full}, scan: null, candidate: {factory: "./a.py:b", name: q}]
   placement: {devices: [a], cluster: [b]}
   memory_budget: 100
+- model: {factory: "a:b", kwargs: {c: 1}, input: {shape: [3, null], dtype: int32}}
+- model: {segments: [{factory: "a:b", input: {a: {shape: [3]}}}, {file: x, input: {shape: [2]}}]}
 - model: {file: x}
   split: {after: [1, a]}
   loss: [mse, {Huber: null}, {factory: "a:b", kwargs: {c: d}}]
@@ -88,6 +90,10 @@ FITTING = """
 REFUSED = """
 - {model: {file: x, truss: true}}
 - {model: {file: x, factory: "a:b"}}
+- {model: {factory: "a:b", input: [3]}}
+- {model: {factory: "a:b", input: {shape: [3], size: 2}}}
+- {model: {file: x, input: {shape: [0]}}}
+- {model: {application: ResNet50, input: {shape: [3]}}}
 - {model: {file: x}, methods: [nave]}
 - {model: {file: x}, methods: [naive: {expct: match}]}
 - {model: {file: x}, methods: [{naive: {}, vjp: {}}]}

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import pytest
+from keras import ops
 
 from gradcheck.cutting.balance import balanced, crossing_bytes
 from gradcheck.cutting.cost import flops
 from gradcheck.cutting.cut import CutError, accepted_names, cut_after, cut_every, cut_parts, resolve
 from gradcheck.cutting.model_graph import Graph, TensorRef, flatten
+from tests.cutting.traced_models import around, block, graph_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,3 +166,43 @@ def test_more_parts_than_calls_is_a_warning() -> None:
     plan = cut_parts(flatten(keras.Model(x, keras.layers.Dense(2)(keras.layers.Dense(2)(x)))), 5)
     assert len(plan.segments) == 2
     assert "fewer than parts: 5" in plan.warnings[0]
+
+
+def with_loss(layer: Any, x: Any, _: Any) -> Any:
+    h = layer.dense(x)
+    layer.add_loss(ops.mean(ops.square(h)))
+    return h
+
+
+def segment_calls(graph: Graph, after: list[str | int]) -> list[list[str]]:
+    return [[graph.calls[i].name for i in segment.calls] for segment in cut_after(graph, after).segments]
+
+
+def test_a_cut_after_a_layer_takes_along_what_only_adds_its_loss() -> None:
+    graph = graph_of(around(block(with_loss), block(with_loss), block()))
+    first = [f"inner/0/{name}" for name in ("dense", "square", "mean", "add_loss")]
+    second = [f"inner/1/{name}" for name in ("dense", "square", "mean", "add_loss")]
+    assert segment_calls(graph, ["inner/0", "inner/1"]) == [first, second, ["inner/2/dense"]]
+    assert segment_calls(graph, ["inner/1"]) == [[*first, *second], ["inner/2/dense"]]
+
+
+def test_a_cut_inside_a_layer_takes_along_no_more_than_it_needs() -> None:
+    def call(layer: Any, x: Any, _: Any) -> Any:
+        h = with_loss(layer, x, None)
+        return ops.relu(h)
+
+    graph = graph_of(around(block(call), block()))
+    assert segment_calls(graph, ["inner/0/dense"])[0] == ["inner/0/dense"]
+    assert segment_calls(graph, ["inner/0"])[0] == [
+        f"inner/0/{name}" for name in ("dense", "square", "mean", "add_loss", "relu")
+    ]
+
+
+def test_a_layer_that_only_hands_on_its_input_is_complete_with_that() -> None:
+    def call(layer: Any, x: Any, _: Any) -> Any:
+        with_loss(layer, x, None)
+        return x
+
+    graph = graph_of(around(block(), block(call), block()))
+    first = ["inner/0/dense", *(f"inner/1/{name}" for name in ("dense", "square", "mean", "add_loss"))]
+    assert segment_calls(graph, ["inner/1"])[0] == first

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers, ops
 
 from gradcheck.building.state import State
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.cut import cut_after, cut_every
 from gradcheck.cutting.model_graph import TensorRef, flatten
 from gradcheck.cutting.run_calls import tapped
-from gradcheck.errors import ConfigError
+from gradcheck.cutting.segment import WholeGraph
+from gradcheck.cutting.tensor_copies import copied
+from gradcheck.errors import ConfigError, RunError
 from gradcheck.problem.problem import make_segments
+from tests.cutting.traced_models import around, block, dense, numbers, symbolic, wrapped
 
 
 def segments_of(model: keras.Model, after: list[str] | None = None) -> tuple[keras.Layer, ...]:
@@ -113,3 +118,77 @@ def test_a_copy_keeps_the_mask_and_is_another_tensor() -> None:
     copy = copied(tensor)
     assert copy is not tensor
     assert copy._keras_mask is mask
+
+
+# Calls that were traced
+
+
+def with_loss(layer: Any, x: Any, _: Any) -> Any:
+    h = layer.dense(x)
+    layer.add_loss(ops.mean(ops.square(h)))
+    return h
+
+
+def test_a_loss_that_a_traced_call_adds_is_one_of_its_segment() -> None:
+    model = wrapped(around(block(with_loss), block(with_loss), block()), symbolic(3))
+    first, second, third = segments_of(model, ["inner/0", "inner/1"])
+    value = tf.constant(numbers(4, 3))
+    model(value)
+    for _ in range(2):  # those of the latest call
+        chained((first, second, third), value, training=True)
+        losses = [*first.added_losses, *second.added_losses]
+        assert third.losses == []
+        np.testing.assert_array_equal(sorted(map(float, losses)), sorted(map(float, model.losses)))
+
+
+def test_a_flag_of_a_traced_call_is_that_of_its_code_and_all_others_are_the_segments() -> None:
+    def call(layer: Any, x: Any, training: Any) -> Any:
+        return layer.late(layer.never(layer.dense(x), training=False), training=training)
+
+    layer = block(call, never=layers.Dropout(0.5), late=layers.Dropout(0.5))
+    segment, last = segments_of(wrapped(layer, symbolic(3)), ["never"])
+    value = tf.constant(numbers(4, 3))
+    np.testing.assert_array_equal(segment(value, training=True), layer.dense(value))
+    assert not np.array_equal(last(value, training=True), value)
+    np.testing.assert_array_equal(last(value, training=False), value)
+
+
+def test_a_batch_of_another_length_than_the_traced_one_is_refused() -> None:
+    def call(layer: Any, x: Any, _: Any) -> Any:
+        return ops.reshape(layer.dense(x), (x.shape[0], 3))
+
+    model = wrapped(block(call), symbolic(3))
+    graph = flatten(model, batch_size=4)
+    for segment in make_segments(graph, cut_after(graph, ["dense"]), dtype=model.dtype_policy):
+        assert segment(tf.ones((4, 3))).shape == (4, 3)
+        with pytest.raises(RunError, match=r"takes batches of 4 examples: .* Received: 2") as caught:
+            segment(tf.ones((2, 3)))
+        assert caught.value.code == "GC055"
+
+
+def test_the_whole_graph_as_one_segment_returns_outputs_and_copies_of_tensors_inside() -> None:
+    entry = keras.Input((3,), dtype="float64")
+    inner = keras.Model(entry, [entry, layers.Dense(2, dtype="float64")(entry)])
+    x = keras.Input((3,))
+    model = keras.Model(x, [*inner(layers.Dense(3, name="first")(x)), x])
+    graph, value = flatten(model), tf.constant(numbers(4, 3))
+    crossing, seen = TensorRef(0, 0), list[Any]()
+    whole = WholeGraph(graph, dtype=model.dtype_policy, separate=[crossing], on_copy=seen.append)
+    for one, other in zip(whole([value], training=True), model(value), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    assert seen == [whole.copies[crossing]]
+    np.testing.assert_array_equal(whole.copies[crossing], model.layers[1](value))
+
+
+def test_the_copy_is_what_the_calls_inside_take() -> None:
+    model = wrapped(around(dense(), dense()), symbolic(3))
+    graph = flatten(model)
+    with tf.GradientTape() as tape:
+        whole = WholeGraph(graph, dtype=model.dtype_policy, separate=[TensorRef(0, 0)], on_copy=tape.watch)
+        (output,) = whole([tf.constant(numbers(4, 3))], training=True)
+        target = tf.reduce_sum(output)
+    kernel = model.layers[-1].inner[1].kernel
+    np.testing.assert_allclose(
+        tape.gradient(target, whole.copies[TensorRef(0, 0)]), np.tile(np.sum(kernel, axis=1), (4, 1)), rtol=1e-6
+    )

@@ -386,6 +386,30 @@ def test_a_models_own_train_step_is_not_used_and_the_report_says_so(run: Run) ->
     assert "Mine has its own train_step, which is not used" in note
 
 
+def test_so_does_that_of_a_subclassed_model(run: Run) -> None:
+    source = """
+        import keras
+
+        class Mine(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.first, self.last = keras.layers.Dense(3), keras.layers.Dense(2)
+
+            def train_step(self, data):
+                raise AssertionError("not to be called")
+
+            def call(self, x):
+                h = self.first(x)
+                return self.last(h) if keras.ops.max(h) > -1e9 else h
+    """
+    model = {"factory": "./model.py:Mine", "input": {"shape": [4]}}
+    report = run({"model": model, "methods": ["numeric"]}, {"model.py": source})
+    assert report.verdict == "pass"
+    closed, own = report.notes
+    assert closed.startswith("the model (Mine) stays one call and is not cut inside: it branches on a value (model.py:")
+    assert "Mine has its own train_step, which is not used" in own
+
+
 SCALED = """
     import tensorflow as tf
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.building.sources import segments
 from gradcheck.building.sources.built import BuiltModel
 from gradcheck.building.sources.matching import match_variables
-from gradcheck.building.sources.single import BUILDERS, NOTHING, Given, build_whole
+from gradcheck.building.sources.single import BUILDERS, NOTHING, KnownBatch, build_whole
 from gradcheck.config.keyed import at
 from gradcheck.config.sections.model import SegmentsSource
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.model import ModelSource
 
-__all__ = ["REGISTRY", "BuiltModel", "Given", "build_model", "match_variables"]
+__all__ = ["REGISTRY", "BuiltModel", "KnownBatch", "build_model", "match_variables"]
 
 #: The builder of each `model:` source.
-REGISTRY: dict[type, Callable[[Any, Path, Given], BuiltModel]] = {
+REGISTRY: dict[type, Callable[[Any, Path, KnownBatch], BuiltModel]] = {
     **dict.fromkeys(BUILDERS, build_whole),
     SegmentsSource: segments.build,
 }
 
 
-def build_model(source: ModelSource, base: Path, given: Given = NOTHING) -> BuiltModel:
+def build_model(source: ModelSource, base: Path, given: KnownBatch = NOTHING) -> BuiltModel:
     """Build the model that `source` describes.
 
     Call it inside `precision_scope`, after clearing the session and seeding: names and weights depend on both.

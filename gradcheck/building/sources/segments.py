@@ -14,12 +14,13 @@ from gradcheck.building.sources.built import BuiltModel, is_functional, load_wei
 from gradcheck.building.sources.matching import match_variables
 from gradcheck.building.sources.single import (
     NOTHING,
-    Given,
+    KnownBatch,
     build_any,
     build_single,
     declared_inputs,
     described,
     settle,
+    stated_inputs,
 )
 from gradcheck.building.sources.subclassed import functional
 from gradcheck.config.keyed import KeyedRunError, at
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.model import SegmentsSource, SingleSource
 
 
-def build(source: SegmentsSource, base: Path, given: Given = NOTHING) -> BuiltModel:
+def build(source: SegmentsSource, base: Path, given: KnownBatch = NOTHING) -> BuiltModel:
     """Build the parts in order, and the whole.
 
     The outputs of a part are the inputs of the next, in order, or by name if both sides have the same names. A part may
@@ -61,7 +62,7 @@ def build(source: SegmentsSource, base: Path, given: Given = NOTHING) -> BuiltMo
 
 
 def _parts(
-    sources: Sequence[SingleSource], base: Path, reference: keras.Model | None, given: Given
+    sources: Sequence[SingleSource], base: Path, reference: keras.Model | None, given: KnownBatch
 ) -> tuple[keras.Model, ...]:
     """Build every part as a functional model with a unique name; its inputs default to the outputs before it."""
     parts: list[keras.Model] = []
@@ -71,8 +72,7 @@ def _parts(
             with calls_of_models() as calls:
                 raw = build_any(source, base)
             # A later part takes what the one before returns, whatever its factory tried it on.
-            first = (calls, given) if before is None else ({}, NOTHING)
-            declared = declared_inputs(source, raw, *first)
+            declared = declared_inputs(source, raw, calls, given) if before is None else stated_inputs(source, raw)
             part = _part(raw, declared, before, {part.name for part in parts}, described(source))
             settle(source)
             load_weights(part, source.weights, base)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.model import SingleSource
 
 
-class Given(NamedTuple):
+class KnownBatch(NamedTuple):
     """What is known of the batch before the model is built.
 
     Attributes:
@@ -34,7 +34,7 @@ class Given(NamedTuple):
     inputs: Callable[[], Any] = lambda: None
 
 
-NOTHING = Given()
+NOTHING = KnownBatch()
 
 #: The builder of each source. A new source is a config class, a file and a line here.
 BUILDERS: dict[type, Callable[[Any, Path], Any]] = {
@@ -51,7 +51,7 @@ def build_any(source: SingleSource, base: Path) -> Any:
     return BUILDERS[type(source)](source, base)
 
 
-def build_single(source: SingleSource, base: Path, given: Given = NOTHING) -> keras.Model:
+def build_single(source: SingleSource, base: Path, given: KnownBatch = NOTHING) -> keras.Model:
     """Build the model of `source`, with its weights; one that has no symbolic inputs is called on some.
 
     `given` tells what is known of the batch.
@@ -75,17 +75,23 @@ def settle(source: SingleSource) -> None:
         source.settle()
 
 
-def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: Given = NOTHING) -> Any:
+def stated_inputs(source: SingleSource, model: Any) -> Any:
+    """Return the KerasTensors that the source says a model is called on (`input`); None if the model has its own."""
+    written = source.specs if isinstance(source, LiveModel) else getattr(source, "input", None)
+    if written is None or isinstance(source, LayersSource) or is_functional(model):
+        return None
+    return keras.tree.map_structure(_as_tensor, written)
+
+
+def declared_inputs(source: SingleSource, model: Any, calls: Mapping[int, Any], given: KnownBatch = NOTHING) -> Any:
     """Return the KerasTensors that a model is called on, in its structure; None if nothing tells or it has its own.
 
-    They are those that its source states (`input`), else what its factory called it on (`calls`, by id), else what the
-    batch holds, else those it was built for.
+    They are those that its source states, else what its factory called it on (`calls`, by id), else what the batch
+    holds, else those it was built for.
     """
-    written = source.specs if isinstance(source, LiveModel) else getattr(source, "input", None)
-    if isinstance(source, LayersSource) or is_functional(model):
-        return None
-    if written is not None:
-        return keras.tree.map_structure(_as_tensor, written)
+    stated = stated_inputs(source, model)
+    if stated is not None or isinstance(source, LayersSource) or is_functional(model):
+        return stated
     inputs = calls.get(id(model))
     inputs = given.inputs() if inputs is None else inputs
     if inputs is not None:
@@ -109,7 +115,7 @@ def _as_tensor(like: Any) -> Any:
     return keras.KerasTensor((None, *like.shape[1:]), floatx if keras.backend.is_float_dtype(dtype) else dtype)
 
 
-def build_whole(source: SingleSource, base: Path, given: Given = NOTHING) -> BuiltModel:
+def build_whole(source: SingleSource, base: Path, given: KnownBatch = NOTHING) -> BuiltModel:
     """Build the model of `source` as the whole model."""
     return BuiltModel(model=build_single(source, base, given))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradcheck.building.messages import described, raised, user_location
+from gradcheck.building.messages import as_first_raised, described, raised, user_location
 from gradcheck.building.sources.built import is_functional, no_inputs, not_a_model
 from gradcheck.building.sources.layers import positional
 from gradcheck.config.keyed import KeyedRunError
@@ -76,8 +76,8 @@ def functional(
             if not all(inner.built for inner in all_layers([layer])):
                 _build_by_call(layer, symbolic)
             return _model(layer, symbolic, name)
-    except GradcheckError:
-        raise
+    except GradcheckError as error:
+        raise as_first_raised(error) from None
     except Exception as error:
         shapes = listed(str(tuple(tensor.shape)) for tensor in keras.tree.flatten(inputs))
         message = f"{what} cannot be called: {described(error)}. Received: tensors of shape {shapes}"

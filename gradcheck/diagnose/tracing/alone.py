@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.state import Moment, movable_variables
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import replay
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.handoff.tensors import gradients_of, is_differentiable
 from gradcheck.keras_private import called_with
 from gradcheck.problem.twin import float64_twin

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef, flatten
 from gradcheck.cutting.run_calls import entered
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import ConfigError
 from gradcheck.handoff.tensors import gradients_of, is_differentiable, scaled, summed, watch
 from gradcheck.keras_private import all_layers, logits_of, set_logits

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.cutting.copies import copied
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.faults.interface import Fault, boundaries
 from gradcheck.faults.places import AtBoundaries, at_boundaries, handed_on, has_cotangent
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from tensorflow.python.eager.record import VariableWatcher  # records the variables of a tape; it has no public name
 
-from gradcheck.cutting.copies import copied
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.handoff.execute import Execution
 from gradcheck.handoff.split import HandOff, split
 

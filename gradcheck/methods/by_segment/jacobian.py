@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.comparing.keys import as_float64, named_tensors
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.cost import tensor_bytes
 from gradcheck.cutting.model_graph import TensorRef
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.handoff.execute import Execution
 from gradcheck.handoff.split import HandOff, split
 from gradcheck.handoff.tensors import gradients_of, is_differentiable

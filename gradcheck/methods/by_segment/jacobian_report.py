@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from gradcheck.comparing.keys import TensorPlace
 from gradcheck.comparing.reference import NOISE_RUNS, nudged
-from gradcheck.cutting.copies import copied
 from gradcheck.cutting.cut import ancestors
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import tapped
 from gradcheck.cutting.segment import WholeGraph
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import RunError
 from gradcheck.handoff.tensors import watch
 from gradcheck.methods.by_segment.summands import origins

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.building.state import Moment, movable_variables
-from gradcheck.cutting.copies import copied
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.handoff.execute import Execution
 from gradcheck.handoff.split import HandOff, Pass, split
 from gradcheck.handoff.tensors import summed

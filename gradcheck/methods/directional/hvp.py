@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.tape import monolithic
-from gradcheck.cutting.copies import copied
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.interface import Gradients

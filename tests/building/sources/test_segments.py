@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from gradcheck.building.sources import BuiltModel, build_model, match_variables
+from gradcheck.building.sources import BuiltModel, KnownBatch, build_model, match_variables
 from gradcheck.config.sections.model import SegmentsSource
 from gradcheck.errors import GradcheckError, RunError
 
@@ -214,3 +214,82 @@ def test_shapes_must_agree_whatever_the_names() -> None:
         match_variables(variables("a/k"), variables("a/k b/k"))
     with pytest.raises(RunError, match=r"in the reference: b/k .*; in the parts: none"):
         match_variables(variables("a/k b/k"), variables("a/k"))
+
+
+# Parts without symbolic inputs
+
+OWN = """
+import keras
+import numpy as np
+from keras import layers
+class First(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4)
+    def call(self, x):
+        return {"a": self.dense(x), "b": 2.0 * x}
+class Second(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(2)
+    def call(self, x):
+        return self.dense(x["a"]) + self.dense(x["a"])
+class Tried(First):
+    def call(self, x):
+        return self.dense(x)
+class Later(Tried):
+    pass
+def tried():
+    net = Tried()
+    net(np.zeros((2, 5), "float32"))
+    return net
+def later():
+    net = Later()
+    net(np.zeros((2, 8, 4), "float32"))  # of another shape than what it gets
+    return net
+def unbuilt():
+    return Later()
+"""
+
+
+@pytest.fixture
+def own(folder: Path) -> Path:
+    (folder / "parts.py").write_text(OWN)
+    return folder
+
+
+def test_the_first_part_is_called_on_what_its_factory_called_it_on(own: Path) -> None:
+    built = build(own, "tried", "unbuilt")
+    assert built.parts is not None
+    assert [part.input_shape for part in built.parts] == [(None, 5), (None, 4)]
+
+
+def test_a_later_part_is_called_on_what_the_one_before_returns(own: Path) -> None:
+    built = build(own, "tried", "later")
+    assert built.parts is not None
+    assert built.parts[1].input_shape == (None, 4)
+
+
+def test_the_first_part_is_called_on_what_the_config_or_the_batch_says(own: Path) -> None:
+    written = {**source("unbuilt"), "input": {"shape": [6]}}
+    built = build(own, written, "unbuilt")
+    assert built.parts is not None
+    assert built.parts[0].input_shape == (None, 6)
+    parts = {"segments": [source("unbuilt"), source("unbuilt")]}
+    known = KnownBatch(2, lambda: np.zeros((2, 7), "float32"))
+    assert build_model(SegmentsSource.model_validate(parts), own, known).model.input_shape == (None, 7)
+
+
+def test_a_later_part_may_state_its_inputs(own: Path) -> None:
+    stated = {**source("Second"), "input": {"a": {"shape": [4]}, "b": {"shape": [3]}}}
+    built = build(own, {**source("First"), "input": {"shape": [3]}}, stated)
+    assert built.parts is not None
+    assert set(built.parts[1].input) == {"a", "b"}
+    first, second = (next(layer for layer in part.layers if hasattr(layer, "dense")) for part in built.parts)
+    np.testing.assert_array_equal(built.model(X), second(first(X)))
+
+
+def test_a_first_part_of_which_nothing_tells_the_inputs(own: Path) -> None:
+    error = failing(own, "unbuilt", "unbuilt")
+    assert "has no symbolic inputs. Received: a Later" in error.message
+    assert "model.input" in str(error.help)

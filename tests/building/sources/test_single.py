@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gradcheck.building.precision import precision_scope
-from gradcheck.building.sources import build_model
+from gradcheck.building.sources import KnownBatch, build_model
 from gradcheck.config.sections.model import ApplicationSource, FactorySource, FileSource
 from gradcheck.errors import ConfigError, GradcheckError, RunError
 
@@ -216,3 +216,112 @@ def test_weights_that_are_missing_or_of_another_model(folder: Path) -> None:
     with pytest.raises(RunError, match="do not fit the model") as caught:
         factory("build", folder, kwargs={"width": 7}, weights="trained.weights.h5")
     assert (caught.value.code, keys(caught.value)) == ("GC051", ("model", "weights"))
+
+
+# Models without symbolic inputs: what they are called on
+
+SUBCLASSED = """
+import keras
+import numpy as np
+class Net(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(2)
+        self.flat = keras.layers.Flatten()
+    def call(self, x):
+        return self.dense(self.flat(x))
+def new():
+    return Net()
+def called():
+    net = Net()
+    net(np.zeros((7, 5)))
+    net(np.zeros((7, 5), "float32"))
+    return net
+def built():
+    net = Net()
+    net.build((None, 6))
+    return net
+def refuses():
+    from gradcheck.errors import RunError
+    class Refusing(Net):
+        def call(self, x):
+            raise RunError("as it is", code="GC056")
+    x = keras.Input((3,))
+    return keras.Model(x, Refusing()(x))
+class Tokens(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embed = keras.layers.Embedding(9, 2)
+    def call(self, x):
+        return self.embed(x)
+def tokens():
+    net = Tokens()
+    net(np.zeros((7, 5), "int64"))
+    return net
+"""
+
+
+@pytest.fixture
+def subclassed(tmp_path: Path) -> Path:
+    (tmp_path / "model.py").write_text(SUBCLASSED)
+    return tmp_path
+
+
+def shape(name: str, folder: Path, known: Any = None, **more: Any) -> Any:
+    source = FactorySource.model_validate({"factory": f"./model.py:{name}", **more})
+    return build_model(source, folder, KnownBatch(3, lambda: known)).model.input_shape
+
+
+def test_what_the_config_says_comes_first(subclassed: Path) -> None:
+    written = {"input": {"shape": [5, 1]}}
+    assert shape("called", subclassed, np.zeros((2, 3)), **written) == (None, 5, 1)
+
+
+def test_then_what_the_factory_called_it_on(subclassed: Path) -> None:
+    assert shape("called", subclassed, np.zeros((2, 3))) == (None, 5)
+
+
+def test_then_what_the_batch_holds(subclassed: Path) -> None:
+    assert shape("new", subclassed, np.zeros((2, 3))) == (None, 3)
+    assert shape("built", subclassed, np.zeros((2, 6, 1))) == (None, 6, 1)
+
+
+def test_then_what_it_was_built_for(subclassed: Path) -> None:
+    assert shape("built", subclassed) == (None, 6)
+
+
+def test_floats_are_of_the_precision_and_integers_of_their_own(subclassed: Path) -> None:
+    with precision_scope("float64"):
+        called = factory("called", subclassed)
+        written = build_model(
+            FactorySource.model_validate({"factory": "./model.py:new", "input": {"shape": [3], "dtype": "float32"}}),
+            subclassed,
+        ).model
+    assert [tensor.dtype for tensor in called.inputs] == ["float64"]
+    assert [tensor.dtype for tensor in written.inputs] == ["float64"]
+    assert [tensor.dtype for tensor in factory("tokens", subclassed).inputs] == ["int64"]
+    assert [tensor.dtype for tensor in factory("called", subclassed).inputs] == ["float32"]
+
+
+def test_a_model_with_inputs_of_its_own_needs_none(folder: Path) -> None:
+    assert factory("build", folder, input={"shape": [9]}).input_shape == (None, 3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_error_of_ours_inside_a_layer_comes_through(subclassed: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        factory("refuses", subclassed)
+    assert (caught.value.code, caught.value.message) == ("GC056", "as it is")
+
+
+@pytest.mark.parametrize("written", [{}, {"input": {"shape": [5]}}])
+def test_a_saved_subclassed_model(subclassed: Path, written: Any) -> None:
+    scope: dict[str, Any] = {}
+    exec(SUBCLASSED, scope)  # noqa: S102 - the text above
+    keras.saving.register_keras_serializable(package="saved", name=f"Net{len(written)}")(scope["Net"])
+    net = scope["called"]()
+    net.save(subclassed / "net.keras")
+    model = build_model(FileSource.model_validate({"file": "net.keras", "trust": True, **written}), subclassed).model
+    assert model.input_shape == (None, 5)
+    x = np.ones((2, 5), "float32")
+    np.testing.assert_array_equal(model(x), net(x))

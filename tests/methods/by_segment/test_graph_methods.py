@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from gradcheck import check, load_config
-from gradcheck.cutting.copies import copied
+from gradcheck.cutting.tensor_copies import copied
 from gradcheck.methods.by_segment.graph import ByGraph, GraphRecord, graph
 from gradcheck.methods.by_segment.graph_scalar import ScalarRecord, graph_scalar
 from gradcheck.problem.prepare import prepare, session
