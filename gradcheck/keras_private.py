@@ -380,9 +380,9 @@ def sharing_scope() -> AbstractContextManager[Any]:
     return scope
 
 
-def name_like(variable: Any, other: Any) -> None:
-    """Give `variable` the path of `other`: `Variable._path`. Keras numbers seed generators by itself."""
-    variable._path = _of(other, "_path")
+def name_like(copy: Any, other: Any) -> None:
+    """Give a variable or layer the path of `other`: `Variable._path`. Keras numbers seed generators by itself."""
+    copy._path = _of(other, "_path")
 
 
 def loss_computing_in(loss: keras.losses.Loss, dtype: str) -> keras.losses.Loss:

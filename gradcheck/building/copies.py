@@ -73,6 +73,7 @@ def take_values(original: keras.Layer, copy: keras.Layer) -> None:
         other.assign(keras.ops.cast(variable.value, other.dtype))
         name_like(other, variable)
     for layer, other in zip(layers, theirs, strict=True):
+        name_like(other, layer)
         if _overrides(layer, "load_assets"):
             with tempfile.TemporaryDirectory() as folder:
                 layer.save_assets(folder)
