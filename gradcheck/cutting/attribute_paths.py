@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradcheck.keras_private import functional_of, is_keras_own, own_variables, sublayers
+from gradcheck.keras_private import Functional, functional_of, is_keras_own, own_variables, sublayers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,8 @@ def _held(layer: keras.Layer) -> Iterator[tuple[str, keras.Layer]]:
     elif not is_keras_own(layer):
         # Private attributes come last: Keras's own are among them.
         for name, value in sorted(vars(layer).items(), key=lambda item: item[0].startswith("_")):
-            if name != "_layers":
+            # Those of a functional model with a `call` of its own are the lists of its graph, whose layers have names.
+            if name != "_layers" and not (isinstance(layer, Functional) and name.startswith("_")):
                 yield from _inside(name, value)
         yield from ((inner.name, inner) for inner in sublayers(layer))
 

@@ -29,6 +29,8 @@ _KEPT = (
     Variable,
 )
 _CONTAINERS = (list, dict, set, deque)
+#: Where TensorFlow's wrapper around a list holds the items: the list itself, and as it was last seen.
+_WRAPPED = ("_storage", "_last_wrapped_list_snapshot")
 
 
 @contextmanager
@@ -138,8 +140,11 @@ def _refill(container: Any, before: Any) -> None:
             dict.update(container, before)
     elif not _same_items(container, before):
         base: Any = next(kind for kind in _CONTAINERS if isinstance(container, kind))
-        base.clear(container)
-        (base.update if base is set else base.extend)(container, before)
+        # TensorFlow's wrapper around a list, as of the nodes of a functional model, holds the items a second time.
+        attributes = getattr(container, "__dict__", {})
+        for one in (container, *(attributes[name] for name in _WRAPPED if name in attributes)):
+            base.clear(one)
+            (base.update if base is set else base.extend)(one, before)
 
 
 def _same_mapping(now: Mapping[Any, Any], before: Mapping[Any, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from gradcheck.building.endpoints import packed_inputs
 from gradcheck.building.messages import described, raised, user_location
 from gradcheck.building.sources.built import is_functional, no_inputs, not_a_model
 from gradcheck.building.sources.layers import positional
@@ -42,10 +43,16 @@ def with_inputs(model: Any, what: str, inputs: Any, batch_size: int | None = Non
     if not isinstance(model, keras.Model):
         raise not_a_model(model, what)
     if is_functional(model):
-        return model
+        # One with a `call` of its own has a graph of layers too, which is not what runs.
+        return model if functional_of(model) is not None else functional(model, _own_inputs(model), what)
     if inputs is None:
         raise no_inputs(model, what)
     return functional(model, inputs, what, batch_size=batch_size)
+
+
+def _own_inputs(model: keras.Model) -> Any:
+    """Return the KerasTensors of a model's own inputs, in its structure."""
+    return packed_inputs(model, [keras.KerasTensor(t.shape, t.dtype, sparse=t.sparse) for t in model.inputs])
 
 
 def functional(
