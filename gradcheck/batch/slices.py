@@ -9,7 +9,7 @@ slice's share of the examples, so that they count once in all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,15 @@ class Slice:
             rest = [0] * (tensor.shape.rank - 1)
             return tf.sparse.slice(tensor, [start, *rest], [stop - start, *tensor.shape[1:]])
         return tensor[start:stop]
+
+
+def sliced(batch: Batch, part: Slice) -> Batch:
+    """Return the rows of one slice."""
+
+    def of(tensors: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(part.of(tensor) for tensor in tensors)
+
+    return replace(batch, x=of(batch.x), y=of(batch.y), sample_weight=batch.sample_weight and of(batch.sample_weight))
 
 
 def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, training: bool) -> tuple[Slice, ...]:

@@ -33,7 +33,7 @@ def full_batch_note(problem: Problem, reference: Reference) -> str:
 
     The whole model runs once over the whole batch for it.
     """
-    whole = Execution(replace(problem, slices=()), monolithic, split=False)().tensors
+    whole = Execution(replace(problem, slices=(), plan=None), monolithic, split=False)().tensors
     pairs = {w.path: (as_array(reference.tensors[w.key]), as_array(whole[w.key])) for w in problem.weights}
     sizes = {path: max(largest(sliced), largest(full)) for path, (sliced, full) in pairs.items()}
     scale = SMALL * max(sizes.values(), default=0.0)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from gradcheck.batch import example_inputs, make_batch
 from gradcheck.batch.loss import build_loss
-from gradcheck.batch.slices import Slice, make_slices
+from gradcheck.batch.slices import Slice, make_slices, sliced
 from gradcheck.building.endpoints import name_outputs
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.recursion import deep_recursion
@@ -147,7 +147,8 @@ def _wrongly_traced(problem: Problem, outline: Outline) -> dict[int, str]:
     return Traced(
         model=outline.whole,
         graph=graph,
-        batch=problem.batch,
+        # Calls that are right for one length alone run on a slice of that length, as they will.
+        batch=sliced(problem.batch, problem.slices[0]) if graph.batch_size and problem.slices else problem.batch,
         loss=problem.loss,
         state=state,
         training=problem.training,
