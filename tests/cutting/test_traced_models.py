@@ -113,3 +113,51 @@ class Left(layers.Layer):
 def test_only_a_variable_with_a_symbolic_tensor_is_advised_to_be_on_the_right(inner: Any, reason: str) -> None:
     (note,) = cut(Around(inner())).notes
     assert reason in note
+
+
+class Mixing(layers.Layer):
+    """Adds to every example the sum of all, by a matrix whose size is the length of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x: Any) -> Any:
+        length = x.shape[0]
+        return self.dense(x) + ops.einsum("ab,bij->aij", ops.ones((length, length)), x)
+
+
+def test_code_that_needs_the_length_of_a_slice_is_traced_for_it() -> None:
+    run = cut(Around(Mixing()), microbatches=2, methods=["vjp", "recompute", {"naive": {"expect": "mismatch"}}])
+    assert layers_of(run) == ["inner/dense", "inner/einsum", "inner/add", "head"]
+    assert not any("stays one call" in note for note in run.notes)
+
+
+class Nested(keras.Model):
+    """Takes a mapping of a tensor and of a pair; its own name is that of an input."""
+
+    def __init__(self) -> None:
+        super().__init__(name="a")
+        self.first, self.second = layers.Dense(2), layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        left, (right,) = x["pair"]
+        return self.first(x["a"]) * self.second(left) + right
+
+
+def test_inputs_in_a_structure_one_of_them_named_as_the_model() -> None:
+    x = {"a": X[:, 0], "pair": (X[:, 1], [X[:, 2, :2]])}
+    model = Nested()
+    model(x)
+    report = check_model(model, x, every="layer", verify_reference="never")
+    assert report, report
+    assert [t.path for t in report.runs[0].checks[0].of_kind("input")] == ["a_input", "pair_0", "pair_1_0"]
+
+
+def test_strings_of_numpy() -> None:
+    lookup = layers.StringLookup(vocabulary=["a", "b"])
+    model = keras.Sequential([lookup, layers.Embedding(3, 4), layers.Dense(2)])
+    words = np.array([["a"], ["b"], ["?"]])
+    model(keras.ops.convert_to_tensor(words))
+    report = check_model(model, words, every="layer", verify_reference="never")
+    assert report, report
