@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from gradcheck.batch.composite import as_values
@@ -15,8 +16,6 @@ from gradcheck.phrases import did_you_mean, listed
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import keras
 
     from gradcheck.batch.composite import Values
     from gradcheck.config.sections.data import DataConfig
@@ -62,7 +61,18 @@ def inputs_by_name(values: Any, model: keras.Model) -> dict[str, Values]:
         KeyedError: GC030 if the number or the names do not fit, or rows of unequal length are no ragged tensor.
     """
     names = input_names(model)
+    if isinstance(values, (Mapping, list, tuple)) and _is_like(values, getattr(model, "_inputs_struct", None)):
+        values = dict(zip(names, keras.tree.flatten(values), strict=True))
     return _by_name(values, names, {name: index for index, name in enumerate(names)}, "input")
+
+
+def _is_like(values: Any, structure: Any) -> bool:
+    """Whether `values` are a structure of the same form, with an array for each tensor."""
+    try:
+        keras.tree.assert_same_structure(structure, values)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def outputs_by_name(values: Any, model: keras.Model) -> dict[str, Values]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
+from gradcheck.building.draws import Draws
 from gradcheck.building.state import Moment
 from gradcheck.cutting.run_calls import tapped
 from gradcheck.cutting.segment import WholeGraph
@@ -17,7 +18,7 @@ from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
 from gradcheck.handoff.tensors import dense, gradients_of, scaled, total_loss, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.handoff.interface import Tensors
@@ -32,11 +33,40 @@ def monolithic(problem: Problem, tensors: Tensors) -> Computed:
     """
     weights: dict[TensorKey, Any] = {}
     parts = []
+    start = _Start(problem) if problem.whole_graph.opened and problem.whole_boundaries else None
     for part in micro_batches(problem, tensors):
         computed, of_weights = _whole(problem, part)
         accumulated(weights, of_weights.items())
         parts.append(computed)
+    if start is not None:
+        with start.again():
+            traced = [_traced_boundaries(problem, part) for part in micro_batches(problem, tensors)]
+        parts = [c._replace(gradients={**c.gradients, **more}) for c, more in zip(parts, traced, strict=True)]
     return joined(parts, weights, tensors.loss_scale)
+
+
+class _Start:
+    """The state and the random numbers from which a run of the whole model begins."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._movable = problem.state.movable
+        self._places = self._here()
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Go back there in the block, and afterwards to where it began."""
+        end = self._here()
+        self._put_back(self._places)
+        yield
+        self._put_back(end)
+
+    def _here(self) -> tuple[Moment, Draws]:
+        return Moment(self._movable), Draws()
+
+    @staticmethod
+    def _put_back(places: tuple[Moment, Draws]) -> None:
+        for place in places:
+            place.put_back()
 
 
 def _whole(problem: Problem, part: MicroBatch) -> tuple[Computed, dict[TensorKey, Any]]:
@@ -46,9 +76,7 @@ def _whole(problem: Problem, part: MicroBatch) -> tuple[Computed, dict[TensorKey
     consumers contribute and nothing else.
     """
     model, tensors = problem.model, part.tensors
-    traced = bool(problem.whole_graph.opened)
-    crossing = {} if traced else problem.whole_boundaries
-    of_boundaries = _traced_boundaries(problem, part) if traced else {}
+    crossing = {} if problem.whole_graph.opened else problem.whole_boundaries
     with tf.GradientTape() as tape:
         x = [copied(tensor) for tensor in tensors.x]
         watch(tape, x)
@@ -65,19 +93,16 @@ def _whole(problem: Problem, part: MicroBatch) -> tuple[Computed, dict[TensorKey
     gradients = gradients_of(tape, [target], [*sources.values(), *inputs.values()])
     # Weights' gradients stay sparse: a dense one of a large embedding may not fit in memory.
     crossed = {key: dense(g) for key, g in zip(inputs, gradients[len(sources) :], strict=True)}
-    return Computed(loss, outputs, crossed | of_boundaries), dict(zip(sources, gradients, strict=False))
+    return Computed(loss, outputs, crossed), dict(zip(sources, gradients, strict=False))
 
 
 def _traced_boundaries(problem: Problem, part: MicroBatch) -> dict[TensorKey, Any]:
     """Return the cotangents of boundaries that lie inside a layer's own `call`, where no tensor can be copied.
 
     They are those of the calls that were traced, run under one tape; preparing the problem has held these against the
-    model itself. The state afterwards is that before.
+    model itself.
     """
     graph, crossing, tensors = problem.whole_graph, problem.whole_boundaries, part.tensors
-    if not crossing:
-        return {}
-    before = Moment(problem.state.movable)
     with tf.GradientTape() as tape:
         x = [copied(tensor) for tensor in tensors.x]
         watch(tape, x)
@@ -90,7 +115,6 @@ def _traced_boundaries(problem: Problem, part: MicroBatch) -> dict[TensorKey, An
         outputs = whole(x, training=problem.training)
         data_loss = problem.loss(tensors.y, outputs, tensors.sample_weight, part.scales)
         target = scaled(total_loss(data_loss, whole.segment.losses, part.share), tensors.loss_scale)
-    before.put_back()
     keys = {problem.boundary_key(ref): whole.copies[there] for ref, there in crossing.items()}
     return dict(zip(keys, map(dense, gradients_of(tape, [target], list(keys.values()))), strict=True))
 

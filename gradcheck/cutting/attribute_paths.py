@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradcheck.keras_private import functional_of, is_keras_own, own_variables, sublayers
+from gradcheck.keras_private import Functional, functional_of, is_keras_own, own_variables, sublayers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,9 @@ def _held(layer: keras.Layer) -> Iterator[tuple[str, keras.Layer]]:
     elif not is_keras_own(layer):
         for name, value in sorted(vars(layer).items(), key=lambda item: item[0].startswith("_")):
             # Keras's list of all layers, and TensorFlow's mappings of what it tracks, hold what other attributes hold.
-            if name != "_layers" and not name.startswith("_self_"):
+            # So do the lists of the graph of a functional model with a `call` of its own, whose layers have names.
+            doubled = name == "_layers" or name.startswith("_self_")
+            if not doubled and not (isinstance(layer, Functional) and name.startswith("_")):
                 yield from _inside(name, value)
         yield from ((inner.name, inner) for inner in sublayers(layer))
 

@@ -59,6 +59,8 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self.used_layers = _distinct_layers(self._calls)  # a list, so that Keras tracks them
         self._added = tuple(TensorRef(c.index, 0) for c in self._calls if isinstance(c.operation, AddedLoss))
         self._batch_size, self._on_copy = graph.batch_size, on_copy
+        # Other boundaries may have their first axis from elsewhere, as all steps of all sequences in one.
+        self._of_batch = [r.is_input or tuple(graph.spec(r).shape[:1]) == (graph.batch_size,) for r in plan.inputs]
         self.borrowed = _borrowed_variables(self._calls)  # a list, so that Keras tracks them
         self._penalised = [v for v in self.trainable_variables if id(v) not in owned]
         self.built = True
@@ -80,7 +82,8 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         Raises:
             RunError: GC055.
         """
-        lengths = {tensor.shape[0] for tensor in given if tensor.shape.rank} if self._batch_size else set()
+        of_batch = (tensor for tensor, is_due in zip(given, self._of_batch, strict=True) if is_due)
+        lengths = {tensor.shape[0] for tensor in of_batch if tensor.shape.rank} if self._batch_size else set()
         if lengths and self._batch_size not in lengths:
             raise RunError(
                 f"{self.name} takes batches of {self._batch_size} examples: the model's own `call` reads the length of "

@@ -43,6 +43,7 @@ from gradcheck.keras_private import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import FrameType
 
     from gradcheck.errors import Location
 
@@ -440,7 +441,7 @@ def _given(arguments: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     """Return why a call cannot be traced, in words."""
-    if any(frame.f_code.co_name in _OPERATORS for frame, _ in traceback.walk_tb(error.__traceback__)):
+    if any(map(_is_variable_with_tensor, (frame for frame, _ in traceback.walk_tb(error.__traceback__)))):
         return (
             "in `variable + tensor` Keras's variable takes no symbolic tensor; `tensor + variable` and keras.ops.add do"
         )
@@ -449,6 +450,16 @@ def _reason(error: Exception) -> str:
     said = gist(error)
     known = next((why for message, why in _REASONS.items() if message in said), None)
     return known or f"on symbolic tensors it raises {type(error).__name__}: {said}"
+
+
+def _is_variable_with_tensor(frame: FrameType) -> bool:
+    """Whether a frame is that of an operator of a variable, with a symbolic tensor on its right."""
+    operands = frame.f_locals
+    return (
+        frame.f_code.co_name in _OPERATORS
+        and isinstance(operands.get("self"), Variable)
+        and isinstance(operands.get("other"), keras.KerasTensor)
+    )
 
 
 @contextmanager

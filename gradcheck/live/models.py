@@ -202,7 +202,8 @@ def specs_of(x: Any) -> Any:
 
 
 def _spec(value: Any) -> keras.KerasTensor:
-    dtype = keras.backend.standardize_dtype(getattr(value, "dtype", None) or "float32")
+    given = getattr(value, "dtype", None) or "float32"
+    dtype = "string" if getattr(given, "kind", "") in "SU" else keras.backend.standardize_dtype(given)
     return keras.KerasTensor((None, *tuple(value.shape)[1:]), dtype)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import context  # holds the seed of tf.random.set_seed, which has no public getter
 
+from gradcheck.building.draws import Draws
 from gradcheck.building.precision import kept_precision
 from gradcheck.keras_private import Variable, session_trackers, set_session_trackers
 
@@ -30,6 +30,8 @@ _KEPT = (
 )
 #: The containers that are looked at, a kind before the one that it is a kind of.
 _CONTAINERS: tuple[Any, ...] = (list, OrderedDict, dict, set, deque)
+#: Where TensorFlow's wrapper around a list holds the items: the list itself, and as it was last seen.
+_WRAPPED = ("_storage", "_last_wrapped_list_snapshot")
 
 
 @contextmanager
@@ -72,19 +74,14 @@ def _settings_put_back() -> Iterator[None]:
 @contextmanager
 def _random_states_put_back() -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is meant
-    of_context = context.context()
-    seed, rng = context.global_seed(), getattr(of_context, "_rng", None)
-    drawn = None if rng is None else rng.getstate()
-    generators = []
+    draws, generators = Draws(), []
     with suppress(RuntimeError):  # under op determinism there is one only if the user has set it
         generators.append(tf.random.get_global_generator())
     states = [tf.identity(generator.state) for generator in generators]
     try:
         yield
     finally:
-        tf.random.set_seed(seed)
-        if drawn is not None:
-            of_context._rng.setstate(drawn)  # noqa: SLF001 - there is no public setter
+        draws.put_back()
         for generator, state in zip(generators, states, strict=True):
             tf.random.set_global_generator(generator)
             generator.state.assign(state)
@@ -141,8 +138,11 @@ def _refill(container: Any, before: Any) -> None:
     """Give a container its contents back, past the methods by which Keras tracks what is put into one."""
     if _ids(container) != _ids(before):
         base = next(kind for kind in _CONTAINERS if isinstance(container, kind))
-        base.clear(container)
-        (base.extend if hasattr(base, "extend") else base.update)(container, before)
+        # TensorFlow's wrapper around a list, as of the nodes of a functional model, holds the items a second time.
+        attributes = getattr(container, "__dict__", {})
+        for one in (container, *(attributes[name] for name in _WRAPPED if isinstance(attributes.get(name), base))):
+            base.clear(one)
+            (base.extend if hasattr(base, "extend") else base.update)(one, before)
 
 
 def _ids(values: Any) -> list[int]:

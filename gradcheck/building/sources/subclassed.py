@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from gradcheck.building.endpoints import packed_inputs
 from gradcheck.building.messages import as_first_raised, described, raised, user_location
 from gradcheck.building.sources.built import is_functional, no_inputs, not_a_model
 from gradcheck.building.sources.layers import positional
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _TRIED = 3
 #: The beginning of what Keras warns of before it raises the same.
 _NOT_INFERRED = "Layer .* looks like it has unbuilt state|`build\\(\\)` was called on layer"
+#: The beginning of what it says of an input that cannot have the name of its key, which is the layer's.
+_OTHER_NAME = "When providing `inputs` as a dict"
 
 
 def with_inputs(model: Any, what: str, inputs: Any, batch_size: int | None = None) -> keras.Model:
@@ -42,10 +45,16 @@ def with_inputs(model: Any, what: str, inputs: Any, batch_size: int | None = Non
     if not isinstance(model, keras.Model):
         raise not_a_model(model, what)
     if is_functional(model):
-        return model
+        # One with a `call` of its own has a graph of layers too, which is not what runs.
+        return model if functional_of(model) is not None else functional(model, _own_inputs(model), what)
     if inputs is None:
         raise no_inputs(model, what)
     return functional(model, inputs, what, batch_size=batch_size)
+
+
+def _own_inputs(model: keras.Model) -> Any:
+    """Return the KerasTensors of a model's own inputs, in its structure."""
+    return packed_inputs(model, [keras.KerasTensor(t.shape, t.dtype, sparse=t.sparse) for t in model.inputs])
 
 
 def functional(
@@ -66,13 +75,13 @@ def functional(
     """
     try:
         try:
-            return _model(layer, _named(inputs), name)
+            return _model(layer, _named(inputs, taken=layer.name), name)
         except GradcheckError:
             raise
         except Exception:
             if batch_size is None:
                 raise
-            symbolic = _named(inputs, batch_size)
+            symbolic = _named(inputs, batch_size, taken=layer.name)
             if not all(inner.built for inner in all_layers([layer])):
                 _build_by_call(layer, symbolic)
             return _model(layer, symbolic, name)
@@ -85,7 +94,9 @@ def functional(
 
 
 def _model(layer: keras.Layer, symbolic: Any, name: str | None) -> keras.Model:
-    return keras.Model(symbolic, _called(layer, symbolic), name=name or layer.name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=_OTHER_NAME)
+        return keras.Model(symbolic, _called(layer, symbolic), name=name or layer.name)
 
 
 def wraps_one(model: keras.Model) -> keras.Layer | None:
@@ -99,9 +110,9 @@ def wraps_one(model: keras.Model) -> keras.Layer | None:
     return operation if same and isinstance(operation, keras.Layer) and not is_keras_own(operation) else None
 
 
-def _named(inputs: Any, batch_size: int | None = None) -> Any:
-    """Return inputs like the given KerasTensors, named by their place in the structure."""
-    paths = _places(inputs)
+def _named(inputs: Any, batch_size: int | None = None, *, taken: str) -> Any:
+    """Return inputs like the given KerasTensors, named by their place in the structure; Keras wants none of a layer."""
+    paths = [f"{path}_input" if path == taken else path for path in _places(inputs)]
     flat = [
         keras.Input(batch_shape=(batch_size, *tensor.shape[1:]), dtype=tensor.dtype, sparse=tensor.sparse, name=path)
         for path, tensor in zip(paths, keras.tree.flatten(inputs), strict=True)

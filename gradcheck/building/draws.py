@@ -1,0 +1,31 @@
+"""The place that has been reached in TensorFlow's own sequence of random numbers, as of `tf.random.normal`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from tensorflow.python.eager import context  # holds the seed of tf.random.set_seed, which has no public getter
+from tensorflow.python.framework import random_seed  # counts the draws of a graph
+
+
+class Draws:
+    """The place at the time of its creation: eagerly, or in the graph that is being made.
+
+    The sequences of single operations that have a seed of their own, such as `tf.random.normal(..., seed=5)`, are not
+    part of it: eagerly, putting the place back starts them anew, as `tf.random.set_seed` does.
+    """
+
+    def __init__(self) -> None:
+        """Read the place."""
+        self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        self._count = 0 if self._graph is None else random_seed._graph_to_seed_dict.get(self._graph, 0)  # noqa: SLF001
+        self._seed, rng = context.global_seed(), getattr(context.context(), "_rng", None)
+        self._drawn = None if rng is None else rng.getstate()
+
+    def put_back(self) -> None:
+        """Draw the same numbers again from here on."""
+        if self._graph is not None:
+            random_seed._graph_to_seed_dict[self._graph] = self._count  # noqa: SLF001
+            return
+        tf.random.set_seed(self._seed)
+        if self._drawn is not None:
+            context.context()._rng.setstate(self._drawn)  # noqa: SLF001 - there is no public setter
