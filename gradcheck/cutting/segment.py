@@ -10,7 +10,7 @@ import keras
 from gradcheck.cutting.cut import make_plan
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import entered, replay
-from gradcheck.cutting.traced_operations import AddedLoss
+from gradcheck.cutting.tracing.operations import AddedLoss
 from gradcheck.errors import RunError
 from gradcheck.keras_private import Variable, all_layers, own_losses
 from gradcheck.phrases import some

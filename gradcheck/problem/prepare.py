@@ -22,11 +22,11 @@ from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.building.state import State
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
 from gradcheck.config.sections.model import SegmentsSource
-from gradcheck.cutting.attribute_paths import variable_paths
 from gradcheck.cutting.captured import captured, reads_recorded
 from gradcheck.cutting.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.cutting.model_graph import flatten
 from gradcheck.cutting.time.unrolled import cut_time
+from gradcheck.cutting.tracing.attribute_paths import variable_paths
 from gradcheck.problem.budget import bounded_variables, check_fits, resolve_budget
 from gradcheck.problem.estimate import estimate
 from gradcheck.problem.problem import Problem, Weight, make_segments, name_weights, separates

@@ -8,7 +8,7 @@ import keras
 import pytest
 from keras import layers
 
-from gradcheck.cutting.attribute_paths import layer_paths, variable_paths
+from gradcheck.cutting.tracing.attribute_paths import layer_paths, variable_paths
 from tests.cutting.traced_models import Composite, dense, numbers, plain
 
 

@@ -15,8 +15,8 @@ from keras import layers, ops
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.sources.subclassed import functional
 from gradcheck.cutting.model_graph import flatten
-from gradcheck.cutting.traced_operations import AddedLoss, MaskOf
 from gradcheck.cutting.tracing import is_composite
+from gradcheck.cutting.tracing.operations import AddedLoss, MaskOf
 from tests.cutting.traced_models import (
     Composite,
     around,

@@ -35,7 +35,7 @@ class Model(keras.Model):
         return self.head(self.scaled(x))
 
 
-def test_weights_beside_layers_are_found_in_the_twin(keras_: Any, batch: Any) -> None:
+def test_weights_beside_layers_are_found_in_the_twin(batch: Any) -> None:
     model = Model()
     model(batch[0])
     report = check_model(model, batch[0], methods=["numeric"])

@@ -1,15 +1,10 @@
-"""The calls that a layer made of layers makes in its `call`, found by running it on symbolic tensors.
-
-`call` of a subclassed model, or of a layer that holds others, is Python code. Run on KerasTensors it leaves the calls
-of the layers and operations inside, in the order of the program. What cannot be run so stays one call.
-"""
+"""The record of the calls that a layer's code makes on symbolic tensors."""
 
 from __future__ import annotations
 
 import re
-import traceback
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from types import FunctionType, MethodType
@@ -18,144 +13,28 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.building.messages import gist, user_location
+from gradcheck.building.messages import user_location
 from gradcheck.building.sources.subclassed import outputs_by_example
-from gradcheck.cutting.attribute_paths import layer_paths
-from gradcheck.cutting.traced_operations import AddedLoss, Deferred, Masked, MaskOf
+from gradcheck.cutting.tracing.operations import AddedLoss, Deferred, Masked
+from gradcheck.cutting.tracing.reasons import Untraceable, reason
+from gradcheck.cutting.tracing.records import Closed, LayerTrace, Opened, TracedCall
 from gradcheck.keras_private import (
     SymbolicArguments,
     SymbolicCalls,
     Variable,
-    all_layers,
     autocast_dtype,
-    called_with,
     functional_of,
     in_stateless_scope,
     is_keras_own,
     is_rematerialized,
     mask_of,
     replaced,
-    set_mask,
     sublayers,
     symbolic_calls,
-    takes_training,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import FrameType
-
-    from gradcheck.errors import Location
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TracedCall:
-    """One call of a layer or operation inside.
-
-    Attributes:
-        path: its path from the traced layer on.
-        operation: the layer or operation.
-        arguments: Keras's `SymbolicArguments`.
-        outputs: the KerasTensors that it returned.
-        training: the flag it was called with, if that is not the flag of the trace; otherwise None.
-        autocast: the dtype to which variables among its arguments are cast; None for their own.
-    """
-
-    path: str
-    operation: Any
-    arguments: Any
-    outputs: Sequence[Any]
-    training: bool | None = None
-    autocast: str | None = None
-
-    @property
-    def input_tensors(self) -> Sequence[Any]:
-        """The KerasTensors among the arguments, as `Node` has them."""
-        return self.arguments.keras_tensors  # type: ignore[no-any-return]  # Keras has no types
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Opened:
-    """A layer whose calls are part of the trace: its arguments, its outputs, and the number of calls before and after.
-
-    Attributes:
-        path: its path from the traced layer on; "" for that layer itself.
-        layer: the layer.
-        arguments: of its `call`, as `(args, kwargs)`.
-        outputs: in the structure that it returns.
-        start: how many calls of the trace were made before it.
-        stop: how many had been made at its end.
-    """
-
-    path: str
-    layer: keras.Layer
-    arguments: Any
-    outputs: Any
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Closed:
-    """A layer made of layers that stays one call: its path, its class, the reason, and the user's line if known."""
-
-    path: str
-    kind: str
-    reason: str
-    location: Location | None = None
-
-    @property
-    def note(self) -> str:
-        """The note for the reader."""
-        place = ""
-        if self.location is not None:
-            said = f": `{self.location.excerpt.strip()}`" if self.location.excerpt else ""
-            place = f" ({self.location.path.name}:{self.location.line}{said})"
-        return f"{self.path or 'the model'} ({self.kind}) stays one call and is not cut inside: {self.reason}{place}"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LayerTrace:
-    """The calls inside a layer, in the order of the program.
-
-    Attributes:
-        calls: of layers and operations.
-        entries: the tensors that the layer is called with, each with the KerasTensor that the calls take for it.
-        outputs: the KerasTensors that the layer returns.
-        opened: the layers whose calls are listed, an inner one before the one around it.
-        closed: the layers made of layers that stay one call.
-    """
-
-    calls: Sequence[TracedCall] = ()
-    entries: Sequence[tuple[Any, Any]] = ()
-    outputs: Sequence[Any] = ()
-    opened: Sequence[Opened] = ()
-    closed: Sequence[Closed] = ()
-
-
-#: The operators of a variable, by the names of their methods.
-_OPERATORS = {f"__{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "matmul", "pow", "mod")}
-
-
-#: What exceptions on symbolic tensors mean, by a part of their message.
-_REASONS = {
-    "cannot be used as a boolean": "it branches on a value",
-    "as a Python `bool` is not allowed": "it branches on a value",
-    "cannot be used as input to a TensorFlow function": (
-        "it calls a TensorFlow function, which takes no symbolic tensor (functions of keras.ops do)"
-    ),
-    "of type 'KerasTensor', not tf.Tensor": (
-        "it hands a tensor to a part of TensorFlow, such as a gradient tape, that takes no symbolic one"
-    ),
-    "cannot convert it to a NumPy array": "it needs the values of a tensor, as NumPy and a tf.function do",
-}
-
-
-class Untraceable(Exception):  # noqa: N818 - it is no error: the layer stays one call
-    """Raised inside a traced `call` for what a trace would get wrong."""
-
-    #: Keras raises an error with this mark unchanged.
-    _keras_call_info_injected = True
 
 
 def is_composite(operation: Any) -> bool:
@@ -168,71 +47,7 @@ def is_composite(operation: Any) -> bool:
     )
 
 
-def trace(
-    layer: keras.Layer, arguments: Any, *, training: bool, shut: Mapping[int, str], batch_size: int | None = None
-) -> LayerTrace:
-    """Run `layer` on symbolic tensors, and return the calls that it makes.
-
-    Args:
-        layer: a layer made of layers, already built.
-        arguments: the `SymbolicArguments` of its call.
-        training: the flag that it is called with.
-        shut: the reasons for layers that must stay one call, by the layer's id.
-        batch_size: the length of the first axis where it is unknown; None to leave it unknown.
-
-    Returns:
-        The trace; without calls if `layer` itself stays one call.
-    """
-    args, kwargs, entries = _entered(arguments, batch_size)
-    if takes_training(layer):
-        kwargs = {**kwargs, "training": training}
-    tracing = _Tracing(layer_paths(layer), training=training, shut=shut)
-    tracing.calls += _masks_of([entry for _, entry in entries])
-    with tracing.watching(), called_with(training), _attributes_kept(all_layers([layer])):
-        try:
-            outputs = layer(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever its code raises on symbolic tensors: it stays one call
-            return LayerTrace(closed=(tracing.closure(layer, error),))
-    if not any(opened.layer is layer and opened.path == "" for opened in tracing.opened):
-        return LayerTrace(closed=tuple(closed for closed in tracing.closed if closed.path == ""))
-    return tracing.found(entries, keras.tree.flatten(outputs))
-
-
-def _entered(arguments: Any, batch_size: int | None) -> tuple[Any, Any, list[tuple[Any, Any]]]:
-    """Return the arguments with a KerasTensor of their own for each tensor, and the pairs of old and new ones."""
-    entries: dict[int, tuple[Any, Any]] = {}
-
-    def entry(value: Any) -> Any:
-        if not isinstance(value, keras.KerasTensor):
-            return value
-        if id(value) not in entries:
-            entries[id(value)] = (value, _like(value, batch_size))
-            mask = mask_of(value)
-            if mask is not None:
-                set_mask(entries[id(value)][1], _like(mask, batch_size))
-        return entries[id(value)][1]
-
-    args, kwargs = keras.tree.map_structure(entry, (arguments.args, arguments.kwargs))
-    return args, kwargs, list(entries.values())
-
-
-def _like(tensor: Any, batch_size: int | None) -> Any:
-    shape = tuple(tensor.shape)
-    shape = (batch_size, *shape[1:]) if shape and shape[0] is None else shape
-    return keras.KerasTensor(shape, tensor.dtype, sparse=tensor.sparse)
-
-
-def _masks_of(entries: Sequence[Any]) -> list[TracedCall]:
-    """Return a call for the mask of each tensor that carries one."""
-    masked = ((entry, mask_of(entry)) for entry in entries)
-    return [
-        TracedCall(path="mask_of", operation=MaskOf(), arguments=SymbolicArguments(entry), outputs=[mask])
-        for entry, mask in masked
-        if mask is not None
-    ]
-
-
-class _Tracing:
+class Recorder:
     """The calls so far, while a layer runs on symbolic tensors."""
 
     def __init__(self, paths: Mapping[int, str], *, training: bool, shut: Mapping[int, str]) -> None:
@@ -414,7 +229,7 @@ class _Tracing:
     def closure(self, layer: keras.Layer, error: Exception) -> Closed:
         """Return the record of a layer that stays one call because of `error`."""
         return Closed(
-            path=self._path(layer), kind=type(layer).__name__, reason=_reason(error), location=user_location(error)
+            path=self._path(layer), kind=type(layer).__name__, reason=reason(error), location=user_location(error)
         )
 
     def found(self, entries: Sequence[tuple[Any, Any]], outputs: Sequence[Any]) -> LayerTrace:
@@ -437,44 +252,3 @@ class _Tracing:
 
 def _given(arguments: Any) -> Any:
     return arguments.args, arguments.kwargs
-
-
-def _reason(error: Exception) -> str:
-    """Return why a call cannot be traced, in words."""
-    if any(map(_is_variable_with_tensor, (frame for frame, _ in traceback.walk_tb(error.__traceback__)))):
-        return (
-            "in `variable + tensor` Keras's variable takes no symbolic tensor; `tensor + variable` and keras.ops.add do"
-        )
-    if isinstance(error, Untraceable):
-        return str(error)
-    said = gist(error)
-    known = next((why for message, why in _REASONS.items() if message in said), None)
-    return known or f"on symbolic tensors it raises {type(error).__name__}: {said}"
-
-
-def _is_variable_with_tensor(frame: FrameType) -> bool:
-    """Whether a frame is that of an operator of a variable, with a symbolic tensor on its right."""
-    operands = frame.f_locals
-    return (
-        frame.f_code.co_name in _OPERATORS
-        and isinstance(operands.get("self"), Variable)
-        and isinstance(operands.get("other"), keras.KerasTensor)
-    )
-
-
-@contextmanager
-def _attributes_kept(layers: Sequence[keras.Layer]) -> Iterator[None]:
-    """Restore what a `call` sets on its layers: attributes, and the contents of lists and dictionaries."""
-    kept = [(layer, dict(vars(layer))) for layer in layers]
-    contents = [
-        (value, type(value).copy(value)) for _, held in kept for value in held.values() if type(value) in (list, dict)
-    ]
-    try:
-        yield
-    finally:
-        for layer, held in kept:
-            vars(layer).clear()
-            vars(layer).update(held)
-        for value, content in contents:
-            value.clear()
-            (value.update if isinstance(value, dict) else value.extend)(content)
