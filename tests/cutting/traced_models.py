@@ -71,6 +71,11 @@ def wrapped(layer: keras.Layer, *inputs: Any) -> keras.Model:
     return functional(layer, inputs[0] if len(inputs) == 1 else list(inputs), "the layer")
 
 
+def reasons(layer: keras.Layer, *inputs: Any, **more: Any) -> dict[str, str]:
+    """Why layers stay one call, by their paths."""
+    return {closed.path: closed.reason for closed in graph_of(layer, *inputs, **more).closed}
+
+
 def names(graph: Graph) -> list[str]:
     return [call.name for call in graph.calls]
 
@@ -88,7 +93,7 @@ def computed(run: Callable[[list[Any]], Any], holder: Any, state: State, x: Sequ
         sources = [*values, *(v.value for v in state.movable)]
         with tape.stop_recording():
             found = tape.gradient(target, sources)
-        after = [np.array(v.value) for v in state.movable]  # a copy: `asarray` shows what is assigned later
+        after = [v.value.numpy() for v in state.movable]  # a copy: `asarray` shows what is assigned later
     return {
         "outputs": [np.asarray(tf.cast(out, "float32")) for out in outputs],
         "masks": [None if (m := getattr(out, "_keras_mask", None)) is None else np.asarray(m) for out in outputs],

@@ -233,7 +233,7 @@ def test_masks_and_the_flag_around_reach_a_layer_that_is_tried_alone(training: b
 def test_nothing_moves() -> None:
     layer = around(block(other_output), block(plain, norm=layers.BatchNormalization()))
     check = traced(layer)
-    before = [np.array(v) for v in check.state.movable]
+    before = [v.value.numpy() for v in check.state.movable]
     check.wrong()
     for variable, value in zip(check.state.movable, before, strict=True):
         np.testing.assert_array_equal(variable, value)

@@ -128,7 +128,7 @@ def test_outputs_are_found_by_an_example_where_code_needs_values() -> None:
 def test_no_variable_moves_while_outputs_are_found() -> None:
     net = Branches()
     net(X)
-    before = [np.array(v) for v in net.variables]
+    before = [v.value.numpy() for v in net.variables]
     (found,) = keras.tree.flatten(outputs_by_example(net, (tensor(3),), {}))
     assert (found.shape, found.dtype) == ((None, 2), "float16")
     for variable, value in zip(net.variables, before, strict=True):

@@ -46,6 +46,7 @@ class Wrong(layers.Layer):
     def __init__(self, kind, **kwargs):
         super().__init__(**kwargs)
         self.kind = kind
+        self.seeds = keras.random.SeedGenerator(3)
 
     def build(self, shape):
         self.gain = self.add_weight(shape=(shape[-1],), initializer="ones", name="gain")
@@ -53,6 +54,8 @@ class Wrong(layers.Layer):
     def call(self, x):
         if self.kind == "input":
             return twice(x) * self.gain
+        if self.kind == "drawn":
+            return twice(x) * keras.random.uniform((3,), seed=self.seeds)
         if self.kind == "weight":
             return x * twice(tf.convert_to_tensor(self.gain))
         if self.kind == "none":
@@ -131,7 +134,7 @@ def test_right_calls_are_not_named_with_statistics_dropout_and_losses_among_them
     assert found(tmp_path, "net", training, kinds=["right"]) == ()
 
 
-@pytest.mark.parametrize(("kind", "ratio"), [("input", None), ("weight", None), ("stopped", 0.0)])
+@pytest.mark.parametrize(("kind", "ratio"), [("input", None), ("drawn", None), ("weight", None), ("stopped", 0.0)])
 def test_a_wrong_call_is_named_with_both_derivatives(tmp_path: Path, kind: str, ratio: float | None) -> None:
     (wrong,) = found(tmp_path, "flat", kind=kind)
     assert (wrong.name, wrong.kind) == ("culprit", "Wrong")
