@@ -16,7 +16,7 @@ from gradcheck.keras_private import Variable, all_layers, own_losses
 from gradcheck.phrases import some
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from gradcheck.cutting.cut import SegmentPlan
     from gradcheck.cutting.model_graph import Graph
@@ -94,6 +94,10 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
         """Return None: the layers inside have set each output's mask."""
+
+    def penalise(self, variables: Iterable[Any]) -> None:
+        """Count the weight penalties of further variables: of layers that no segment calls."""
+        self._penalised += variables
 
     @property
     def losses(self) -> list[Any]:

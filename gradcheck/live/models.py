@@ -17,7 +17,7 @@ from gradcheck.config.load import load_given
 from gradcheck.config.sections.live import LiveData
 from gradcheck.config.sections.methods import METHODS
 from gradcheck.config.sections.model import SegmentsSource
-from gradcheck.keras_private import all_layers, built_by_call
+from gradcheck.keras_private import all_layers, built_by_call, called_with
 from gradcheck.live.compile_arguments import compiled_loss, compiled_optimizer, loss_section, train_section
 from gradcheck.live.given import Given, batch_of
 from gradcheck.live.untouched import untouched
@@ -142,7 +142,8 @@ def checked(
     with untouched(models, holders):
         given = batch_of(x, y, **given_as)
         specs = specs_of(given.x)
-    _build(models, specs)  # in the user's own session
+    with called_with(options.get("training", True) is not False):  # in the user's own session
+        _build(models, specs)
     with untouched(models, holders, loss):
         notes: tuple[str, ...] = ()
         if given.y is not None and loss is None and compiled_loss(models)[0] is None:

@@ -228,7 +228,7 @@ def outlined(config: Config, base: Path) -> Outline:
 
 def _built(config: Config, base: Path) -> _Built:
     with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
-        known = KnownBatch(config.data.batch_size, partial(example_inputs, config.data, base))
+        known = KnownBatch(config.data.batch_size, partial(example_inputs, config.data, base), config.training)
         return _Built(build_model(config.model, base, known), tape)
 
 
@@ -244,7 +244,8 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bo
     constants = captured(parts.tape, [whole, built.model], graph)
     time = cut_time(graph, config.split.time) if config.split and config.split.time else None
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
-    segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy)
+    held = whole.trainable_variables
+    segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy, held=held)
     shares_graph = built.composition is None
     if plan is not None and shares_graph and not separates(plan, segments):
         plan = replace(plan, warnings=(*plan.warnings, _uncut(graph, plan)))

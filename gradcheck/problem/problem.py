@@ -168,14 +168,18 @@ class Problem:
         return inputs | {self.boundary_key(ref): cotangents.get(ref) for ref in boundaries}
 
 
-def make_segments(graph: Graph, plan: Plan, *, dtype: Any) -> tuple[Segment, ...]:
-    """Return the segments of `plan` as layers; a weight penalty belongs to the first segment that uses the weight."""
+def make_segments(graph: Graph, plan: Plan, *, dtype: Any, held: Sequence[Any] = ()) -> tuple[Segment, ...]:
+    """Return the segments of `plan` as layers; a weight penalty belongs to the first segment that uses the weight.
+
+    Those of the variables in `held` that no segment uses belong to the last segment: the whole model counts them.
+    """
     owned: set[int] = set()
     segments = []
     for segment_plan in plan.segments:
         segment = Segment(graph, segment_plan, owned=owned, dtype=dtype)
         owned |= {id(v) for v in segment.trainable_variables}
         segments.append(segment)
+    segments[-1].penalise(v for v in held if id(v) not in owned)
     return tuple(segments)
 
 

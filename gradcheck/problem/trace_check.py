@@ -129,6 +129,8 @@ class Traced:
 
     def _graph(self) -> Side:
         whole = WholeGraph(self.graph, dtype=self.model.dtype_policy)
+        used = set(map(id, whole.segment.trainable_variables))
+        whole.segment.penalise(v for v in self.model.trainable_variables if id(v) not in used)
         return self._side(lambda x: whole(x, training=self.training), whole.segment)
 
     def _side(self, run: Callable[[Sequence[Any]], Any], holder: keras.Layer) -> Side:

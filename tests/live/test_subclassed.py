@@ -133,3 +133,27 @@ def test_a_composite_that_is_wrong_inside_is_named_inside(x: Any) -> None:
     (diagnosis,) = report.runs[0].checks[0].diagnoses
     assert diagnosis.code == "GC601"
     assert str(diagnosis.layer).endswith("/inner/wrong")
+
+
+def test_a_branch_of_training_is_built_and_a_layer_that_is_never_called_is_penalised(x: Any) -> None:
+    import keras
+
+    class Branching(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.aux, self.last = (keras.layers.Dense(4) for _ in range(3))
+            self.idle = keras.layers.Dense(2, kernel_regularizer="l2")
+            self.idle.build((None, 3))
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            h = self.first(x)
+            return self.last(h + self.aux(h) if training else h)
+
+    for training, calls in ((True, ["first", "aux", "add", "last"]), (False, ["first", "last"])):
+        report = check_model(Branching(), x, every="layer", training=training)
+        assert report, report
+        (run,) = report.runs
+        assert [layer for segment in run.segments for layer in segment.layers] == calls
+        assert not run.notes
+        (idle,) = (tensor for tensor in run.checks[0].of_kind("weight") if tensor.shape == (3, 2))
+        assert idle.status in ("exact", "close")

@@ -25,7 +25,7 @@ from gradcheck.building.sources.single import (
 from gradcheck.building.sources.subclassed import functional
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
-from gradcheck.keras_private import calls_of_models
+from gradcheck.keras_private import called_with, calls_of_models
 from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def _parts(
                 raw = build_any(source, base)
             # A later part takes what the one before returns, whatever its factory tried it on.
             declared = declared_inputs(source, raw, calls, given) if before is None else stated_inputs(source, raw)
-            part = _part(raw, declared, before, {part.name for part in parts}, described(source))
+            with called_with(given.training):
+                part = _part(raw, declared, before, {part.name for part in parts}, described(source))
             settle(source)
             load_weights(part, source.weights, base)
             parts.append(part)

@@ -13,7 +13,7 @@ from gradcheck.building.sources.built import BuiltModel, is_functional, load_wei
 from gradcheck.building.sources.live import LiveModel, build_live
 from gradcheck.building.sources.subclassed import with_inputs
 from gradcheck.config.sections.model import ApplicationSource, FactorySource, FileSource, InputSpec, LayersSource
-from gradcheck.keras_private import calls_of_models
+from gradcheck.keras_private import called_with, calls_of_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,10 +28,12 @@ class KnownBatch(NamedTuple):
     Attributes:
         batch_size: its length.
         inputs: returns its inputs, if they are the user's own, in the structure in which they are given; else None.
+        training: the flag that the model is called with: a layer may be called, and built, in one case alone.
     """
 
     batch_size: int | None = None
     inputs: Callable[[], Any] = lambda: None
+    training: bool = False
 
 
 NOTHING = KnownBatch()
@@ -63,7 +65,8 @@ def build_single(source: SingleSource, base: Path, given: KnownBatch = NOTHING) 
     with calls_of_models() as calls:
         built = build_any(source, base)
     inputs = declared_inputs(source, built, calls, given)
-    model = with_inputs(built, described(source), inputs, given.batch_size)
+    with called_with(given.training):
+        model = with_inputs(built, described(source), inputs, given.batch_size)
     settle(source)
     load_weights(model, source.weights, base)
     return model
