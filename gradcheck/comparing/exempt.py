@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gradcheck.handoff.interface import Gradients
+    from gradcheck.problem.problem import Problem
     from gradcheck.results.report import TensorReport
 
 
@@ -21,6 +22,12 @@ def exempted(rows: Iterable[TensorReport], patterns: Sequence[str]) -> tuple[Ten
         replace(row, exempt=True) if any(fnmatchcase(row.path, pattern) for pattern in patterns) else row
         for row in rows
     )
+
+
+def exempt_layers(problem: Problem) -> set[str]:
+    """Return the layers of the weights that some method of the config exempts."""
+    patterns = [pattern for method in problem.config.methods for pattern in method.exempt]
+    return {weight.layer for weight in problem.weights if any(fnmatchcase(weight.path, p) for p in patterns)}
 
 
 def unneeded(rows: Sequence[TensorReport], patterns: Iterable[str]) -> tuple[str, ...]:

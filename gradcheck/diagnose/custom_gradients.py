@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gradcheck.comparing.exempt import exempt_layers
 from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.custom_gradients import check_custom_gradients, custom_gradients_of
 from gradcheck.custom_gradients.call_checks import findings_in, not_its_own
@@ -81,33 +82,35 @@ def wrong_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple
     where = ""
     if nearest.kind == "weight":
         where = f" nearest to the loss is {nearest.path}: the mistake is in {nearest.layer} or right after it;"
+    about = f"finite differences disagree with the tape about {some([row.path for row in wrong])};{where}"
     blamed = named(
         "GC601",
-        f"finite differences disagree with the tape about {some([row.path for row in wrong])};{where} {seen}",
+        f"{about} {seen}",
         segment=nearest.segment,
         layer=nearest.layer,
         confidence="likely" if len(places) == 1 else "possible",
     )
     checked = effort.attempt("the checks of the custom gradients", partial(check_custom_gradients, problem, watch))
-    return (*broken, *(checked or ()), *(_one_by_one(observed, wrong, seen, effort) or (blamed,)))
+    return (*broken, *(checked or ()), *(_one_by_one(observed, about, seen, effort) or (blamed,)))
 
 
-def _one_by_one(observed: Observed, wrong: Sequence[TensorReport], seen: str, effort: Effort) -> tuple[Diagnosis, ...]:
-    """Return GC601 for each call of the graph that finite differences contradict by itself."""
+def _one_by_one(observed: Observed, about: str, seen: str, effort: Effort) -> tuple[Diagnosis, ...]:
+    """Return GC601 for each call of the graph that finite differences contradict by itself, but for exempt ones."""
     problem = observed.problem
     if len(problem.graph.calls) == 1:
         return ()
     found = effort.attempt("the calls one by one", partial(wrong_alone, problem)) or ()
+    exempt = exempt_layers(problem)
     owner = {problem.graph.calls[call].name: s.plan.index for s in problem.segments for call in s.plan.calls}
     return tuple(
         named(
             "GC601",
-            f"{call.says}; finite differences of the whole disagree with the tape about "
-            f"{some([row.path for row in wrong])}; {seen}",
+            f"{about} {call.says}; {seen}",
             where=call.name,
             segment=owner.get(call.name),
             layer=call.name,
             confidence="exact",
         )
         for call in found
+        if call.name not in exempt
     )
