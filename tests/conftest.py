@@ -31,6 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--generated", metavar="COUNT", type=int, default=12, help=help_)
     help_ = "whether tests/methods/directional/test_probes.py probes every layer of Keras, or a few"
     parser.addoption("--probes", choices=["few", "all"], default="few", help=help_)
+    help_ = "whether tests/zoo/subclassed cuts every third model, or all"
+    parser.addoption("--subclassed", choices=["third", "all"], default="third", help=help_)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
