@@ -157,6 +157,8 @@ def _staying_built(optimizers: Sequence[Any], models: Sequence[Any]) -> Iterator
     """Afterwards the optimizers that are built inside have the attributes and values that building them gave them."""
     unbuilt = list({id(one): one for one in optimizers if one is not None and not one.built}.values())
     known, built = Remembered([models]), list[_Built]()
+    for held in Remembered(unbuilt, values=False).seen:  # a compiled model leads to its optimizer
+        known.seen.pop(held, None)
     for optimizer in unbuilt:
         vars(optimizer)["build"] = _noting(optimizer, known, built)
     try:
