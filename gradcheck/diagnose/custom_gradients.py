@@ -58,7 +58,9 @@ def blamed(
     return tuple(found.values())
 
 
-def wrong_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple[Diagnosis, ...]:
+def wrong_derivatives(
+    observed: Observed, watch: Watch, effort: Effort, *, first_order: bool = True
+) -> tuple[Diagnosis, ...]:
     """Return the diagnoses of a tape whose gradients differ from finite differences.
 
     Gradients that are not finite come first, with the layer that makes them; then the mistakes that the calls of
@@ -68,6 +70,7 @@ def wrong_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple
         observed: the tape beside the finite differences that it disagrees with.
         watch: the `Watch` under which the model's code was loaded.
         effort: collects the steps that fail.
+        first_order: whether the derivatives are those of the loss: then each call is also tried by itself.
     """
     problem, broken = observed.problem, not_finite_derivatives(observed, effort)
     wrong = [row for row in observed.rows if row.failed and row.status != "nonfinite"]
@@ -91,7 +94,8 @@ def wrong_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple
         confidence="likely" if len(places) == 1 else "possible",
     )
     checked = effort.attempt("the checks of the custom gradients", partial(check_custom_gradients, problem, watch))
-    return (*broken, *(checked or ()), *(_one_by_one(observed, about, seen, effort) or (blamed,)))
+    alone = _one_by_one(observed, about, seen, effort) if first_order else ()
+    return (*broken, *(checked or ()), *(alone or (blamed,)))
 
 
 def _one_by_one(observed: Observed, about: str, seen: str, effort: Effort) -> tuple[Diagnosis, ...]:

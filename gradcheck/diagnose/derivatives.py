@@ -32,13 +32,16 @@ _SAYS = {
 }
 
 
-def diagnose_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tuple[Diagnosis, ...]:
+def diagnose_derivatives(
+    observed: Observed, watch: Watch, effort: Effort, *, first_order: bool = True
+) -> tuple[Diagnosis, ...]:
     """Return the diagnoses of the wrong rows of a comparison with finite differences.
 
     Args:
         observed: the tape compared with finite differences, which already show the mistakes of single tensors.
         watch: the `Watch` under which the model's code was loaded.
         effort: collects the steps that fail.
+        first_order: whether the derivatives are those of the loss, rather than of its gradients.
     """
     problem, wrong = observed.problem, observed.gradients.wrong
     of_code: dict[str, list[TensorReport]] = {}
@@ -55,7 +58,8 @@ def diagnose_derivatives(observed: Observed, watch: Watch, effort: Effort) -> tu
         return certain
     # A recomputation that differs makes the tape wrong by itself: custom gradients are suspected only without one.
     redrawn = effort.attempt("the recomputations", partial(_redrawn, problem, around, watch))
-    return (*certain, *(redrawn or wrong_derivatives(replace(observed, rows=around), watch, effort)))
+    suspected = partial(wrong_derivatives, replace(observed, rows=around), watch, effort, first_order=first_order)
+    return (*certain, *(redrawn or suspected()))
 
 
 def _redrawn(problem: Problem, rows: Sequence[TensorReport], watch: Watch) -> tuple[Diagnosis, ...]:

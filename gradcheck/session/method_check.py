@@ -237,8 +237,9 @@ class MethodChecker:
         if gradients.against:  # the method brings its own reference: two ways of differentiating the same functions
             rows = tuple(row for row in rows if not gradients.wrong or _key(row) in gradients.wrong)
             measured = bool(gradients.error_bars or gradients.wrong)
-            found = self._explain_derivatives(rows, gradients, measured=measured)
-            apart = parts_apart(problem, self.reference, effort) if compared.method.label == "hvp" else ()
+            second = compared.method.method == "hvp"
+            found = self._explain_derivatives(rows, gradients, measured=measured, first_order=not second)
+            apart = parts_apart(problem, self.reference, effort) if second else ()
             return Explained((*found.diagnoses, *apart), warnings=(*found.warnings, *effort.warnings))
         own = partial(custom_gradients_of, problem, self.watch)
         meant = effort.attempt("the custom gradients", own) if calls else ()
@@ -252,12 +253,15 @@ class MethodChecker:
         return Explained(diagnoses, effort.attempt("the second opinion", opinion), tuple(effort.warnings))
 
     def _explain_derivatives(
-        self, rows: Sequence[TensorReport], gradients: Gradients, *, measured: bool = True
+        self, rows: Sequence[TensorReport], gradients: Gradients, *, measured: bool = True, first_order: bool = True
     ) -> Explained:
-        """Explain why two ways of differentiating disagree; `measured` if one of them is a finite difference."""
+        """Explain why two ways of differentiating disagree.
+
+        `measured` is whether one of them is a finite difference, `first_order` whether they are of the loss itself.
+        """
         effort = Effort()
         observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=rows)
-        wrong = partial(diagnose_derivatives, observed, self.watch, effort)
+        wrong = partial(diagnose_derivatives, observed, self.watch, effort, first_order=first_order)
         step = wrong if measured else partial(not_finite_derivatives, observed, effort)
         return Explained(effort.attempt("the derivatives", step) or (), warnings=tuple(effort.warnings))
 

@@ -192,8 +192,8 @@ def test_the_layer_that_computes_another_thing_is_named(
     ("kind", "layer", "words"),
     [
         ("skip", "block/first", "is given other values; only the whole has sum (Add)"),
-        ("operation", "block", "another gradient comes back to block"),
-        ("custom", "block", "only the parts have back/half (Half)"),
+        ("operation", "block/wave", "another gradient comes back to block/wave"),
+        ("custom", "block/wave", "only the parts have back/half (Half)"),
         ("penalty", None, "what layers and weight penalties add to the loss does not: 0 in the parts"),
         ("momentum", "bn", "the state afterwards is not: bn/moving"),
     ],
