@@ -306,13 +306,17 @@ def symbolic_calls(by: SymbolicCalls) -> Iterator[None]:
 @contextmanager
 def called_with(training: bool) -> Iterator[None]:  # noqa: FBT001 - the flag of Keras's calls
     """Call layers inside as if from a layer that was called with `training`: the `current_call_ctx` of a session."""
-    before = global_state.get_global_attribute("current_call_ctx")
+    name, tracker = "current_call_ctx", global_state.GLOBAL_STATE_TRACKER
+    before = {name: getattr(tracker, name)} if hasattr(tracker, name) else {}
     context = _of(keras.layers.Layer, "_get_call_context")(_NoLayer())
     context.set_value("training", training) if hasattr(context, "set_value") else setattr(context, "training", training)
     try:
         yield
     finally:
-        global_state.set_global_attribute("current_call_ctx", before)
+        if name in before:
+            setattr(tracker, name, before[name])
+        else:
+            delattr(tracker, name)
 
 
 def current_training() -> bool | None:

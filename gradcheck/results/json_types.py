@@ -62,6 +62,8 @@ def _typed(hint: Any, value: Any) -> Any:
         return tuple(_typed(arguments[0], item) for item in _expected(list, value))
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return record_from(hint, value)
+    if isinstance(hint, type) and issubclass(hint, tuple):  # a named one
+        return hint(*_expected(list, value))
     if hint is float:
         return math.nan if value is None else float(_expected(int | float, value))
     return value if origin is not None else _expected(hint, value)

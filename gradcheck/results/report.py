@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gradcheck.errors import ExitCode, Mistake, RunError, most_serious
 from gradcheck.results.json_types import json_text, plain_of, record_from
@@ -78,8 +78,7 @@ class Diagnosis:
     place: str | None = None  # in words, such as `boundary 0 → 1`
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sides:
+class Sides(NamedTuple):
     """What people call the two sides of a check; `of_state` is the candidate's side of state, if that is another."""
 
     reference: str = "reference"
@@ -94,6 +93,9 @@ class Sides:
     def standard(self) -> str:
         """The side that the other one is held against."""
         return "the reference" if self == Sides() else self.candidate
+
+
+_SIDES = Sides()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +207,7 @@ class CheckReport:
     unneeded: tuple[str, ...] = ()  # those of `exempt` whose tensors all match: then the check is not as expected
     rests_on: str = ""  # the code shared with the reference, in which the method can find no mistake
     second_opinion: str | None = None  # of a mismatch: the side that float64 agrees with, or why it does not decide
-    sides: Sides = Sides()
+    sides: Sides = _SIDES
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
         """Return the tensors of these kinds, in report order."""

@@ -204,7 +204,7 @@ class MethodChecker:
         if row.status != "missing":
             return row if reason is None else replace(row, note=reason)
         side = method.info.sides.reference
-        note = row.note if side == Sides.reference else (row.note or "").replace(IN_REFERENCE, f"None by the {side}")
+        note = row.note if side == Sides().reference else (row.note or "").replace(IN_REFERENCE, f"None by the {side}")
         return replace(row, note=f"{note}: {reason}" if reason else note)
 
     def _judged(
