@@ -7,14 +7,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors
 from gradcheck.comparing.tape import monolithic
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.tensors import is_differentiable
-from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, largest, median_relative_floor, movement
+from gradcheck.numerics import NOISE_FACTOR, NOISE_RUNS, PRECISIONS, largest, median_relative_floor, movement
+from gradcheck.problem.nudge import nudged_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,8 +28,6 @@ UNREPEATED = 0.01
 SUSPICIOUS = 1000
 #: The kinds of tensors that are gradients.
 GRADIENT_KINDS = frozenset({"weight", "input", "boundary"})
-#: How many times the reference is run again to measure the noise floor.
-NOISE_RUNS = 3
 
 
 class Reference:
@@ -126,15 +124,6 @@ def nudged(problem: Problem, run: int) -> Iterator[Tensors]:
     eps = PRECISIONS[compute_dtype(problem.precision)].eps
     with problem.state.preserved():
         for weight in problem.weights:
-            weight.variable.assign(_nudged(weight.variable.value, rng, eps))
+            weight.variable.assign(nudged_tensor(weight.variable.value, rng, eps))
         tensors = batch_tensors(problem)
-        yield tensors._replace(x=[_nudged(t, rng, eps) if is_differentiable(t) else t for t in tensors.x])
-
-
-def _nudged(tensor: Any, rng: np.random.Generator, eps: float) -> Any:
-    """Return `tensor` with every element multiplied by 1+eps or 1-eps."""
-    if isinstance(tensor, tf.RaggedTensor):
-        return tensor.with_flat_values(_nudged(tensor.flat_values, rng, eps))
-    signs = tf.constant(rng.integers(0, 2, size=tuple(tensor.shape), dtype=np.int8))
-    down, up = (tf.constant(factor, tensor.dtype) for factor in (1 - eps, 1 + eps))  # tf.cast would go through float32
-    return tensor * tf.where(signs == 0, down, up)
+        yield tensors._replace(x=[nudged_tensor(t, rng, eps) if is_differentiable(t) else t for t in tensors.x])

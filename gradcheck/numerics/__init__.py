@@ -7,7 +7,7 @@ from gradcheck.numerics.comparison import IN_REFERENCE, Tensor, compare
 from gradcheck.numerics.differences import Derivative, derivative, noise_level, noise_points
 from gradcheck.numerics.elements import ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
-from gradcheck.numerics.noise import NOISE_FACTOR, excuse, median_relative_floor, movement
+from gradcheck.numerics.noise import NOISE_FACTOR, NOISE_RUNS, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, is_zero, largest
 from gradcheck.numerics.sparse import SparseRows, to_array
 from gradcheck.numerics.standing import Standing, convicts, nearest_slope, standing
@@ -25,6 +25,7 @@ __all__ = [
     "EXACT",
     "IN_REFERENCE",
     "NOISE_FACTOR",
+    "NOISE_RUNS",
     "PRECISIONS",
     "Derivative",
     "Precision",

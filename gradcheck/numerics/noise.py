@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: A difference of at most this many floors is excused: a few perturbed runs do not find the largest movement.
 NOISE_FACTOR = 4
+#: How many times a computation is run again to measure its noise floor.
+NOISE_RUNS = 3
 
 
 def movement(reference: Tensor | None, moved: Tensor | None, *, block: int = BLOCK) -> float:

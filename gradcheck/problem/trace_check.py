@@ -19,8 +19,9 @@ from gradcheck.cutting.run_calls import replay
 from gradcheck.cutting.segment import WholeGraph
 from gradcheck.cutting.tensor_copies import copied
 from gradcheck.keras_private import called_with, current_training, mask_of, replaced
-from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, compare, is_zero, movement
+from gradcheck.numerics import NOISE_FACTOR, NOISE_RUNS, PRECISIONS, TolerancePolicy, compare, is_zero, movement
 from gradcheck.phrases import some
+from gradcheck.problem.nudge import nudged_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from gradcheck.building.state import State
     from gradcheck.cutting.model_graph import Graph, OpenedLayer, TensorRef
 
-#: How many times a model is run again to see how far rounding moves what it returns.
-_NOISE_RUNS = 3
 _ALL = "the calls found inside do not compute what the model does"
 
 
@@ -90,12 +89,12 @@ class Traced:
 
     def _from_start(self, run: Callable[[], Side], nudge: np.random.Generator | None = None) -> Side:
         """Run from the snapshot; with `nudge` from weights that are multiplied by 1±eps."""
-        with self.state.preserved(), _other_numbers():
+        with self.state.preserved():
+            _draw_other_numbers()
             if nudge is not None:
                 eps = PRECISIONS[compute_dtype(self.precision)].eps
                 for variable in self.model.trainable_variables:
-                    signs = nudge.choice([-1.0, 1.0], size=tuple(variable.shape))
-                    variable.assign(variable.value * tf.cast(1 + eps * signs, variable.value.dtype))
+                    variable.assign(nudged_tensor(variable.value, nudge, eps))
             return run()
 
     def _beyond_rounding(
@@ -103,7 +102,7 @@ class Traced:
     ) -> list[tuple[str, str]]:
         """Return those of the unlike tensors that differ by more than rounding moves them."""
         rng = np.random.default_rng(0)
-        nudged = [self._from_start(run, rng) for _ in range(_NOISE_RUNS)]
+        nudged = [self._from_start(run, rng) for _ in range(NOISE_RUNS)]
 
         def value(side: Side, what: str, name: str) -> Any:
             return _array(getattr(side, what).get(name))
@@ -156,7 +155,8 @@ class Traced:
     def _innermost(self) -> dict[int, str]:
         """Return the layers that differ by themselves, on what they are called with; none that contains another."""
         try:
-            with self.state.preserved(), _other_numbers(), _calls_of(self.graph.opened) as seen:
+            with self.state.preserved(), _calls_of(self.graph.opened) as seen:
+                _draw_other_numbers()
                 self.model(packed_inputs(self.model, self.batch.x), training=self.training)
         except Exception:  # noqa: BLE001 - its own error is reported where the reference runs
             return {}
@@ -222,7 +222,7 @@ class _Alone:
             floating = [value for value in values if _is_floating(value)]
             tape.watch(floating)
             outputs = run(values)
-            target = tf.add_n([_weighted(output) for output in outputs if _is_floating(output)])
+            target = tf.add_n([weighted_sum(output) for output in outputs if _is_floating(output)])
         variables = layer.trainable_variables
         names = [*(f"of argument {i}" for i in range(len(floating))), *(f"of {v.path}" for v in variables)]
         gradients = tape.gradient(target, [*floating, *(v.value for v in variables)])
@@ -258,10 +258,10 @@ def _is_floating(value: Any) -> bool:
     return isinstance(value, tf.Tensor) and value.dtype.is_floating
 
 
-def _weighted(output: Any) -> Any:
-    """Return the sum of a tensor's elements, each with another weight."""
+def weighted_sum(output: Any) -> Any:
+    """Return the sum of a tensor's elements in float64, each with another weight between 1/2 and 3/2."""
     flat = tf.cast(tf.reshape(output, [-1]), tf.float64)
-    return tf.reduce_sum(flat * tf.cos(tf.range(tf.cast(tf.size(flat), tf.float64))))
+    return tf.reduce_sum(flat * (1 + tf.cos(tf.range(tf.size(flat), dtype=tf.float64)) / 2))
 
 
 @contextmanager
@@ -282,11 +282,9 @@ def _calls_of(opened: Sequence[OpenedLayer]) -> Iterator[list[_LayerCall]]:
         yield seen
 
 
-@contextmanager
-def _other_numbers() -> Iterator[None]:
-    """Draw other numbers in the block than while the model was traced: one that became a constant then shows."""
+def _draw_other_numbers() -> None:
+    """Draw other numbers from here on than while the model was traced: one that became a constant then shows."""
     drawn = 1 + random.randrange(2**31)  # noqa: S311 - no secret; the same for both sides, which start from one state
     random.seed(drawn)
     np.random.seed(drawn % 2**32)  # noqa: NPY002 - the global one is meant
     tf.random.set_seed(drawn)
-    yield

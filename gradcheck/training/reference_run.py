@@ -9,14 +9,14 @@ import numpy as np
 
 from gradcheck.building.naming import unique_names
 from gradcheck.comparing.keys import as_array, places
-from gradcheck.comparing.reference import NOISE_RUNS, nudged
+from gradcheck.comparing.reference import nudged
 from gradcheck.comparing.tape import monolithic
 from gradcheck.comparing.tensorwise import is_value
 from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.tensors import dense as as_dense
-from gradcheck.numerics import SparseRows, movement
+from gradcheck.numerics import NOISE_RUNS, SparseRows, movement
 from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale, start
 from gradcheck.problem.twin import replica
 from gradcheck.training.steps import Trainee, places_in_training, slot_owners

@@ -14,6 +14,7 @@ from gradcheck.cutting.run_calls import replay
 from gradcheck.cutting.tensor_copies import copied
 from gradcheck.handoff.tensors import gradients_of, is_differentiable
 from gradcheck.keras_private import called_with
+from gradcheck.problem.trace_check import weighted_sum
 from gradcheck.problem.twin import float64_twin
 
 if TYPE_CHECKING:
@@ -90,10 +91,9 @@ class _Alone:
             inputs = [copied(self._values[ref]) for ref in self._inputs]
             tape.watch(inputs)
             target = self._target(inputs)
-        sources = [*inputs, *(v.value for v in self._variables)]
-        gradients = gradients_of(tape, [] if target is None else [target], sources)
         if target is None:
             return []
+        gradients = gradients_of(tape, [target], [*inputs, *(v.value for v in self._variables)])
         known = [
             tf.reduce_sum(tf.convert_to_tensor(g) * d) for g, d in zip(gradients, along, strict=True) if g is not None
         ]
@@ -133,10 +133,4 @@ class _Alone:
         for variable, value in zip(self._variables, held, strict=True) if along else ():
             variable.assign(value)
         floating = [output for output in made if isinstance(output, tf.Tensor) and output.dtype.is_floating]
-        return tf.add_n([_weighted(output) for output in floating]) if floating else None
-
-
-def _weighted(output: Any) -> Any:
-    """Return the sum of the elements, each with another weight between 1/2 and 3/2."""
-    flat = tf.reshape(output, [-1])
-    return tf.reduce_sum(flat * (1 + tf.cos(tf.range(tf.size(flat), dtype=flat.dtype)) / 2))
+        return tf.add_n([weighted_sum(output) for output in floating]) if floating else None

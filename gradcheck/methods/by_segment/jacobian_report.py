@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.comparing.keys import TensorPlace
-from gradcheck.comparing.reference import NOISE_RUNS, nudged
+from gradcheck.comparing.reference import nudged
 from gradcheck.cutting.cut import ancestors
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import tapped
@@ -19,7 +19,7 @@ from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import RunError
 from gradcheck.handoff.tensors import watch
 from gradcheck.methods.by_segment.summands import origins
-from gradcheck.numerics import movement
+from gradcheck.numerics import NOISE_RUNS, movement
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:

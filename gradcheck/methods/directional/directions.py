@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.state import Snapshot, movable_variables
-from gradcheck.comparing.reference import NOISE_RUNS, nudged
+from gradcheck.comparing.reference import nudged
 from gradcheck.errors import RunError
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.tensors import is_differentiable, total_loss
-from gradcheck.numerics import movement, to_array
+from gradcheck.numerics import NOISE_RUNS, movement, to_array
 from gradcheck.phrases import plural
 
 if TYPE_CHECKING:
