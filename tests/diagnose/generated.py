@@ -59,12 +59,13 @@ def problem_of(
     """A model of the zoo, cut where a person would; `change` makes something else of what is built."""
     case = next(case for case in CASES if case.name == model)
     loaded = load_given({**case.config({"after": list(case.after)}, ["vjp"]), **more}, {})
-    outlined = preparing.outlined
+    cut_up = preparing._cut_up
 
-    def changed(*args: Any) -> preparing.Outline:
-        return outlined(*args) if change is None else change(outlined(*args))
+    def changed(*args: Any, **kwargs: Any) -> preparing.Outline:
+        outline = cut_up(*args, **kwargs)
+        return outline if change is None else change(outline)
 
-    with preparing.session(loaded.config), mock.patch.object(preparing, "outlined", changed):
+    with preparing.session(loaded.config), mock.patch.object(preparing, "_cut_up", changed):
         yield preparing.prepare(loaded.config, loaded.base)
 
 
