@@ -137,7 +137,7 @@ def audit(
         delivery = _Delivery(click.get_current_context(), format_, output, show, exit_zero, record, stdout)
         if join:
             return delivery.deliver(_joined((script, *arguments)))
-        chosen = script_module(script, arguments) if module else script_file(Path(script), arguments)
+        chosen = script_module(script, arguments) if module else script_file(script, arguments)
         return run_script(
             chosen,
             AuditOptions(allow=allowed, **options),
@@ -218,12 +218,12 @@ class _Delivery:
         from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
         from gradcheck.session.configs import envelope  # noqa: PLC0415 - as above
 
+        report = envelope([run])
+        render = REPORTERS[self.format_]
+        deliver(report, render, format_=self.format_, output=self.output, show=self.show, stdout=self.stdout)
         if watch is not None and self.record is not None:
             from gradcheck.auditing.records import write  # noqa: PLC0415 - only here
 
             write(self.record, watch)
-        report = envelope([run])
-        render = REPORTERS[self.format_]
-        deliver(report, render, format_=self.format_, output=self.output, show=self.show, stdout=self.stdout)
         summarise(report, time.perf_counter() - self.start, one="script")
         return verdict_code(report, exit_zero=self.exit_zero)

@@ -94,7 +94,7 @@ def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: F
     require_writable(arguments.output)
     with workers(arguments.jobs, verbose=settings().verbose) as pool:  # one starts while the configs are read
         if watch:
-            from gradcheck.cli.terminal.watch import watched  # noqa: PLC0415 - needs a package that nothing else needs
+            from gradcheck.cli.terminal.rerun import watched  # noqa: PLC0415 - needs a package that nothing else needs
 
             return watched(paths, lambda: run_once(paths, arguments, pool))
         return run_once(paths, arguments, pool)

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 _CODE = "GC053"
 
 
-def failure_of(error: BaseException | None, script: Script, own_hook: Callable[..., object] | None) -> RunError | None:
+def failure_of(
+    error: BaseException | None, script: Script, own_hook: Callable[..., object] | None, *, verbose: bool
+) -> RunError | None:
     """Return the error of a script that raised `error`, and print its traceback; None where that is no failure.
 
     Args:
         error: what was raised, if anything; SystemExit with 0 or None is no failure.
         script: the script.
         own_hook: the `sys.excepthook` that the script has set, which prints in place of ours.
+        verbose: whether to print all of the traceback.
 
     Raises:
         UsageError: if that is what it was: there is nothing to run.
@@ -35,17 +38,17 @@ def failure_of(error: BaseException | None, script: Script, own_hook: Callable[.
     if isinstance(error, UsageError) and error.__traceback__ is not None and _in_script(error.__traceback__) is None:
         raise error
     if isinstance(error, SystemExit):
-        return _failure(f"{script.file} ended by sys.exit({error.code!r})", error, script)
+        return _failure(f"{script.file} ended by sys.exit({error.code!r})", error, script, help_=None)
     error = error.with_traceback(_in_script(error.__traceback__))
     if own_hook is not None:
         own_hook(type(error), error, error.__traceback__)
     else:
-        sys.stderr.write(shortened(error))
-    return _failure(f"{script.file} raised {described(error)}", error, script)
+        sys.stderr.write(traceback_text(error, own=not verbose) + "\n")
+    help_ = None if own_hook or verbose else "the traceback above has the script's own files; -v shows all of it"
+    return _failure(f"{script.file} raised {described(error)}", error, script, help_=help_)
 
 
-def _failure(message: str, error: BaseException, script: Script) -> RunError:
-    help_ = "see the traceback above; -v shows all of it"
+def _failure(message: str, error: BaseException, script: Script, help_: str | None) -> RunError:
     return raised(message, error, _CODE, location=user_location(error, script.reference), help_=help_)
 
 
@@ -56,17 +59,17 @@ def _in_script(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def shortened(error: BaseException) -> str:
-    """Return the traceback of `error`, and of those that led to it, without the lines of installed packages.
+def traceback_text(error: BaseException, *, own: bool) -> str:
+    """Return the traceback of `error` and of those that led to it.
 
-    One that has no other lines keeps them.
+    With `own` the lines of installed packages are left out, unless an exception has no others.
     """
     told = traceback.TracebackException.from_exception(error)
-    waiting: list[traceback.TracebackException | None] = [told]
+    waiting: list[traceback.TracebackException | None] = [told] if own else []
     while waiting:
         one = waiting.pop()
         if one is not None:
-            own = [line for line in one.stack if not is_foreign(line.filename)]
-            one.stack = traceback.StackSummary.from_list(own or list(one.stack))
+            users = [line for line in one.stack if not is_foreign(line.filename)]
+            one.stack = traceback.StackSummary.from_list(users or list(one.stack))
             waiting += [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
     return multiline("".join(told.format()))

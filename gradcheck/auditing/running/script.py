@@ -25,6 +25,9 @@ from gradcheck.phrases import did_you_mean, os_reason
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: The main program, and what pickles of spawned processes call it.
+_MAIN = ("__main__", "__mp_main__")
+
 
 class Script(Protocol):
     """What can be run as the main program."""
@@ -63,7 +66,7 @@ class Script(Protocol):
 class ScriptFile:
     """A script as of `python path arguments`."""
 
-    path: Path
+    path: str
     arguments: tuple[str, ...] = ()
     code: CodeType
     reference: str = ""
@@ -71,22 +74,22 @@ class ScriptFile:
     @property
     def name(self) -> str:
         """The file's name without its suffix."""
-        return self.path.stem
+        return Path(self.path).stem
 
     @property
     def file(self) -> str:
         """The path as it was given."""
-        return str(self.path)
+        return self.path
 
     @property
     def argv(self) -> list[str]:
         """The path as it was given, then the arguments."""
-        return [str(self.path), *self.arguments]
+        return [self.path, *self.arguments]
 
     @property
     def folder(self) -> str:
         """The file's folder, links resolved."""
-        return str(self.path.resolve().parent)
+        return str(Path(self.path).resolve().parent)
 
     def load(self) -> tuple[ModuleType, CodeType]:
         """Return the module and the code; the module has no spec."""
@@ -140,25 +143,25 @@ def _main(file: str, *, cached: str | None, loader: object, package: str | None,
     return module
 
 
-def script_file(path: Path, arguments: tuple[str, ...]) -> ScriptFile:
-    """Return the script at `path`.
+def script_file(path: str, arguments: tuple[str, ...]) -> ScriptFile:
+    """Return the script at `path`, which is text, as Python leaves `./` and `..` in it.
 
     Raises:
         UsageError: if it cannot be read, or is no Python.
     """
     try:
-        source = path.read_bytes()
+        source = Path(path).read_bytes()
     except IsADirectoryError:
-        otherwise = f"name a script in it, or run a package by -m {path.name}"
+        otherwise = f"name a script in it, or run a package by -m {Path(path).name}"
         raise UsageError(f"{path} is a folder, not a script", code="GC001", help=otherwise) from None
     except FileNotFoundError:
-        beside = (p.name for p in path.parent.glob("*.py"))
-        help_ = did_you_mean(path.name, beside, "a module is run by -m NAME")
+        beside = (p.name for p in Path(path).parent.glob("*.py"))
+        help_ = did_you_mean(Path(path).name, beside, "a module is run by -m NAME")
         raise UsageError(f"no such script: {path}", code="GC001", help=help_) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {os_reason(error)}", code="GC001") from None
     try:
-        code = compile(source, os.path.abspath(path), "exec", dont_inherit=True)  # noqa: PTH100 - links stay, as in Python
+        code = compile(source, os.path.join(Path.cwd(), path), "exec", dont_inherit=True)  # noqa: PTH118 - as said
     except (SyntaxError, ValueError) as error:  # a null byte is a ValueError in older versions
         says: str = error.msg if isinstance(error, SyntaxError) else str(error)
         raise UsageError(
@@ -170,7 +173,7 @@ def script_file(path: Path, arguments: tuple[str, ...]) -> ScriptFile:
     return ScriptFile(path=path, arguments=arguments, code=code)
 
 
-def _is_text(path: Path) -> bool:
+def _is_text(path: str) -> bool:
     """Whether the file can be decoded as Python decodes source."""
     try:
         with tokenize.open(path) as file:
@@ -217,10 +220,11 @@ def _no_module(name: str) -> UsageError:
 def as_main(script: Script) -> Iterator[None]:
     """Make this process look like the script's own inside, and put all of it back.
 
-    Put back are `sys.argv`, `sys.path`, `sys.modules["__main__"]`, `sys.excepthook`, the working directory and the
-    handlers of SIGINT and SIGTERM; modules that were imported from the script's folder are removed.
+    Put back are `sys.argv`, `sys.path`, the module `__main__`, `sys.excepthook`, the working directory and the handlers
+    of SIGINT and SIGTERM; modules that were imported from the script's folder are removed.
     """
-    argv, hook, main, folder = sys.argv, sys.excepthook, sys.modules["__main__"], Path.cwd()
+    argv, hook, folder = sys.argv, sys.excepthook, Path.cwd()
+    main = {name: sys.modules[name] for name in _MAIN if name in sys.modules}
     modules = set(sys.modules)
     with ExitStack() as undone, _importing_from(script.folder):
         if threading.current_thread() is threading.main_thread():
@@ -231,7 +235,8 @@ def as_main(script: Script) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.argv, sys.excepthook, sys.modules["__main__"] = argv, hook, main
+            sys.argv, sys.excepthook = argv, hook
+            sys.modules.update(main)
             os.chdir(folder)
             for name in set(sys.modules) - modules:
                 if _lies_in(sys.modules[name], Path(script.folder)):
@@ -260,5 +265,5 @@ def _lies_in(module: ModuleType, folder: Path) -> bool:
 def execute(script: Script) -> None:
     """Run the script as `__main__`. Whatever it raises is raised here."""
     module, code = script.load()
-    sys.modules["__main__"] = module
+    sys.modules.update({name: module for name in _MAIN if name in sys.modules})
     exec(code, vars(module))  # noqa: S102 - running it is what was asked for

@@ -91,7 +91,8 @@ def run_script(
         observation = Observation(options, end=stopper.end, tell=tell, verbose=verbose)
         with observation.ready():
             raised = stopper.run(whole_script)
-        error = failure_of(raised, script, sys.excepthook if sys.excepthook is not hook else None)
+        own_hook = sys.excepthook if sys.excepthook is not hook else None
+        error = failure_of(raised, script, own_hook, verbose=verbose)
         if os.getpid() != process:  # a fork that ran the rest of the script: the report is its parent's
             handlers.run()
             leave(ExitCode.MISMATCH if error else ExitCode.OK)
