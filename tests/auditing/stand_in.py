@@ -78,10 +78,14 @@ class CountingWatch:
         )
 
 
+def update() -> None:
+    CountingWatch.latest.update()
+
+
 def modules(**more: Any) -> dict[str, Any]:
     """The modules that are replaced, by name; TensorFlow is there, so that the observation begins at once."""
     watch = ModuleType("gradcheck.auditing.watch")
-    vars(watch).update(Watch=CountingWatch, update=lambda: CountingWatch.latest.update())
+    vars(watch).update(Watch=CountingWatch, CountingWatch=CountingWatch, update=update)
     tensorflow = SimpleNamespace(config=SimpleNamespace(list_physical_devices=lambda _: []))
     return {"gradcheck.auditing.watch": watch, "tensorflow": tensorflow, **more}
 
