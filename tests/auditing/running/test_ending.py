@@ -111,7 +111,7 @@ def test_cleaning_up_is_not_interrupted() -> None:
                 thread.join()
         finally:
             try:
-                raise ValueError("while it is cleaned up")
+                int("no number")
             except ValueError:
                 thread.join()
                 cleaned.append("finally")

@@ -116,17 +116,13 @@ finally:
     (tmp_path / "train.py").write_text(script, encoding="utf-8")
     stand_in = Path(__file__).parents[1] / "stand_in.py"
     program = (
-        "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv = sys.argv[1:]"
+        "import runpy, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell has its background jobs ignore it
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"{program}\nrunpy.run_path(sys.argv[0], run_name='__main__')",
-            stand_in,
-            "audit",
-            "train.py",
-        ],
+        [sys.executable, "-c", program, stand_in, "audit", "train.py"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[3])},
         stderr=subprocess.PIPE,
