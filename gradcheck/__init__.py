@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradcheck.auditing.block import audit
     from gradcheck.config import load_config
     from gradcheck.live import check_function, check_model, check_parts, check_step
     from gradcheck.results.report import Report
@@ -20,6 +21,7 @@ __all__ = [
     "Report",
     "__version__",
     "assert_gradients_match",
+    "audit",
     "check",
     "check_function",
     "check_model",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "audit": "gradcheck.auditing.block",
     "check": "gradcheck.session.configs",
     "assert_gradients_match": "gradcheck.session.configs",
     "check_function": "gradcheck.live",

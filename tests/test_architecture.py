@@ -26,10 +26,12 @@ RECURRING_MODULES = {
     "custom_gradients",  # watching them, and diagnosing them
     "files",
     "live",  # sections of a config that hold objects, and the source of a model that is one
-    "interface",  # what a method, a fault and a reporter are
+    "interface",  # what a method, a fault, a reporter and the options of an audit are
+    "records",  # of a trace, and of the processes of an audit
 }  # fmt: skip
 RECURRING_CLASSES = {
     "NumpyLayer",  # the section of a config, and the layer that it asks for
+    "Watch",  # of functions under tf.custom_gradient, and of training code: what is called is noted while it runs
 }
 
 

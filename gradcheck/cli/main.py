@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradcheck.cli.terminal.errors import print_error, traceback_text
+from gradcheck.cli.terminal.errors import print_failure
 from gradcheck.cli.terminal.options import CONTEXT_SETTINGS, Settings, write_examples
 from gradcheck.cli.terminal.streams import discard_output
-from gradcheck.errors import ExitCode, GradcheckError, RunError, UsageError
+from gradcheck.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +33,7 @@ class Subcommand:
 
 COMMANDS: dict[str, Subcommand] = {
     "run": Subcommand("gradcheck.cli.run:run", "Check the gradients of every method, and report.", "Check"),
+    "audit": Subcommand("gradcheck.cli.audit:audit", "Check a training script as it stands.", "Check"),
     "layer": Subcommand("gradcheck.cli.layer:layer", "Check one layer or function, without a config.", "Check"),
     "mutate": Subcommand("gradcheck.cli.mutate:mutate", "Show which known mistakes the check would see.", "Check"),
     "plan": Subcommand("gradcheck.cli.plan:plan", "Show the segments and what each method would cost.", "Look closer"),
@@ -151,22 +152,6 @@ def _exit_code(arguments: list[str], settings: Settings) -> int:
         click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the last resort: one message, never a traceback unasked
-        known = _known(error)
-        print_error(known, color=settings.colored())
-        if settings.verbose:
-            click.echo(traceback_text(error), err=True)
-        return known.exit_code
+        return print_failure(error, color=settings.colored(), verbose=settings.verbose)
     sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.OK
-
-
-def _known(error: BaseException) -> GradcheckError:
-    """Return the error to print: `error` itself if it is ours, a usage error, or an unexpected one."""
-    if isinstance(error, GradcheckError):
-        return error
-    if isinstance(error, click.ClickException):
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "gradcheck"
-        return UsageError(error.format_message(), code="GC010", help=f"`{command} --help` lists what there is")
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return RunError(message, help="-v shows where; please report it if it is not your own code")

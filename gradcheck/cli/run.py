@@ -12,6 +12,7 @@ from gradcheck.cli.run_arguments import RunArguments
 from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import (
     Command,
+    exit_zero_option,
     option,
     report_options,
     safe_option,
@@ -19,7 +20,6 @@ from gradcheck.cli.terminal.options import (
     settings,
     terminal_options,
 )
-from gradcheck.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +56,7 @@ _EXAMPLES = (
 @set_option
 @report_options
 @option("--fail-fast", is_flag=True, section="Run", help="Stop at the first check that is not as expected.")
-@option(
-    "--exit-zero", is_flag=True, section="Run", help="Exit 0 whatever the verdict; errors still have their own code."
-)
+@exit_zero_option
 @option(
     "--verify-reference",
     is_flag=True,
@@ -96,7 +94,7 @@ def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: F
     require_writable(arguments.output)
     with workers(arguments.jobs, verbose=settings().verbose) as pool:  # one starts while the configs are read
         if watch:
-            from gradcheck.cli.terminal.watch import watched  # noqa: PLC0415 - needs a package that nothing else needs
+            from gradcheck.cli.terminal.rerun import watched  # noqa: PLC0415 - needs a package that nothing else needs
 
             return watched(paths, lambda: run_once(paths, arguments, pool))
         return run_once(paths, arguments, pool)
@@ -106,7 +104,7 @@ def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner) -> in
     """Load, check and report once; return the exit code."""
     from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
-    from gradcheck.cli.terminal.delivery import deliver, summarise  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.delivery import deliver, summarise, verdict_code  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
 
     start = time.perf_counter()
@@ -114,6 +112,4 @@ def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner) -> in
     render = REPORTERS[arguments.format_]
     deliver(report, render, format_=arguments.format_, output=arguments.output, show=arguments.show)
     summarise(report, time.perf_counter() - start)
-    code = report.exit_code
-    lenient = arguments.exit_zero and code in (ExitCode.MISMATCH, ExitCode.VACUOUS)
-    return ExitCode.OK if lenient else code
+    return verdict_code(report, exit_zero=arguments.exit_zero)

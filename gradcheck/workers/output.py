@@ -16,20 +16,25 @@ _STDOUT, _STDERR = 1, 2
 
 
 def quiet_tensorflow(*, verbose: bool) -> None:
-    """Import TensorFlow without its start-up chatter, unless `verbose`.
+    """Import TensorFlow without its start-up chatter, unless `verbose`."""
+    if "tensorflow" not in sys.modules:
+        with startup_held_back(verbose=verbose):
+            import tensorflow  # noqa: F401, ICN001, PLC0415 - imported for its effect, and only when it is needed
+
+
+@contextlib.contextmanager
+def startup_held_back(*, verbose: bool) -> Iterator[None]:
+    """Hold back what TensorFlow prints while it is imported inside, unless `verbose`.
 
     Some of it is logged while the import runs, before TensorFlow looks at TF_CPP_MIN_LOG_LEVEL, and straight to the
     file descriptor: that is held back for the length of the import, and shown if the import fails.
     """
-    if "tensorflow" in sys.modules:
-        return
     if verbose:
-        import tensorflow  # noqa: ICN001, PLC0415 - imported for its effect, and only when it is needed
-
+        yield
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_held_back():
-        import tensorflow  # noqa: F401, ICN001, PLC0415 - as above
+        yield
 
 
 @contextlib.contextmanager

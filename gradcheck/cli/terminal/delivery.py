@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
@@ -12,6 +12,7 @@ from gradcheck.cli.terminal.errors import print_mistakes
 from gradcheck.cli.terminal.files import write_file
 from gradcheck.cli.terminal.options import settings
 from gradcheck.cli.terminal.streams import write_report
+from gradcheck.errors import ExitCode
 from gradcheck.phrases import plural
 from gradcheck.reporters.interface import RenderOptions
 
@@ -35,14 +36,18 @@ def deliver(
     format_: str,
     output: Path | None,
     show: Show,
+    stdout: TextIO | None = None,
 ) -> None:
     """Render the report and write it to `output`, or to standard output if that is None.
+
+    `stdout` is what standard output was before user code was run that still runs.
 
     Errors are also printed to standard error, in full and with their line in the file. They are left out if a terminal
     shows both streams: the table has them already. The output file is opened only after rendering, so that a failure
     leaves an older report as it was.
     """
-    terminal = output is None and sys.stdout.isatty()
+    stdout = stdout or sys.stdout
+    terminal = output is None and stdout.isatty()
     options = RenderOptions(
         show=show,
         width=shutil.get_terminal_size().columns if terminal else None,
@@ -53,13 +58,16 @@ def deliver(
         print_mistakes((error for run in report.runs for error in run.errors), color=settings().colored())
     text = render(report, options) + "\n"
     if output is None:
-        write_report(text)
+        write_report(text, stdout)
     else:
         write_file(output, text)
 
 
-def summarise(report: Report, seconds: float) -> None:
-    """Print one line to standard error: the number of configs by verdict, and the time; nothing with `-q`."""
+def summarise(report: Report, seconds: float, *, one: str = "config") -> None:
+    """Print one line to standard error: the number of configs by verdict, and the time; nothing with `-q`.
+
+    `one` is the noun for what was run.
+    """
     if settings().quiet:
         return
     counts = report.summary
@@ -70,4 +78,11 @@ def summarise(report: Report, seconds: float) -> None:
         "proved nothing": counts.vacuous,
     }
     words = ", ".join(f"{count} {word}" for word, count in found.items() if count)
-    click.echo(f"{plural(counts.runs, 'config')}: {words} in {seconds:.1f} s", err=True)
+    click.echo(f"{plural(counts.runs, one)}: {words} in {seconds:.1f} s", err=True)
+
+
+def verdict_code(report: Report, *, exit_zero: bool) -> ExitCode:
+    """Return the exit code of a report; with `exit_zero` 0 for any verdict that is not an error."""
+    code = report.exit_code
+    lenient = exit_zero and code in (ExitCode.MISMATCH, ExitCode.VACUOUS)
+    return ExitCode.OK if lenient else code

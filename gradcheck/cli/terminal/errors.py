@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gradcheck.errors import GradcheckError, RunError, UsageError
 from gradcheck.reporters.parts.errors import error_excerpt, error_place
 from gradcheck.reporters.parts.text import multiline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gradcheck.errors import GradcheckError, Mistake
+    from gradcheck.errors import ExitCode, Mistake
 
 
 def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the one thing that a caller chooses
@@ -48,6 +49,27 @@ def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the 
 def print_error(error: GradcheckError, *, color: bool) -> None:
     """Print every mistake of `error` to standard error, each followed by a blank line."""
     print_mistakes(error.mistakes, color=color)
+
+
+def print_failure(error: BaseException, *, color: bool, verbose: bool) -> ExitCode:
+    """Print every mistake of `error` to standard error, and if `verbose` its traceback; return its exit code."""
+    known = _known(error)
+    print_error(known, color=color)
+    if verbose:
+        click.echo(traceback_text(error), err=True)
+    return known.exit_code
+
+
+def _known(error: BaseException) -> GradcheckError:
+    """Return the error to print: `error` itself if it is ours, a usage error, or an unexpected one."""
+    if isinstance(error, GradcheckError):
+        return error
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "gradcheck"
+        return UsageError(error.format_message(), code="GC010", help=f"`{command} --help` lists what there is")
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    return RunError(message, help="-v shows where; please report it if it is not your own code")
 
 
 def print_mistakes(mistakes: Iterable[Mistake], *, color: bool) -> None:

@@ -164,3 +164,10 @@ def safe_option(command: CommandT) -> CommandT:
     help_ = "Refuse configs that may run code, or read files outside of their folder."
     decorate: Callable[[CommandT], CommandT] = option("--safe", is_flag=True, section="Run", help=help_)
     return decorate(command)
+
+
+def exit_zero_option(command: CommandT) -> CommandT:
+    """Add `--exit-zero`, passed to the command as `exit_zero`."""
+    help_ = "Exit 0 whatever the verdict; errors still have their own code."
+    decorate: Callable[[CommandT], CommandT] = option("--exit-zero", is_flag=True, section="Run", help=help_)
+    return decorate(command)

@@ -1,0 +1,1 @@
+"""Training code as it stands: run, watched, and each gradient that reaches a variable held against a reference."""

@@ -1,0 +1,115 @@
+"""A script from its first line to the end of its last thread, under observation."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from gradcheck.auditing.running.ending import (
+    CLEANING_UP,
+    Stopped,
+    Stopper,
+    ended_after,
+    leave,
+    settled,
+    wait_as_python_does,
+)
+from gradcheck.auditing.running.exit_handlers import ExitHandlers
+from gradcheck.auditing.running.observation import Observation
+from gradcheck.auditing.running.raised import failure_of
+from gradcheck.auditing.running.script import as_main, execute
+from gradcheck.building.messages import is_foreign
+from gradcheck.errors import ExitCode
+from gradcheck.workers.output import user_output_to_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from gradcheck.auditing.interface import AuditOptions
+    from gradcheck.auditing.running.script import Script
+    from gradcheck.auditing.watch import Watch
+    from gradcheck.errors import GradcheckError
+    from gradcheck.results.report import RunReport
+
+
+def run_script(
+    script: Script,
+    options: AuditOptions,
+    *,
+    deliver: Callable[[Callable[[], tuple[RunReport, Watch]]], int],
+    tell: Callable[[str], None],
+    verbose: bool = False,
+) -> int:
+    """Run a script under observation, and return the exit code of `deliver`.
+
+    If threads of a script that was ended go on, or it does not end itself, the process ends here.
+
+    Args:
+        script: the script.
+        options: what is watched.
+        deliver: calls its argument for the report, writes it and returns the exit code, whatever happens. Called once,
+            in another thread if the script hangs.
+        tell: takes a line of progress.
+        verbose: whether to show TensorFlow's start-up chatter.
+
+    Raises:
+        KeyboardInterrupt: if the script was interrupted.
+        UsageError: if the module does not exist.
+    """
+    others, process, start = frozenset(threading.enumerate()), os.getpid(), time.perf_counter()
+
+    def report(error: GradcheckError | None = None, note: str | None = None) -> int:
+        def finished() -> tuple[RunReport, Watch]:
+            watch = observation.finished()
+            run = watch.report(name=script.name, file=script.file, seconds=seconds, error=error)
+            return (replace(run, notes=(*run.notes, note)) if note else run), watch
+
+        seconds = time.perf_counter() - start
+        return deliver(finished)
+
+    def late() -> NoReturn:
+        code = report(note=_hung(stopper.frame))
+        with ended_after(CLEANING_UP, code):
+            handlers.run()
+        leave(code)
+
+    def whole_script() -> None:
+        try:
+            execute(script)
+        except SystemExit as ended:
+            if isinstance(ended, Stopped) or ended.code:
+                raise
+        wait_as_python_does(others)
+
+    with as_main(script), user_output_to_stderr(), ExitHandlers() as handlers:
+        stopper, hook = Stopper(late), sys.excepthook
+        observation = Observation(options, end=stopper.end, tell=tell, verbose=verbose)
+        with observation.ready():
+            raised = stopper.run(whole_script)
+        own_hook = sys.excepthook if sys.excepthook is not hook else None
+        error = failure_of(raised, script, own_hook, verbose=verbose)
+        if os.getpid() != process:  # a fork that ran the rest of the script: the report is its parent's
+            handlers.run()
+            leave(ExitCode.MISMATCH if error else ExitCode.OK)
+        code = report(error)
+        if stopper.requested or error:
+            ended = settled(others)
+            with ended_after(CLEANING_UP, code):
+                handlers.run()
+            if not ended:
+                leave(code)
+    return code
+
+
+def _hung(frame: FrameType | None) -> str:
+    """Return the note on a script that did not end itself."""
+    while frame is not None and is_foreign(frame.f_code.co_filename):
+        frame = frame.f_back
+    at = f", at {os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""  # noqa: PTH119 - a name
+    after = f"{CLEANING_UP:.0f} s after the last update that was watched"
+    return f"{after} the script was still busy{at}: it was ended there"

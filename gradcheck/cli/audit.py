@@ -1,0 +1,229 @@
+"""`gradcheck audit`: a training script as it stands."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from gradcheck.cli.terminal.errors import print_failure
+from gradcheck.cli.terminal.files import require_writable
+from gradcheck.cli.terminal.options import (
+    Command,
+    exit_zero_option,
+    option,
+    report_options,
+    settings,
+    terminal_options,
+)
+from gradcheck.cli.terminal.streams import kept_stdout
+from gradcheck.errors import UsageError
+from gradcheck.phrases import did_you_mean
+from gradcheck.reporters.parts.text import inline
+from gradcheck.workers.task import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gradcheck.auditing.watch import Watch
+    from gradcheck.reporters.interface import Show
+    from gradcheck.results.report import RunReport
+
+_EXAMPLES = (
+    "gradcheck audit train.py",
+    "gradcheck audit --steps 5 --skip 1 -o report.html --format html train.py --epochs 1",
+    "gradcheck audit -m package.train --data folder",
+)
+
+
+def _steps(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """Return the number of `--steps`; None for `all`."""
+    if value == "all":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a number from 1 on nor all.", ctx, parameter)
+    return int(value)
+
+
+@click.command(
+    cls=Command,
+    examples=_EXAMPLES,
+    context_settings={"allow_interspersed_args": False},
+)
+@click.argument("script", metavar="SCRIPT")
+@click.argument("arguments", nargs=-1, metavar="[ARGS]...")
+@option("-m", "--module", is_flag=True, section="Script", help="SCRIPT is a module, run as by python -m.")
+@option(
+    "--steps",
+    metavar="N",
+    default="2",
+    show_default=True,
+    callback=_steps,
+    section="Script",
+    help="How many updates to watch before the script is ended; all: it runs to its end.",
+)
+@option(
+    "--skip",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    section="Script",
+    help="How many updates to let pass before.",
+)
+@option("--rtol", type=click.FloatRange(min=0), metavar="NUMBER", section="Check", help="Relative tolerance.")
+@option("--atol", type=click.FloatRange(min=0), metavar="NUMBER", section="Check", help="Absolute tolerance.")
+@option(
+    "--ignore",
+    multiple=True,
+    metavar="PATTERN",
+    section="Check",
+    help="Do not judge variables whose path matches, such as 'encoder/*'; repeat for several.",
+)
+@option(
+    "--allow",
+    multiple=True,
+    metavar="CODE",
+    section="Check",
+    help="Accept what has this code, such as GC304 for a truncated sequence; repeat for several.",
+)
+@report_options
+@exit_zero_option
+@option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    section="Several processes",
+    help="Write what this process has seen to FILE.",
+)
+@option(
+    "--join",
+    is_flag=True,
+    section="Several processes",
+    help="SCRIPT and ARGS are such files, to be checked against each other.",
+)
+@terminal_options
+def audit(
+    *,
+    script: str,
+    arguments: tuple[str, ...],
+    module: bool,
+    record: Path | None,
+    join: bool,
+    format_: str,
+    output: Path | None,
+    show: Show,
+    exit_zero: bool,
+    **options: Any,
+) -> int:
+    """Run a training script that knows nothing of gradcheck, and check each gradient that reaches a variable.
+
+    The script is ended after --steps updates, through its own finally blocks. What follows SCRIPT is the script's. The
+    report goes to standard output, and what the script prints to standard error.
+    """
+    from gradcheck.auditing.interface import AuditOptions  # noqa: PLC0415 - not needed for --help
+    from gradcheck.auditing.running.script import script_file, script_module  # noqa: PLC0415 - as above
+    from gradcheck.auditing.running.supervised import run_script  # noqa: PLC0415 - as above
+
+    allowed = tuple(map(_known, options.pop("allow")))
+    for path in (output, record):
+        require_writable(path)
+    output, record = (path and path.absolute() for path in (output, record))  # the script may change the folder
+    with kept_stdout() as stdout:
+        delivery = _Delivery(click.get_current_context(), format_, output, show, exit_zero, record, stdout)
+        if join:
+            return delivery.deliver(_joined((script, *arguments)))
+        chosen = script_module(script, arguments) if module else script_file(script, arguments)
+        return run_script(
+            chosen,
+            AuditOptions(allow=allowed, **options),
+            deliver=delivery,
+            tell=_progress(),
+            verbose=settings().verbose,
+        )
+
+
+def _joined(files: Sequence[str]) -> RunReport:
+    """Return the report on the records of several processes."""
+    from gradcheck.auditing.records import join  # noqa: PLC0415 - only here
+
+    misplaced = next((name for name in files if name.startswith("-")), None)
+    if misplaced:
+        raise UsageError(f"options go before the files. Received: {misplaced} after one", code="GC010")
+    return join([Path(name) for name in files])
+
+
+def _known(code: str) -> str:
+    """Return the code as the catalogue has it.
+
+    Raises:
+        UsageError: if it does not.
+    """
+    from gradcheck.catalogue import CATALOGUE  # noqa: PLC0415 - not needed for --help
+
+    if code.upper() not in CATALOGUE:
+        help_ = did_you_mean(code, CATALOGUE, "`gradcheck explain` lists all codes")
+        raise UsageError(f"--allow takes a code of the catalogue. Received: {code}", code="GC010", help=help_)
+    return code.upper()
+
+
+def _progress() -> Callable[[str], None]:
+    """Return what writes a line of progress, if standard error is a terminal: plain, beside what the script prints."""
+    stderr = sys.stderr
+    if settings().quiet or not stderr.isatty():
+        return silent
+    return lambda line: click.echo(f"gradcheck: {inline(line)}", file=stderr)
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """Delivers the report of a run, from whatever thread.
+
+    Attributes:
+        context: of the command.
+        format_: the format of the report.
+        output: the file that it goes to; None for `stdout`.
+        show: the tensors that it lists.
+        exit_zero: whether a verdict that is no error has the exit code 0.
+        record: the file for what was seen.
+        stdout: what standard output was before the script ran.
+        start: when it began.
+    """
+
+    context: click.Context
+    format_: str
+    output: Path | None
+    show: Show
+    exit_zero: bool
+    record: Path | None
+    stdout: TextIO
+    start: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, finished: Callable[[], tuple[RunReport, Watch]]) -> int:
+        """Write report, record and summary, and return the exit code; errors are printed, for the process may end."""
+        with self.context.scope(cleanup=False):
+            try:
+                run, watch = finished()
+                return self.deliver(run, watch)
+            except Exception as error:  # noqa: BLE001 - as `main`
+                return print_failure(error, color=settings().colored(), verbose=settings().verbose)
+
+    def deliver(self, run: RunReport, watch: Watch | None = None) -> int:
+        """Write the report, the record if there is a `watch`, and the summary; return the exit code."""
+        from gradcheck.cli.terminal.delivery import deliver, summarise, verdict_code  # noqa: PLC0415 - as above
+        from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
+        from gradcheck.session.configs import envelope  # noqa: PLC0415 - as above
+
+        report = envelope([run])
+        render = REPORTERS[self.format_]
+        deliver(report, render, format_=self.format_, output=self.output, show=self.show, stdout=self.stdout)
+        if watch is not None and self.record is not None:
+            from gradcheck.auditing.records import write  # noqa: PLC0415 - only here
+
+            write(self.record, watch)
+        summarise(report, time.perf_counter() - self.start, one="script")
+        return verdict_code(report, exit_zero=self.exit_zero)
