@@ -52,6 +52,7 @@ class TensorReport(Comparison, TensorIdentity):
     step: int | None = None  # of training, from 1
     quantity: Quantity | None = None  # of training: its gradient in that step, or its value afterwards
     exempt: bool = False  # the config expects it to differ where all others match
+    lines: tuple[str, ...] = ()  # of a script: its gradient calls and its update
 
     @property
     def differs(self) -> bool:
@@ -76,6 +77,7 @@ class Diagnosis:
     evidence: str
     fix: str
     place: str | None = None  # in words, such as `boundary 0 → 1`
+    line: str | None = None  # of a script
 
 
 class Sides(NamedTuple):

@@ -1,0 +1,118 @@
+"""Mistakes that show in no single variable: in how updates, calls of models and clippings go together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from gradcheck.auditing.layers import acts_otherwise_in_training
+from gradcheck.auditing.step import identity
+from gradcheck.diagnose.wording import named
+from gradcheck.phrases import plural, some
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gradcheck.auditing.judging import Judgement
+    from gradcheck.auditing.lines import Line
+    from gradcheck.auditing.updates import Trial
+    from gradcheck.results.report import Diagnosis
+
+_NEAR = 1e-3
+
+
+def found_across(trial: Trial) -> list[tuple[Diagnosis, Line]]:
+    """Return the mistakes, each once, with their lines."""
+    seen: dict[tuple[str, Line], tuple[Diagnosis, Line]] = {}
+    for rule in RULES:
+        for diagnosis, line in rule(trial):
+            seen.setdefault((diagnosis.code, line), (diagnosis, line))
+    return list(seen.values())
+
+
+def _clipped_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+    """Clips by a global norm that serve one loss and scale by different factors."""
+    together: dict[tuple[int, frozenset[int]], list[Judgement]] = defaultdict(list)
+    for j in trial.judgements:
+        if j.clipped is not None:
+            q = j.question
+            losses = frozenset(id(loss) for group in q.groups for loss in group)
+            together[q.update.step.number if q.update.step else j.at, losses].append(j)
+    for of_loss in together.values():
+        groups: list[list[Judgement]] = []
+        for j in of_loss:
+            near = next((g for g in groups if abs(g[0].clipped - j.clipped) < _NEAR * j.clipped), None)  # type: ignore[operator]
+            near.append(j) if near else groups.append([j])
+        several = [group for group in groups if len(group) > 1 and group[0].clipped < 1 - _NEAR]  # type: ignore[operator]
+        if len(groups) > 1 and several:
+            factors = some([f"{g[0].clipped:.4g}" for g in groups])
+            text = f"{plural(len(groups), 'group')} of variables of one loss were clipped by norms of their own, by factors {factors}"
+            yield named("GC405", text), several[-1][0].question.update.line
+
+
+def _stepped_twice(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+    """One optimizer that is applied more than once for one loss in a step."""
+    for updates in trial.applied_in.values():
+        seen: dict[tuple[int, frozenset[int]], int] = {}
+        for update, losses in updates:
+            key = (id(update.optimizer), losses)
+            seen[key] = seen.get(key, 0) + 1
+            if seen[key] == 2 and losses:  # noqa: PLR2004 - the second time
+                text = "one optimizer is applied several times for one loss, and counts each as a step"
+                yield named("GC306", text), update.line
+
+
+def _training_forgotten(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+    """A call of a model that is being updated without `training`, beside others that have it."""
+    by_step = defaultdict(list)
+    for call in trial.layers.calls:
+        by_step[call.step].append(call)
+    updated = {key for key, trained in trial.variables.items() if trained.updates}
+    for calls in by_step.values():
+        if not any(call.training for call in calls):
+            continue
+        for call in calls:
+            if call.training is None and call.taped and acts_otherwise_in_training(call.layer):
+                if updated & {identity(v) for v in call.layer.trainable_variables}:
+                    text = f"{call.layer.name} is called without training=True, while others in this step have it"
+                    yield named("GC108", text), call.line
+
+
+def _never_updated(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+    """A variable that a tape recorded, of a model whose other variables are updated, that no gradient call names."""
+    if trial.watch.updates < 2:  # noqa: PLR2004 - its turn may still come
+        return
+    updated = {key for key, trained in trial.variables.items() if trained.updates}
+    for layer in trial.layers.roots.values():
+        of_model = {identity(v): v for v in layer.trainable_variables}
+        forgotten = [v for key, v in of_model.items() if key in trial.accessed and key not in trial.variables]
+        if forgotten and updated & of_model.keys():
+            key = next(iter(updated & of_model.keys()))
+            call = next((c for c in trial.calls.values() if key in c.ids), None)
+            names = some([v.path for v in forgotten])
+            if call is not None:
+                yield named("GC403", f"{names}: recorded by a tape, and named by no gradient call"), call.line
+
+
+def _unscaled_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+    """A loss scale that is undone for some variables and not for others, where they are assigned by hand."""
+    by_loss: dict[frozenset[int], list[Judgement]] = defaultdict(list)
+    for j in trial.judgements:
+        if j.question.update.free_factor and j.scale != 1 and j.factor == j.factor:
+            by_loss[frozenset(id(loss) for group in j.question.groups for loss in group)].append(j)
+    for of_loss in by_loss.values():
+        least = min(abs(j.factor) for j in of_loss)
+        for j in of_loss:
+            if least and abs(abs(j.factor) / least / abs(j.scale) - 1) < _NEAR:
+                text = f"the loss was multiplied by {j.scale:g}, and the gradient of {j.question.trained.path} never divided"
+                yield named("GC503", text), j.question.update.line
+                break
+
+
+RULES: tuple[Callable[[Trial], Iterator[tuple[Diagnosis, Line]]], ...] = (
+    _clipped_apart,
+    _stepped_twice,
+    _unscaled_apart,
+    _training_forgotten,
+    _never_updated,
+)

@@ -1,0 +1,184 @@
+"""The record of an audit: one check named `audit`, whose tensors are the variables that were updated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gradcheck.auditing.across import found_across
+from gradcheck.errors import ExitCode
+from gradcheck.numerics import euclidean_norm
+from gradcheck.phrases import plural, some
+from gradcheck.results.report import (
+    FAILING,
+    CheckReport,
+    Coverage,
+    ReferenceReport,
+    RunReport,
+    SegmentReport,
+    TensorReport,
+)
+from gradcheck.session.verdict import judge, outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.auditing.judging import Judgement
+    from gradcheck.auditing.lines import Line
+    from gradcheck.auditing.watch import Watch
+    from gradcheck.errors import GradcheckError
+    from gradcheck.results.report import Diagnosis
+    from gradcheck.results.tensor import Comparison
+
+RESTS_ON = "the registered and custom gradients, and the script's own forward pass"
+
+
+def run_report(
+    watch: Watch, *, name: str, file: str, seconds: float, error: GradcheckError | None = None
+) -> RunReport:
+    """Return the record of what was seen.
+
+    Args:
+        watch: a watch that is over.
+        name: of the run.
+        file: the script.
+        seconds: how long it ran.
+        error: how the script failed by itself.
+    """
+    shown = _shown(watch.trial.judgements)
+    check = _check(watch, shown, seconds)
+    verdict, exit_code = judge((check,), trainable=len(shown))
+    if not shown and not error:
+        verdict, exit_code = "vacuous", ExitCode.VACUOUS
+    mistakes = error.mistakes if error else ()
+    if mistakes:
+        verdict, exit_code = "error", ExitCode(mistakes[0].exit_code)
+    statuses = [j.comparison.status for j in shown]
+    return RunReport(
+        name=name,
+        config=file,
+        seed=0,
+        precision=_precision(shown),
+        execution="graph" if watch.exports.exports else "eager",
+        verdict=verdict,
+        error=mistakes[0] if mistakes else None,
+        errors=mistakes,
+        exit_code=exit_code,
+        segments=_segments(shown),
+        reference=ReferenceReport(
+            method="tape over the whole step",
+            loss=math.nan,
+            seconds=math.nan,
+            gradient_norm=euclidean_norm([j.expected for j in shown]),
+        ),
+        coverage=Coverage(
+            trainable=len(shown),
+            compared=len(statuses) - statuses.count("absent"),
+            absent=statuses.count("absent"),
+            dead=statuses.count("dead"),
+        ),
+        checks=(check,),
+        notes=_notes(watch, shown),
+    )
+
+
+def _shown(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Return one judgement of each variable: the last that fails, else the last."""
+    found: dict[str, Judgement] = {}
+    for j in judgements:
+        path = j.question.trained.path
+        if path not in found or fails(j) or not fails(found[path]):
+            found[path] = j
+    return list(found.values())
+
+
+def fails(j: Judgement) -> bool:
+    """Whether a judgement is a mismatch."""
+    return j.comparison.status in FAILING or bool(j.explained)
+
+
+def _check(watch: Watch, shown: Sequence[Judgement], seconds: float) -> CheckReport:
+    allowed = set(watch.options.allow)
+    explained = [pair for j in shown for pair in j.explained]
+    across = found_across(watch.trial)
+    diagnoses = list({(d.code, line): (d, line) for d, line in (*across, *explained)}.values())
+    diagnoses.sort(key=lambda pair: _order(pair[0]))
+    kept = [pair for pair in diagnoses if pair[0].code not in allowed]
+    accepted = sorted({d.code for d, _ in diagnoses} & allowed)
+    tensors = tuple(_tensor(j, allowed) for j in shown)
+    outcome = "mismatch" if kept else outcome_of(tensors)
+    return CheckReport(
+        method="audit",
+        expect="match",
+        outcome=outcome,
+        as_expected=outcome != "mismatch",
+        loss=math.nan,
+        loss_abs_error=math.nan,
+        max_abs_error=_largest(t.max_abs_error for t in tensors),
+        max_rel_error=_largest(t.max_rel_error for t in tensors),
+        seconds=seconds,
+        first_divergence=next((t.path for t in tensors if t.failed), None),
+        tensors=tensors,
+        diagnoses=tuple(replace(d, line=str(line)) for d, line in kept),
+        notes=tuple(f"{code} was found, and is allowed" for code in accepted),
+        rests_on=RESTS_ON,
+    )
+
+
+def _order(diagnosis: Diagnosis) -> tuple[int, int]:
+    sure = ("exact", "likely", "possible").index(diagnosis.confidence)
+    return (1 if diagnosis.code == "GC900" else 0, sure)
+
+
+def _tensor(j: Judgement, allowed: set[str]) -> TensorReport:
+    q = j.question
+    exempt = bool(j.explained) and all(d.code in allowed for d, _ in j.explained)
+    layer, _, name = q.trained.path.rpartition("/")
+    lines = dict.fromkeys(str(line) for line in (*(call.line for call in q.calls), q.update.line))
+    comparison: Comparison = j.comparison
+    if comparison.status == "absent":
+        comparison = replace(comparison, shape=tuple(q.trained.variable.shape), dtype=q.trained.dtype)
+    remarks = (comparison.note, *j.notes, *(f"recognised: {text}" for text in j.recognised))
+    return TensorReport(
+        kind="weight",
+        segment=None,
+        layer=layer,
+        name=name,
+        path=q.trained.path,
+        **vars(replace(comparison, note="; ".join(filter(None, remarks)) or None)),
+        step=j.at,
+        quantity="gradient",
+        exempt=exempt,
+        lines=tuple(lines),
+    )
+
+
+def _segments(shown: Sequence[Judgement]) -> tuple[SegmentReport, ...]:
+    """Return the gradient calls, in the order of the forward pass: the last call belongs to the first part."""
+    by_line: dict[Line, list[str]] = {}
+    for j in shown:
+        for call in j.question.calls:
+            by_line.setdefault(call.line, []).append(j.question.trained.path)
+    return tuple(
+        SegmentReport(index=i, name=str(line), layers=tuple(dict.fromkeys(paths)), parameters=0, inputs=(), outputs=())
+        for i, (line, paths) in enumerate(reversed(by_line.items()))
+    )
+
+
+def _precision(shown: Sequence[Judgement]) -> str:
+    return next((f"mixed_{p}" for j in shown if (p := j.question.precision)), shown[0].question.trained.dtype if shown else "float32")
+
+
+def _notes(watch: Watch, shown: Sequence[Judgement]) -> tuple[str, ...]:
+    notes = [f"{plural(watch.updates, 'update')} seen, {plural(len(shown), 'variable')} judged"]
+    recognised: dict[str, list[str]] = {}
+    for j in shown:
+        for text in j.recognised:
+            recognised.setdefault(text, []).append(j.question.trained.path)
+    notes += [f"between tape and optimizer: {text} ({some(paths)})" for text, paths in recognised.items()]
+    return tuple(notes)
+
+
+def _largest(values: object) -> float:
+    return max((v for v in values if math.isfinite(v)), default=math.nan)  # type: ignore[attr-defined]
