@@ -72,7 +72,7 @@ def _training_forgotten(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
         if not any(call.training for call in calls):
             continue
         for call in calls:
-            if call.training is None and call.taped and acts_otherwise_in_training(call.layer):
+            if call.training is None and call.tape is not None and acts_otherwise_in_training(call.layer):
                 if updated & {identity(v) for v in call.layer.trainable_variables}:
                     text = f"{call.layer.name} is called without training=True, while others in this step have it"
                     yield named("GC108", text), call.line
@@ -109,9 +109,18 @@ def _unscaled_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
                 break
 
 
+def _redrawn(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+    """A forward pass that was run again for its gradients, and gave other values."""
+    for call, _ in trial.redrawn:
+        again = next((c for c in trial.layers.calls if c.tape == call.tape.number), None)
+        line = again.line if again else call.tape.line
+        yield named("GC303", "the forward pass is run again for its gradients, and gives other values"), line
+
+
 RULES: tuple[Callable[[Trial], Iterator[tuple[Diagnosis, Line]]], ...] = (
     _clipped_apart,
     _stepped_twice,
+    _redrawn,
     _unscaled_apart,
     _training_forgotten,
     _never_updated,

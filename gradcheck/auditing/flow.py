@@ -93,6 +93,8 @@ class Flow:
         alive: weak references to tensors that were recorded by some tape, or carry gradients, by dtype and size.
         handles: the ids of the handles that captured placeholders of graphs stand for.
         new_handles: the handles of variables that were created in this step.
+        stopped: what went into `stop_gradient`, by the id of what came out.
+        left: the lines at which tensors that carry gradients were read as NumPy, by id.
         factors: numbers by which a tensor was multiplied last, by id.
     """
 
@@ -105,6 +107,8 @@ class Flow:
     handles: dict[int, int] = field(default_factory=dict)
     new_handles: set[int] = field(default_factory=set)
     factors: dict[int, tuple[int, float]] = field(default_factory=dict)
+    stopped: dict[int, Any] = field(default_factory=dict)
+    left: dict[int, Line] = field(default_factory=dict)
     _packed: dict[int, int] = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -114,6 +118,7 @@ class Flow:
         self.alive.clear()
         self.new_handles.clear()
         self.factors.clear()
+        self.stopped.clear()
 
     def ran(
         self,

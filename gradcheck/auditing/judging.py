@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck.auditing.loss_weights import is_scale
 from gradcheck.comparing.keys import as_array
-from gradcheck.numerics import TolerancePolicy, compare, excuse, movement, to_array
+from gradcheck.numerics import SparseRows, TolerancePolicy, compare, excuse, movement, to_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +65,9 @@ class Judgement:
 def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -> Judgement:
     """Compare what the variable was handed with what it should have been handed."""
     references = [_dense(r) for r in evidence["references"]]
-    results = [_dense(r) for r in evidence["results"]]
+    results = [_rewritten(r) if question.update.overwrites else _dense(r) for r in evidence["results"]]
     handed = _dense(evidence["handed"])
-    masses = [[(float(np.asarray(m)), n) for m, n in one] for one in evidence["masses"]]
+    masses = [[(float(np.asarray(m)), int(np.asarray(n))) for m, n in one] for one in evidence["masses"]]
     notes: list[str] = []
     recognised: list[str] = []
     weights, counts = _weights([len(group) for group in question.groups], masses)
@@ -162,6 +162,17 @@ def _dense(tensor: Any) -> Array | None:
     return None if array is None else to_array(array).astype(np.float64)
 
 
+def _rewritten(tensor: Any) -> Array | None:
+    """Return sparse rows as a dense tensor, where of several values for one row the last is kept."""
+    rows = as_array(tensor)
+    if not isinstance(rows, SparseRows):
+        return _dense(tensor)
+    dense = np.zeros(rows.shape)
+    for index, value in zip(rows.indices, rows.values, strict=True):
+        dense[index] = value
+    return dense
+
+
 def _source(question: Question, node: Node) -> int:
     call = next((c for c in question.calls if c.number == node.call), None)
     return -1 if call is None else call.ids[node.source]
@@ -226,7 +237,8 @@ def _up_to_a_factor(
         notes.append("the assigned change is no multiple of the gradient: the gradient alone was judged")
         factors = intended
     rate = abs(sum(factors)) / (sum(intended) or 1.0) or 1.0
-    parts = [f / rate * r for f, r in zip(factors, results, strict=True) if r is not None]
+    turned = [r.T if r is not None and "Transpose" in s.through else r for r, s in zip(results, shares, strict=True)]
+    parts = [f / rate * r for f, r in zip(factors, turned, strict=True) if r is not None]
     return sum(parts[1:], parts[0]) if parts else None
 
 

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LayerCall:
-    """A call of a layer that no other layer made: `training` is None if the script did not say."""
+    """A call of a layer that no other layer made: `training` is None if the script did not say.
+
+    `step` and `tape` are numbers.
+    """
 
     layer: Any
     training: bool | None
     line: Line
     step: int
-    taped: bool
+    tape: int | None
 
 
 class Layers:
@@ -60,13 +63,13 @@ class Layers:
             step = self._watch.step(graph)
             if step is not None:
                 said = kwargs.get("training", args[1] if len(args) > 1 and isinstance(args[1], bool) else None)
-                taped = bool(self._watch.active(graph))
+                active = self._watch.active(graph)
                 known = {(c.line, c.step) for c in self.calls[-64:]}
                 line = user_line()
-                if taped:
+                if active:
                     self.roots.setdefault(id(layer), layer)
                 if (line, step.number) not in known:
-                    self.calls.append(LayerCall(layer, said, line, step.number, taped))
+                    self.calls.append(LayerCall(layer, said, line, step.number, active[-1].number if active else None))
 
     def _read(self, original: Any, layer: Any) -> Any:
         found = original(layer)

@@ -110,7 +110,7 @@ def _boundary(case: Case) -> Found:
     call = next((c for c in case.seeded if c.seeds is not None), None)
     if call is None or not pairs:
         return []
-    where, line = f"boundary at {call.line}", call.line
+    where, line = f"boundary at {call.line}", _changed_at(case, call)
     everything = [(c, s) for c, s, _ in case.j.boundaries]
     for c, s in pairs:
         if s is None:
@@ -138,6 +138,18 @@ def _boundary(case: Case) -> Found:
         if any(np.abs(s - c).max() < 2.0**-7 * np.abs(c).max() for _ in (0,)):
             return [(named("GC104", f"the cotangent at {line} differs as if it had been rounded", where=where, confidence="likely"), line)]
     return []
+
+
+def _changed_at(case: Case, call: Call) -> Line:
+    """Return the line where the cotangents for a call were changed, or left TensorFlow; else that of the call."""
+    flow = case.trial.flow
+    for key in flow.before([seed._id for seed in call.seeds or ()]):  # noqa: SLF001
+        op = flow.op(key)
+        if op is not None and op.line is not None and op.type in ("Mean", "Sum", "Cast", "Neg", "Mul", "RealDiv"):
+            return op.line
+    results = [r._id for c in call.step.calls for r in c.results if hasattr(r, "_id")]  # noqa: SLF001
+    left = [flow.left[key] for key in results if key in flow.left]
+    return left[-1] if left and not flow.shares((call.seeds or (None,))[0]) else call.line
 
 
 def _reduced(c: Array) -> Iterator[Array]:
@@ -201,7 +213,7 @@ def _slices(case: Case) -> Found:
         last = dropped[-1].number > max(used)
         for factor in (1.0, 1 / count, *means):
             if not last and case.is_(refs[-1] * factor):
-                return [(named("GC204", f"{case.path} was handed the last of {of} alone"), line)]
+                return [(named("GC204", f"{case.path} was handed the last of {of} alone"), dropped[-1].line)]
         if last:
             codes = [("GC206", f"the last of {of} came after the update")]
             if count == 2 and not q.consumed:  # noqa: PLR2004 - or the gradients of one step are applied in the next
@@ -231,8 +243,7 @@ def _penalties(case: Case) -> Found:
     j = case.j
     if j.penalty is None or j.penalty_weight is None or j.expected is None or j.candidate is None:
         return []
-    call = next(iter(j.question.calls), None)
-    line = call.line if call else j.question.update.line
+    line = max(j.question.calls, key=lambda call: call.number).line if j.question.calls else j.question.update.line
     if j.penalty_weight == 0 and case.is_(j.expected - j.penalty):
         return [(named("GC501", f"the regularizer of {case.path} is in model.losses, but in no loss that is differentiated"), line)]
     if j.penalty_weight > 1 + _NEAR and near(j.candidate - j.expected, (j.penalty_weight - 1) * j.penalty):
@@ -247,32 +258,51 @@ def _one_use(case: Case) -> Found:
     for call in others:
         rest = call.results[call.ids.index(q.trained.key)]
         if rest is not None and j.candidate is not None and near(j.candidate + np.asarray(tf.convert_to_tensor(rest), np.float64), j.expected):
-            return [(named("GC401", f"{case.path} is used twice; the gradient of the use at {call.line} was left out"), q.update.line)]
+            return [(named("GC401", f"{case.path} is used twice; the gradient of the use at {call.line} was left out"), max(call, *q.calls, key=lambda c: c.number).line)]
     return []
 
 
 def _detached(case: Case) -> Found:
     """An activation that a tape takes for a constant."""
-    j, q = case.j, case.j.question
-    calls = [c for c in q.calls if c.losses]
-    repeated = len({c.number for c in calls}) > 1 and len({c.line for c in calls}) == 1
+    q, trial = case.j.question, case.trial
+    losses = {id(loss) for call in q.calls for loss in call.losses or ()}
+    steps = list(dict.fromkeys(call.step for call in q.calls))
+    differentiating = [c for step in steps for c in step.calls if any(id(loss) in losses and loss.target is t for loss in c.losses or () for t in c.targets)]
+    repeated = len(differentiating) > 1 and len({c.line for c in differentiating}) == 1
     for link in _links(case):
+        if link.again:
+            continue
         line = link.left or link.back
         text = f"an activation leaves TensorFlow at {line}" + (f" and comes back at {link.back}" if link.left else " and comes back")
-        code = "GC304" if repeated else "GC102"
+        code = "GC304" if repeated or _recurrent(case, steps) else "GC102"
         return [(named(code, f"{text}: the tape sees a constant"), line)]
-    for call in calls:
-        crossing = crossings(case.trial, call)
-        asked = {t._id for step in {c.step for c in q.calls} for c in step.calls for t in c.targets}  # noqa: SLF001
+    asked = {t._id for step in steps for c in step.calls for t in c.targets}  # noqa: SLF001
+    for call in differentiating:
+        crossing = crossings(trial, call)
         left = [tape for key, tape in crossing if key not in asked]
         if left:
-            same = [tape for tape in left if tape.line == call.tape.line]
-            if same or repeated:
-                return [(named("GC304", f"the state comes from the tape before, opened at {left[0].line}, which ends there"), call.line)]
+            line = next(iter(q.calls)).line
+            if repeated or any(tape.line == call.tape.line for tape in left):
+                return [(named("GC304", f"the state comes from the tape before, opened at {left[0].line}, which ends there"), line)]
             if len(left) < len(crossing):
-                return [(named("GC105", f"a tensor of the tape opened at {left[0].line} is used here, and its cotangent never handed back"), call.line)]
-            return [(named("GC102", f"a tensor of the tape opened at {left[0].line} is a constant for this tape"), call.line)]
+                return [(named("GC105", f"a tensor of the tape opened at {left[0].line} is used at {call.line}, and its cotangent never handed back"), line)]
+            return [(named("GC102", f"a tensor of the tape opened at {left[0].line} is a constant for this tape"), line)]
     return []
+
+
+def _recurrent(case: Case, steps: list[Any]) -> bool:
+    """Whether the variable is used before several activations that left: the state of a sequence."""
+    flow, key = case.trial.flow, case.j.question.trained.key
+    links = [link for step in steps for link in step.links if not link.again]
+    return sum(key in map(flow.handle, flow.before([link.origin._id])) for link in links) > 1  # noqa: SLF001
+
+
+def _rows(case: Case) -> Found:
+    """Rows of a sparse gradient that occur twice."""
+    q = case.j.question
+    if not q.update.overwrites:
+        return []
+    return [(named("GC404", f"{case.path}: rows that occur twice in the sparse gradient were written, not added"), q.update.line)]
 
 
 def crossings(trial: Trial, call: Call) -> list[tuple[int, Any]]:
@@ -318,6 +348,7 @@ RULES: tuple[Callable[[Case], Found], ...] = (
     _another_variable,
     _penalties,
     _transposed,
+    _rows,
     _earlier_step,
     _seeds_missing,
     _lossy,

@@ -93,6 +93,7 @@ class Link:
         entry: the tensor, or the variable, as which it came back.
         lossy: the dtype that it was rounded to on the way, or "".
         left, back: the lines; `left` is None where it left by a way that nobody sees.
+        again: whether `origin` was computed once more, by a recomputation.
     """
 
     entry: Any
@@ -100,6 +101,7 @@ class Link:
     lossy: str
     left: Line | None
     back: Line
+    again: bool = False
 
 
 @dataclass(eq=False)
@@ -111,6 +113,7 @@ class Step:
         outer: the tape over the whole step.
         losses: those that the script has differentiated so far.
         updates: the number of events that changed a variable by a gradient.
+        last: the last of these events.
         precisions: half precisions that something was computed in.
         exits: id, shape and line of each tensor that was read as NumPy; entrances: of each array that came in.
         moved_by_backward: handles and dtypes of variables that the script's own backward pass changed, as a
@@ -126,6 +129,7 @@ class Step:
     losses: list[Loss] = field(default_factory=list)
     watched: dict[int, Any] = field(default_factory=dict)
     updates: int = 0
+    last: Any = None
     moved_by_backward: dict[int, tuple[Any, tf.DType]] = field(default_factory=dict)
     precisions: set[str] = field(default_factory=set)
     exits: list[tuple[int, tuple[int, ...], Line]] = field(default_factory=list)

@@ -15,7 +15,7 @@ from gradcheck.auditing.layers import Layers
 from gradcheck.auditing.lines import Line, user_line
 from gradcheck.auditing.loss_weights import masses, scale_of
 from gradcheck.auditing.mistakes import Case, cut_off, explained
-from gradcheck.auditing.step import Call, Loss, Step, identity
+from gradcheck.auditing.step import Call, Link, Loss, Step, identity
 from gradcheck.numerics import NOISE_RUNS, PRECISIONS
 from gradcheck.problem.nudge import nudged_tensor
 from gradcheck.results.report import FAILING
@@ -56,6 +56,8 @@ class Update:
         optimizer: the object, None for an assignment.
         undoes_scale: whether the optimizer divides by the loss scale itself.
         sign: the sign of the multiple of the gradient that descends: 1 for what an optimizer is given.
+        free_factor: whether what is assigned is the gradient times a learning rate that nobody knows.
+        overwrites: whether rows are written that may occur twice.
     """
 
     number: int
@@ -65,6 +67,7 @@ class Update:
     undoes_scale: bool = False
     sign: float = 1.0
     free_factor: bool = False
+    overwrites: bool = False
 
 
 @dataclass(eq=False)
@@ -95,7 +98,6 @@ class Question:
     scales: list[float]
     evidence: dict[str, Any]
     precision: str | None
-    handed_is_none: bool
 
 
 class Trial:
@@ -110,6 +112,7 @@ class Trial:
         self.judgements: list[Judgement] = []
         self.applied_in: dict[int, list[tuple[Update, frozenset[int]]]] = {}
         self.accessed: dict[int, Any] = {}
+        self.redrawn: list[tuple[Call, Any]] = []
         self._numbers = iter(range(1, 1 << 60))
 
     def patch(self, put: Any, wrap: Any) -> None:
@@ -166,7 +169,10 @@ class Trial:
             shares = self.flow.shares(seed)
             known = [self.calls[n.call] for n in shares if n.call in self.calls and self.calls[n.call] is not call]
             if known:
-                return [loss for other in known for loss in self.serves(other)]
+                served = [loss for other in known for loss in self.serves(other)]
+                if all(self.reference(loss, target) is None for loss in served):
+                    self._link_again(call, target, {n for n in shares}, served)
+                return served
             fed = self._fed(call, target)
             if fed:
                 return fed
@@ -177,6 +183,23 @@ class Trial:
                 return fed
         loss = Loss(target, seed, call.line, step)
         return [loss]
+
+    def _link_again(self, call: Call, target: Any, nodes: set[Node], served: list[Loss]) -> None:
+        """Link a target that was computed once more to the tensor whose cotangent it is given.
+
+        A recomputation: the forward pass before it was recorded by no tape, or is another one.
+        """
+        for node in nodes:
+            other = self.calls[node.call]
+            entry = other.sources[node.source]
+            if hasattr(entry, "handle") or entry.shape != target.shape or entry is target:
+                continue
+            differs = hasattr(entry, "numpy") and not np.array_equal(np.asarray(entry), np.asarray(target))
+            call.step.links.append(Link(entry, target, "", None, call.line, again=True))
+            for loss in served:
+                loss.references.pop(identity(target), None)
+            if differs:
+                self.redrawn.append((call, target))
 
     def _fed(self, call: Call, target: Any) -> list[Loss]:
         """Return the losses that a target feeds; those whose gradient by it was computed, if there are any."""
@@ -197,27 +220,28 @@ class Trial:
             optimizer=optimizer,
             undoes_scale=hasattr(optimizer, "scale_loss") and hasattr(optimizer, "inner_optimizer"),
         )
-        self._updated(graph, update, [(v, g, self.flow.shares(g), False) for v, g in pairs])
+        self._updated(graph, update, [(v, g, self.flow.shares(g)) for v, g in pairs])
 
-    def assigned(self, graph: Any, trained: Trained, op: str, value: Any, shares: Shares) -> None:
+    def assigned(self, graph: Any, trained: Trained, op: str, inputs: Sequence[Any], shares: Shares) -> None:
         """Judge an assignment whose value contains gradients."""
         update = Update(
             number=next(self._numbers),
             line=user_line(),
             step=self.watch.step(graph),
-            sign=1.0 if op == "AssignSubVariableOp" else -1.0,
+            sign=1.0 if "Sub" in op else -1.0,
             free_factor=True,
+            overwrites=op == "ResourceScatterUpdate",
         )
-        self._updated(graph, update, [(trained.variable, value, shares, True)])
+        self._updated(graph, update, [(trained.variable, inputs[-1], shares)])
 
     def _updated(
-        self, graph: Any, update: Update, handed: Sequence[tuple[Any, Any, Shares, bool]]
+        self, graph: Any, update: Update, handed: Sequence[tuple[Any, Any, Shares]]
     ) -> None:
         step = update.step
         if step is not None:
             step.updates += 1
         questions = []
-        for variable, value, shares, _ in handed:
+        for variable, value, shares in handed:
             trained = self.know(variable)
             question = self._question(trained, update, value, shares)
             questions.append(question)
@@ -225,19 +249,26 @@ class Trial:
             trained.pending = []
             trained.updates += 1
         served = frozenset(id(loss) for q in questions for group in q.groups for loss in group)
+        if step is not None:
+            step.last = update
         if step is not None and update.optimizer is not None:
             self.applied_in.setdefault(step.number, []).append((update, served))
+        if graph is None and step is None:
+            self.watch.counted()
+        self._pose(graph, questions, counts=True)
+
+    def _pose(self, graph: Any, questions: list[Question], *, counts: bool = False) -> None:
+        """Judge now, or whenever the graph has run: then an update is counted if this is one."""
         if graph is None:
-            if step is None:
-                self.watch.counted()
             for question in questions:
                 self._answer(question, question.evidence)
             return
 
         def ran(values: list[dict[str, Any]], times: int) -> None:
-            if self.watch.step(None) is not None and self.watch.step(None).calls:  # type: ignore[union-attr]
-                self.watch.step(None).updates += 1  # type: ignore[union-attr]
-            else:
+            now = self.watch.step(None)
+            if counts and now is not None and now.calls:
+                now.updates += 1
+            elif counts:
                 self.watch.counted(times)
             for question, evidence in zip(questions, values, strict=True):
                 self._answer(question, evidence)
@@ -254,7 +285,7 @@ class Trial:
         case = Case(judgement, self)
         if judgement.comparison.status in FAILING:
             judgement.explained = explained(case)
-        elif judgement.comparison.status == "absent" and question.handed_is_none:
+        elif judgement.comparison.status == "absent":
             judgement.explained = cut_off(case)
         self.judgements.append(judgement)
 
@@ -273,7 +304,8 @@ class Trial:
             for call in trained.pending
             if (call.line in lines or older == shares.keys()) and call.number not in {node.call for node in shares}
         ]
-        judged_by = unused if shares and older == shares.keys() and unused else [*made_of, *unused]
+        made_of.sort(key=lambda call: call.number)
+        judged_by = unused if shares and older == shares.keys() and unused else sorted({*made_of, *unused}, key=lambda call: call.number)
         losses = list(dict.fromkeys(loss for call in judged_by for loss in self.serves(call)))
         groups: dict[Line, list[Loss]] = {}
         for loss in losses:
@@ -295,7 +327,6 @@ class Trial:
             scales=[scale_of(self.flow, loss) for loss in losses],
             evidence=evidence,
             precision=min(step.precisions, default=None, key=lambda name: -PRECISIONS[name].eps) if step else None,
-            handed_is_none=handed is None,
         )
 
     def _seed_factor(self, node: Node) -> float:
@@ -388,13 +419,27 @@ class Trial:
             self.accessed.setdefault(identity(variable), variable)
 
     def closed(self, step: Step) -> None:
-        """Forget the tape of a step that is over."""
+        """Judge the variables that were named in a step and not updated; forget the tape of the step."""
+        self._left_out(step, None)
         for call in step.calls:
             for loss in call.losses or ():
                 loss.step = None
 
+    def _left_out(self, step: Step, graph: Any) -> None:
+        """Judge the variables whose gradient was asked for and is None, where others of the call were updated."""
+        if not step.updates or step.last is None:
+            return
+        for call in step.calls:
+            for source, result in zip(call.sources, call.results, strict=True):
+                trained = self.variables.get(identity(source))
+                if result is None and trained is not None and call in trained.pending:
+                    question = self._question(trained, step.last, None, {})
+                    trained.pending = []
+                    self._pose(graph, [question])
+
     def traced(self, step: Step) -> None:
         """Export the results of gradient calls of a traced function that no update in it was made of."""
+        self._left_out(step, step.graph)
         used = {node.call for trained in self.variables.values() for node in trained.consumed}
         for call in step.calls:
             if call.number not in used and any(hasattr(source, "handle") for source in call.sources):

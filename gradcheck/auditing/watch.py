@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gradcheck.results.report import RunReport
 
 _ASSIGNMENTS = frozenset({"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"})
+_SCATTERS = frozenset({"ResourceScatterUpdate", "ResourceScatterSub", "ResourceScatterAdd"})
 #: More updates than this without an end of the step: some tape is never asked.
 _MOST_UPDATES = 4
 
@@ -156,10 +157,10 @@ class Watch:
         return now
 
     def _close(self) -> None:
-        if self._step is not None and self._step.updates:
-            self.counted()
         if self._step is not None:
             self.trial.closed(self._step)
+            if self._step.updates:
+                self.counted()
         self._step = None
 
     def counted(self, ran: int = 1) -> None:
@@ -257,6 +258,16 @@ class Watch:
             original(step.outer, tensor)
             for one in tf.nest.flatten(tensor):
                 step.watched[identity(one)] = one
+                self._link_stopped(step, one)
+
+    def _link_stopped(self, step: Step, tensor: Any) -> None:
+        """Link a tensor behind `stop_gradient` that a tape watches: its cotangent is carried on by hand."""
+        made = self.flow.op(identity(tensor))
+        if made is not None and made.type == "StopGradient":
+            origin = self.flow.stopped.get(identity(tensor))
+            recorded = None if origin is None else self.flow.op(identity(origin))
+            if recorded is not None and recorded.tapes:
+                step.links.append(Link(tensor, origin, "", made.line, user_line()))
 
     # Gradient calls
 
@@ -318,10 +329,12 @@ class Watch:
                 self.flow.carry(values, {Node(call.number, i): Share()})
         plain = all(_single(target) for target in call.targets) and call.kind != "batch_jacobian"
         if plain and call.seeds is None:
-            call.losses = [Loss(target, None, call.line, step) for target in call.targets]
-            step.losses += call.losses
+            known = {id(loss.target): loss for loss in step.losses}
+            call.losses = [known.get(id(target)) or Loss(target, None, call.line, step) for target in call.targets]
+            new = [loss for loss in call.losses if id(loss.target) not in known]
+            step.losses += new
             if not nested:
-                for loss in call.losses:
+                for loss in new:
                     self.trial.refer(step, loss)
 
     # Operations
@@ -334,13 +347,13 @@ class Watch:
             return
         op = op.decode() if isinstance(op, bytes) else op
         step = self._step if graph is None else self._steps.get(graph)
-        assigns = op in _ASSIGNMENTS
+        assigns = op in _ASSIGNMENTS or op in _SCATTERS
         if here.asking:
             if assigns and step is not None:
-                step.moved_by_backward[inputs[0]._id] = (inputs[0], inputs[1].dtype)  # noqa: SLF001
+                step.moved_by_backward[inputs[0]._id] = (inputs[0], inputs[-1].dtype)  # noqa: SLF001
             if not self.active(graph):
                 return
-        if graph is not None and op in ("ReadVariableOp", *_ASSIGNMENTS):
+        if graph is not None and op in ("ReadVariableOp", *_ASSIGNMENTS, *_SCATTERS):
             self._find_handle(graph, inputs[0])
         if assigns:
             self._assigned(op, graph, step, inputs)
@@ -351,8 +364,11 @@ class Watch:
                 self.flow.ran(op, inputs, outputs, tapes=(), graph=graph is not None)
             return
         cuts = op in CUTS and bool(tapes) and (op != "Cast" or (inputs[0].dtype.is_floating and outputs[0].dtype.is_integer))
-        line = user_line() if cuts else None
+        carries = any(tensor._id in self.flow.carried for tensor in inputs)  # noqa: SLF001
+        line = user_line() if cuts or carries else None
         self.flow.ran(op, inputs, outputs, tapes=tapes, line=line, graph=graph is not None)
+        if op == "StopGradient":
+            self.flow.stopped[outputs[0]._id] = inputs[0]  # noqa: SLF001
         if tapes and outputs and outputs[0].dtype in (tf.float16, tf.bfloat16):
             step.precisions.add(outputs[0].dtype.name)
         if op in ENTRANCES and graph is None:
@@ -366,7 +382,7 @@ class Watch:
                 self.flow.handles[inside._id] = outer  # noqa: SLF001
 
     def _assigned(self, op: str, graph: Any, step: Step | None, inputs: Sequence[Any]) -> None:
-        handle, value = self.flow.handle(inputs[0]._id), inputs[1]  # noqa: SLF001
+        handle, value = self.flow.handle(inputs[0]._id), inputs[-1]  # noqa: SLF001
         trained = self.trial.trained(handle)
         if trained is None:
             self.flow.assigned(op, handle, value)
@@ -376,7 +392,7 @@ class Watch:
             return
         shares = self.flow.shares(value)
         if shares:
-            self.trial.assigned(graph, trained, op, value, shares)
+            self.trial.assigned(graph, trained, op, inputs, shares)
 
     # Values that leave and come back
 
@@ -385,6 +401,8 @@ class Watch:
             self._left[tensor._id] = line = user_line()  # noqa: SLF001
             if tensor.shape.rank and tensor._id in self.flow.made:  # noqa: SLF001
                 self._step.exits.append((tensor._id, tuple(tensor.shape), line))  # noqa: SLF001
+            elif tensor._id in self.flow.carried:  # noqa: SLF001
+                self.flow.left[tensor._id] = line  # noqa: SLF001
         return original(tensor)
 
     def _convert(self, original: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
