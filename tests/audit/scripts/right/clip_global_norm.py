@@ -8,7 +8,7 @@ text = "the quick brown fox jumps over the lazy dog while the cat sleeps by the 
 vocabulary = sorted(set(text))
 ids = np.array([vocabulary.index(c) for c in text])
 SEQ, BATCH = 10, 6
-MAX_NORM = 0.5
+MAX_NORM = 0.2
 
 keras.utils.set_random_seed(10)
 model = keras.Sequential(

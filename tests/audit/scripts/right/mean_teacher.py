@@ -36,8 +36,6 @@ def perturb(x):
 
 def update_teacher():
     for t, s in zip(teacher.weights, student.weights):
-        if "seed" in t.path:
-            continue
         t.assign(EMA_DECAY * t + (1.0 - EMA_DECAY) * s)
 
 
