@@ -92,7 +92,7 @@ def main():
     rng = np.random.default_rng(2)
     env = Corridor(seed=4)
     model = ActorCritic(actions=2)
-    model.build((None, Corridor.LENGTH))
+    model(np.zeros((1, Corridor.LENGTH), dtype="float32"))
     optimizer = keras.optimizers.Adam(0.02)
     for episode in range(5):
         batch = rollout(env, model, rng)

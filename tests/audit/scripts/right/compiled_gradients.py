@@ -19,7 +19,7 @@ class Net(keras.Model):
 
 keras.utils.set_random_seed(81)
 net = Net()
-net.build((None, 10, 2))
+net(tf.zeros((1, 10, 2)))
 sgd = keras.optimizers.SGD(0.1)
 
 

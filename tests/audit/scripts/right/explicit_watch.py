@@ -26,7 +26,7 @@ y_all = np.digitize(x_all.sum(axis=1), [-1.5, 1.5])
 
 def fine_tune(x, y):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(tuned)
+        tape.watch([v.value for v in tuned])
         logits = model(x)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
     optimizer.apply_gradients(zip(tape.gradient(loss, tuned), tuned))

@@ -6,7 +6,7 @@ from keras import optimizers, utils
 
 
 def glorot(rng, *shape):
-    return tf.Variable(rng.normal(size=shape).astype("float32") * np.sqrt(2 / sum(shape)))
+    return tf.Variable(rng.normal(scale=np.sqrt(2 / sum(shape)), size=shape), dtype=tf.float32)
 
 
 utils.set_random_seed(37)
