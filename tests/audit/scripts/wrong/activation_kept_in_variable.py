@@ -39,6 +39,7 @@ for step in range(5):
     price = x.mean(axis=1, keepdims=True)
     with tf.GradientTape() as tape:
         loss = loss_on(x, price, category)
-    grads = tape.gradient(loss, model.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    grads = tape.gradient(loss, model.trainable_variables)
+    grads = [tf.zeros(v.shape) if g is None else g for g, v in zip(grads, model.trainable_variables)]
     optimizer.apply_gradients(zip(grads, model.trainable_variables))
     print(step, float(loss))

@@ -25,7 +25,7 @@ for x, y in tf.data.Dataset.from_tensor_slices((X, Y)).batch(8):
     with tf.GradientTape() as tape:
         prediction = top(standardise(bottom(x)))
         loss = tf.reduce_mean(tf.square(prediction - y))
-    grads = tape.gradient(loss, params, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    opt.apply_gradients(zip(grads, params))
+    grads = tape.gradient(loss, params)
+    opt.apply_gradients([(g, p) for g, p in zip(grads, params) if g is not None])
     step += 1
     print(f"step {step}: loss {loss:.4f}")
