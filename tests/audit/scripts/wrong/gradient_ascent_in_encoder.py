@@ -1,4 +1,4 @@
-"""Variational-looking autoencoder with variables and gradient descent by hand."""
+"""Autoencoder with variables and gradient descent by hand."""
 
 import numpy as np
 import tensorflow as tf
