@@ -11,7 +11,7 @@ def make_backbone():
     return keras.Sequential(
         [
             keras.Input((8,)),
-            keras.layers.Dense(12),
+            keras.layers.Dense(12, use_bias=False),
             keras.layers.BatchNormalization(),
             keras.layers.Activation("swish"),
         ],

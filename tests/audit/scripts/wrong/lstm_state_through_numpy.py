@@ -13,9 +13,9 @@ class CharModel(keras.Model):
     def __init__(self, units=8):
         super().__init__()
         self.units = units
-        self.embedding = keras.layers.Embedding(VOCABULARY, 5)
+        self.embedding = keras.layers.Embedding(VOCABULARY, 5, embeddings_initializer="orthogonal")
         self.lstm = keras.layers.LSTM(units, return_sequences=True, return_state=True)
-        self.logits = keras.layers.Dense(VOCABULARY)
+        self.logits = keras.layers.Dense(VOCABULARY, kernel_initializer="he_normal")
 
     def call(self, tokens, state):
         hidden, h, c = self.lstm(self.embedding(tokens), initial_state=state)

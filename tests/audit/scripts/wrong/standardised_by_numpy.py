@@ -9,7 +9,7 @@ rng = np.random.default_rng(37)
 X = rng.normal(size=(40, 5)).astype("float32")
 Y = (X[:, :1] * X[:, 1:2] + 0.3 * X[:, 2:3]).astype("float32")
 
-bottom = keras.Sequential([keras.Input((5,)), keras.layers.Dense(9, "tanh"), keras.layers.Dense(6)])
+bottom = keras.Sequential([keras.Input((5,)), keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, use_bias=False)])
 top = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
 opt = keras.optimizers.Adam(0.01)
 params = bottom.trainable_variables + top.trainable_variables

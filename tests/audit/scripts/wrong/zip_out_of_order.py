@@ -6,9 +6,9 @@ import tensorflow as tf
 
 
 def tower(name):
-    return keras.Sequential(
-        [keras.Input((6,)), keras.layers.Dense(6, activation="tanh"), keras.layers.Dense(6)], name=name
-    )
+    hidden = keras.layers.Dense(6, activation="tanh")
+    projection = keras.layers.Dense(6, use_bias=False)
+    return keras.Sequential([keras.Input((6,)), hidden, projection], name=name)
 
 
 def in_batch_loss(q, d):
