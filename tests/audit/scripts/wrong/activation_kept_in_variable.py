@@ -8,7 +8,9 @@ import tensorflow as tf
 class TwoHeads(keras.Model):
     def __init__(self):
         super().__init__()
-        self.body = keras.Sequential([keras.layers.Dense(8, activation="tanh"), keras.layers.Dense(6, activation="tanh")])
+        self.body = keras.Sequential(
+            [keras.layers.Dense(8, activation="tanh"), keras.layers.Dense(6, activation="tanh")]
+        )
         self.price = keras.layers.Dense(1)
         self.category = keras.layers.Dense(3)
 

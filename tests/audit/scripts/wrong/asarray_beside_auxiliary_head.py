@@ -28,7 +28,9 @@ class Nets:
     def __post_init__(self):
         c = self.cfg
         self.encoder = keras.Sequential([keras.Input((c.dim,)), keras.layers.Dense(c.code, activation="tanh")])
-        self.main_head = keras.Sequential([keras.Input((c.code,)), keras.layers.Dense(6, "tanh"), keras.layers.Dense(1)])
+        self.main_head = keras.Sequential(
+            [keras.Input((c.code,)), keras.layers.Dense(6, "tanh"), keras.layers.Dense(1)]
+        )
         self.aux_head = keras.Sequential([keras.Input((c.code,)), keras.layers.Dense(c.dim)])
         self.opt = keras.optimizers.AdamW(5e-3)
 

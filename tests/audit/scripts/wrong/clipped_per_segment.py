@@ -9,7 +9,9 @@ CLIP = 1.0
 
 class Segments:
     def __init__(self):
-        self.bottom = keras.Sequential([keras.Input((5,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(6, "tanh")])
+        self.bottom = keras.Sequential(
+            [keras.Input((5,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(6, "tanh")]
+        )
         self.top = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
         self.optimizer = keras.optimizers.SGD(0.05)
 

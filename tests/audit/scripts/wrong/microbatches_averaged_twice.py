@@ -28,7 +28,7 @@ for i, (bx, by) in enumerate(dataset, start=1):
     accumulated = [a + g for a, g in zip(accumulated, grads)]
     running_loss += float(loss)
     if i % accum_steps == 0:
-        optimizer.apply_gradients(zip([a / accum_steps for a in accumulated], model.trainable_variables))  # expect: GC202
+        optimizer.apply([a / accum_steps for a in accumulated], model.trainable_variables)  # expect: GC202
         print(f"update {i // accum_steps}: loss {running_loss:.4f}")
         accumulated = [tf.zeros_like(v) for v in model.trainable_variables]
         running_loss = 0.0

@@ -7,7 +7,9 @@ import tensorflow as tf
 keras.utils.set_random_seed(103)
 rng = np.random.default_rng(103)
 
-front = keras.Sequential([keras.Input((5,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(6, "tanh")], name="front")
+front = keras.Sequential(
+    [keras.Input((5,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(6, "tanh")], name="front"
+)
 back = keras.Sequential([keras.Input((6,)), keras.layers.Dense(7, "tanh"), keras.layers.Dense(3)], name="back")
 schedule = keras.optimizers.schedules.ExponentialDecay(0.02, decay_steps=4, decay_rate=0.8)
 optimizer = keras.optimizers.Adam(schedule)

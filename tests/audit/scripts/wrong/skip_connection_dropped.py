@@ -48,8 +48,8 @@ def main():
         optimizer_up.apply_gradients(zip(d_up, up.trainable_variables))
         optimizer_down.apply_gradients(zip(d_down, down.trainable_variables))
         print(f"step {step}: {loss:.4f}")
-    return down, up
+    return down, up, optimizer_down, optimizer_up
 
 
 if __name__ == "__main__":
-    down, up = main()
+    trained = main()

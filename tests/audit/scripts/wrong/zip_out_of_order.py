@@ -41,8 +41,8 @@ def main():
         weights = document_tower.trainable_variables + query_tower.trainable_variables
         optimizer.apply_gradients(zip(grads, weights))  # expect: GC402
         print(f"step {step}  loss {loss:.4f}")
-    return query_tower, document_tower
+    return query_tower, document_tower, optimizer
 
 
 if __name__ == "__main__":
-    query_tower, document_tower = main()
+    query_tower, document_tower, optimizer = main()
