@@ -47,7 +47,8 @@ def _clipped_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
         if len(groups) > 1 and several:
             factors = some([f"{g[0].clipped:.4g}" for g in groups])
             text = f"{plural(len(groups), 'group')} of variables of one loss were clipped by norms of their own, by factors {factors}"
-            yield named("GC405", text), several[-1][0].question.update.line
+            last = several[-1][0].question
+            yield named("GC405", text), last.made_at or last.update.line
 
 
 def _stepped_twice(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:

@@ -152,6 +152,12 @@ class Flow:
         if any(i in self.carried for i in ids):
             self._carry_on(op, inputs, ids, outputs)
 
+    def carries(self, op: str, inputs: Sequence[Any]) -> bool:
+        """Whether the outputs of an operation contain results of gradient calls."""
+        if op == "ReadVariableOp":
+            return self.handle(inputs[0]._id) in self.in_variables  # noqa: SLF001
+        return any(tensor._id in self.carried for tensor in inputs)  # noqa: SLF001
+
     def op(self, tensor_id: int) -> Made | None:
         """Return the operation that made a tensor; None if it is older than the step, or came from outside."""
         return self.made.get(tensor_id) or self.traced.get(tensor_id)

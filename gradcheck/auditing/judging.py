@@ -37,7 +37,7 @@ class Judgement:
         clipped: the factor by which a norm of gradients scaled the gradient; None if none did.
         factor: the multiple of the gradient that was handed over, with what seeds were multiplied by.
         handed: what was handed over, as it was.
-        penalty_weight: the weight of the variable's regularizer in the losses; None if it has none.
+        penalties: the gradients of penalties that the losses lack, or have several times, with their weights.
         explained: what explains that it is wrong, with the lines; at: the update's number.
     """
 
@@ -54,8 +54,7 @@ class Judgement:
     clipped: float | None
     factor: float
     scale: float
-    penalty: Array | None
-    penalty_weight: float | None
+    penalties: list[tuple[Array, float]]
     notes: list[str] = field(default_factory=list)
     recognised: list[str] = field(default_factory=list)
     explained: list[tuple[Diagnosis, Line]] = field(default_factory=list)
@@ -95,20 +94,26 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
     elif nodes and own and handed is not None:
         candidate, clipped = _before_changes(question, handed, results, intended, evidence, notes, recognised)
 
-    expected = total([1.0 if w is None else w for w in weights])
-    if None in weights:  # neither a mean nor a part of one: a sum of slices and their mean may both be meant
-        averaged = total([1 / len(weights) if w is None else w for w in weights])
-        if _distance(averaged, candidate) < _distance(expected, candidate):
-            expected, weights = averaged, [1 / len(weights) if w is None else w for w in weights]
-        weights = [1.0 if w is None else w for w in weights]
+    mass = sum(one[0][0] for one in masses if one)
+    open_weights = (1.0, 1 / max(len(weights), 1))
+    if mass > 1 + _NEAR and factor > 0 and factor != 1 and (None in weights or len(weights) == 1):
+        # A sum over examples, divided by a number of the script's own choice.
+        recognised.append(f"a sum divided by {1 / factor:g}")
+        weights, open_weights = [None] * len(weights), (factor,)
+    # Neither a mean nor a part of one: the sum of slices, their mean, and the mean over all summands may be meant.
+    options_ = [[one if w is None else w for w in weights] for one in dict.fromkeys(open_weights)]
+    weights = min(options_, key=lambda option: _distance(total(option), candidate))
+    expected = total(weights)
     if expected is None and candidate is not None and not candidate.any():
         candidate = None  # zeros where the loss does not need the variable
-    penalty, penalty_weight = _penalty(evidence["penalty"], weights)
-    if penalty is not None and penalty_weight is not None and expected is not None:
-        if penalty_weight == 0:
-            expected = expected + penalty
-        elif penalty_weight > 1 + _NEAR and abs(penalty_weight - round(penalty_weight)) < _NEAR:
-            expected = expected - (penalty_weight - 1) * penalty * undone
+    penalties = []
+    for one in evidence["penalties"]:
+        gradient = _dense(one["gradient"])
+        weight = sum(w * float(np.asarray(by)) for w, by in zip(weights, one["weights"], strict=True))
+        several = weight > 1 + _NEAR and abs(weight - round(weight)) < _NEAR
+        if gradient is not None and expected is not None and (several or weight == 0):
+            expected = expected + (gradient if weight == 0 else (1 - weight) * gradient * undone)
+            penalties.append((gradient, weight))
 
     compared = _compared(question, expected, candidate, evidence, options)
     boundaries = []
@@ -131,8 +136,7 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
         clipped=clipped,
         factor=factor,
         scale=scale,
-        penalty=penalty,
-        penalty_weight=penalty_weight,
+        penalties=penalties,
         notes=notes,
         recognised=recognised,
     )
@@ -284,13 +288,6 @@ def _before_changes(
     others = ", ".join(sorted(through - {"norm", "bound", "unknown"})) or "operations on it"
     notes.append(f"what was handed over is another function of the gradient ({others}): the gradient alone was judged")
     return sum((f * r for f, r in zip(intended, known, strict=False)), np.zeros_like(handed)), None
-
-
-def _penalty(penalty: dict[str, Any] | None, weights: Sequence[float]) -> tuple[Array | None, float | None]:
-    if penalty is None or any(one is None for one in penalty["weights"]):
-        return None, None
-    total = sum(w * float(np.asarray(one)) for w, one in zip(weights, penalty["weights"], strict=True))
-    return _dense(penalty["gradient"]), total
 
 
 def _distance(a: Array | None, b: Array | None) -> float:

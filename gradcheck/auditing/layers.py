@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from gradcheck.auditing.lines import Line, user_line
 from gradcheck.auditing.step import Loss, identity
-from gradcheck.keras_private import all_layers, takes_training
+from gradcheck.keras_private import all_layers, own_losses, takes_training
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gradcheck.auditing.watch import Watch
 
@@ -44,6 +44,13 @@ class Layers:
         self._depth = threading.local()
         #: (the step's number, the variables' ids, the penalty of each)
         self._penalties: list[tuple[Any, list[int], list[Any]]] = []
+        #: (the step, the tape's number, the layer, the penalty)
+        self._added: list[tuple[Any, int, Any, Any]] = []
+
+    def forget(self) -> None:
+        """Forget the penalties of steps that are over."""
+        self._penalties = [one for one in self._penalties if one[0].graph is not None]
+        self._added = [one for one in self._added if one[0].graph is not None]
 
     def patch(self, put: Any, wrap: Any) -> None:
         """Watch calls, and reads of penalties."""
@@ -67,6 +74,8 @@ class Layers:
                 known = {(c.line, c.step) for c in self.calls[-64:]}
                 line = user_line()
                 if active:
+                    added = [t for one in all_layers([layer]) for t in own_losses(one) if hasattr(t, "_id")]
+                    self._added += [(step, active[-1].number, layer, tensor) for tensor in added]
                     self.roots.setdefault(id(layer), layer)
                 if (line, step.number) not in known:
                     self.calls.append(LayerCall(layer, said, line, step.number, active[-1].number if active else None))
@@ -81,30 +90,51 @@ class Layers:
                 self._penalties.append((step, [identity(v) for v in variables], found))
         return found
 
-    def penalty(self, variable: Any, losses: Sequence[Loss]) -> dict[str, Any] | None:
-        """Return the gradient of a variable's regularizer, and the weight of its penalty in each of some losses.
+    def penalties(self, variable: Any, losses: Sequence[Loss], tapes: set[int]) -> list[dict[str, Any]]:
+        """Return what `model.losses` has for a variable: the gradient of each penalty, and its weight in some losses.
 
-        None for a variable without one.
+        Args:
+            variable: of Keras; others have no penalties.
+            losses: those that serve the variable.
+            tapes: the numbers of the tapes that these were differentiated in.
         """
+        if not losses or any(loss.step is None for loss in losses):
+            return []
+        found = [self._of_variable(variable, losses), *self._of_activations(variable, losses, tapes)]
+        return [one for one in found if one is not None]
+
+    def _of_variable(self, variable: Any, losses: Sequence[Loss]) -> dict[str, Any] | None:
         regularizer = getattr(variable, "regularizer", None)
-        if regularizer is None or not losses:
+        if regularizer is None:
             return None
         with tf.GradientTape() as tape:
             value = tf.convert_to_tensor(variable)
             tape.watch(value)
             penalty = regularizer(value)
         key = identity(variable)
-        weights: list[Any] = []
-        for loss in losses:
-            total = tf.constant(0.0)
-            for step, ids, found in self._penalties:
-                if key in ids and loss.step is step and loss.target is not None:
-                    tensor = found[ids.index(key)]
-                    by = step.derivative(loss.target, loss.seed, {tensor._id: tensor})[tensor._id]  # noqa: SLF001
-                    if by is not None:
-                        total = total + tf.cast(tf.reduce_sum(by), tf.float32)
-            weights.append(total if loss.step is not None else None)
+        reads = [(step, found[ids.index(key)]) for step, ids, found in self._penalties if key in ids]
+        weights = [_weight(loss, [tensor for step, tensor in reads if step is loss.step]) for loss in losses]
         return {"gradient": tape.gradient(penalty, value), "weights": weights}
+
+    def _of_activations(self, variable: Any, losses: Sequence[Loss], tapes: set[int]) -> Iterator[dict[str, Any]]:
+        """Yield those that layers added in a call, of the models that the variable belongs to."""
+        key = identity(variable)
+        for step, tape, layer, tensor in self._added:
+            of_layer = (identity(v) for v in layer.trainable_variables)
+            if step is not losses[0].step or tape not in tapes or key not in of_layer:
+                continue
+            gradient = step.derivative(tensor, None, {key: variable})[key]
+            if gradient is not None:
+                yield {"gradient": gradient, "weights": [_weight(loss, [tensor]) for loss in losses]}
+
+
+def _weight(loss: Loss, penalties: Sequence[Any]) -> Any:
+    """Return the derivative of a loss by some penalties, summed."""
+    total = tf.constant(0.0)
+    for tensor in penalties if loss.step is not None and loss.target is not None else ():
+        by = loss.step.derivative(loss.target, loss.seed, {tensor._id: tensor})[tensor._id]  # noqa: SLF001
+        total = total if by is None else total + tf.cast(tf.reduce_sum(by), tf.float32)
+    return total
 
 
 def acts_otherwise_in_training(layer: Any) -> bool:

@@ -241,13 +241,16 @@ def _scaled(case: Case) -> Found:
 
 def _penalties(case: Case) -> Found:
     j = case.j
-    if j.penalty is None or j.penalty_weight is None or j.expected is None or j.candidate is None:
+    if not j.penalties or j.candidate is None or j.expected is None:
         return []
     line = max(j.question.calls, key=lambda call: call.number).line if j.question.calls else j.question.update.line
-    if j.penalty_weight == 0 and case.is_(j.expected - j.penalty):
-        return [(named("GC501", f"the regularizer of {case.path} is in model.losses, but in no loss that is differentiated"), line)]
-    if j.penalty_weight > 1 + _NEAR and near(j.candidate - j.expected, (j.penalty_weight - 1) * j.penalty):
-        return [(named("GC502", f"the regularizer of {case.path} is in the losses {j.penalty_weight:.3g} times"), line)]
+    lacking = [gradient for gradient, weight in j.penalties if weight == 0]
+    if lacking and case.is_(j.expected - sum(lacking[1:], lacking[0])):
+        text = f"a penalty that model.losses has for {case.path} is in no loss that is differentiated"
+        return [(named("GC501", text), line)]
+    for gradient, weight in j.penalties:
+        if weight and near(j.candidate - j.expected, (weight - 1) * gradient):
+            return [(named("GC502", f"the penalty of {case.path} is in the losses {weight:.3g} times"), line)]
     return []
 
 
@@ -257,7 +260,8 @@ def _one_use(case: Case) -> Found:
     others = [call for call in case.trial.calls.values() if call not in q.calls and q.trained.key in call.ids and any(call.step is c.step for c in q.calls)]
     for call in others:
         rest = call.results[call.ids.index(q.trained.key)]
-        if rest is not None and j.candidate is not None and near(j.candidate + np.asarray(tf.convert_to_tensor(rest), np.float64), j.expected):
+        known = rest is not None and hasattr(rest, "numpy") and j.candidate is not None
+        if known and near(j.candidate + np.asarray(tf.convert_to_tensor(rest), np.float64), j.expected):
             return [(named("GC401", f"{case.path} is used twice; the gradient of the use at {call.line} was left out"), max(call, *q.calls, key=lambda c: c.number).line)]
     return []
 

@@ -149,6 +149,15 @@ class Step:
         """Stop recording on this thread."""
         pywrap_tfe.TFE_Py_TapeSetRemove(self.raw)
 
+    def watch(self, tensor: Any) -> None:
+        """Watch a tensor, or the handle of a variable, also where TensorFlow records nothing for the moment."""
+        stopped = pywrap_tfe.TFE_Py_TapeSetIsStopped()
+        if stopped:
+            pywrap_tfe.TFE_Py_TapeSetRestartOnThread()
+        tape.watch(self.outer._tape, tensor)  # noqa: SLF001
+        if stopped:
+            pywrap_tfe.TFE_Py_TapeSetStopOnThread()
+
     def derivative(self, target: Any, seed: Any, wanted: dict[int, Any]) -> dict[int, Any]:
         """Differentiate in the tape over the whole step, and through what left TensorFlow and came back.
 

@@ -81,6 +81,7 @@ class Question:
         older: those computed before the variable's last update; consumed: all that earlier updates were made of.
         unused: calls at the same lines whose results are not in it.
         scales: the constant that each loss was multiplied by last.
+        made_at: the line that made what was handed over.
         precision: the half precision that something was computed in.
         groups: the losses served, those of one source line together: slices of a batch.
         evidence: tensors, in a graph symbolic; see `Questions.evidence`.
@@ -96,6 +97,7 @@ class Question:
     unused: list[Call]
     groups: list[list[Loss]]
     scales: list[float]
+    made_at: Line | None
     evidence: dict[str, Any]
     precision: str | None
 
@@ -112,6 +114,8 @@ class Trial:
         self.judgements: list[Judgement] = []
         self.applied_in: dict[int, list[tuple[Update, frozenset[int]]]] = {}
         self.accessed: dict[int, Any] = {}
+        self._copied: set[frozenset[int]] = set()
+        self.fresh: list[Call] = []  # made by compiled functions since the last of them returned
         self.redrawn: list[tuple[Call, Any]] = []
         self._numbers = iter(range(1, 1 << 60))
 
@@ -148,6 +152,7 @@ class Trial:
     def called(self, call: Call) -> None:
         """Note a gradient call."""
         self.calls[call.number] = call
+        self._find_copies(call)
         for source in call.sources:
             if hasattr(source, "handle"):
                 self.know(source).pending.append(call)
@@ -194,7 +199,7 @@ class Trial:
             entry = other.sources[node.source]
             if hasattr(entry, "handle") or entry.shape != target.shape or entry is target:
                 continue
-            differs = hasattr(entry, "numpy") and not np.array_equal(np.asarray(entry), np.asarray(target))
+            differs = hasattr(entry, "numpy") and not _equal(entry, target)
             call.step.links.append(Link(entry, target, "", None, call.line, again=True))
             for loss in served:
                 loss.references.pop(identity(target), None)
@@ -293,8 +298,7 @@ class Trial:
         variable, key = trained.variable, identity(trained.variable)
         made_of = [self.calls[node.call] for node in shares if node.call in self.calls]
         if not made_of:
-            shares = self._by_value(trained, handed)
-            made_of = [self.calls[node.call] for node in shares] or list(trained.pending)
+            made_of = list(trained.pending)
         shares, remembered = _without_memory(shares, trained.consumed, free=update.free_factor)
         made_of = [self.calls[node.call] for node in shares if node.call in self.calls] if remembered else made_of
         lines = {call.line for call in made_of}
@@ -307,12 +311,13 @@ class Trial:
         made_of.sort(key=lambda call: call.number)
         judged_by = unused if shares and older == shares.keys() and unused else sorted({*made_of, *unused}, key=lambda call: call.number)
         losses = list(dict.fromkeys(loss for call in judged_by for loss in self.serves(call)))
+        copies = self._copies(trained, shares)
         groups: dict[Line, list[Loss]] = {}
         for loss in losses:
             groups.setdefault(loss.line, []).append(loss)
         seeded = [c for c in dict.fromkeys(judged_by) if c.seeds is not None or c.unseeded or c.kind != "gradient"]
         with self.watch.ours():
-            evidence = self._evidence(trained, handed, shares, list(groups.values()), seeded)
+            evidence = self._evidence(trained, handed, shares, list(groups.values()), seeded, copies)
         step = update.step or (judged_by[0].step if judged_by else None)
         return Question(
             trained=trained,
@@ -324,6 +329,7 @@ class Trial:
             consumed=set(trained.consumed),
             unused=unused,
             groups=list(groups.values()),
+            made_at=op.line if (op := self.flow.op(getattr(handed, "_id", -1))) else None,
             scales=[scale_of(self.flow, loss) for loss in losses],
             evidence=evidence,
             precision=min(step.precisions, default=None, key=lambda name: -PRECISIONS[name].eps) if step else None,
@@ -343,21 +349,24 @@ class Trial:
             factor, call = factor * share.factor, self.calls.get(before.call)
         return factor
 
-    def _by_value(self, trained: Trained, handed: Any) -> Shares:
-        """Return the result with the same values, bit for bit: it came out of a compiled function."""
-        if handed is None or isinstance(handed, tf.IndexedSlices) or not hasattr(handed, "numpy"):
-            return {}
-        value = np.asarray(handed)
-        step = self.watch.step(None)
-        for call in dict.fromkeys([*reversed(trained.pending), *(step.calls if step else ())]):
+    def returned(self, outputs: Sequence[Any]) -> None:
+        """Find the results of gradient calls among the outputs of a compiled function, by their values."""
+        for call in self.fresh:
             for i, result in enumerate(call.results):
-                if hasattr(result, "numpy") and result.shape == handed.shape:
-                    if np.array_equal(np.asarray(result), value):
-                        return {Node(call.number, i): Share()}
-        return {}
+                for output in outputs if result is not None else ():
+                    same = getattr(output, "shape", None) == result.shape and output.dtype == result.dtype
+                    if same and _equal(output, result):
+                        self.flow.carry(output, {Node(call.number, i): Share()})
+        self.fresh.clear()
 
     def _evidence(
-        self, trained: Trained, handed: Any, shares: Shares, groups: list[list[Loss]], seeded: list[Call]
+        self,
+        trained: Trained,
+        handed: Any,
+        shares: Shares,
+        groups: list[list[Loss]],
+        seeded: list[Call],
+        copies: dict[int, Any],
     ) -> dict[str, Any]:
         """Return the tensors that the judgement needs.
 
@@ -368,12 +377,13 @@ class Trial:
         """
         variable = trained.variable
         losses = [loss for group in groups for loss in group]
+        scaled = any(share.factor != 1 for share in shares.values())
         evidence: dict[str, Any] = {
             "handed": handed,
             "value": tf.convert_to_tensor(variable),
             "results": [self.calls[node.call].results[node.source] for node in shares if node.call in self.calls],
-            "references": [self.reference(loss, variable) for loss in losses],
-            "masses": [masses(self.flow, loss) for loss in losses] if self._slices(groups) else [],
+            "references": [self.reference(loss, copies.get(id(loss), variable)) for loss in losses],
+            "masses": [masses(self.flow, loss) for loss in losses] if scaled or _sliced(groups) else [],
             "boundaries": [],
             "moved": [],
         }
@@ -388,11 +398,29 @@ class Trial:
                     if call.step.outer is not None:
                         cotangents.append((call, target, cotangent))  # type: ignore[arg-type]
         evidence["moved"] = self._moved(variable, cotangents)
-        evidence["penalty"] = self.layers.penalty(variable, losses)
+        tapes = {self.calls[node.call].tape.number for node in shares if node.call in self.calls}
+        evidence["penalties"] = self.layers.penalties(variable, losses, tapes)
         return evidence
 
-    def _slices(self, groups: list[list[Loss]]) -> bool:
-        return any(len(group) > 1 for group in groups)
+    def _find_copies(self, call: Call) -> None:
+        """Note the variables that are copies of those of an earlier call at the same line: replicas of a model."""
+        if not tf.executing_eagerly():
+            return
+        for other in call.step.calls:
+            if other.line == call.line and len(other.ids) == len(call.ids):
+                for key, a, b in zip(call.ids, call.sources, other.sources, strict=True):
+                    both = hasattr(a, "handle") and hasattr(b, "handle") and a is not b and a.shape == b.shape
+                    if both and _equal(tf.convert_to_tensor(a), tf.convert_to_tensor(b)):
+                        self._copied.add(frozenset((key, identity(b))))
+
+    def _copies(self, trained: Trained, shares: Shares) -> dict[int, Any]:
+        """Return, by loss, the variables that are copies of one, as on replicas, and whose gradients are in it too."""
+        copies = {}
+        for node in shares:
+            call = self.calls.get(node.call)
+            if call is not None and frozenset((trained.key, call.ids[node.source])) in self._copied:
+                copies |= {id(loss): call.sources[node.source] for loss in self.serves(call)}
+        return copies
 
     def _moved(self, variable: Any, cotangents: list[Any]) -> list[Any]:
         """Return gradients with the cotangents at the boundaries moved by rounding, and one without."""
@@ -421,6 +449,7 @@ class Trial:
     def closed(self, step: Step) -> None:
         """Judge the variables that were named in a step and not updated; forget the tape of the step."""
         self._left_out(step, None)
+        self.layers.forget()
         for call in step.calls:
             for loss in call.losses or ():
                 loss.step = None
@@ -465,10 +494,19 @@ class Trial:
                 if step is not None:
                     step.calls.append(again)
                 self.called(again)
+                self.fresh.append(again)
 
             self.watch.exports.add(
                 {"results": list(call.results), "references": references, "masses": weights}, ran
             )
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return bool(np.array_equal(np.asarray(a), np.asarray(b)))
+
+
+def _sliced(groups: list[list[Loss]]) -> bool:
+    return any(len(group) > 1 for group in groups)
 
 
 def _without_memory(shares: Shares, consumed: set[Node], *, free: bool) -> tuple[Shares, bool]:

@@ -360,12 +360,11 @@ class Watch:
             return
         tapes = tuple(record.number for record in here.active if record.graph is graph)
         if step is None or (step.updates and not tapes):
-            if any(i._id in self.flow.carried for i in inputs):  # noqa: SLF001
-                self.flow.ran(op, inputs, outputs, tapes=(), graph=graph is not None)
+            if self.flow.carries(op, inputs):
+                self.flow.ran(op, inputs, outputs, tapes=(), line=user_line(), graph=graph is not None)
             return
         cuts = op in CUTS and bool(tapes) and (op != "Cast" or (inputs[0].dtype.is_floating and outputs[0].dtype.is_integer))
-        carries = any(tensor._id in self.flow.carried for tensor in inputs)  # noqa: SLF001
-        line = user_line() if cuts or carries else None
+        line = user_line() if cuts or self.flow.carries(op, inputs) else None
         self.flow.ran(op, inputs, outputs, tapes=tapes, line=line, graph=graph is not None)
         if op == "StopGradient":
             self.flow.stopped[outputs[0]._id] = inputs[0]  # noqa: SLF001
@@ -388,6 +387,7 @@ class Watch:
             self.flow.assigned(op, handle, value)
             if step is not None and graph is None and handle in self.flow.new_handles and (made := self.flow.made.get(value._id)):  # noqa: SLF001
                 if made.tapes:
+                    step.watch(inputs[0])
                     step.links.append(Link(inputs[0], value, "", None, user_line()))
             return
         shares = self.flow.shares(value)
@@ -429,7 +429,7 @@ class Watch:
             self.flow.carry(tensor, carried)
         made = self.flow.made.get(origin._id)  # noqa: SLF001
         if made is not None and made.tapes:
-            tape.watch(step.outer._tape, tensor)  # noqa: SLF001
+            step.watch(tensor)
             step.links.append(Link(tensor, origin, lossy, self._left.get(origin._id), user_line()))  # noqa: SLF001
 
     # Optimizers
@@ -497,11 +497,14 @@ class Watch:
             self._end_if_enough()
         here.calling += 1
         try:
-            return original(function, tensor_inputs, captured_inputs)
+            outputs = original(function, tensor_inputs, captured_inputs)
         finally:
             here.calling -= 1
             with self.ours():
                 self.exports.read()
+        with self.ours():
+            self.trial.returned(tf.nest.flatten(outputs, expand_composites=True))
+        return outputs
 
 
 def _graph() -> Any:
