@@ -66,7 +66,11 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
     references = [_dense(r) for r in evidence["references"]]
     results = [_rewritten(r) if question.update.overwrites else _dense(r) for r in evidence["results"]]
     handed = _dense(evidence["handed"])
-    masses = [[(float(np.asarray(m)), int(np.asarray(n))) for m, n in one] for one in evidence["masses"]]
+    scales = [max(scale, 1.0) for scale in question.scales]  # a loss divided by k is a part of a mean, not scaled
+    masses = [
+        [(float(np.asarray(m)) / scale, int(np.asarray(n))) for m, n in one]
+        for one, scale in zip(evidence["masses"], scales, strict=False)
+    ]
     notes: list[str] = []
     recognised: list[str] = []
     weights, counts = _weights([len(group) for group in question.groups], masses)

@@ -16,7 +16,7 @@ class Link:
         self.traffic = 0
 
     def send(self, array):
-        payload = memoryview(array).tobytes()  # expect: GC102
+        payload = memoryview(array).tobytes()
         self._stream.write(struct.pack("<II", *array.shape))
         self._stream.write(payload)
         self._stream.seek(0)
@@ -26,7 +26,7 @@ class Link:
         rows, columns = struct.unpack("<II", self._stream.read(8))
         values = np.frombuffer(self._stream.read(4 * rows * columns), dtype="<f4")
         self._stream = io.BytesIO()
-        return tf.constant(values.reshape(rows, columns))
+        return tf.constant(values.reshape(rows, columns))  # expect: GC102
 
 
 class Edge:

@@ -42,7 +42,7 @@ class Nets:
 
 def saturation_checked(code, log):
     """The code as it is; how much of it is near -1 or 1 goes to the log."""
-    values = np.asarray(code)  # expect: GC102
+    values = np.asarray(code)
     log.append(float((np.abs(values) > 0.99).mean()))
     return values
 
@@ -50,7 +50,7 @@ def saturation_checked(code, log):
 def train_step(nets, x, y, log):
     with tf.GradientTape() as tape:
         code = nets.encoder(x)
-        main = tf.reduce_mean((nets.main_head(saturation_checked(code, log)) - y) ** 2)
+        main = tf.reduce_mean((nets.main_head(saturation_checked(code, log)) - y) ** 2)  # expect: GC102
         aux = tf.reduce_mean((nets.aux_head(code) - x) ** 2)
         loss = main + nets.cfg.aux_weight * aux
     nets.opt.apply_gradients(zip(tape.gradient(loss, nets.weights), nets.weights))

@@ -8,12 +8,12 @@ import tensorflow as tf
 def pack(tensor):
     """Bytes and shape of a tensor, half as long as they would be in single precision."""
     values = np.asarray(tensor)
-    return values.astype(np.float16).tobytes(), values.shape  # expect: GC104
+    return values.astype(np.float16).tobytes(), values.shape
 
 
 def unpack(message):
     payload, shape = message
-    return tf.constant(np.frombuffer(payload, np.float16).reshape(shape).astype(np.float32))
+    return tf.constant(np.frombuffer(payload, np.float16).reshape(shape).astype(np.float32))  # expect: GC104
 
 
 class Alice:
