@@ -55,6 +55,7 @@ class Judgement:
     factor: float
     scale: float
     penalties: list[tuple[Array, float]]
+    loss: float = math.nan
     notes: list[str] = field(default_factory=list)
     recognised: list[str] = field(default_factory=list)
     explained: list[tuple[Diagnosis, Line]] = field(default_factory=list)
@@ -140,6 +141,9 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
         clipped=clipped,
         factor=factor,
         scale=scale,
+        loss=sum(float(np.sum(np.asarray(loss, np.float64))) for loss in evidence["losses"])
+        if evidence["losses"]
+        else math.nan,
         penalties=penalties,
         notes=notes,
         recognised=recognised,
@@ -282,7 +286,9 @@ def _before_changes(
         if "norm" in through and size:
             factor = float(np.vdot(handed, whole)) / size
             if 0 < factor <= 1 + _NEAR and _distance(handed, factor * whole) <= _NEAR * np.abs(handed).max():
-                recognised.append("clipped by a norm" if factor < 1 - 1e-6 else "clipped by a norm that it did not reach")
+                recognised.append(
+                    "clipped by a norm" if factor < 1 - 1e-6 else "clipped by a norm that it did not reach"
+                )
                 return whole, factor
         if "bound" in through:
             cut = np.clip(whole, handed.min(), handed.max())

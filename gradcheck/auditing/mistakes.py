@@ -91,7 +91,12 @@ def _transposed(case: Case) -> Found:
 def _sign(case: Case) -> Found:
     if case.j.expected is None or not case.is_(-case.j.expected):
         return []
-    return [(named("GC504", f"{case.path} was changed in the direction opposite to its gradient"), case.j.question.update.line)]
+    return [
+        (
+            named("GC504", f"{case.path} was changed in the direction opposite to its gradient"),
+            case.j.question.update.line,
+        )
+    ]
 
 
 def _seeds_missing(case: Case) -> Found:
@@ -100,43 +105,54 @@ def _seeds_missing(case: Case) -> Found:
             asked = next((o for o in call.step.calls if set(o.ids) & {t._id for t in call.targets}), None)  # noqa: SLF001
             known = f"; the cotangent was computed at {asked.line}" if asked else ""
             text = f"the gradient at {call.line} has no output_gradients, so TensorFlow seeds it with ones{known}"
-            return [(named("GC101", text, where=f"boundary at {call.line}"), call.line)]
+            return [(named("GC101", text), call.line)]
     return []
 
 
 def _boundary(case: Case) -> Found:
     """Compare the seeds that were handed to a gradient call with the cotangents of its targets."""
-    pairs = [(c, s) for c, s, compared in case.j.boundaries if compared is None or compared.status in ("mismatch", "missing")]
+    pairs = [
+        (c, s) for c, s, compared in case.j.boundaries if compared is None or compared.status in ("mismatch", "missing")
+    ]
     call = next((c for c in case.seeded if c.seeds is not None), None)
     if call is None or not pairs:
         return []
-    where, line = f"boundary at {call.line}", _changed_at(case, call)
+    line = _changed_at(case, call)
     everything = [(c, s) for c, s, _ in case.j.boundaries]
     for c, s in pairs:
         if s is None:
             continue
         if near(s, -c):
-            return [(named("GC504", f"the cotangent handed over at {line} has the opposite sign", where=where), line)]
+            return [(named("GC504", f"the cotangent handed over at {line} has the opposite sign"), line)]
         if s.shape == c.shape and c.ndim and any(near(s, np.broadcast_to(m, c.shape)) for m in _reduced(c)):
-            return [(named("GC103", f"the cotangent at {line} was reduced over the batch and spread again", where=where), line)]
+            return [(named("GC103", f"the cotangent at {line} was reduced over the batch and spread again"), line)]
         if any(near(s, other) for other, own in everything if own is not s):
-            return [(named("GC106", f"the cotangents of two boundary tensors are swapped at {line}", where=where), line)]
+            return [(named("GC106", f"the cotangents of two boundary tensors are swapped at {line}"), line)]
         if not s.any():
-            return [(named("GC105", f"one cotangent handed over at {line} is zero", where=where), line)]
+            return [(named("GC105", f"one cotangent handed over at {line} is zero"), line)]
         for dtype in ("float16", "bfloat16"):
             if np.array_equal(s.astype(np.float32), _rounded(c, dtype).astype(np.float32)):
-                return [(named("GC104", f"the cotangent at {line} was rounded to {dtype}", where=where), line)]
+                return [(named("GC104", f"the cotangent at {line} was rounded to {dtype}"), line)]
         now = case.j.question.update.number
         earlier = [b for j in case.trial.judgements if j.question.update.number < now for b in j.boundaries]
         if any(near(s, b[0]) for b in earlier):
-            return [(named("GC305", f"the cotangent handed over at {line} is that of an earlier step", where=where), line)]
+            return [(named("GC305", f"the cotangent handed over at {line} is that of an earlier step"), line)]
         factor = float(np.vdot(s, c) / (np.vdot(c, c) or 1))
         if factor and near(s, factor * c):
             if is_scale(factor, max(case.j.counts, default=1)) or is_scale(1 / factor, 1):
-                return [(named("GC503", f"the cotangent handed over at {line} is {factor:g} times what it should be", where=where), line)]
-            return [(named("GC900", f"the cotangent handed over at {line} is {factor:.4g} times what it should be", where=where), line)]
+                return [
+                    (named("GC503", f"the cotangent handed over at {line} is {factor:g} times what it should be"), line)
+                ]
+            return [
+                (named("GC900", f"the cotangent handed over at {line} is {factor:.4g} times what it should be"), line)
+            ]
         if any(np.abs(s - c).max() < 2.0**-7 * np.abs(c).max() for _ in (0,)):
-            return [(named("GC104", f"the cotangent at {line} differs as if it had been rounded", where=where, confidence="likely"), line)]
+            return [
+                (
+                    named("GC104", f"the cotangent at {line} differs as if it had been rounded", confidence="likely"),
+                    line,
+                )
+            ]
     return []
 
 
@@ -167,7 +183,9 @@ def _lossy(case: Case) -> Found:
     for link in _links(case):
         if link.lossy:
             line = link.left or link.back
-            return [(named("GC104", f"the activation that comes back at {link.back} was rounded to {link.lossy}"), line)]
+            return [
+                (named("GC104", f"the activation that comes back at {link.back} was rounded to {link.lossy}"), line)
+            ]
     return []
 
 
@@ -202,9 +220,23 @@ def _slices(case: Case) -> Found:
     unaveraged = any(abs(w - 1) > _NEAR for w in j.weights)
     if not q.unused:
         if unaveraged and case.is_(summed):
-            return [(named("GC201", f"{case.path} was handed the sum over {of} of one mean loss, {count} times the mean"), line)]
+            return [
+                (
+                    named(
+                        "GC201", f"{case.path} was handed the sum over {of} of one mean loss, {count} times the mean"
+                    ),
+                    line,
+                )
+            ]
         if case.is_(j.expected / count):
-            return [(named("GC202", f"{case.path} was handed 1/{count} of its gradient: the mean over {of} was taken twice"), line)]
+            return [
+                (
+                    named(
+                        "GC202", f"{case.path} was handed 1/{count} of its gradient: the mean over {of} was taken twice"
+                    ),
+                    line,
+                )
+            ]
         if not equal and case.is_(summed / count):
             return [(named("GC203", f"the {of} have {_few(j.counts)} elements and count alike"), line)]
     used = {node.call for node in q.nodes}
@@ -230,7 +262,14 @@ def _few(counts: list[int]) -> str:
 def _scaled(case: Case) -> Found:
     j, line = case.j, case.j.question.update.line
     if j.scale != 1 and j.expected is not None and case.is_(j.expected * j.scale):
-        return [(named("GC503", f"the loss was multiplied by {j.scale:g}, and the gradient of {case.path} never divided"), line)]
+        return [
+            (
+                named(
+                    "GC503", f"the loss was multiplied by {j.scale:g}, and the gradient of {case.path} never divided"
+                ),
+                line,
+            )
+        ]
     if j.candidate is not None and j.expected is not None:
         size = float(np.vdot(j.expected, j.expected))
         factor = float(np.vdot(j.candidate, j.expected)) / size if size else math.nan
@@ -257,12 +296,21 @@ def _penalties(case: Case) -> Found:
 def _one_use(case: Case) -> Found:
     """A tied weight that was handed one use's gradient: another call has the rest."""
     j, q = case.j, case.j.question
-    others = [call for call in case.trial.calls.values() if call not in q.calls and q.trained.key in call.ids and any(call.step is c.step for c in q.calls)]
+    others = [
+        call
+        for call in case.trial.calls.values()
+        if call not in q.calls and q.trained.key in call.ids and any(call.step is c.step for c in q.calls)
+    ]
     for call in others:
         rest = call.results[call.ids.index(q.trained.key)]
         known = rest is not None and hasattr(rest, "numpy") and j.candidate is not None
         if known and near(j.candidate + np.asarray(tf.convert_to_tensor(rest), np.float64), j.expected):
-            return [(named("GC401", f"{case.path} is used twice; the gradient of the use at {call.line} was left out"), max(call, *q.calls, key=lambda c: c.number).line)]
+            return [
+                (
+                    named("GC401", f"{case.path} is used twice; the gradient of the use at {call.line} was left out"),
+                    max(call, *q.calls, key=lambda c: c.number).line,
+                )
+            ]
     return []
 
 
@@ -271,13 +319,20 @@ def _detached(case: Case) -> Found:
     q, trial = case.j.question, case.trial
     losses = {id(loss) for call in q.calls for loss in call.losses or ()}
     steps = list(dict.fromkeys(call.step for call in q.calls))
-    differentiating = [c for step in steps for c in step.calls if any(id(loss) in losses and loss.target is t for loss in c.losses or () for t in c.targets)]
+    differentiating = [
+        c
+        for step in steps
+        for c in step.calls
+        if any(id(loss) in losses and loss.target is t for loss in c.losses or () for t in c.targets)
+    ]
     repeated = len(differentiating) > 1 and len({c.line for c in differentiating}) == 1
     for link in _links(case):
         if link.again:
             continue
         line = link.left or link.back
-        text = f"an activation leaves TensorFlow at {line}" + (f" and comes back at {link.back}" if link.left else " and comes back")
+        text = f"an activation leaves TensorFlow at {line}" + (
+            f" and comes back at {link.back}" if link.left else " and comes back"
+        )
         code = "GC304" if repeated or _recurrent(case, steps) else "GC102"
         return [(named(code, f"{text}: the tape sees a constant"), line)]
     asked = {t._id for step in steps for c in step.calls for t in c.targets}  # noqa: SLF001
@@ -287,10 +342,27 @@ def _detached(case: Case) -> Found:
         if left:
             line = next(iter(q.calls)).line
             if repeated or any(tape.line == call.tape.line for tape in left):
-                return [(named("GC304", f"the state comes from the tape before, opened at {left[0].line}, which ends there"), line)]
+                return [
+                    (
+                        named(
+                            "GC304", f"the state comes from the tape before, opened at {left[0].line}, which ends there"
+                        ),
+                        line,
+                    )
+                ]
             if len(left) < len(crossing):
-                return [(named("GC105", f"a tensor of the tape opened at {left[0].line} is used at {call.line}, and its cotangent never handed back"), line)]
-            return [(named("GC102", f"a tensor of the tape opened at {left[0].line} is a constant for this tape"), line)]
+                return [
+                    (
+                        named(
+                            "GC105",
+                            f"a tensor of the tape opened at {left[0].line} is used at {call.line}, and its cotangent never handed back",
+                        ),
+                        line,
+                    )
+                ]
+            return [
+                (named("GC102", f"a tensor of the tape opened at {left[0].line} is a constant for this tape"), line)
+            ]
     return []
 
 
@@ -306,7 +378,12 @@ def _rows(case: Case) -> Found:
     q = case.j.question
     if not q.update.overwrites:
         return []
-    return [(named("GC404", f"{case.path}: rows that occur twice in the sparse gradient were written, not added"), q.update.line)]
+    return [
+        (
+            named("GC404", f"{case.path}: rows that occur twice in the sparse gradient were written, not added"),
+            q.update.line,
+        )
+    ]
 
 
 def crossings(trial: Trial, call: Call) -> list[tuple[int, Any]]:

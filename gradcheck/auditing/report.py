@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tensorflow.python.eager import context  # the seed of tf.random.set_seed, which has no public getter
+
 from gradcheck.auditing.across import found_across
 from gradcheck.errors import ExitCode
 from gradcheck.numerics import euclidean_norm
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
 RESTS_ON = "the registered and custom gradients, and the script's own forward pass"
 
 
-def run_report(
-    watch: Watch, *, name: str, file: str, seconds: float, error: GradcheckError | None = None
-) -> RunReport:
+def run_report(watch: Watch, *, name: str, file: str, seconds: float, error: GradcheckError | None = None) -> RunReport:
     """Return the record of what was seen.
 
     Args:
@@ -47,7 +47,8 @@ def run_report(
         error: how the script failed by itself.
     """
     shown = _shown(watch.trial.judgements)
-    check = _check(watch, shown, seconds)
+    segments = _segments(shown)
+    check = _check(watch, shown, segments, seconds)
     verdict, exit_code = judge((check,), trainable=len(shown))
     if not shown and not error:
         verdict, exit_code = "vacuous", ExitCode.VACUOUS
@@ -58,17 +59,17 @@ def run_report(
     return RunReport(
         name=name,
         config=file,
-        seed=0,
+        seed=context.global_seed() or 0,
         precision=_precision(shown),
         execution="graph" if watch.exports.exports else "eager",
         verdict=verdict,
         error=mistakes[0] if mistakes else None,
         errors=mistakes,
         exit_code=exit_code,
-        segments=_segments(shown),
+        segments=segments,
         reference=ReferenceReport(
             method="tape over the whole step",
-            loss=math.nan,
+            loss=shown[-1].loss if shown else math.nan,
             seconds=math.nan,
             gradient_norm=euclidean_norm([j.expected for j in shown]),
         ),
@@ -98,7 +99,7 @@ def fails(j: Judgement) -> bool:
     return j.comparison.status in FAILING or bool(j.explained)
 
 
-def _check(watch: Watch, shown: Sequence[Judgement], seconds: float) -> CheckReport:
+def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentReport], seconds: float) -> CheckReport:
     allowed = set(watch.options.allow)
     explained = [pair for j in shown for pair in j.explained]
     across = found_across(watch.trial)
@@ -106,7 +107,8 @@ def _check(watch: Watch, shown: Sequence[Judgement], seconds: float) -> CheckRep
     diagnoses.sort(key=lambda pair: _order(pair[0]))
     kept = [pair for pair in diagnoses if pair[0].code not in allowed]
     accepted = sorted({d.code for d, _ in diagnoses} & allowed)
-    tensors = tuple(_tensor(j, allowed) for j in shown)
+    places = {path: segment.index for segment in segments for path in segment.layers}
+    tensors = tuple(sorted((_tensor(j, allowed, places) for j in shown), key=lambda t: t.segment or 0))
     outcome = "mismatch" if kept else outcome_of(tensors)
     return CheckReport(
         method="audit",
@@ -120,7 +122,7 @@ def _check(watch: Watch, shown: Sequence[Judgement], seconds: float) -> CheckRep
         seconds=seconds,
         first_divergence=next((t.path for t in tensors if t.failed), None),
         tensors=tensors,
-        diagnoses=tuple(replace(d, line=str(line)) for d, line in kept),
+        diagnoses=tuple(replace(d, line=str(line), place=str(line)) for d, line in kept),
         notes=tuple(f"{code} was found, and is allowed" for code in accepted),
         rests_on=RESTS_ON,
     )
@@ -131,7 +133,7 @@ def _order(diagnosis: Diagnosis) -> tuple[int, int]:
     return (1 if diagnosis.code == "GC900" else 0, sure)
 
 
-def _tensor(j: Judgement, allowed: set[str]) -> TensorReport:
+def _tensor(j: Judgement, allowed: set[str], places: dict[str, int]) -> TensorReport:
     q = j.question
     exempt = bool(j.explained) and all(d.code in allowed for d, _ in j.explained)
     layer, _, name = q.trained.path.rpartition("/")
@@ -139,16 +141,15 @@ def _tensor(j: Judgement, allowed: set[str]) -> TensorReport:
     comparison: Comparison = j.comparison
     if comparison.status == "absent":
         comparison = replace(comparison, shape=tuple(q.trained.variable.shape), dtype=q.trained.dtype)
-    remarks = (comparison.note, *j.notes, *(f"recognised: {text}" for text in j.recognised))
+    when = f"update {j.at}" if fails(j) else None
+    remarks = (when, comparison.note, *j.notes)
     return TensorReport(
         kind="weight",
-        segment=None,
+        segment=places.get(q.trained.path),
         layer=layer,
         name=name,
         path=q.trained.path,
         **vars(replace(comparison, note="; ".join(filter(None, remarks)) or None)),
-        step=j.at,
-        quantity="gradient",
         exempt=exempt,
         lines=tuple(lines),
     )
@@ -156,22 +157,35 @@ def _tensor(j: Judgement, allowed: set[str]) -> TensorReport:
 
 def _segments(shown: Sequence[Judgement]) -> tuple[SegmentReport, ...]:
     """Return the gradient calls, in the order of the forward pass: the last call belongs to the first part."""
-    by_line: dict[Line, list[str]] = {}
+    calls: dict[Line, tuple[int, dict[str, int]]] = {}
     for j in shown:
-        for call in j.question.calls:
-            by_line.setdefault(call.line, []).append(j.question.trained.path)
+        q = j.question
+        own = [call for call in q.calls if q.trained.key in call.ids] or q.calls
+        if own:
+            last = max(own, key=lambda call: call.number)
+            number, sizes = calls.get(last.line, (last.number, {}))
+            sizes[q.trained.path] = math.prod(q.trained.variable.shape)
+            calls[last.line] = max(number, last.number), sizes
+    ordered = sorted(calls.items(), key=lambda item: -item[1][0])
     return tuple(
-        SegmentReport(index=i, name=str(line), layers=tuple(dict.fromkeys(paths)), parameters=0, inputs=(), outputs=())
-        for i, (line, paths) in enumerate(reversed(by_line.items()))
+        SegmentReport(
+            index=i, name=str(line), layers=tuple(sizes), parameters=sum(sizes.values()), inputs=(), outputs=()
+        )
+        for i, (line, (_, sizes)) in enumerate(ordered)
     )
 
 
 def _precision(shown: Sequence[Judgement]) -> str:
-    return next((f"mixed_{p}" for j in shown if (p := j.question.precision)), shown[0].question.trained.dtype if shown else "float32")
+    return next(
+        (f"mixed_{p}" for j in shown if (p := j.question.precision)),
+        shown[0].question.trained.dtype if shown else "float32",
+    )
 
 
 def _notes(watch: Watch, shown: Sequence[Judgement]) -> tuple[str, ...]:
-    notes = [f"{plural(watch.updates, 'update')} seen, {plural(len(shown), 'variable')} judged"]
+    asked = dict.fromkeys(str(call.line) for call in watch.trial.calls.values())
+    calls = f"gradient calls at {some(list(asked))}" if asked else "no gradient call"
+    notes = [f"{plural(watch.updates, 'update')} and {calls} seen, {plural(len(shown), 'variable')} judged"]
     recognised: dict[str, list[str]] = {}
     for j in shown:
         for text in j.recognised:

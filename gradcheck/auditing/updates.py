@@ -239,9 +239,7 @@ class Trial:
         )
         self._updated(graph, update, [(trained.variable, inputs[-1], shares)])
 
-    def _updated(
-        self, graph: Any, update: Update, handed: Sequence[tuple[Any, Any, Shares]]
-    ) -> None:
+    def _updated(self, graph: Any, update: Update, handed: Sequence[tuple[Any, Any, Shares]]) -> None:
         step = update.step
         if step is not None:
             step.updates += 1
@@ -309,7 +307,11 @@ class Trial:
             if (call.line in lines or older == shares.keys()) and call.number not in {node.call for node in shares}
         ]
         made_of.sort(key=lambda call: call.number)
-        judged_by = unused if shares and older == shares.keys() and unused else sorted({*made_of, *unused}, key=lambda call: call.number)
+        judged_by = (
+            unused
+            if shares and older == shares.keys() and unused
+            else sorted({*made_of, *unused}, key=lambda call: call.number)
+        )
         losses = list(dict.fromkeys(loss for call in judged_by for loss in self.serves(call)))
         copies = self._copies(trained, shares)
         groups: dict[Line, list[Loss]] = {}
@@ -384,6 +386,7 @@ class Trial:
             "results": [self.calls[node.call].results[node.source] for node in shares if node.call in self.calls],
             "references": [self.reference(loss, copies.get(id(loss), variable)) for loss in losses],
             "masses": [masses(self.flow, loss) for loss in losses] if scaled or _sliced(groups) else [],
+            "losses": [loss.target for loss in losses if loss.target is not None],
             "boundaries": [],
             "moved": [],
         }
@@ -496,9 +499,7 @@ class Trial:
                 self.called(again)
                 self.fresh.append(again)
 
-            self.watch.exports.add(
-                {"results": list(call.results), "references": references, "masses": weights}, ran
-            )
+            self.watch.exports.add({"results": list(call.results), "references": references, "masses": weights}, ran)
 
 
 def _equal(a: Any, b: Any) -> bool:

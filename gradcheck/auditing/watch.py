@@ -277,10 +277,14 @@ class Watch:
     def _jacobian(self, original: Any, recording: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
         return self._ask("jacobian", original, recording, target, sources, *args, **kwargs)
 
-    def _batch_jacobian(self, original: Any, recording: Any, target: Any, source: Any, *args: Any, **kwargs: Any) -> Any:
+    def _batch_jacobian(
+        self, original: Any, recording: Any, target: Any, source: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         return self._ask("batch_jacobian", original, recording, target, source, *args, **kwargs)
 
-    def _ask(self, kind: Any, original: Any, recording: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+    def _ask(
+        self, kind: Any, original: Any, recording: Any, target: Any, sources: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         record = self._tapes.get(recording)
         if self._idle or record is None:
             return original(recording, target, sources, *args, **kwargs)
@@ -340,7 +344,13 @@ class Watch:
     # Operations
 
     def _ran(  # noqa: PLR0913, ARG002 - called by TensorFlow
-        self, op: str, inputs: Sequence[Any], attributes: Any, outputs: Sequence[Any], op_name: Any = None, graph: Any = None
+        self,
+        op: str,
+        inputs: Sequence[Any],
+        attributes: Any,
+        outputs: Sequence[Any],
+        op_name: Any = None,
+        graph: Any = None,
     ) -> None:
         here = self._here
         if not self.watching or here.ours or here.applying:
@@ -363,7 +373,11 @@ class Watch:
             if self.flow.carries(op, inputs):
                 self.flow.ran(op, inputs, outputs, tapes=(), line=user_line(), graph=graph is not None)
             return
-        cuts = op in CUTS and bool(tapes) and (op != "Cast" or (inputs[0].dtype.is_floating and outputs[0].dtype.is_integer))
+        cuts = (
+            op in CUTS
+            and bool(tapes)
+            and (op != "Cast" or (inputs[0].dtype.is_floating and outputs[0].dtype.is_integer))
+        )
         line = user_line() if cuts or self.flow.carries(op, inputs) else None
         self.flow.ran(op, inputs, outputs, tapes=tapes, line=line, graph=graph is not None)
         if op == "StopGradient":
@@ -385,7 +399,12 @@ class Watch:
         trained = self.trial.trained(handle)
         if trained is None:
             self.flow.assigned(op, handle, value)
-            if step is not None and graph is None and handle in self.flow.new_handles and (made := self.flow.made.get(value._id)):  # noqa: SLF001
+            if (
+                step is not None
+                and graph is None
+                and handle in self.flow.new_handles
+                and (made := self.flow.made.get(value._id))
+            ):  # noqa: SLF001
                 if made.tapes:
                     step.watch(inputs[0])
                     step.links.append(Link(inputs[0], value, "", None, user_line()))
@@ -451,9 +470,7 @@ class Watch:
             self._patched_applies.add(kind)
             self._patches.wrap(kind, "apply", self._apply)
 
-    def _apply(
-        self, original: Any, optimizer: Any, grads: Any, trainable_variables: Any = None, **kwargs: Any
-    ) -> Any:
+    def _apply(self, original: Any, optimizer: Any, grads: Any, trainable_variables: Any = None, **kwargs: Any) -> Any:
         here = self._here
         if self._idle or here.applying:
             return original(optimizer, grads, trainable_variables, **kwargs)

@@ -44,6 +44,7 @@ COLUMNS = (
     Column(title="cosine", cell=lambda t: cosine(t.cosine), rank=7),
     Column(title="noise floor", cell=lambda t: number(t.noise_floor), rank=1),
     Column(title="needs rtol", cell=lambda t: number(t.required.rtol), rank=3),
+    Column(title="lines", cell=lambda t: inline(" ".join(t.lines)) or "-", rank=1, right=False),
 )
 
 

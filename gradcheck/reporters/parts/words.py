@@ -143,6 +143,8 @@ def vacuous_advice(run: RunReport) -> str:
         why = "no check was conclusive, for the reasons noted"
     elif any(check.outcome == "inconclusive" for check in run.checks):
         why = "no check was conclusive. Take smoother activations, other data or another seed (GC801)"
+    elif coverage.trainable == 0 and any(check.method == "audit" for check in run.checks):
+        why = "no update of a variable by a gradient was seen; the note says what was"
     elif coverage.trainable == 0:
         why = "the model has no trainable variable. Set trainable=True on the layers to check (GC702)"
     elif coverage.dead + coverage.absent >= coverage.trainable:
