@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from tensorflow.python.eager import context  # the seed of tf.random.set_seed, which has no public getter
 
-from gradcheck.auditing.across import found_across
+from gradcheck.auditing.judging.across import found_across
 from gradcheck.errors import ExitCode
-from gradcheck.numerics import euclidean_norm
 from gradcheck.phrases import plural, some
 from gradcheck.results.report import (
     FAILING,
@@ -26,8 +25,8 @@ from gradcheck.session.verdict import judge, outcome_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck.auditing.judging import Judgement
-    from gradcheck.auditing.lines import Line
+    from gradcheck.auditing.judging.judgement import Judgement
+    from gradcheck.auditing.observing.lines import Line
     from gradcheck.auditing.watch import Watch
     from gradcheck.errors import GradcheckError
     from gradcheck.results.report import Diagnosis
@@ -71,7 +70,7 @@ def run_report(watch: Watch, *, name: str, file: str, seconds: float, error: Gra
             method="tape over the whole step",
             loss=shown[-1].loss if shown else math.nan,
             seconds=math.nan,
-            gradient_norm=euclidean_norm([j.expected for j in shown]),
+            gradient_norm=math.hypot(*(j.norm for j in shown)),
         ),
         coverage=Coverage(
             trainable=len(shown),
@@ -142,7 +141,7 @@ def _tensor(j: Judgement, allowed: set[str], places: dict[str, int]) -> TensorRe
     if comparison.status == "absent":
         comparison = replace(comparison, shape=tuple(q.trained.variable.shape), dtype=q.trained.dtype)
     when = f"update {j.at}" if fails(j) else None
-    remarks = (when, comparison.note, *j.notes)
+    remarks = (when, comparison.note)
     return TensorReport(
         kind="weight",
         segment=places.get(q.trained.path),
@@ -183,14 +182,14 @@ def _precision(shown: Sequence[Judgement]) -> str:
 
 
 def _notes(watch: Watch, shown: Sequence[Judgement]) -> tuple[str, ...]:
-    asked = dict.fromkeys(str(call.line) for call in watch.trial.calls.values())
+    asked = dict.fromkeys(str(call.line) for call in watch.trial.serving.calls.values())
     calls = f"gradient calls at {some(list(asked))}" if asked else "no gradient call"
     notes = [f"{plural(watch.updates, 'update')} and {calls} seen, {plural(len(shown), 'variable')} judged"]
-    recognised: dict[str, list[str]] = {}
+    between: dict[str, list[str]] = {}
     for j in shown:
-        for text in j.recognised:
-            recognised.setdefault(text, []).append(j.question.trained.path)
-    notes += [f"between tape and optimizer: {text} ({some(paths)})" for text, paths in recognised.items()]
+        for text in (*j.change.recognised, *j.change.notes):
+            between.setdefault(text, []).append(j.question.trained.path)
+    notes += [f"between tape and update: {text} ({some(paths)})" for text, paths in between.items()]
     return tuple(notes)
 
 

@@ -7,34 +7,33 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import tape  # the stack of tapes of a thread
 from tensorflow.python.eager.polymorphic_function import concrete_function  # where compiled functions are called
-from tensorflow.python.framework import (  # where values enter, where operations are told of, where tracing begins
-    constant_op,
-    func_graph,
-    op_callbacks,
-    ops,
-)
+from tensorflow.python.framework import func_graph, op_callbacks  # where tracing begins, where operations are told of
 
-from gradcheck.auditing.flow import CUTS, ENTRANCES, Flow, Node, Share
-from gradcheck.auditing.lines import Line, user_line
-from gradcheck.auditing.patches import Patches
-from gradcheck.auditing.step import Call, Link, Loss, ScriptTape, Step, identity
-from gradcheck.auditing.traces import Exports
-from gradcheck.auditing.updates import Trial
+from gradcheck.auditing.observing.entrances import Entrances
+from gradcheck.auditing.observing.exports import Exports
+from gradcheck.auditing.observing.flow import Flow, Node, Share, is_cut
+from gradcheck.auditing.observing.lines import user_line
+from gradcheck.auditing.observing.optimizers import Optimizers
+from gradcheck.auditing.observing.patches import Patches
+from gradcheck.auditing.observing.step import Call, Loss, ScriptTape, Step, current_graph, identity
+from gradcheck.auditing.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Self
 
     from gradcheck.auditing.interface import AuditOptions
     from gradcheck.errors import GradcheckError
     from gradcheck.results.report import RunReport
 
-_ASSIGNMENTS = frozenset({"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"})
-_SCATTERS = frozenset({"ResourceScatterUpdate", "ResourceScatterSub", "ResourceScatterAdd"})
+_ASSIGNMENTS = frozenset(
+    {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
+    | {"ResourceScatterUpdate", "ResourceScatterSub", "ResourceScatterAdd"}
+)
 #: More updates than this without an end of the step: some tape is never asked.
 _MOST_UPDATES = 4
 
@@ -75,11 +74,11 @@ class Watch:
         self.options, self._end, self._tell = options, end, tell
         self.flow, self.exports = Flow(), Exports()
         self.trial = Trial(self)
-        self._patches, self._here = Patches(), _Here()
+        self._patches, self.here = Patches(), _Here()
+        self._entrances = Entrances(self)
         self._tapes: weakref.WeakKeyDictionary[Any, ScriptTape] = weakref.WeakKeyDictionary()
         self._steps: weakref.WeakKeyDictionary[Any, Step] = weakref.WeakKeyDictionary()
         self._step: Step | None = None
-        self._left: dict[int, Line] = {}
         self.numbers = iter(range(1, 1 << 60))
         self._groups = 0
         self.watching = False
@@ -97,32 +96,27 @@ class Watch:
 
         return run_report(self, name=name, file=file, seconds=seconds, error=error)
 
-    def __enter__(self) -> Watch:
-        put, wrap = self._patches.put, self._patches.wrap
+    def __enter__(self) -> Self:
+        wrap = self._patches.wrap
         wrap(tf.GradientTape, "_push_tape", self._push)
         wrap(tf.GradientTape, "_pop_tape", self._pop)
         wrap(tf.GradientTape, "watch", self._watch)
         wrap(tf.GradientTape, "gradient", self._gradient)
         wrap(tf.GradientTape, "jacobian", self._jacobian)
         wrap(tf.GradientTape, "batch_jacobian", self._batch_jacobian)
-        wrap(constant_op, "convert_to_eager_tensor", self._convert)
-        wrap(ops._EagerTensorBase, "numpy", self._numpy)  # noqa: SLF001 - the only hook
         wrap(func_graph, "func_graph_from_py_func", self._trace)
         wrap(concrete_function.ConcreteFunction, "_call_flat", self._call)
-        wrap(keras.optimizers.Optimizer.__mro__[1], "__init__", self._optimizer)
-        wrap(keras.optimizers.LossScaleOptimizer, "scale_loss", self._scale_loss)
-        self._patched_applies: set[type] = set()
-        for kind in _subclasses(keras.optimizers.Optimizer.__mro__[1]):
-            self._patch_apply(kind)
-        self.trial.patch(put, wrap)
+        self._entrances.patch(self._patches)
+        self.trial.layers.patch(self._patches)
+        Optimizers(self, self._patches)
         self.watching = True
-        self._attend()
+        self.attend()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.watching = False
-        if self._here.told is not None:
-            op_callbacks.remove_op_callback(self._here.told)
+        if self.here.told is not None:
+            op_callbacks.remove_op_callback(self.here.told)
         self._patches.undo()
         self._record_on_thread(None)
         self.exports.read()
@@ -178,7 +172,7 @@ class Watch:
 
     def _record_on_thread(self, step: Step | None) -> None:
         """Put the tape of a step on this thread's stack, in the place of another one."""
-        here = self._here
+        here = self.here
         if here.outer is not step:
             if here.outer is not None:
                 here.outer.off()
@@ -186,16 +180,16 @@ class Watch:
                 step.on()
             here.outer = step
 
-    def _attend(self) -> None:
+    def attend(self) -> None:
         """Let TensorFlow tell of the operations of this thread, if it does not yet."""
-        if self._here.told is None:
-            self._here.told = self._ran
-            op_callbacks.add_op_callback(self._here.told)
+        if self.here.told is None:
+            self.here.told = self._ran
+            op_callbacks.add_op_callback(self.here.told)
 
     @contextmanager
     def ours(self) -> Iterator[None]:
         """Compute something of our own: seen by no tape, and not recorded."""
-        here = self._here
+        here = self.here
         outer = here.outer
         raw = [one._tape for record in here.active if (one := record.tape()) is not None]  # noqa: SLF001
         self._record_on_thread(None)
@@ -211,63 +205,54 @@ class Watch:
             self._record_on_thread(outer)
 
     @property
-    def _idle(self) -> bool:
+    def idle(self) -> bool:
         """Whether what happens now on this thread is not the script's own doing."""
-        here = self._here
+        here = self.here
         return not self.watching or bool(here.ours or here.asking)
 
     def active(self, graph: Any) -> tuple[ScriptTape, ...]:
         """Return the script's tapes that record in a graph, or in eager code, on this thread."""
-        return tuple(record for record in self._here.active if record.graph is graph)
+        return tuple(record for record in self.here.active if record.graph is graph)
 
     def _push(self, original: Any, recording: Any) -> None:
         original(recording)
-        if self._idle or self._here.applying:
+        if self.idle or self.here.applying:
             return
-        self._attend()
-        graph = _graph()
+        self.attend()
+        graph = current_graph()
         record = self._tapes.get(recording)
         step = self._begun(graph)
         if record is None:
             record = ScriptTape(next(self.numbers), user_line(), graph, weakref.ref(recording))
             self._tapes[recording] = record
             step.tapes.append(record)
-        self._here.active.append(record)
+        self.here.active.append(record)
         self._record_on_thread(step)
 
     def _pop(self, original: Any, recording: Any) -> None:
         original(recording)
         record = self._tapes.get(recording)
-        if record is not None and record in self._here.active:
-            self._here.active.remove(record)
-            self._rest()
+        if record is not None and record in self.here.active:
+            self.here.active.remove(record)
+            self.rest()
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         """Stop recording where nothing belongs to the step any more, or to another graph."""
-        here = self._here
+        here = self.here
         if here.active:
             outer = self.step(here.active[-1].graph)
             self._record_on_thread(outer)
-        elif here.outer is not None and (here.outer.updates or here.outer.graph is not _graph()):
+        elif here.outer is not None and (here.outer.updates or here.outer.graph is not current_graph()):
             self._record_on_thread(None)
 
     def _watch(self, original: Any, recording: Any, tensor: Any) -> None:
         original(recording, tensor)
-        step = self.step(_graph())
-        if not self._idle and recording in self._tapes and step is not None:
+        step = self.step(current_graph())
+        if not self.idle and recording in self._tapes and step is not None:
             original(step.outer, tensor)
             for one in tf.nest.flatten(tensor):
                 step.watched[identity(one)] = one
-                self._link_stopped(step, one)
-
-    def _link_stopped(self, step: Step, tensor: Any) -> None:
-        """Link a tensor behind `stop_gradient` that a tape watches: its cotangent is carried on by hand."""
-        made = self.flow.op(identity(tensor))
-        if made is not None and made.type == "StopGradient":
-            origin = self.flow.stopped.get(identity(tensor))
-            recorded = None if origin is None else self.flow.op(identity(origin))
-            if recorded is not None and recorded.tapes:
-                step.links.append(Link(tensor, origin, "", made.line, user_line()))
+                self._entrances.stopped(step, one)
 
     # Gradient calls
 
@@ -286,10 +271,10 @@ class Watch:
         self, kind: Any, original: Any, recording: Any, target: Any, sources: Any, *args: Any, **kwargs: Any
     ) -> Any:
         record = self._tapes.get(recording)
-        if self._idle or record is None:
+        if self.idle or record is None:
             return original(recording, target, sources, *args, **kwargs)
-        here, graph, line = self._here, _graph(), user_line()
-        self.trial.recorded(recording.watched_variables())
+        here, graph, line = self.here, current_graph(), user_line()
+        self.trial.record(recording.watched_variables())
         nested = any(other is not record for other in self.active(graph))
         outer = here.outer
         if not nested:
@@ -305,7 +290,7 @@ class Watch:
         step = self.step(graph)
         if step is not None:
             seeds = args[0] if kind == "gradient" and args else kwargs.get("output_gradients")
-            flat = [s for s in tf.nest.flatten(sources)]
+            flat = tf.nest.flatten(sources)
             given = tf.nest.flatten(seeds) if seeds is not None else None
             targets = tf.nest.flatten(target)
             call = Call(
@@ -321,7 +306,7 @@ class Watch:
                 results=_flat_results(results, len(flat)),
             )
             self._called(step, call, nested=nested)
-        self._rest()
+        self.rest()
         return results
 
     def _called(self, step: Step, call: Call, *, nested: bool) -> None:
@@ -339,54 +324,42 @@ class Watch:
             step.losses += new
             if not nested:
                 for loss in new:
-                    self.trial.refer(step, loss)
+                    self.trial.serving.refer(step, loss)
 
     # Operations
 
-    def _ran(  # noqa: PLR0913, ARG002 - called by TensorFlow
+    def _ran(  # noqa: PLR0917 - called by TensorFlow
         self,
         op: str,
-        inputs: Sequence[Any],
-        attributes: Any,
-        outputs: Sequence[Any],
-        op_name: Any = None,
+        inputs: Any,
+        attributes: Any,  # noqa: ARG002 - TensorFlow gives it
+        outputs: Any,
+        op_name: Any = None,  # noqa: ARG002 - as above
         graph: Any = None,
     ) -> None:
-        here = self._here
+        here = self.here
         if not self.watching or here.ours or here.applying:
             return
-        op = op.decode() if isinstance(op, bytes) else op
-        step = self._step if graph is None else self._steps.get(graph)
-        assigns = op in _ASSIGNMENTS or op in _SCATTERS
+        step = self.step(graph)
+        assigns = op in _ASSIGNMENTS
         if here.asking:
             if assigns and step is not None:
                 step.moved_by_backward[inputs[0]._id] = (inputs[0], inputs[-1].dtype)  # noqa: SLF001
             if not self.active(graph):
                 return
-        if graph is not None and op in ("ReadVariableOp", *_ASSIGNMENTS, *_SCATTERS):
+        if graph is not None and (assigns or op == "ReadVariableOp"):
             self._find_handle(graph, inputs[0])
         if assigns:
             self._assigned(op, graph, step, inputs)
             return
         tapes = tuple(record.number for record in here.active if record.graph is graph)
-        if step is None or (step.updates and not tapes):
-            if self.flow.carries(op, inputs):
-                self.flow.ran(op, inputs, outputs, tapes=(), line=user_line(), graph=graph is not None)
-            return
-        cuts = (
-            op in CUTS
-            and bool(tapes)
-            and (op != "Cast" or (inputs[0].dtype.is_floating and outputs[0].dtype.is_integer))
-        )
-        line = user_line() if cuts or self.flow.carries(op, inputs) else None
-        self.flow.ran(op, inputs, outputs, tapes=tapes, line=line, graph=graph is not None)
-        if op == "StopGradient":
-            self.flow.stopped[outputs[0]._id] = inputs[0]  # noqa: SLF001
-        if tapes and outputs and outputs[0].dtype in (tf.float16, tf.bfloat16):
-            step.precisions.add(outputs[0].dtype.name)
-        if op in ENTRANCES and graph is None:
-            for output in outputs:
-                self._entered(output)
+        carries = self.flow.carries(op, inputs)
+        if step is not None and (tapes or not step.updates):
+            line = user_line() if carries or (tapes and is_cut(op, inputs, outputs)) else None
+            self.flow.ran(op, inputs, outputs, tapes=tapes, line=line, graph=graph is not None)
+            self._entrances.ran(step, op, outputs, taped=bool(tapes))
+        elif carries:
+            self.flow.ran(op, inputs, outputs, tapes=(), line=user_line(), graph=graph is not None)
 
     def _find_handle(self, graph: Any, tensor: Any) -> None:
         if tensor._id not in self.flow.handles:  # noqa: SLF001
@@ -394,100 +367,23 @@ class Watch:
                 outer = self.flow.handle(outside._id)  # noqa: SLF001
                 self.flow.handles[inside._id] = outer  # noqa: SLF001
 
-    def _assigned(self, op: str, graph: Any, step: Step | None, inputs: Sequence[Any]) -> None:
+    def _assigned(self, op: str, graph: Any, step: Step | None, inputs: Any) -> None:
         handle, value = self.flow.handle(inputs[0]._id), inputs[-1]  # noqa: SLF001
-        trained = self.trial.trained(handle)
+        trained, shares = self.trial.variables.get(handle), self.flow.shares(value)
         if trained is None:
             self.flow.assigned(op, handle, value)
-            if (
-                step is not None
-                and graph is None
-                and handle in self.flow.new_handles
-                and (made := self.flow.made.get(value._id))
-            ):  # noqa: SLF001
-                if made.tapes:
-                    step.watch(inputs[0])
-                    step.links.append(Link(inputs[0], value, "", None, user_line()))
-            return
-        shares = self.flow.shares(value)
-        if shares:
+            if step is not None and graph is None and handle in self.flow.new_handles:
+                self._entrances.created(step, inputs[0], value)
+        elif shares:
             self.trial.assigned(graph, trained, op, inputs, shares)
-
-    # Values that leave and come back
-
-    def _numpy(self, original: Any, tensor: Any) -> Any:
-        if not self._idle and self._step is not None:
-            self._left[tensor._id] = line = user_line()  # noqa: SLF001
-            if tensor.shape.rank and tensor._id in self.flow.made:  # noqa: SLF001
-                self._step.exits.append((tensor._id, tuple(tensor.shape), line))  # noqa: SLF001
-            elif tensor._id in self.flow.carried:  # noqa: SLF001
-                self.flow.left[tensor._id] = line  # noqa: SLF001
-        return original(tensor)
-
-    def _convert(self, original: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
-        tensor = original(value, *args, **kwargs)
-        if not self._idle and self._step is not None and not isinstance(value, (int, float, bool, str, tf.Tensor)):
-            self._attend()
-            self._entered(tensor)
-        return tensor
-
-    def _entered(self, tensor: Any) -> None:
-        """Find the tensor whose values came back as `tensor`."""
-        size = tensor.shape.num_elements() if tensor.dtype.is_floating else 0
-        step = self._step
-        if not size or size < 2 or step is None or not self.flow.alive:  # noqa: PLR2004 - a single number proves nothing
-            return
-        with self.ours():
-            found = _origin(self.flow, tensor, size)
-        if found is None:
-            step.entrances.append((tuple(tensor.shape), user_line()))
-            return
-        origin, lossy = found
-        carried = self.flow.carried.get(origin._id)  # noqa: SLF001
-        if carried is not None:
-            self.flow.carry(tensor, carried)
-        made = self.flow.made.get(origin._id)  # noqa: SLF001
-        if made is not None and made.tapes:
-            step.watch(tensor)
-            step.links.append(Link(tensor, origin, lossy, self._left.get(origin._id), user_line()))  # noqa: SLF001
-
-    # Optimizers
-
-    def _optimizer(self, original: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        original(optimizer, *args, **kwargs)
-        for kind in type(optimizer).__mro__:
-            self._patch_apply(kind)
-
-    def _scale_loss(self, original: Any, optimizer: Any, loss: Any) -> Any:
-        scaled = original(optimizer, loss)
-        if not self._idle and hasattr(scaled, "_id"):
-            factor = tf.get_static_value(optimizer.dynamic_scale.value if optimizer.built else optimizer.initial_scale)
-            self.flow.factors[scaled._id] = (loss._id, float("nan") if factor is None else float(factor))  # noqa: SLF001
-        return scaled
-
-    def _patch_apply(self, kind: type) -> None:
-        if "apply" in vars(kind) and kind not in self._patched_applies:
-            self._patched_applies.add(kind)
-            self._patches.wrap(kind, "apply", self._apply)
-
-    def _apply(self, original: Any, optimizer: Any, grads: Any, trainable_variables: Any = None, **kwargs: Any) -> Any:
-        here = self._here
-        if self._idle or here.applying:
-            return original(optimizer, grads, trainable_variables, **kwargs)
-        grads = list(grads)
-        variables = optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)  # noqa: SLF001
-        self.trial.applied(_graph(), optimizer, list(zip(variables, grads, strict=False)))
-        here.applying += 1
-        try:
-            return original(optimizer, grads, trainable_variables, **kwargs)
-        finally:
-            here.applying -= 1
-            self._rest()
+        elif step is not None and trained.pending:
+            step.updates += 1  # by values that come from outside of TensorFlow
+            step.assigned.setdefault(handle, user_line())
 
     # Compiled functions
 
     def _trace(self, original: Any, name: str, python_func: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._idle or self._here.applying:
+        if self.idle or self.here.applying:
             return original(name, python_func, *args, **kwargs)
 
         def traced(*inner: Any, **named: Any) -> Any:
@@ -495,11 +391,11 @@ class Watch:
                 return python_func(*inner, **named)
             finally:
                 self._record_on_thread(None)
-                step = self.step(_graph())
+                step = self.step(current_graph())
                 if step is not None:
                     self.trial.traced(step)
 
-        outer = self._here.outer
+        outer = self.here.outer
         self._record_on_thread(None)
         try:
             return original(name, traced, *args, **kwargs)
@@ -507,8 +403,8 @@ class Watch:
             self._record_on_thread(outer)
 
     def _call(self, original: Any, function: Any, tensor_inputs: Any, captured_inputs: Any) -> Any:
-        here = self._here
-        if self._idle or here.applying or not tf.executing_eagerly() or here.calling:
+        here = self.here
+        if self.idle or here.applying or not tf.executing_eagerly() or here.calling:
             return original(function, tensor_inputs, captured_inputs)
         if self._step is None or self._step.updates:
             self._end_if_enough()
@@ -520,12 +416,8 @@ class Watch:
             with self.ours():
                 self.exports.read()
         with self.ours():
-            self.trial.returned(tf.nest.flatten(outputs, expand_composites=True))
+            self.trial.serving.returned(tf.nest.flatten(outputs, expand_composites=True))
         return outputs
-
-
-def _graph() -> Any:
-    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
 def _single(tensor: Any) -> bool:
@@ -538,35 +430,3 @@ def _flat_results(results: Any, count: int) -> list[Any]:
         return [results]
     flat: list[Any] = tf.nest.flatten(results)
     return flat
-
-
-def _subclasses(kind: type) -> list[type]:
-    return [kind, *(found for sub in kind.__subclasses__() for found in _subclasses(sub))]
-
-
-def _origin(flow: Flow, tensor: Any, size: int) -> tuple[Any, str] | None:
-    """Return the tensor with the same values, bit for bit or after rounding to a smaller dtype, and that dtype."""
-    value = np.asarray(tensor).reshape(-1)
-    if not np.isfinite(value.astype(np.float64)).all() or (value == value[0]).all():
-        return None
-    for dtype, ref in _alive(flow, tensor.dtype.name, size):
-        if ref._id == tensor._id:  # noqa: SLF001
-            continue
-        other = np.asarray(ref).reshape(-1)
-        if dtype == tensor.dtype.name:
-            if other.tobytes() == value.tobytes():
-                return ref, ""
-        for small in ("float16", "bfloat16"):
-            rounded = tf.cast(tf.constant(other), small)
-            if np.array_equal(np.asarray(tf.cast(rounded, tf.float64)), value.astype(np.float64)):
-                return ref, "" if dtype == small else small
-    return None
-
-
-def _alive(flow: Flow, dtype: str, size: int) -> Iterator[tuple[str, Any]]:
-    names = dict.fromkeys((dtype, "float32", "float64"))
-    for name in names:
-        for ref in reversed(list(flow.alive.get((name, size), {}).values())):
-            tensor = ref()
-            if tensor is not None:
-                yield name, tensor

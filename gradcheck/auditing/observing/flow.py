@@ -17,7 +17,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from gradcheck.auditing.lines import Line
+    from gradcheck.auditing.observing.lines import Line
 
 
 class Node(NamedTuple):
@@ -69,6 +69,7 @@ _SAME = frozenset(
     {"Identity", "IdentityN", "Cast", "Reshape", "StopGradient", "PreventGradient", "Squeeze", "ExpandDims"}
     | {"EnsureShape", "UnsortedSegmentSum", "CheckNumerics", "Snapshot"}
 )
+_WAYS = frozenset({"Neg", "Transpose"})
 _SUMS = frozenset({"Add", "AddV2", "AddN", "AccumulateNV2", "ConcatV2"})
 #: What a gradient passes that was cut off at a bound.
 _BOUNDS = frozenset({"ClipByValue", "Minimum", "Maximum", "SelectV2", "Select"})
@@ -76,6 +77,13 @@ _BOUNDS = frozenset({"ClipByValue", "Minimum", "Maximum", "SelectV2", "Select"})
 _NORMS = frozenset({"L2Loss", "Sum", "Mean", "Max", "Sqrt", "Rsqrt", "Square", "IsFinite", "All", "EuclideanNorm"})
 #: Operations with no derivative, or a derivative of zero, where a path ends that people may not have meant to end.
 CUTS = frozenset({"Round", "Rint", "Floor", "Ceil", "Sign", "ArgMax", "ArgMin", "Cast"})
+
+
+def is_cut(op: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> bool:
+    """Whether no gradient passes an operation that people may take for one with a derivative."""
+    return op in CUTS and (op != "Cast" or (inputs[0].dtype.is_floating and outputs[0].dtype.is_integer))
+
+
 #: Operations that bring values into TensorFlow.
 ENTRANCES = frozenset({"DecodeRaw", "ParseTensor", "EagerPyFunc", "PyFunc", "PyFuncStateless"})
 
@@ -140,6 +148,8 @@ class Flow:
                 self.remember(output)
         if op in ("Sum", "Mean") and outputs[0].shape.rank == 0 and inputs[0].shape.rank != 0:
             self.reductions[outputs[0]._id] = inputs[0]  # noqa: SLF001
+        if op == "StopGradient":
+            self.stopped[outputs[0]._id] = inputs[0]  # noqa: SLF001
         if op == "VarHandleOp":
             self.new_handles.add(outputs[0]._id)  # noqa: SLF001
         elif op == "ReadVariableOp":
@@ -210,16 +220,13 @@ class Flow:
         """Work out the shares of an operation's outputs from those of its inputs."""
         given = [self.carried.get(i, {}) for i in ids]
         single = [i for i, tensor in enumerate(inputs) if tensor.shape.num_elements() == 1]
-        if op in _SAME:
-            result = given[0]
+        added = () if all(given) or op == "ConcatV2" else ("added",)
+        if op in _SAME or op in _WAYS:
+            result = _times(given[0], -1.0 if op == "Neg" else 1.0, *(("Transpose",) if op == "Transpose" else ()))
         elif op in _SUMS:
-            bare = any(not shares and tensor.dtype.is_floating for shares, tensor in zip(given, inputs, strict=True))
-            result = _sum(given, *(("added",) if bare and op != "ConcatV2" else ()))
+            result = _sum(given, *added)
         elif op == "Sub":
-            added = () if all(given) else ("added",)
             result = _sum([given[0], _times(given[1], -1.0)], *added)
-        elif op == "Neg":
-            result = _times(given[0], -1.0)
         elif op in ("Mul", "RealDiv", "Div", "DivNoNan", "MulNoNan"):
             result = self._product(op, inputs, given, single)
         elif op in ("Pack", "Stack"):
@@ -227,14 +234,9 @@ class Flow:
             self._packed[outputs[0]._id] = len(inputs)  # noqa: SLF001
         elif op in ("Mean", "Sum") and ids[0] in self._packed:
             result = _times(given[0], 1 / self._packed[ids[0]] if op == "Mean" else 1.0)
-        elif op == "Transpose":
-            result = _times(given[0], 1.0, "Transpose")
-        elif op in _BOUNDS:
-            result = _times(_sum(given), math.nan, "bound")
-        elif op in _NORMS:
-            result = _times(_sum(given), math.nan, "norm")
         else:
-            result = _times(_sum(given), math.nan, op)
+            through = "bound" if op in _BOUNDS else "norm" if op in _NORMS else op
+            result = _times(_sum(given), math.nan, through)
         for output in outputs:
             self.carry(output, result)
 

@@ -7,6 +7,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import keras
 import tensorflow as tf
 from tensorflow.python.util import tf_stack  # maps lines that AutoGraph has generated to those of the user
 
@@ -18,9 +19,9 @@ _LIBRARIES = tuple(
     {
         str(Path(folder).resolve())
         for folder in (
-            *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-            *(Path(package.__file__ or "").parent for package in (tf, sys.modules["keras"])),
-            Path(__file__).parents[1],
+            *(str(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+            *(str(Path(str(vars(package)["__file__"])).parent) for package in (tf, keras)),
+            str(Path(__file__).parents[2]),
         )
     }
 )

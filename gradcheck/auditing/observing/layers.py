@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.auditing.lines import Line, user_line
-from gradcheck.auditing.step import Loss, identity
+from gradcheck.auditing.observing.lines import Line, user_line
+from gradcheck.auditing.observing.step import Loss, identity
 from gradcheck.keras_private import all_layers, own_losses, takes_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gradcheck.auditing.observing.patches import Patches
+    from gradcheck.auditing.observing.step import Step
     from gradcheck.auditing.watch import Watch
 
 
@@ -43,19 +45,19 @@ class Layers:
         self.roots: dict[int, Any] = {}
         self._depth = threading.local()
         #: (the step's number, the variables' ids, the penalty of each)
-        self._penalties: list[tuple[Any, list[int], list[Any]]] = []
+        self._penalties: list[tuple[Step, list[int], list[Any]]] = []
         #: (the step, the tape's number, the layer, the penalty)
-        self._added: list[tuple[Any, int, Any, Any]] = []
+        self._added: list[tuple[Step, int, Any, Any]] = []
 
     def forget(self) -> None:
         """Forget the penalties of steps that are over."""
         self._penalties = [one for one in self._penalties if one[0].graph is not None]
         self._added = [one for one in self._added if one[0].graph is not None]
 
-    def patch(self, put: Any, wrap: Any) -> None:
+    def patch(self, patches: Patches) -> None:
         """Watch calls, and reads of penalties."""
-        wrap(keras.Layer, "__call__", self._call)
-        wrap(keras.Layer, "_get_regularization_losses", self._read)
+        patches.wrap(keras.Layer, "__call__", self._call)
+        patches.wrap(keras.Layer, "_get_regularization_losses", self._read)
 
     def _call(self, original: Any, layer: Any, *args: Any, **kwargs: Any) -> Any:
         depth = getattr(self._depth, "value", 0)
@@ -90,6 +92,11 @@ class Layers:
                 self._penalties.append((step, [identity(v) for v in variables], found))
         return found
 
+    def penalties_of(self, step: Step) -> list[Any]:
+        """Return the penalties that were read or added in a step."""
+        read = [tensor for of_step, _, found in self._penalties if of_step is step for tensor in found]
+        return read + [tensor for of_step, _, _, tensor in self._added if of_step is step]
+
     def penalties(self, variable: Any, losses: Sequence[Loss], tapes: set[int]) -> list[dict[str, Any]]:
         """Return what `model.losses` has for a variable: the gradient of each penalty, and its weight in some losses.
 
@@ -121,7 +128,7 @@ class Layers:
         key = identity(variable)
         for step, tape, layer, tensor in self._added:
             of_layer = (identity(v) for v in layer.trainable_variables)
-            if step is not losses[0].step or tape not in tapes or key not in of_layer:
+            if losses[0].step is not step or tape not in tapes or key not in of_layer:
                 continue
             gradient = step.derivative(tensor, None, {key: variable})[key]
             if gradient is not None:
@@ -131,8 +138,10 @@ class Layers:
 def _weight(loss: Loss, penalties: Sequence[Any]) -> Any:
     """Return the derivative of a loss by some penalties, summed."""
     total = tf.constant(0.0)
-    for tensor in penalties if loss.step is not None and loss.target is not None else ():
-        by = loss.step.derivative(loss.target, loss.seed, {tensor._id: tensor})[tensor._id]  # noqa: SLF001
+    for tensor in penalties:
+        by = loss.references.get(identity(tensor))
+        if identity(tensor) not in loss.references and loss.step is not None:  # read after the gradient call
+            by = loss.step.derivative(loss.target, loss.seed, {identity(tensor): tensor})[identity(tensor)]
         total = total if by is None else total + tf.cast(tf.reduce_sum(by), tf.float32)
     return total
 

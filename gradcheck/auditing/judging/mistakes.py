@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.auditing.loss_weights import is_scale
+from gradcheck.auditing.judging.cotangents import near, wrong_cotangent
+from gradcheck.auditing.judging.weights import is_scale
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from gradcheck.auditing.judging import Array, Judgement
-    from gradcheck.auditing.lines import Line
-    from gradcheck.auditing.step import Call, Link
-    from gradcheck.auditing.updates import Trial
+    from gradcheck.auditing.judging.judgement import Array, Judgement
+    from gradcheck.auditing.observing.lines import Line
+    from gradcheck.auditing.observing.step import Call, Link
+    from gradcheck.auditing.trial import Trial
     from gradcheck.results.report import Diagnosis
 
 _NEAR = 1e-3
@@ -47,13 +48,6 @@ class Case:
         return near(self.j.candidate, other)
 
 
-def near(a: Array | None, b: Array | None) -> bool:
-    """Whether two arrays are equal but for rounding."""
-    if a is None or b is None or a.shape != b.shape:
-        return False
-    return float(np.abs(a - b).max(initial=0)) <= _NEAR * max(float(np.abs(b).max(initial=0)), 1e-30)
-
-
 def explained(case: Case) -> list[tuple[Diagnosis, Line]]:
     """Return what explains a wrong variable, the most specific first, each with its line."""
     for rule in RULES:
@@ -61,7 +55,8 @@ def explained(case: Case) -> list[tuple[Diagnosis, Line]]:
         if found:
             return found
     update = case.j.question.update
-    return [(named("GC900", f"{case.path} was handed something else, and no known mistake gives it"), update.line)]
+    text = f"{case.path} was handed something else, and no known mistake gives it"
+    return [(named("GC900", text, confidence="possible"), update.line)]
 
 
 Found = list[tuple["Diagnosis", "Line"]]
@@ -71,7 +66,7 @@ def _another_variable(case: Case) -> Found:
     q = case.j.question
     sources = {}
     for node in q.nodes:
-        call = next((c for c in q.calls if c.number == node.call), None) or case.trial.calls.get(node.call)
+        call = next((c for c in q.calls if c.number == node.call), None) or case.trial.serving.calls.get(node.call)
         if call is not None:
             sources[call.ids[node.source]] = call
     if not sources or q.trained.key in sources:
@@ -119,40 +114,18 @@ def _boundary(case: Case) -> Found:
         return []
     line = _changed_at(case, call)
     everything = [(c, s) for c, s, _ in case.j.boundaries]
+    now = case.j.question.update.number
+    earlier = [b[0] for j in case.trial.judgements if j.question.update.number < now for b in j.boundaries]
     for c, s in pairs:
-        if s is None:
-            continue
-        if near(s, -c):
-            return [(named("GC504", f"the cotangent handed over at {line} has the opposite sign"), line)]
-        if s.shape == c.shape and c.ndim and any(near(s, np.broadcast_to(m, c.shape)) for m in _reduced(c)):
-            return [(named("GC103", f"the cotangent at {line} was reduced over the batch and spread again"), line)]
-        if any(near(s, other) for other, own in everything if own is not s):
-            return [(named("GC106", f"the cotangents of two boundary tensors are swapped at {line}"), line)]
-        if not s.any():
-            return [(named("GC105", f"one cotangent handed over at {line} is zero"), line)]
-        for dtype in ("float16", "bfloat16"):
-            if np.array_equal(s.astype(np.float32), _rounded(c, dtype).astype(np.float32)):
-                return [(named("GC104", f"the cotangent at {line} was rounded to {dtype}"), line)]
-        now = case.j.question.update.number
-        earlier = [b for j in case.trial.judgements if j.question.update.number < now for b in j.boundaries]
-        if any(near(s, b[0]) for b in earlier):
-            return [(named("GC305", f"the cotangent handed over at {line} is that of an earlier step"), line)]
-        factor = float(np.vdot(s, c) / (np.vdot(c, c) or 1))
-        if factor and near(s, factor * c):
-            if is_scale(factor, max(case.j.counts, default=1)) or is_scale(1 / factor, 1):
-                return [
-                    (named("GC503", f"the cotangent handed over at {line} is {factor:g} times what it should be"), line)
-                ]
-            return [
-                (named("GC900", f"the cotangent handed over at {line} is {factor:.4g} times what it should be"), line)
+        if s is not None:
+            others = [
+                *(other for other, own in everything if own is not s),
+                *(o for o in case.j.others if o is not None),
             ]
-        if any(np.abs(s - c).max() < 2.0**-7 * np.abs(c).max() for _ in (0,)):
-            return [
-                (
-                    named("GC104", f"the cotangent at {line} differs as if it had been rounded", confidence="likely"),
-                    line,
-                )
-            ]
+            examples = max(case.j.counts, default=1)
+            found = wrong_cotangent(c, s, line, others=others, earlier=earlier, examples=examples)
+            if found is not None:
+                return [(found, line)]
     return []
 
 
@@ -166,17 +139,6 @@ def _changed_at(case: Case, call: Call) -> Line:
     results = [r._id for c in call.step.calls for r in c.results if hasattr(r, "_id")]  # noqa: SLF001
     left = [flow.left[key] for key in results if key in flow.left]
     return left[-1] if left and not flow.shares((call.seeds or (None,))[0]) else call.line
-
-
-def _reduced(c: Array) -> Iterator[Array]:
-    yield c.mean(axis=0, keepdims=True)
-    yield c.sum(axis=0, keepdims=True)
-    yield np.asarray(c.mean())
-    yield np.asarray(c.sum())
-
-
-def _rounded(c: Array, dtype: str) -> Array:
-    return np.asarray(tf.cast(tf.cast(tf.constant(c.astype(np.float32)), dtype), tf.float64))
 
 
 def _lossy(case: Case) -> Found:
@@ -210,53 +172,40 @@ def _slices(case: Case) -> Found:
     """Name what went wrong in summing over slices of a batch."""
     j, q = case.j, case.j.question
     refs = [r for r in j.references if r is not None]
-    count, line = len(refs), q.update.line
-    if count < 2 or len(refs) != len(j.references) or j.candidate is None or j.expected is None:  # noqa: PLR2004
+    if len(refs) < 2 or len(refs) != len(j.references) or j.candidate is None or j.expected is None:  # noqa: PLR2004
         return []
-    means = [n / sum(j.counts) for n in j.counts]
-    summed = sum(refs[1:], refs[0])
-    of = plural(count, "micro-batch", "micro-batches")
-    equal = len(set(j.counts)) == 1
-    unaveraged = any(abs(w - 1) > _NEAR for w in j.weights)
-    if not q.unused:
-        if unaveraged and case.is_(summed):
-            return [
-                (
-                    named(
-                        "GC201", f"{case.path} was handed the sum over {of} of one mean loss, {count} times the mean"
-                    ),
-                    line,
-                )
-            ]
-        if case.is_(j.expected / count):
-            return [
-                (
-                    named(
-                        "GC202", f"{case.path} was handed 1/{count} of its gradient: the mean over {of} was taken twice"
-                    ),
-                    line,
-                )
-            ]
-        if not equal and case.is_(summed / count):
-            return [(named("GC203", f"the {of} have {_few(j.counts)} elements and count alike"), line)]
     used = {node.call for node in q.nodes}
-    dropped = [call for call in q.unused]
-    if dropped and used:
-        last = dropped[-1].number > max(used)
-        for factor in (1.0, 1 / count, *means):
-            if not last and case.is_(refs[-1] * factor):
-                return [(named("GC204", f"{case.path} was handed the last of {of} alone"), dropped[-1].line)]
-        if last:
-            codes = [("GC206", f"the last of {of} came after the update")]
-            if count == 2 and not q.consumed:  # noqa: PLR2004 - or the gradients of one step are applied in the next
-                codes.append(("GC305", f"{case.path} was handed the gradient of the step before"))
-            sure = "exact" if len(codes) == 1 else "possible"
-            return [(named(code, text, confidence=sure), line) for code, text in codes]
+    if not q.unused or not used:
+        return _weighted(case, refs)
+    of = plural(len(refs), "micro-batch", "micro-batches")
+    dropped = q.unused[-1]
+    if dropped.number < max(used):
+        means = (1.0, 1 / len(refs), *(n / sum(j.counts) for n in j.counts))
+        last = any(case.is_(refs[-1] * factor) for factor in means)
+        text = f"{case.path} was handed the last of {of} alone"
+        return [(named("GC204", text), dropped.line)] if last else []
+    left_out = named("GC206", f"the last of {of} came after the update")
+    if len(refs) > 2 or q.consumed:  # noqa: PLR2004 - of two, the first may also be that of the step before
+        return [(left_out, q.update.line)]
+    before = named("GC305", f"{case.path} was handed the gradient of the step before", confidence="possible")
+    return [(replace(left_out, confidence="possible"), q.update.line), (before, q.update.line)]
+
+
+def _weighted(case: Case, refs: list[Array]) -> Found:
+    """Name wrong weights of slices that are all there."""
+    j, count, line = case.j, len(refs), case.j.question.update.line
+    of, summed = plural(count, "micro-batch", "micro-batches"), sum(refs[1:], refs[0])
+    averaged = any(abs(weight - 1) > _NEAR for weight in j.weights)
+    if averaged and case.is_(summed):
+        text = f"{case.path} was handed the sum over {of} of one mean loss, {count} times the mean"
+        return [(named("GC201", text), line)]
+    if j.expected is not None and case.is_(j.expected / count):
+        text = f"{case.path} was handed 1/{count} of its gradient: the mean over {of} was taken twice"
+        return [(named("GC202", text), line)]
+    if len(set(j.counts)) > 1 and case.is_(summed / count):
+        sizes = ", ".join(map(str, j.counts))
+        return [(named("GC203", f"the {of} have {sizes} elements and count alike"), line)]
     return []
-
-
-def _few(counts: list[int]) -> str:
-    return ", ".join(map(str, counts))
 
 
 def _scaled(case: Case) -> Found:
@@ -296,21 +245,32 @@ def _penalties(case: Case) -> Found:
 def _one_use(case: Case) -> Found:
     """A tied weight that was handed one use's gradient: another call has the rest."""
     j, q = case.j, case.j.question
-    others = [
-        call
-        for call in case.trial.calls.values()
-        if call not in q.calls and q.trained.key in call.ids and any(call.step is c.step for c in q.calls)
-    ]
-    for call in others:
+    steps = {call.step for call in q.calls}
+    for call in case.trial.serving.calls.values():
+        if call in q.calls or q.trained.key not in call.ids or call.step not in steps or j.candidate is None:
+            continue
         rest = call.results[call.ids.index(q.trained.key)]
-        known = rest is not None and hasattr(rest, "numpy") and j.candidate is not None
-        if known and near(j.candidate + np.asarray(tf.convert_to_tensor(rest), np.float64), j.expected):
-            return [
-                (
-                    named("GC401", f"{case.path} is used twice; the gradient of the use at {call.line} was left out"),
-                    max(call, *q.calls, key=lambda c: c.number).line,
+        if hasattr(rest, "numpy") or isinstance(rest, tf.IndexedSlices):
+            whole = j.candidate + np.asarray(tf.convert_to_tensor(rest), np.float64)
+            if near(whole, j.expected):
+                text = f"{case.path} is used twice; the gradient of one use, at {call.line}, was left out"
+                return [(named("GC401", text), max(call, *q.calls, key=lambda c: c.number).line)]
+    return []
+
+
+def _unasked_use(case: Case) -> Found:
+    """A tied weight whose use before a boundary no gradient call asks for."""
+    j, q, trial = case.j, case.j.question, case.trial
+    steps = list(dict.fromkeys(call.step for call in q.calls))
+    for call in q.calls if j.candidate is not None else ():
+        for key, tape in crossings(trial, call):
+            asking = [c for step in steps for c in step.calls for t in c.targets if t._id == key]  # noqa: SLF001
+            uses = q.trained.key in map(trial.flow.handle, trial.flow.before([key]))
+            if uses and asking and not any(q.trained.key in c.ids for c in asking):
+                text = (
+                    f"{case.path} is used by the tape opened at {tape.line} too, and not asked for at {asking[0].line}"
                 )
-            ]
+                return [(named("GC401", text), asking[0].line)]
     return []
 
 
@@ -330,9 +290,10 @@ def _detached(case: Case) -> Found:
         if link.again:
             continue
         line = link.left or link.back
-        text = f"an activation leaves TensorFlow at {line}" + (
-            f" and comes back at {link.back}" if link.left else " and comes back"
+        text = (
+            f"an activation leaves TensorFlow at {link.left} and" if link.left else "an activation that left TensorFlow"
         )
+        text += f" comes back at {link.back}"
         code = "GC304" if repeated or _recurrent(case, steps) else "GC102"
         return [(named(code, f"{text}: the tape sees a constant"), line)]
     asked = {t._id for step in steps for c in step.calls for t in c.targets}  # noqa: SLF001
@@ -340,29 +301,17 @@ def _detached(case: Case) -> Found:
         crossing = crossings(trial, call)
         left = [tape for key, tape in crossing if key not in asked]
         if left:
-            line = next(iter(q.calls)).line
+            at = left[0].line
             if repeated or any(tape.line == call.tape.line for tape in left):
-                return [
-                    (
-                        named(
-                            "GC304", f"the state comes from the tape before, opened at {left[0].line}, which ends there"
-                        ),
-                        line,
-                    )
-                ]
-            if len(left) < len(crossing):
-                return [
-                    (
-                        named(
-                            "GC105",
-                            f"a tensor of the tape opened at {left[0].line} is used at {call.line}, and its cotangent never handed back",
-                        ),
-                        line,
-                    )
-                ]
-            return [
-                (named("GC102", f"a tensor of the tape opened at {left[0].line} is a constant for this tape"), line)
-            ]
+                found = named("GC304", f"the state comes from the tape before, opened at {at}, which ends there")
+            elif len(left) < len(crossing):
+                text = (
+                    f"a tensor of the tape opened at {at} is used at {call.line}, and its cotangent never handed back"
+                )
+                found = named("GC105", text)
+            else:
+                found = named("GC102", f"a tensor of the tape opened at {at} is a constant for this tape")
+            return [(found, q.calls[0].line)]
     return []
 
 
@@ -400,8 +349,10 @@ def crossings(trial: Trial, call: Call) -> list[tuple[int, Any]]:
 
 
 def cut_off(case: Case) -> Found:
-    """Return what cuts a variable off the losses that it should serve, where no gradient reaches it; nothing if all
-    is as meant: by `stop_gradient`, or because the losses do not need it."""
+    """Return what cuts a variable off the losses that it should serve, where no gradient reaches it.
+
+    Nothing is wrong behind `stop_gradient`, or where the losses do not need the variable.
+    """
     q, flow = case.j.question, case.trial.flow
     for call in q.calls:
         start = [target._id for target in call.targets]  # noqa: SLF001
@@ -438,5 +389,6 @@ RULES: tuple[Callable[[Case], Found], ...] = (
     _scaled,
     _sign,
     _one_use,
+    _unasked_use,
     _detached,
 )

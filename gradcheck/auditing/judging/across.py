@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from gradcheck.auditing.layers import acts_otherwise_in_training
-from gradcheck.auditing.step import identity
+from gradcheck.auditing.observing.layers import acts_otherwise_in_training
+from gradcheck.auditing.observing.step import identity
 from gradcheck.diagnose.wording import named
-from gradcheck.phrases import plural, some
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gradcheck.auditing.judging import Judgement
-    from gradcheck.auditing.lines import Line
-    from gradcheck.auditing.updates import Trial
+    from gradcheck.auditing.judging.judgement import Judgement
+    from gradcheck.auditing.observing.lines import Line
+    from gradcheck.auditing.trial import Trial
     from gradcheck.results.report import Diagnosis
 
 _NEAR = 1e-3
@@ -32,22 +32,24 @@ def found_across(trial: Trial) -> list[tuple[Diagnosis, Line]]:
 
 def _clipped_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
     """Clips by a global norm that serve one loss and scale by different factors."""
-    together: dict[tuple[int, frozenset[int]], list[Judgement]] = defaultdict(list)
+    together: dict[tuple[int, frozenset[int]], list[tuple[float, Judgement]]] = defaultdict(list)
     for j in trial.judgements:
-        if j.clipped is not None:
-            q = j.question
+        q = j.question
+        if j.change.clipped is not None:
             losses = frozenset(id(loss) for group in q.groups for loss in group)
-            together[q.update.step.number if q.update.step else j.at, losses].append(j)
+            together[q.update.step.number if q.update.step else j.at, losses].append((j.change.clipped, j))
     for of_loss in together.values():
-        groups: list[list[Judgement]] = []
-        for j in of_loss:
-            near = next((g for g in groups if abs(g[0].clipped - j.clipped) < _NEAR * j.clipped), None)  # type: ignore[operator]
-            near.append(j) if near else groups.append([j])
-        several = [group for group in groups if len(group) > 1 and group[0].clipped < 1 - _NEAR]  # type: ignore[operator]
+        groups: list[list[tuple[float, Judgement]]] = []
+        for factor, j in of_loss:
+            same = next((group for group in groups if abs(group[0][0] - factor) < _NEAR * factor), None)
+            if same is None:
+                groups.append(same := [])
+            same.append((factor, j))
+        several = [group for group in groups if len(group) > 1 and group[0][0] < 1 - _NEAR]
         if len(groups) > 1 and several:
-            factors = some([f"{g[0].clipped:.4g}" for g in groups])
-            text = f"{plural(len(groups), 'group')} of variables of one loss were clipped by norms of their own, by factors {factors}"
-            last = several[-1][0].question
+            factors = some([f"{group[0][0]:.4g}" for group in groups])
+            text = f"groups of variables of one loss were clipped by norms of their own, by factors {factors}"
+            last = several[-1][0][1].question
             yield named("GC405", text), last.made_at or last.update.line
 
 
@@ -73,10 +75,11 @@ def _training_forgotten(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
         if not any(call.training for call in calls):
             continue
         for call in calls:
-            if call.training is None and call.tape is not None and acts_otherwise_in_training(call.layer):
-                if updated & {identity(v) for v in call.layer.trainable_variables}:
-                    text = f"{call.layer.name} is called without training=True, while others in this step have it"
-                    yield named("GC108", text), call.line
+            of_layer = {identity(v) for v in call.layer.trainable_variables}
+            unsaid = call.training is None and call.tape is not None and bool(updated & of_layer)
+            if unsaid and acts_otherwise_in_training(call.layer):
+                text = f"{call.layer.name} is called without training=True, while others in this step have it"
+                yield named("GC108", text), call.line
 
 
 def _never_updated(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
@@ -86,10 +89,10 @@ def _never_updated(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
     updated = {key for key, trained in trial.variables.items() if trained.updates}
     for layer in trial.layers.roots.values():
         of_model = {identity(v): v for v in layer.trainable_variables}
-        forgotten = [v for key, v in of_model.items() if key in trial.accessed and key not in trial.variables]
+        forgotten = [v for key, v in of_model.items() if key in trial.recorded and key not in trial.variables]
         if forgotten and updated & of_model.keys():
             key = next(iter(updated & of_model.keys()))
-            call = next((c for c in trial.calls.values() if key in c.ids), None)
+            call = next((c for c in trial.serving.calls.values() if key in c.ids), None)
             names = some([v.path for v in forgotten])
             if call is not None:
                 yield named("GC403", f"{names}: recorded by a tape, and named by no gradient call"), call.line
@@ -105,14 +108,15 @@ def _unscaled_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
         least = min(abs(j.factor) for j in of_loss)
         for j in of_loss:
             if least and abs(abs(j.factor) / least / abs(j.scale) - 1) < _NEAR:
-                text = f"the loss was multiplied by {j.scale:g}, and the gradient of {j.question.trained.path} never divided"
+                path = j.question.trained.path
+                text = f"the loss was multiplied by {j.scale:g}, and the gradient of {path} never divided"
                 yield named("GC503", text), j.question.update.line
                 break
 
 
 def _redrawn(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
     """A forward pass that was run again for its gradients, and gave other values."""
-    for call, _ in trial.redrawn:
+    for call in trial.serving.redrawn:
         again = next((c for c in trial.layers.calls if c.tape == call.tape.number), None)
         line = again.line if again else call.tape.line
         yield named("GC303", "the forward pass is run again for its gradients, and gives other values"), line

@@ -15,7 +15,7 @@ from tensorflow.python.eager import context, tape  # the place in the sequence o
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gradcheck.auditing.lines import Line
+    from gradcheck.auditing.observing.lines import Line
 
 Kind = Literal["gradient", "jacobian", "batch_jacobian"]
 _gradient = tf.GradientTape.gradient  # TensorFlow's own, whatever is put in its place later
@@ -47,6 +47,7 @@ class Loss:
         references: the derivatives in the tape over the whole step, by the id of the source; None: there is none.
         masses: see `loss_weights.masses`, if they are known already.
         scale: the constant that it was multiplied by last.
+        made_of: the handles of the variables, and the recorded tensors, that it was made of, once that is known.
     """
 
     target: Any
@@ -56,6 +57,12 @@ class Loss:
     references: dict[int, Any] = field(default_factory=dict)
     masses: list[tuple[Any, int]] | None = None
     scale: float = 1.0
+    made_of: tuple[set[int], set[int]] | None = None
+
+    def release(self) -> None:
+        """Give up the tensors."""
+        self.target = self.seed = self.step = None
+        self.references = {}
 
 
 @dataclass(eq=False)
@@ -83,6 +90,13 @@ class Call:
     results: Sequence[Any]
     losses: list[Loss] | None = None
     unseeded: bool = False
+
+    def release(self) -> None:
+        """Give up the tensors; what was asked where, and of what, is kept."""
+        self.targets, self.seeds, self.sources = (), self.seeds and (), ()
+        self.results = [None] * len(self.results)
+        for loss in self.losses or ():
+            loss.release()
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +128,8 @@ class Step:
         losses: those that the script has differentiated so far.
         updates: the number of events that changed a variable by a gradient.
         last: the last of these events.
+        assigned: the lines where trained variables were assigned values that contain no result of a gradient call, by
+            the ids of their handles.
         precisions: half precisions that something was computed in.
         exits: id, shape and line of each tensor that was read as NumPy; entrances: of each array that came in.
         moved_by_backward: handles and dtypes of variables that the script's own backward pass changed, as a
@@ -130,6 +146,7 @@ class Step:
     watched: dict[int, Any] = field(default_factory=dict)
     updates: int = 0
     last: Any = None
+    assigned: dict[int, Line] = field(default_factory=dict)
     moved_by_backward: dict[int, tuple[Any, tf.DType]] = field(default_factory=dict)
     precisions: set[str] = field(default_factory=set)
     exits: list[tuple[int, tuple[int, ...], Line]] = field(default_factory=list)
@@ -140,6 +157,14 @@ class Step:
         self.outer._tape = tape.push_new_tape(persistent=True, watch_accessed_variables=True)  # noqa: SLF001
         self.raw = self.outer._tape._tape  # noqa: SLF001
         self.off()
+
+    def release(self) -> None:
+        """Give up everything that was recorded."""
+        for loss in self.losses:
+            loss.release()
+        self.calls, self.links, self.losses, self.watched = [], [], [], {}
+        self.exits, self.moved_by_backward = [], {}
+        self.outer._tape = self.raw = None  # noqa: SLF001
 
     def on(self) -> None:
         """Record on this thread."""
@@ -214,3 +239,8 @@ def add(a: Any, b: Any) -> Any:
     if a is None or b is None:
         return b if a is None else a
     return tf.convert_to_tensor(a) + tf.convert_to_tensor(b)
+
+
+def current_graph() -> Any:
+    """Return the graph that is being traced, None in eager code."""
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()

@@ -1,0 +1,171 @@
+"""Which losses a gradient call serves, and their derivatives in the tape over the whole step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.auditing.observing.flow import Node, Share
+from gradcheck.auditing.observing.step import Call, Link, Loss, Step, identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from gradcheck.auditing.observing.flow import Flow, Shares
+    from gradcheck.auditing.observing.layers import Layers
+
+
+class Serving:
+    """The gradient calls of a script.
+
+    Attributes:
+        calls: by number.
+        redrawn: calls whose target was computed a second time, with other values.
+    """
+
+    def __init__(self, flow: Flow, layers: Layers, ours: Callable[[], AbstractContextManager[None]]) -> None:
+        """Start without any call; `ours` is entered for computations that no tape of the script may see."""
+        self._flow, self._layers, self._ours = flow, layers, ours
+        self.calls: dict[int, Call] = {}
+        self.redrawn: list[Call] = []
+        self._copied: set[frozenset[int]] = set()
+        self._fresh: list[Call] = []
+
+    def refer(self, step: Step, loss: Loss) -> None:
+        """Differentiate a loss in the tape over the whole step, by everything that was watched, and by penalties."""
+        wanted = {identity(v): v for v in step.outer.watched_variables()} | step.watched
+        wanted |= {identity(tensor): tensor for tensor in self._layers.penalties_of(step)}
+        with self._ours():
+            loss.references |= step.derivative(loss.target, loss.seed, wanted)
+
+    def reference(self, loss: Loss, tensor: Any) -> Any:
+        """Return the derivative of a loss by a tensor or variable; None if there is none, or it is too late."""
+        key = identity(tensor)
+        if key not in loss.references and loss.step is not None and loss.step.raw is not None:
+            with self._ours():
+                loss.references |= loss.step.derivative(loss.target, loss.seed, {key: tensor})
+        return loss.references.get(key)
+
+    def serves(self, call: Call) -> list[Loss]:
+        """Return the losses that a gradient call serves."""
+        if call.losses is None:
+            call.losses = []  # a cycle ends here
+            found: list[Loss] = []
+            for i, target in enumerate(call.targets):
+                found += self._served_by(call, i, target)
+            call.losses = list(dict.fromkeys(found))
+        return call.losses
+
+    def _served_by(self, call: Call, i: int, target: Any) -> list[Loss]:
+        seed = call.seeds[i] if call.seeds is not None else None
+        step = call.step
+        if seed is not None:
+            shares = self._flow.shares(seed)
+            known = [self.calls[n.call] for n in shares if n.call in self.calls and self.calls[n.call] is not call]
+            if known:
+                served = [loss for other in known for loss in self.serves(other)]
+                if all(self.reference(loss, target) is None for loss in served):
+                    self._link_again(call, target, set(shares), served)
+                return served
+            fed = self._fed(call, target)
+            if fed:
+                return fed
+        elif target.shape.num_elements() != 1 or call.kind != "gradient":
+            fed = self._fed(call, target)
+            if fed:
+                call.unseeded = call.unseeded or call.kind == "gradient"
+                return fed
+        loss = Loss(target, seed, call.line, step)
+        return [loss]
+
+    def _link_again(self, call: Call, target: Any, nodes: set[Node], served: list[Loss]) -> None:
+        """Link a target that was computed once more to the tensor whose cotangent it is given.
+
+        A recomputation: the forward pass before it was recorded by no tape, or is another one.
+        """
+        for node in nodes:
+            other = self.calls[node.call]
+            entry = other.sources[node.source]
+            if hasattr(entry, "handle") or entry.shape != target.shape or entry is target:
+                continue
+            differs = hasattr(entry, "numpy") and not _equal(entry, target)
+            call.step.links.append(Link(entry, target, "", None, call.line, again=True))
+            for loss in served:
+                loss.references.pop(identity(target), None)
+            if differs:
+                self.redrawn.append(call)
+
+    def _fed(self, call: Call, target: Any) -> list[Loss]:
+        """Return the losses that a target feeds; those whose gradient by it was computed, if there are any."""
+        fed = [loss for loss in call.step.losses if self.reference(loss, target) is not None]
+        key = identity(target)
+        asked = [other for other in call.step.calls if key in other.ids and other is not call]
+        direct = [loss for loss in fed if any(loss in self.serves(other) for other in asked)]
+        return direct or fed
+
+    def settle(self, call: Call) -> None:
+        """Differentiate all that a call serves by its sources: its step is over."""
+        for loss in self.serves(call):
+            for source in call.sources:
+                self.reference(loss, source)
+        for loss in self.serves(call):
+            loss.step = None
+
+    def made_of(self, shares: Shares) -> list[Call]:
+        """Return the calls whose results a tensor contains."""
+        return [self.calls[node.call] for node in shares if node.call in self.calls]
+
+    def seed_factor(self, node: Node) -> float:
+        """Return what the seeds of a call, and of those that these come from, were multiplied by."""
+        call = self.calls.get(node.call)
+        factor = 1.0
+        seen = set()
+        while call is not None and call.seeds and call.number not in seen:
+            seen.add(call.number)
+            shares = self._flow.shares(call.seeds[0])
+            if len({share.factor for share in shares.values()}) != 1:
+                break
+            before, share = next(iter(shares.items()))
+            factor, call = factor * share.factor, self.calls.get(before.call)
+        return factor
+
+    def computed(self, call: Call) -> None:
+        """Note a call that a compiled function has made, until that returns."""
+        self._fresh.append(call)
+
+    def returned(self, outputs: Sequence[Any]) -> None:
+        """Find the results of gradient calls among the outputs of a compiled function, by their values."""
+        for call in self._fresh:
+            for i, result in enumerate(call.results):
+                for output in outputs if result is not None else ():
+                    same = getattr(output, "shape", None) == result.shape and output.dtype == result.dtype
+                    if same and _equal(output, result):
+                        self._flow.carry(output, {Node(call.number, i): Share()})
+        self._fresh.clear()
+
+    def find_copies(self, call: Call) -> None:
+        """Note the variables that are copies of those of an earlier call at the same line: replicas of a model."""
+        if not tf.executing_eagerly():
+            return
+        for other in call.step.calls:
+            if other.line == call.line and len(other.ids) == len(call.ids):
+                for key, a, b in zip(call.ids, call.sources, other.sources, strict=True):
+                    both = hasattr(a, "handle") and hasattr(b, "handle") and a is not b and a.shape == b.shape
+                    if both and _equal(tf.convert_to_tensor(a), tf.convert_to_tensor(b)):
+                        self._copied.add(frozenset((key, identity(b))))
+
+    def copies(self, key: int, shares: Shares) -> dict[int, Any]:
+        """Return, by loss, the variables that are copies of one, as on replicas, and whose gradients are in it too."""
+        copies: dict[int, Any] = {}
+        for node in shares:
+            call = self.calls.get(node.call)
+            if call is not None and frozenset((key, call.ids[node.source])) in self._copied:
+                copies |= {id(loss): call.sources[node.source] for loss in self.serves(call)}
+        return copies
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return bool(np.array_equal(np.asarray(a), np.asarray(b)))

@@ -1,0 +1,285 @@
+"""The script's updates, and what each was handed beside what the tape over the whole step says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.auditing.evidence import Evidence
+from gradcheck.auditing.judging.judgement import Judgement, judge
+from gradcheck.auditing.judging.mistakes import Case, cut_off, explained
+from gradcheck.auditing.judging.weights import masses, scale_of, slices
+from gradcheck.auditing.observing.flow import Node, Share
+from gradcheck.auditing.observing.layers import Layers
+from gradcheck.auditing.observing.lines import user_line
+from gradcheck.auditing.observing.step import Call, Loss, Step, identity
+from gradcheck.auditing.questions import Question, Trained, Update
+from gradcheck.auditing.serving import Serving
+from gradcheck.numerics import PRECISIONS
+from gradcheck.results.report import FAILING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gradcheck.auditing.observing.flow import Shares
+    from gradcheck.auditing.watch import Watch
+
+
+class Trial:
+    """The updates of a script.
+
+    Attributes:
+        serving: the gradient calls.
+        variables: those that are trained, by the ids of their handles.
+        layers: calls of layers, and their penalties.
+        judgements: one of each variable in each update.
+        applied_in: the applications of optimizers, and the losses they served, by the number of the step.
+        recorded: the variables that some tape of the script recorded, by the ids of their handles.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        """Nothing was updated."""
+        self.watch, self.flow, self.layers = watch, watch.flow, Layers(watch)
+        self.serving = Serving(watch.flow, self.layers, watch.ours)
+        self._evidence = Evidence(watch.flow, self.serving, self.layers)
+        self.variables: dict[int, Trained] = {}
+        self.judgements: list[Judgement] = []
+        self.applied_in: dict[int, list[tuple[Update, frozenset[int]]]] = {}
+        self.recorded: dict[int, Any] = {}
+        self._numbers = iter(range(1, 1 << 60))
+
+    def know(self, variable: Any) -> Trained:
+        """Return the record of a variable."""
+        key = identity(variable)
+        if key not in self.variables:
+            self.variables[key] = Trained(key, _path(variable, self.variables), variable)
+        return self.variables[key]
+
+    def record(self, variables: Iterable[Any]) -> None:
+        """Note the variables that a tape of the script recorded."""
+        for variable in variables:
+            self.recorded.setdefault(identity(variable), variable)
+
+    def called(self, call: Call) -> None:
+        """Note a gradient call."""
+        self.serving.calls[call.number] = call
+        self.serving.find_copies(call)
+        for source in call.sources:
+            if hasattr(source, "handle"):
+                self.know(source).pending.append(call)
+
+    def applied(self, graph: Any, optimizer: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Judge what an optimizer was handed."""
+        update = Update(
+            number=next(self._numbers),
+            line=user_line(),
+            step=self.watch.step(graph),
+            optimizer=optimizer,
+            undoes_scale=hasattr(optimizer, "scale_loss") and hasattr(optimizer, "inner_optimizer"),
+        )
+        self._updated(graph, update, [(v, g, self.flow.shares(g)) for v, g in pairs])
+
+    def assigned(self, graph: Any, trained: Trained, op: str, inputs: Sequence[Any], shares: Shares) -> None:
+        """Judge an assignment whose value contains gradients."""
+        update = Update(
+            number=next(self._numbers),
+            line=user_line(),
+            step=self.watch.step(graph),
+            sign=1.0 if "Sub" in op else -1.0,
+            free_factor=True,
+            overwrites=op == "ResourceScatterUpdate",
+        )
+        self._updated(graph, update, [(trained.variable, inputs[-1], shares)])
+
+    def _updated(self, graph: Any, update: Update, handed: Sequence[tuple[Any, Any, Shares]]) -> None:
+        step = update.step
+        if step is not None:
+            step.updates += 1
+        questions = []
+        for variable, value, shares in handed:
+            trained = self.know(variable)
+            question = self._question(trained, update, value, shares, graph)
+            questions.append(question)
+            trained.consumed |= shares.keys()
+            trained.pending = []
+            trained.updates += 1
+        served = frozenset(id(loss) for q in questions for group in q.groups for loss in group)
+        if step is not None:
+            step.last = update
+        if step is not None and update.optimizer is not None:
+            self.applied_in.setdefault(step.number, []).append((update, served))
+        if graph is None and step is None:
+            self.watch.counted()
+        self._pose(graph, questions, counts=True)
+
+    def _pose(self, graph: Any, questions: list[Question], *, counts: bool = False) -> None:
+        """Judge now, or whenever the graph has run: then an update is counted if this is one."""
+        if graph is None:
+            for question in questions:
+                self._answer(question, question.evidence)
+            return
+
+        def ran(values: list[dict[str, Any]], times: int) -> None:
+            now = self.watch.step(None)
+            if counts and now is not None and now.calls:
+                now.updates += 1
+            elif counts:
+                self.watch.counted(times)
+            for question, evidence in zip(questions, values, strict=True):
+                self._answer(question, evidence)
+
+        with self.watch.ours():
+            self.watch.exports.add([question.evidence for question in questions], ran)
+
+    def _answer(self, question: Question, evidence: dict[str, Any]) -> None:
+        path = question.trained.path
+        if self.watch.skipped or any(fnmatchcase(path, pattern) for pattern in self.watch.options.ignore):
+            return
+        judgement = judge(question, evidence, self.watch.options)
+        if judgement.comparison.status in FAILING and question.asks_boundaries:
+            with self.watch.ours():
+                more = self._evidence.at_boundaries(question.trained, question.calls)
+            judgement = judge(question, evidence | more, self.watch.options)
+        judgement.at = self.watch.updates
+        if judgement.comparison.status in FAILING:
+            judgement.explained = explained(Case(judgement, self))
+        elif judgement.comparison.status == "absent":
+            judgement.explained = cut_off(Case(judgement, self))
+        judgement.release()
+        self.judgements.append(judgement)
+
+    def _question(self, trained: Trained, update: Update, handed: Any, shares: Shares, graph: Any) -> Question:
+        shares = _without_memory(shares, trained.consumed) if update.free_factor else shares
+        made_of = sorted(self.serving.made_of(shares) or trained.pending, key=_number)
+        used = {node.call for node in shares}
+        older = {node for node in shares if self.serving.calls[node.call] not in trained.pending}
+        all_older = bool(shares) and older == shares.keys()
+        lines = {call.line for call in made_of}
+        unused = [c for c in trained.pending if (c.line in lines or all_older) and c.number not in used]
+        judged_by = unused if all_older and unused else sorted({*made_of, *unused}, key=_number)
+        losses = list(dict.fromkeys(loss for call in judged_by for loss in self.serving.serves(call)))
+        groups = slices(self.flow, losses)
+        with self.watch.ours():
+            evidence = self._evidence.of(trained, handed, shares, groups)
+            if graph is not None:
+                evidence |= self._evidence.at_boundaries(trained, judged_by)
+        step = update.step or (judged_by[0].step if judged_by else None)
+        made = self.flow.op(getattr(handed, "_id", -1))
+        return Question(
+            trained=trained,
+            update=update,
+            calls=list(dict.fromkeys([*judged_by, *made_of])),
+            nodes=shares,
+            seed_factors={node: self.serving.seed_factor(node) for node in shares},
+            older=older,
+            consumed=set(trained.consumed),
+            unused=unused,
+            groups=groups,
+            made_at=made.line if made else None,
+            scales=[scale_of(self.flow, loss) for group in groups for loss in group],
+            evidence=evidence,
+            precision=min(step.precisions, default=None, key=lambda name: -PRECISIONS[name].eps) if step else None,
+            asks_boundaries=graph is None,
+        )
+
+    # Ends
+
+    def closed(self, step: Step) -> None:
+        """Judge the variables that were named in a step and not updated; forget the tape of the step."""
+        self._assigned_from_outside(step)
+        self._left_out(step, None)
+        self.layers.forget()
+        waiting = {call.number for trained in self.variables.values() for call in trained.pending}
+        for call in self.serving.calls.values():
+            if call.number not in waiting and call.step.graph is None:
+                call.release()
+        for call in step.calls:
+            if call.number in waiting:
+                self.serving.settle(call)
+        for judgement in self.judgements:
+            if judgement.at < self.watch.updates - 1:
+                judgement.boundaries = []
+        step.release()
+
+    def _assigned_from_outside(self, step: Step) -> None:
+        """Judge the gradients of variables that were assigned what NumPy has computed of them."""
+        for handle, line in step.assigned.items():
+            trained = self.variables[handle]
+            if trained.pending:
+                call = trained.pending[-1]
+                shares = {Node(call.number, call.ids.index(handle)): Share(math.nan)}
+                update = Update(number=next(self._numbers), line=line, step=step, free_factor=True)
+                question = self._question(trained, update, None, shares, None)
+                trained.pending, trained.updates = [], trained.updates + 1
+                step.last = update
+                self._pose(None, [question])
+
+    def _left_out(self, step: Step, graph: Any) -> None:
+        """Judge the variables whose gradient was asked for and is None, where others of the call were updated."""
+        if not step.updates or step.last is None:
+            return
+        for call in step.calls:
+            for source, result in zip(call.sources, call.results, strict=True):
+                trained = self.variables.get(identity(source))
+                if result is None and trained is not None and call in trained.pending:
+                    question = self._question(trained, step.last, None, {}, graph)
+                    trained.pending = []
+                    self._pose(graph, [question])
+
+    def traced(self, step: Step) -> None:
+        """Export the results of gradient calls of a traced function that no update in it was made of."""
+        self._left_out(step, step.graph)
+        used = {node.call for trained in self.variables.values() for node in trained.consumed}
+        for call in step.calls:
+            if call.number not in used and any(hasattr(source, "handle") for source in call.sources):
+                self._export(call)
+
+    def _export(self, call: Call) -> None:
+        losses = self.serving.serves(call)
+        with self.watch.ours():
+            references = [[self.serving.reference(loss, source) for source in call.sources] for loss in losses]
+            weights = [masses(self.flow, loss) for loss in losses]
+            for source in call.sources:
+                trained = self.variables.get(identity(source))
+                if trained is not None and call in trained.pending:
+                    trained.pending.remove(call)
+
+            def ran(values: Any, _: int) -> None:
+                step = self.watch.step(None)
+                fresh = [
+                    Loss(None, None, loss.line, None, dict(zip(call.ids, found, strict=True)), mass)
+                    for loss, found, mass in zip(losses, values["references"], values["masses"], strict=True)
+                ]
+                again = replace(call, number=next(self.watch.numbers), results=values["results"], losses=fresh)
+                if step is not None:
+                    step.calls.append(again)
+                self.called(again)
+                self.serving.computed(again)
+
+            self.watch.exports.add({"results": list(call.results), "references": references, "masses": weights}, ran)
+
+
+def _number(call: Call) -> int:
+    return call.number
+
+
+def _without_memory(shares: Shares, consumed: set[Node]) -> Shares:
+    """Return the newest results of an assigned change that remembers earlier ones, as momentum does.
+
+    Results of earlier updates that count less than the newest are the memory; those that count as much were added
+    once more.
+    """
+    newest = [share.factor for node, share in shares.items() if node not in consumed]
+    if not newest or len(newest) == len(shares):
+        return shares
+    least = min(map(abs, newest))
+    return {node: s for node, s in shares.items() if node not in consumed or abs(s.factor) >= least * (1 - 1e-6)}
+
+
+def _path(variable: Any, known: dict[int, Trained]) -> str:
+    """Return a name of a variable that no other has."""
+    path = str(getattr(variable, "path", None) or variable.name).removesuffix(":0")
+    taken = {trained.path for trained in known.values()}
+    return path if path not in taken else next(n for i in range(2, 1 << 30) if (n := f"{path}#{i}") not in taken)
