@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.auditing.observing.flow import Node, Share
-from gradcheck.auditing.observing.step import Call, Link, Loss, Step, identity
+from gradcheck.auditing.observing.step import Call, Loss, Step, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,9 +67,10 @@ class Serving:
             known = [self.calls[n.call] for n in shares if n.call in self.calls and self.calls[n.call] is not call]
             if known:
                 served = [loss for other in known for loss in self.serves(other)]
-                if all(self.reference(loss, target) is None for loss in served):
-                    self._link_again(call, target, set(shares), served)
-                return served
+                if any(self.reference(loss, target) is not None for loss in served):
+                    return served
+                again = [self._again(call, target, node) for node in shares]
+                return [loss for loss in again if loss is not None] or served
             fed = self._fed(call, target)
             if fed:
                 return fed
@@ -78,25 +79,25 @@ class Serving:
             if fed:
                 call.unseeded = call.unseeded or call.kind == "gradient"
                 return fed
-        loss = Loss(target, seed, call.line, step)
+        loss = Loss(target, seed, call.line, step, call.tape.number)
         return [loss]
 
-    def _link_again(self, call: Call, target: Any, nodes: set[Node], served: list[Loss]) -> None:
-        """Link a target that was computed once more to the tensor whose cotangent it is given.
+    def _again(self, call: Call, target: Any, node: Node) -> Loss | None:
+        """Return what a target serves that was computed once more, by the right cotangent of the first one.
 
-        A recomputation: the forward pass before it was recorded by no tape, or is another one.
+        A recomputation: the first forward pass was recorded by no tape, or by one of an earlier step.
         """
-        for node in nodes:
-            other = self.calls[node.call]
-            entry = other.sources[node.source]
-            if hasattr(entry, "handle") or entry.shape != target.shape or entry is target:
-                continue
-            differs = hasattr(entry, "numpy") and not _equal(entry, target)
-            call.step.links.append(Link(entry, target, "", None, call.line, again=True))
-            for loss in served:
-                loss.references.pop(identity(target), None)
-            if differs:
-                self.redrawn.append(call)
+        other = self.calls[node.call]
+        entry = other.sources[node.source]
+        if entry is None or hasattr(entry, "handle") or entry.shape != target.shape:
+            return None
+        found = (self.reference(loss, entry) for loss in self.serves(other))
+        parts = [tf.convert_to_tensor(part) for part in found if part is not None]
+        if not parts:
+            return None
+        if hasattr(entry, "numpy") and not _equal(entry, target):
+            self.redrawn.append(call)
+        return Loss(target, tf.add_n(parts), other.line, call.step, call.tape.number)
 
     def _fed(self, call: Call, target: Any) -> list[Loss]:
         """Return the losses that a target feeds; those whose gradient by it was computed, if there are any."""

@@ -249,7 +249,15 @@ class Trial:
             def ran(values: Any, _: int) -> None:
                 step = self.watch.step(None)
                 fresh = [
-                    Loss(None, None, loss.line, None, dict(zip(call.ids, found, strict=True)), mass)
+                    Loss(
+                        None,
+                        None,
+                        loss.line,
+                        None,
+                        next(self.watch.numbers),
+                        dict(zip(call.ids, found, strict=True)),
+                        mass,
+                    )
                     for loss, found, mass in zip(losses, values["references"], values["masses"], strict=True)
                 ]
                 again = replace(call, number=next(self.watch.numbers), results=values["results"], losses=fresh)

@@ -20,6 +20,7 @@ from gradcheck.auditing.observing.optimizers import Optimizers
 from gradcheck.auditing.observing.patches import Patches
 from gradcheck.auditing.observing.step import Call, Loss, ScriptTape, Step, current_graph, identity
 from gradcheck.auditing.trial import Trial
+from gradcheck.errors import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,6 +83,7 @@ class Watch:
         self.numbers = iter(range(1, 1 << 60))
         self._groups = 0
         self.watching = False
+        self.broken: Exception | None = None
 
     # From the outside
 
@@ -94,6 +96,9 @@ class Watch:
         """Return the record of what was seen."""
         from gradcheck.auditing.report import run_report  # noqa: PLC0415 - reports import what is watched
 
+        if self.broken is not None and error is None:
+            said = f"{type(self.broken).__name__}: {self.broken}"
+            error = RunError(f"the observation of the script failed, and ended: {said}", help="please report this")
         return run_report(self, name=name, file=file, seconds=seconds, error=error)
 
     def __enter__(self) -> Self:
@@ -119,8 +124,9 @@ class Watch:
             op_callbacks.remove_op_callback(self.here.told)
         self._patches.undo()
         self._record_on_thread(None)
-        self.exports.read()
-        self._close()
+        with self.safely():
+            self.exports.read()
+            self._close()
 
     def _end_if_enough(self) -> None:
         most = self.options.steps
@@ -180,6 +186,16 @@ class Watch:
                 step.on()
             here.outer = step
 
+    @contextmanager
+    def safely(self) -> Iterator[None]:
+        """Observe without any effect on the script: an error of our own ends the observation, not the script."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, the script goes on
+            self.broken = self.broken or error
+            self.watching = False
+            self._record_on_thread(None)
+
     def attend(self) -> None:
         """Let TensorFlow tell of the operations of this thread, if it does not yet."""
         if self.here.told is None:
@@ -218,16 +234,17 @@ class Watch:
         original(recording)
         if self.idle or self.here.applying:
             return
-        self.attend()
-        graph = current_graph()
-        record = self._tapes.get(recording)
-        step = self._begun(graph)
-        if record is None:
-            record = ScriptTape(next(self.numbers), user_line(), graph, weakref.ref(recording))
-            self._tapes[recording] = record
-            step.tapes.append(record)
-        self.here.active.append(record)
-        self._record_on_thread(step)
+        with self.safely():
+            self.attend()
+            graph = current_graph()
+            record = self._tapes.get(recording)
+            step = self._begun(graph)
+            if record is None:
+                record = ScriptTape(next(self.numbers), user_line(), graph, weakref.ref(recording))
+                self._tapes[recording] = record
+                step.tapes.append(record)
+            self.here.active.append(record)
+            self._record_on_thread(step)
 
     def _pop(self, original: Any, recording: Any) -> None:
         original(recording)
@@ -249,10 +266,11 @@ class Watch:
         original(recording, tensor)
         step = self.step(current_graph())
         if not self.idle and recording in self._tapes and step is not None:
-            original(step.outer, tensor)
-            for one in tf.nest.flatten(tensor):
-                step.watched[identity(one)] = one
-                self._entrances.stopped(step, one)
+            with self.safely():
+                original(step.outer, tensor)
+                for one in tf.nest.flatten(tensor):
+                    step.watched[identity(one)] = one
+                    self._entrances.stopped(step, one)
 
     # Gradient calls
 
@@ -291,21 +309,20 @@ class Watch:
         if step is not None:
             seeds = args[0] if kind == "gradient" and args else kwargs.get("output_gradients")
             flat = tf.nest.flatten(sources)
-            given = tf.nest.flatten(seeds) if seeds is not None else None
-            targets = tf.nest.flatten(target)
-            call = Call(
-                number=next(self.numbers),
-                line=line,
-                kind=kind,
-                tape=record,
-                step=step,
-                targets=targets,
-                seeds=given,
-                sources=flat,
-                ids=[identity(source) for source in flat],
-                results=_flat_results(results, len(flat)),
-            )
-            self._called(step, call, nested=nested)
+            with self.safely():
+                call = Call(
+                    number=next(self.numbers),
+                    line=line,
+                    kind=kind,
+                    tape=record,
+                    step=step,
+                    targets=tf.nest.flatten(target),
+                    seeds=None if seeds is None else tf.nest.flatten(seeds),
+                    sources=flat,
+                    ids=[identity(source) for source in flat],
+                    results=_flat_results(results, len(flat)),
+                )
+                self._called(step, call, nested=nested)
         self.rest()
         return results
 
@@ -319,7 +336,10 @@ class Watch:
         plain = all(_single(target) for target in call.targets) and call.kind != "batch_jacobian"
         if plain and call.seeds is None:
             known = {id(loss.target): loss for loss in step.losses}
-            call.losses = [known.get(id(target)) or Loss(target, None, call.line, step) for target in call.targets]
+            call.losses = [
+                known.get(id(target)) or Loss(target, None, call.line, step, call.tape.number)
+                for target in call.targets
+            ]
             new = [loss for loss in call.losses if id(loss.target) not in known]
             step.losses += new
             if not nested:
@@ -340,6 +360,11 @@ class Watch:
         here = self.here
         if not self.watching or here.ours or here.applying:
             return
+        with self.safely():
+            self._observed(op, inputs, outputs, graph)
+
+    def _observed(self, op: str, inputs: Any, outputs: Any, graph: Any) -> None:
+        here = self.here
         step = self.step(graph)
         assigns = op in _ASSIGNMENTS
         if here.asking:
@@ -393,7 +418,8 @@ class Watch:
                 self._record_on_thread(None)
                 step = self.step(current_graph())
                 if step is not None:
-                    self.trial.traced(step)
+                    with self.safely():
+                        self.trial.traced(step)
 
         outer = self.here.outer
         self._record_on_thread(None)
@@ -413,9 +439,9 @@ class Watch:
             outputs = original(function, tensor_inputs, captured_inputs)
         finally:
             here.calling -= 1
-            with self.ours():
+            with self.safely(), self.ours():
                 self.exports.read()
-        with self.ours():
+        with self.safely(), self.ours():
             self.trial.serving.returned(tf.nest.flatten(outputs, expand_composites=True))
         return outputs
 

@@ -287,8 +287,6 @@ def _detached(case: Case) -> Found:
     ]
     repeated = len(differentiating) > 1 and len({c.line for c in differentiating}) == 1
     for link in _links(case):
-        if link.again:
-            continue
         line = link.left or link.back
         text = (
             f"an activation leaves TensorFlow at {link.left} and" if link.left else "an activation that left TensorFlow"
@@ -318,7 +316,7 @@ def _detached(case: Case) -> Found:
 def _recurrent(case: Case, steps: list[Any]) -> bool:
     """Whether the variable is used before several activations that left: the state of a sequence."""
     flow, key = case.trial.flow, case.j.question.trained.key
-    links = [link for step in steps for link in step.links if not link.again]
+    links = [link for step in steps for link in step.links]
     return sum(key in map(flow.handle, flow.before([link.origin._id])) for link in links) > 1  # noqa: SLF001
 
 

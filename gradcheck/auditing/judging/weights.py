@@ -64,7 +64,9 @@ def _are_slices(flow: Flow, loss: Loss, other: Loss) -> bool:
     if loss.line != other.line:
         return False
     (variables, activations), (of_other, others) = (_made_of(flow, one) for one in (loss, other))
-    return variables == of_other and not activations & others
+    if loss.tape == other.tape:
+        return variables == of_other and not activations & others
+    return variables == of_other or not variables & of_other  # replicas have variables of their own
 
 
 def _made_of(flow: Flow, loss: Loss) -> tuple[set[int], set[int]]:

@@ -36,11 +36,12 @@ class Entrances:
     def _numpy(self, original: Any, tensor: Any) -> Any:
         step = self._watch.step(None)
         if not self._watch.idle and step is not None:
-            self._left[tensor._id] = line = user_line()  # noqa: SLF001
-            if tensor.shape.rank and tensor._id in self._flow.made:  # noqa: SLF001
-                step.exits.append((tensor._id, tuple(tensor.shape), line))  # noqa: SLF001
-            elif tensor._id in self._flow.carried:  # noqa: SLF001
-                self._flow.left[tensor._id] = line  # noqa: SLF001
+            with self._watch.safely():
+                self._left[tensor._id] = line = user_line()  # noqa: SLF001
+                if tensor.shape.rank and tensor._id in self._flow.made:  # noqa: SLF001
+                    step.exits.append((tensor._id, tuple(tensor.shape), line))  # noqa: SLF001
+                elif tensor._id in self._flow.carried:  # noqa: SLF001
+                    self._flow.left[tensor._id] = line  # noqa: SLF001
         return original(tensor)
 
     def _convert(self, original: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -50,8 +51,9 @@ class Entrances:
             and self._watch.step(None) is not None
             and not isinstance(value, (int, float, bool, str, tf.Tensor))
         ):
-            self._watch.attend()
-            self.entered(tensor)
+            with self._watch.safely():
+                self._watch.attend()
+                self.entered(tensor)
         return tensor
 
     def entered(self, tensor: Any) -> None:

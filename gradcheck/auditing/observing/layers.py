@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from gradcheck.auditing.observing.lines import Line, user_line
-from gradcheck.auditing.observing.step import Loss, identity
+from gradcheck.auditing.observing.step import Loss, current_graph, identity
 from gradcheck.keras_private import all_layers, own_losses, takes_training
 
 if TYPE_CHECKING:
@@ -68,24 +68,25 @@ class Layers:
             return original(layer, *args, **kwargs)
         finally:
             self._depth.value = 0
-            graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-            step = self._watch.step(graph)
+            step = self._watch.step(current_graph())
             if step is not None:
-                said = kwargs.get("training", args[1] if len(args) > 1 and isinstance(args[1], bool) else None)
-                active = self._watch.active(graph)
-                known = {(c.line, c.step) for c in self.calls[-64:]}
-                line = user_line()
-                if active:
-                    added = [t for one in all_layers([layer]) for t in own_losses(one) if hasattr(t, "_id")]
-                    self._added += [(step, active[-1].number, layer, tensor) for tensor in added]
-                    self.roots.setdefault(id(layer), layer)
-                if (line, step.number) not in known:
-                    self.calls.append(LayerCall(layer, said, line, step.number, active[-1].number if active else None))
+                with self._watch.safely():
+                    said = kwargs.get("training", args[1] if len(args) > 1 and isinstance(args[1], bool) else None)
+                    self._called(step, layer, said)
+
+    def _called(self, step: Step, layer: Any, training: bool | None) -> None:  # noqa: FBT001 - as the script says it
+        active = self._watch.active(step.graph)
+        tape, line = active[-1].number if active else None, user_line()
+        if tape is not None:
+            added = [t for one in all_layers([layer]) for t in own_losses(one) if hasattr(t, "_id")]
+            self._added += [(step, tape, layer, tensor) for tensor in added]
+            self.roots.setdefault(id(layer), layer)
+        if all((call.line, call.step) != (line, step.number) for call in self.calls[-64:]):
+            self.calls.append(LayerCall(layer, training, line, step.number, tape))
 
     def _read(self, original: Any, layer: Any) -> Any:
         found = original(layer)
-        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        step = self._watch.step(graph)
+        step = self._watch.step(current_graph())
         if found and step is not None and self._watch.watching:
             variables = [v for v in layer.trainable_weights if v.regularizer is not None]
             if len(variables) == len(found):

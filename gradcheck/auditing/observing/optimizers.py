@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gradcheck.auditing.observing.patches import Patches
     from gradcheck.auditing.watch import Watch
 
-#: The class that all optimizers inherit `apply` from; `keras.optimizers.Optimizer` adds the backend's part.
-_BASE = keras.optimizers.Optimizer.__mro__[1]
+#: The class that all optimizers inherit `apply` from; others around it add the backend's part.
+_BASE = next(kind for kind in reversed(keras.optimizers.Optimizer.__mro__) if "apply" in vars(kind))
 
 
 class Optimizers:
@@ -52,7 +52,8 @@ class Optimizers:
             return original(optimizer, grads, trainable_variables, **kwargs)
         grads = list(grads)
         variables = optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)  # noqa: SLF001
-        self._watch.trial.applied(current_graph(), optimizer, list(zip(variables, grads, strict=False)))
+        with self._watch.safely():
+            self._watch.trial.applied(current_graph(), optimizer, list(zip(variables, grads, strict=False)))
         here.applying += 1
         try:
             return original(optimizer, grads, trainable_variables, **kwargs)

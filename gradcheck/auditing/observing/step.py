@@ -44,6 +44,7 @@ class Loss:
         seed: of the shape of `target`, or None.
         line: of the gradient call.
         step: the step it belongs to; None once that is over.
+        tape: the number of the tape that was asked.
         references: the derivatives in the tape over the whole step, by the id of the source; None: there is none.
         masses: see `loss_weights.masses`, if they are known already.
         scale: the constant that it was multiplied by last.
@@ -54,15 +55,16 @@ class Loss:
     seed: Any
     line: Line
     step: Step | None
+    tape: int = 0
     references: dict[int, Any] = field(default_factory=dict)
     masses: list[tuple[Any, int]] | None = None
     scale: float = 1.0
     made_of: tuple[set[int], set[int]] | None = None
 
-    def release(self) -> None:
-        """Give up the tensors."""
+    def release(self, keep: set[int]) -> None:
+        """Give up the tensors, but for the derivatives by some."""
         self.target = self.seed = self.step = None
-        self.references = {}
+        self.references = {key: value for key, value in self.references.items() if key in keep}
 
 
 @dataclass(eq=False)
@@ -75,6 +77,7 @@ class Call:
         targets, seeds, sources, results: flat; `seeds` is None if the call had none.
         ids: of the sources; for a variable that of its handle.
         losses: what it serves, once that is known.
+        released: whether tensors were given up.
         unseeded: whether seeds are missing: the target feeds losses, and was differentiated as if it were one.
     """
 
@@ -90,13 +93,17 @@ class Call:
     results: Sequence[Any]
     losses: list[Loss] | None = None
     unseeded: bool = False
+    released: bool = False
 
     def release(self) -> None:
-        """Give up the tensors; what was asked where, and of what, is kept."""
-        self.targets, self.seeds, self.sources = (), self.seeds and (), ()
-        self.results = [None] * len(self.results)
+        """Give up the tensors, those at boundaries one step later; what was asked where, and of what, is kept."""
+        kept = {} if self.released else {i: s for i, s in enumerate(self.sources) if not hasattr(s, "handle")}
+        self.targets, self.seeds = (), self.seeds and ()
+        self.sources = [kept.get(i) for i in range(len(self.ids))]
+        self.results = [result if i in kept else None for i, result in enumerate(self.results)]
         for loss in self.losses or ():
-            loss.release()
+            loss.release(keep={identity(tensor) for tensor in kept.values()})
+        self.released = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +114,6 @@ class Link:
         entry: the tensor, or the variable, as which it came back.
         lossy: the dtype that it was rounded to on the way, or "".
         left, back: the lines; `left` is None where it left by a way that nobody sees.
-        again: whether `origin` was computed once more, by a recomputation.
     """
 
     entry: Any
@@ -115,7 +121,6 @@ class Link:
     lossy: str
     left: Line | None
     back: Line
-    again: bool = False
 
 
 @dataclass(eq=False)
@@ -160,8 +165,6 @@ class Step:
 
     def release(self) -> None:
         """Give up everything that was recorded."""
-        for loss in self.losses:
-            loss.release()
         self.calls, self.links, self.losses, self.watched = [], [], [], {}
         self.exits, self.moved_by_backward = [], {}
         self.outer._tape = self.raw = None  # noqa: SLF001
