@@ -70,7 +70,7 @@ class Evidence:
                 if parts and target.shape.num_elements() != 1:
                     cotangent = tf.add_n(parts)
                     boundaries.append((cotangent, call.seeds[i] if call.seeds is not None else None))
-                    ways += [(call, target, cotangent)] if call.step.raw is not None else []
+                    ways += [(call, target, cotangent)] if not call.step.over else []
         others = [cotangent for call in seeded for cotangent in self._others(call, seeded)]
         return {"boundaries": boundaries, "others": others, "moved": _moved(trained.variable, ways)}
 

@@ -23,14 +23,14 @@ class Serving:
 
     Attributes:
         calls: by number.
-        redrawn: calls whose target was computed a second time, with other values.
+        redrawn: calls whose target was computed a second time, with other values, and whether of random numbers.
     """
 
     def __init__(self, flow: Flow, layers: Layers, ours: Callable[[], AbstractContextManager[None]]) -> None:
         """Start without any call; `ours` is entered for computations that no tape of the script may see."""
         self._flow, self._layers, self._ours = flow, layers, ours
         self.calls: dict[int, Call] = {}
-        self.redrawn: list[Call] = []
+        self.redrawn: list[tuple[Call, bool]] = []
         self._copied: set[frozenset[int]] = set()
         self._fresh: list[Call] = []
 
@@ -44,7 +44,7 @@ class Serving:
     def reference(self, loss: Loss, tensor: Any) -> Any:
         """Return the derivative of a loss by a tensor or variable; None if there is none, or it is too late."""
         key = identity(tensor)
-        if key not in loss.references and loss.step is not None and loss.step.raw is not None:
+        if key not in loss.references and loss.step is not None and not loss.step.over:
             with self._ours():
                 loss.references |= loss.step.derivative(loss.target, loss.seed, {key: tensor})
         return loss.references.get(key)
@@ -69,8 +69,8 @@ class Serving:
                 served = [loss for other in known for loss in self.serves(other)]
                 if any(self.reference(loss, target) is not None for loss in served):
                     return served
-                again = [self._again(call, target, node) for node in shares]
-                return [loss for loss in again if loss is not None] or served
+                again = [] if self._fed(call, target) else [self._again(call, target, node) for node in shares]
+                return [loss for loss in again if loss is not None] or self._fed(call, target) or served
             fed = self._fed(call, target)
             if fed:
                 return fed
@@ -95,8 +95,9 @@ class Serving:
         parts = [tf.convert_to_tensor(part) for part in found if part is not None]
         if not parts:
             return None
+        call.step.recomputed = call.line
         if hasattr(entry, "numpy") and not _equal(entry, target):
-            self.redrawn.append(call)
+            self.redrawn.append((call, self._flow.is_random(target)))
         return Loss(target, tf.add_n(parts), other.line, call.step, call.tape.number)
 
     def _fed(self, call: Call, target: Any) -> list[Loss]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gradcheck.auditing.observing.flow import Shares
+    from gradcheck.auditing.observing.lines import Line
     from gradcheck.auditing.watch import Watch
 
 
@@ -36,6 +37,7 @@ class Trial:
         layers: calls of layers, and their penalties.
         judgements: one of each variable in each update.
         applied_in: the applications of optimizers, and the losses they served, by the number of the step.
+        moved_twice: the lines where recomputations moved state once more.
         recorded: the variables that some tape of the script recorded, by the ids of their handles.
     """
 
@@ -49,6 +51,8 @@ class Trial:
         self.applied_in: dict[int, list[tuple[Update, frozenset[int]]]] = {}
         self.recorded: dict[int, Any] = {}
         self._numbers = iter(range(1, 1 << 60))
+        self._counted = (0, 0)
+        self.moved_twice: set[Line] = set()
 
     def know(self, variable: Any) -> Trained:
         """Return the record of a variable."""
@@ -81,6 +85,11 @@ class Trial:
         )
         self._updated(graph, update, [(v, g, self.flow.shares(g)) for v, g in pairs])
 
+    def made_by_hand(self, step: Step | None, handle: int) -> Trained | None:
+        """Return the variable of a handle that a tape recorded in this step, and that no gradient call named."""
+        variables = step.outer.watched_variables() if step is not None and not step.over else ()
+        return next((self.know(v) for v in variables if identity(v) == handle), None)
+
     def assigned(self, graph: Any, trained: Trained, op: str, inputs: Sequence[Any], shares: Shares) -> None:
         """Judge an assignment whose value contains gradients."""
         update = Update(
@@ -96,42 +105,69 @@ class Trial:
     def _updated(self, graph: Any, update: Update, handed: Sequence[tuple[Any, Any, Shares]]) -> None:
         step = update.step
         if step is not None:
-            step.updates += 1
-        questions = []
-        for variable, value, shares in handed:
-            trained = self.know(variable)
-            question = self._question(trained, update, value, shares, graph)
-            questions.append(question)
-            trained.consumed |= shares.keys()
-            trained.pending = []
-            trained.updates += 1
-        served = frozenset(id(loss) for q in questions for group in q.groups for loss in group)
-        if step is not None:
-            step.last = update
+            step.updates, step.last = step.updates + 1, update
+        late: list[tuple[Any, Any, Shares]] = []
+        now: list[tuple[Any, Any, Shares]] = []
+        for one in handed:
+            unknown = graph is not None and one[1] is not None and not self.serving.made_of(one[2])
+            (late if unknown else now).append(one)
+        questions = [self._ask(update, variable, value, shares, graph) for variable, value, shares in now]
         if step is not None and update.optimizer is not None:
+            served = frozenset(id(loss) for q in questions for group in q.groups for loss in group)
             self.applied_in.setdefault(step.number, []).append((update, served))
         if graph is None and step is None:
             self.watch.counted()
-        self._pose(graph, questions, counts=True)
+        self._pose(graph, questions, counts=step)
+        if late:
+            self._pose_late(update, late)
 
-    def _pose(self, graph: Any, questions: list[Question], *, counts: bool = False) -> None:
-        """Judge now, or whenever the graph has run: then an update is counted if this is one."""
+    def _ask(self, update: Update, variable: Any, value: Any, shares: Shares, graph: Any) -> Question:
+        trained = self.know(variable)
+        question = self._question(trained, update, value, shares, graph)
+        trained.consumed |= shares.keys()
+        trained.pending, trained.updates = [], trained.updates + 1
+        return question
+
+    def _pose_late(self, update: Update, late: Sequence[tuple[Any, Any, Shares]]) -> None:
+        """Ask when the graph has run: what was handed over comes from outside of it."""
+
+        def ran(values: list[Any], times: int) -> None:
+            self._count(update.step, times)
+            now = replace(update, step=self.watch.step(None))
+            for (variable, _, shares), value in zip(late, values, strict=True):
+                question = self._ask(now, variable, value, self.flow.at_run(shares, {}), None)
+                self._answer(question, question.evidence)
+
+        with self.watch.ours():
+            self.watch.exports.add([value for _, value, _ in late], ran)
+
+    def _count(self, step: Step | None, times: int) -> None:
+        """Count the updates of a graph that has run: those of one step of it are one."""
+        now, key = self.watch.step(None), (self.watch.exports.reads, step.number if step else 0)
+        if key == self._counted:
+            return
+        self._counted = key
+        if now is not None and now.calls:
+            now.updates += 1
+        else:
+            self.watch.counted(times)
+
+    def _pose(self, graph: Any, questions: list[Question], *, counts: Step | None = None) -> None:
+        """Judge now, or whenever the graph has run: then an update is counted if this is one of a step."""
         if graph is None:
             for question in questions:
                 self._answer(question, question.evidence)
             return
 
         def ran(values: list[dict[str, Any]], times: int) -> None:
-            now = self.watch.step(None)
-            if counts and now is not None and now.calls:
-                now.updates += 1
-            elif counts:
-                self.watch.counted(times)
+            if counts is not None:
+                self._count(counts, times)
             for question, evidence in zip(questions, values, strict=True):
                 self._answer(question, evidence)
 
-        with self.watch.ours():
-            self.watch.exports.add([question.evidence for question in questions], ran)
+        if questions:
+            with self.watch.ours():
+                self.watch.exports.add([question.evidence for question in questions], ran)
 
     def _answer(self, question: Question, evidence: dict[str, Any]) -> None:
         path = question.trained.path
@@ -152,6 +188,9 @@ class Trial:
 
     def _question(self, trained: Trained, update: Update, handed: Any, shares: Shares, graph: Any) -> Question:
         shares = _without_memory(shares, trained.consumed) if update.free_factor else shares
+        own = {n: s for n, s in shares.items() if self.serving.calls[n.call].ids[n.source] == trained.key}
+        mixed = any(math.isnan(share.factor) for share in shares.values())
+        shares = own if own and mixed else shares
         made_of = sorted(self.serving.made_of(shares) or trained.pending, key=_number)
         used = {node.call for node in shares}
         older = {node for node in shares if self.serving.calls[node.call] not in trained.pending}
@@ -190,6 +229,8 @@ class Trial:
         """Judge the variables that were named in a step and not updated; forget the tape of the step."""
         self._assigned_from_outside(step)
         self._left_out(step, None)
+        if step.recomputed is not None and any(count > 1 for count in step.moves.values()):
+            self.moved_twice.add(step.recomputed)
         self.layers.forget()
         waiting = {call.number for trained in self.variables.values() for call in trained.pending}
         for call in self.serving.calls.values():
@@ -232,11 +273,22 @@ class Trial:
         """Export the results of gradient calls of a traced function that no update in it was made of."""
         self._left_out(step, step.graph)
         used = {node.call for trained in self.variables.values() for node in trained.consumed}
-        for call in step.calls:
-            if call.number not in used and any(hasattr(source, "handle") for source in call.sources):
-                self._export(call)
+        calls = [call for call in step.calls if call.number not in used]
+        numbers: dict[int, int] = {}
+        for call in calls:
+            if any(hasattr(source, "handle") for source in call.sources):
+                self._export(call, numbers)
+        if step.stored:
+            stored = list(step.stored)
 
-    def _export(self, call: Call) -> None:
+            def ran(_: Any, times: int) -> None:
+                for op, handle, shares in stored * times:
+                    self.flow.assigned(op, handle, self.flow.at_run(shares, numbers))
+
+            with self.watch.ours():
+                self.watch.exports.add([], ran)
+
+    def _export(self, call: Call, numbers: dict[int, int]) -> None:
         losses = self.serving.serves(call)
         with self.watch.ours():
             references = [[self.serving.reference(loss, source) for source in call.sources] for loss in losses]
@@ -261,6 +313,7 @@ class Trial:
                     for loss, found, mass in zip(losses, values["references"], values["masses"], strict=True)
                 ]
                 again = replace(call, number=next(self.watch.numbers), results=values["results"], losses=fresh)
+                numbers[call.number] = again.number
                 if step is not None:
                     step.calls.append(again)
                 self.called(again)

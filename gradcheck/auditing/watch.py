@@ -35,6 +35,7 @@ _ASSIGNMENTS = frozenset(
     {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
     | {"ResourceScatterUpdate", "ResourceScatterSub", "ResourceScatterAdd"}
 )
+_DIFFERENCES = frozenset({"AssignAddVariableOp", "AssignSubVariableOp"})
 #: More updates than this without an end of the step: some tape is never asked.
 _MOST_UPDATES = 4
 
@@ -159,6 +160,8 @@ class Watch:
     def _close(self) -> None:
         if self._step is not None:
             self.trial.closed(self._step)
+            if self.here.outer is self._step:
+                self._record_on_thread(None)
             if self._step.updates:
                 self.counted()
         self._step = None
@@ -350,7 +353,7 @@ class Watch:
 
     def _ran(  # noqa: PLR0917 - called by TensorFlow
         self,
-        op: str,
+        op: str | bytes,
         inputs: Any,
         attributes: Any,  # noqa: ARG002 - TensorFlow gives it
         outputs: Any,
@@ -361,7 +364,7 @@ class Watch:
         if not self.watching or here.ours or here.applying:
             return
         with self.safely():
-            self._observed(op, inputs, outputs, graph)
+            self._observed(op if isinstance(op, str) else op.decode(), inputs, outputs, graph)
 
     def _observed(self, op: str, inputs: Any, outputs: Any, graph: Any) -> None:
         here = self.here
@@ -395,8 +398,16 @@ class Watch:
     def _assigned(self, op: str, graph: Any, step: Step | None, inputs: Any) -> None:
         handle, value = self.flow.handle(inputs[0]._id), inputs[-1]  # noqa: SLF001
         trained, shares = self.trial.variables.get(handle), self.flow.shares(value)
+        if trained is None and shares and op in _DIFFERENCES:
+            trained = self.trial.made_by_hand(step, handle)
         if trained is None:
-            self.flow.assigned(op, handle, value)
+            if step is not None:
+                step.moves[handle] = step.moves.get(handle, 0) + 1
+            if graph is None:
+                self.flow.assigned(op, handle, shares)
+            elif step is not None and (shares or handle in self.flow.accumulators):
+                step.stored.append((op, handle, shares))
+                self.flow.accumulators.add(handle)
             if step is not None and graph is None and handle in self.flow.new_handles:
                 self._entrances.created(step, inputs[0], value)
         elif shares:

@@ -115,17 +115,39 @@ def _unscaled_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
 
 
 def _redrawn(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
-    """A forward pass that was run again for its gradients, and gave other values."""
-    for call in trial.serving.redrawn:
+    """A forward pass that was run again for its gradients, and drew other random numbers."""
+    for call, by_random in trial.serving.redrawn:
         again = next((c for c in trial.layers.calls if c.tape == call.tape.number), None)
-        line = again.line if again else call.tape.line
-        yield named("GC303", "the forward pass is run again for its gradients, and gives other values"), line
+        if by_random or (again is not None and acts_otherwise_in_training(again.layer)):
+            line = again.line if again else call.tape.line
+            yield named("GC303", "the forward pass is run again for its gradients, and gives other values"), line
+
+
+def _moved_twice(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+    """State that a recomputation moved once more."""
+    for line in trial.moved_twice:
+        text = "the forward pass is run again for its gradients, and moves the state of layers a second time"
+        yield named("GC302", text), line
+
+
+def _clipped_by_optimizers(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+    """Several optimizers of one loss, each of which clips by the global norm of its own variables."""
+    for updates in trial.applied_in.values():
+        clipping: dict[frozenset[int], set[int]] = defaultdict(set)
+        for update, losses in updates:
+            if losses and getattr(update.optimizer, "global_clipnorm", None):
+                clipping[losses].add(id(update.optimizer))
+                if len(clipping[losses]) > 1:
+                    text = "several optimizers serve one loss, and each clips by the global norm of its own variables"
+                    yield named("GC405", text), update.line
 
 
 RULES: tuple[Callable[[Trial], Iterator[tuple[Diagnosis, Line]]], ...] = (
     _clipped_apart,
     _stepped_twice,
     _redrawn,
+    _moved_twice,
+    _clipped_by_optimizers,
     _unscaled_apart,
     _training_forgotten,
     _never_updated,

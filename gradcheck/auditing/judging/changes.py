@@ -25,11 +25,13 @@ class Change:
     Attributes:
         candidate: it.
         clipped: the factor by which a norm of gradients scaled it; None if none did.
+        by_hand: whether it was computed by hand from other gradients, and is known up to a factor only.
         notes: changes that were not judged; recognised: those that are right.
     """
 
     candidate: Array | None
     clipped: float | None = None
+    by_hand: bool = False
     notes: list[str] = field(default_factory=list)
     recognised: list[str] = field(default_factory=list)
 
@@ -47,6 +49,8 @@ def change_of(
         intended: the weight that each result should have had.
     """
     shares = list(question.nodes.values())
+    if question.update.free_factor and question.nodes and question.trained.key not in question.sources:
+        return Change(None if handed is None else question.update.sign * handed, by_hand=True)
     if question.update.free_factor:
         return _without_rate(question, results, shares, intended)
     known = [r for r in results if r is not None]
@@ -71,6 +75,8 @@ def _without_rate(
         factors = list(intended)
     rate = abs(sum(factors)) / (sum(intended) or 1.0) or 1.0
     turned = [r.T if r is not None and "Transpose" in s.through else r for r, s in zip(results, shares, strict=True)]
+    if len({None if r is None else r.shape for r in turned}) > 1:
+        return change
     parts = [r if f == rate else f / rate * r for f, r in zip(factors, turned, strict=True) if r is not None]
     change.candidate = sum(parts[1:], parts[0]) if parts else None
     return change

@@ -91,6 +91,8 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
     expected = _total(scaled, weights)
     if expected is None and change.candidate is not None and not change.candidate.any():
         change.candidate = None  # zeros where the loss does not need the variable
+    if change.by_hand:
+        _scale_to(change, expected)
     expected, penalties = _with_penalties(expected, evidence["penalties"], weights, undone)
     return Judgement(
         question=question,
@@ -107,6 +109,15 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
         penalties=penalties,
         loss=sum(float(np.sum(np.asarray(as_array(loss), np.float64))) for loss in evidence["losses"]),
     )
+
+
+def _scale_to(change: Change, expected: Array | None) -> None:
+    """Multiply what was handed over by a positive factor, such as to come near to what is expected."""
+    candidate = change.candidate
+    if expected is None or candidate is None or candidate.shape != expected.shape:
+        return
+    along = abs(float(np.vdot(candidate, expected)))
+    change.candidate = candidate * (float(np.vdot(expected, expected)) / along) if along else candidate
 
 
 def _masses(question: Question, evidence: dict[str, Any]) -> list[list[tuple[float, int]]]:

@@ -55,7 +55,9 @@ def explained(case: Case) -> list[tuple[Diagnosis, Line]]:
         if found:
             return found
     update = case.j.question.update
-    text = f"{case.path} was handed something else, and no known mistake gives it"
+    times = _times(case)
+    what = "something else" if math.isnan(times) else f"{times:.4g} times its gradient"
+    text = f"{case.path} was handed {what}, and no known mistake gives it"
     return [(named("GC900", text, confidence="possible"), update.line)]
 
 
@@ -69,7 +71,7 @@ def _another_variable(case: Case) -> Found:
         call = next((c for c in q.calls if c.number == node.call), None) or case.trial.serving.calls.get(node.call)
         if call is not None:
             sources[call.ids[node.source]] = call
-    if not sources or q.trained.key in sources:
+    if not sources or q.trained.key in sources or case.j.change.by_hand:
         return []
     other = case.trial.variables.get(next(iter(sources)))
     name = other.path if other else "another tensor"
@@ -95,13 +97,25 @@ def _sign(case: Case) -> Found:
 
 
 def _seeds_missing(case: Case) -> Found:
-    for call in case.seeded:
+    for call in _chain(case):
         if call.unseeded:
             asked = next((o for o in call.step.calls if set(o.ids) & {t._id for t in call.targets}), None)  # noqa: SLF001
             known = f"; the cotangent was computed at {asked.line}" if asked else ""
             text = f"the gradient at {call.line} has no output_gradients, so TensorFlow seeds it with ones{known}"
             return [(named("GC101", text), call.line)]
     return []
+
+
+def _chain(case: Case) -> list[Call]:
+    """Return the gradient calls at boundaries, and those that their seeds come from."""
+    serving, flow = case.trial.serving, case.trial.flow
+    waiting, found = list(case.seeded), []
+    while waiting:
+        call = waiting.pop(0)
+        if call not in found:
+            found.append(call)
+            waiting += serving.made_of({n: s for seed in call.seeds or () for n, s in flow.shares(seed).items()})
+    return found
 
 
 def _boundary(case: Case) -> Found:
@@ -176,7 +190,7 @@ def _slices(case: Case) -> Found:
         return []
     used = {node.call for node in q.nodes}
     if not q.unused or not used:
-        return _weighted(case, refs)
+        return _weighted(case, refs) or ([] if used else _partial(case, refs))
     of = plural(len(refs), "micro-batch", "micro-batches")
     dropped = q.unused[-1]
     if dropped.number < max(used):
@@ -208,23 +222,39 @@ def _weighted(case: Case, refs: list[Array]) -> Found:
     return []
 
 
+def _partial(case: Case, refs: list[Array]) -> Found:
+    """Name slices that are missing where nobody saw how they were put together."""
+    line, of = case.j.question.update.line, plural(len(refs), "micro-batch", "micro-batches")
+    for factor in (1.0, 1 / len(refs), 1 / (len(refs) - 1)):
+        if case.is_(refs[-1] * factor):
+            return [(named("GC204", f"{case.path} was handed the last of {of} alone"), line)]
+        if case.is_(sum(refs[1:-1], refs[0]) * factor):
+            return [(named("GC206", f"the last of {of} is not in what {case.path} was handed"), line)]
+    return []
+
+
 def _scaled(case: Case) -> Found:
     j, line = case.j, case.j.question.update.line
-    if j.scale != 1 and j.expected is not None and case.is_(j.expected * j.scale):
-        return [
-            (
-                named(
-                    "GC503", f"the loss was multiplied by {j.scale:g}, and the gradient of {case.path} never divided"
-                ),
-                line,
-            )
-        ]
-    if j.candidate is not None and j.expected is not None:
-        size = float(np.vdot(j.expected, j.expected))
-        factor = float(np.vdot(j.candidate, j.expected)) / size if size else math.nan
-        if is_scale(factor, max(j.counts, default=1)) and case.is_(factor * j.expected):
-            return [(named("GC503", f"{case.path} was handed {factor:g} times its gradient"), line)]
+    if j.expected is None:
+        return []
+    if j.scale != 1 and case.is_(j.expected * j.scale):
+        text = f"the loss was multiplied by {j.scale:g}, and the gradient of {case.path} never divided"
+        return [(named("GC503", text), line)]
+    times = _times(case)
+    if is_scale(times, max(j.counts, default=1)) or is_scale(
+        1 / times if times else math.nan, max(j.counts, default=1)
+    ):
+        return [(named("GC503", f"{case.path} was handed {times:.4g} times its gradient"), line)]
     return []
+
+
+def _times(case: Case) -> float:
+    """Return the multiple of what was expected that was handed over; NaN if it is none."""
+    c, e = case.j.candidate, case.j.expected
+    if c is None or e is None or c.shape != e.shape or not e.any():
+        return math.nan
+    factor = float(np.vdot(c, e)) / float(np.vdot(e, e))
+    return factor if near(c, factor * e) else math.nan
 
 
 def _penalties(case: Case) -> Found:

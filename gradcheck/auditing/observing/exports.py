@@ -37,9 +37,10 @@ class Export:
 
 @dataclass
 class Exports:
-    """All that is exported from graphs, in the order of tracing."""
+    """All that is exported from graphs, in the order of tracing; `reads` counts how often it was read."""
 
     exports: list[Export] = field(default_factory=list)
+    reads: int = 0
 
     def add(self, structure: Any, then: Callable[[Any, int], None]) -> None:
         """Export the tensors of a structure from the graph that is being traced.
@@ -63,6 +64,7 @@ class Exports:
 
     def read(self) -> None:
         """Hand over what has been computed since the last time."""
+        self.reads += 1
         for export in self.exports:
             export.read()
 

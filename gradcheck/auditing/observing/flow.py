@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Node(NamedTuple):
     """One result of a gradient call: the call's number, and the place among its sources.
 
-    Of a traced function, `argument` is its number and the call's place that of an input of it.
+    With `argument` it is what a variable holds when a graph runs: `call` is the id of its handle.
     """
 
     call: int
@@ -76,7 +76,9 @@ _BOUNDS = frozenset({"ClipByValue", "Minimum", "Maximum", "SelectV2", "Select"})
 #: What makes a number of a gradient, such as its norm.
 _NORMS = frozenset({"L2Loss", "Sum", "Mean", "Max", "Sqrt", "Rsqrt", "Square", "IsFinite", "All", "EuclideanNorm"})
 #: Operations with no derivative, or a derivative of zero, where a path ends that people may not have meant to end.
-CUTS = frozenset({"Round", "Rint", "Floor", "Ceil", "Sign", "ArgMax", "ArgMin", "Cast"})
+CUTS = frozenset(
+    {"Round", "Rint", "Floor", "Ceil", "Sign", "ArgMax", "ArgMin", "Cast", "Bucketize"} | {"PyFunc", "PyFuncStateless"}
+)
 
 
 def is_cut(op: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> bool:
@@ -97,6 +99,7 @@ class Flow:
         traced: the same for operations of graphs, which last.
         carried: the shares of the tensors that contain results of gradient calls, by id.
         in_variables: the same for variables, by the ids of their handles.
+        accumulators: the ids of the handles of variables that were assigned gradients at some time.
         reductions: the tensors that were summed or averaged to one number, by the id of that number.
         alive: weak references to tensors that were recorded by some tape, or carry gradients, by dtype and size.
         handles: the ids of the handles that captured placeholders of graphs stand for.
@@ -110,6 +113,7 @@ class Flow:
     traced: dict[int, Made] = field(default_factory=dict)
     carried: dict[int, Shares] = field(default_factory=dict)
     in_variables: dict[int, Shares] = field(default_factory=dict)
+    accumulators: set[int] = field(default_factory=set)
     reductions: dict[int, Any] = field(default_factory=dict)
     alive: dict[tuple[str, int], dict[int, weakref.ref[Any]]] = field(default_factory=lambda: defaultdict(dict))
     handles: dict[int, int] = field(default_factory=dict)
@@ -153,8 +157,10 @@ class Flow:
         if op == "VarHandleOp":
             self.new_handles.add(outputs[0]._id)  # noqa: SLF001
         elif op == "ReadVariableOp":
-            shares = self.in_variables.get(self.handle(ids[0]))
-            if shares:
+            handle = self.handle(ids[0])
+            # What a variable holds when a graph runs is not known while it is traced.
+            shares = {Node(handle, 0, argument=True): Share()} if graph else self.in_variables.get(handle)
+            if shares and handle in self.accumulators:
                 self.carry(outputs[0], shares)
             return
         elif op in ("Mul", "RealDiv") and tapes and outputs[0].shape.num_elements() == 1:
@@ -165,7 +171,7 @@ class Flow:
     def carries(self, op: str, inputs: Sequence[Any]) -> bool:
         """Whether the outputs of an operation contain results of gradient calls."""
         if op == "ReadVariableOp":
-            return self.handle(inputs[0]._id) in self.in_variables  # noqa: SLF001
+            return self.handle(inputs[0]._id) in self.accumulators  # noqa: SLF001
         return any(tensor._id in self.carried for tensor in inputs)  # noqa: SLF001
 
     def op(self, tensor_id: int) -> Made | None:
@@ -194,19 +200,32 @@ class Flow:
             tensor = tensor.values
         return self.carried.get(getattr(tensor, "_id", -1), {})
 
-    def assigned(self, op: str, handle: int, value: Any) -> Shares:
-        """Note an assignment; return the results that the assigned value, or difference, contains."""
-        shares = self.shares(value)
+    def assigned(self, op: str, handle: int, shares: Shares) -> None:
+        """Note the assignment of a value, or of a difference, that contains these results."""
         before = self.in_variables.pop(handle, {})
         if op == "AssignAddVariableOp":
-            shares_after = _sum([before, shares])
+            shares = _sum([before, shares])
         elif op == "AssignSubVariableOp":
-            shares_after = _sum([before, _times(shares, -1.0)])
-        else:
-            shares_after = shares
-        if shares_after:
-            self.in_variables[handle] = shares_after
-        return shares
+            shares = _sum([before, _times(shares, -1.0)])
+        if shares:
+            self.in_variables[handle] = shares
+            self.accumulators.add(handle)
+
+    def at_run(self, shares: Shares, numbers: Mapping[int, int]) -> Shares:
+        """Return shares of a graph as they are in one run of it.
+
+        Args:
+            shares: some may be those of a variable's contents.
+            numbers: the numbers of the calls in this run, by those in the graph.
+        """
+        found: list[Shares] = []
+        for node, share in shares.items():
+            if not node.argument:
+                found.append({node._replace(call=numbers.get(node.call, node.call)): share})
+            else:
+                held = self.in_variables.get(node.call, {})
+                found.append({n: s.times(share.factor, *share.through) for n, s in held.items()})
+        return _sum(found)
 
     def _multiplied(self, op: str, inputs: Sequence[Any], output: Any) -> None:
         for one, other in ((inputs[0], inputs[1]), (inputs[1], inputs[0]))[: 2 if op == "Mul" else 1]:
@@ -223,8 +242,8 @@ class Flow:
         added = () if all(given) or op == "ConcatV2" else ("added",)
         if op in _SAME or op in _WAYS:
             result = _times(given[0], -1.0 if op == "Neg" else 1.0, *(("Transpose",) if op == "Transpose" else ()))
-        elif op in _SUMS:
-            result = _sum(given, *added)
+        elif op in _SUMS and (op != "ConcatV2" or len({node.source for shares in given for node in shares}) == 1):
+            result = _sum(given, *added)  # of sparse rows the values are concatenated
         elif op == "Sub":
             result = _sum([given[0], _times(given[1], -1.0)], *added)
         elif op in ("Mul", "RealDiv", "Div", "DivNoNan", "MulNoNan"):
@@ -255,6 +274,11 @@ class Flow:
         if "Div" in op:
             factor = 1 / factor if factor else math.nan
         return _times(main, factor, *(("unknown",) if math.isnan(factor) else ()))
+
+    def is_random(self, tensor: Any) -> bool:
+        """Whether random numbers were drawn for a tensor."""
+        ops = (self.op(key) for key in self.before([tensor._id]))  # noqa: SLF001
+        return any(op is not None and "Random" in op.type for op in ops)
 
     def before(self, start: Iterable[int], *, through: Callable[[Made], bool] = lambda _: True) -> Iterator[int]:
         """Yield the ids of tensors that those of `start` were made of, those themselves first, each once.

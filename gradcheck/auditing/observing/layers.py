@@ -57,6 +57,8 @@ class Layers:
     def patch(self, patches: Patches) -> None:
         """Watch calls, and reads of penalties."""
         patches.wrap(keras.Layer, "__call__", self._call)
+        for name in ("fit", "train_on_batch"):
+            patches.wrap(next(kind for kind in keras.Model.__mro__ if name in vars(kind)), name, self._fit)
         patches.wrap(keras.Layer, "_get_regularization_losses", self._read)
 
     def _call(self, original: Any, layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -73,6 +75,10 @@ class Layers:
                 with self._watch.safely():
                     said = kwargs.get("training", args[1] if len(args) > 1 and isinstance(args[1], bool) else None)
                     self._called(step, layer, said)
+
+    def _fit(self, original: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        self.roots.setdefault(id(model), model)
+        return original(model, *args, **kwargs)
 
     def _called(self, step: Step, layer: Any, training: bool | None) -> None:  # noqa: FBT001 - as the script says it
         active = self._watch.active(step.graph)

@@ -133,8 +133,11 @@ class Step:
         losses: those that the script has differentiated so far.
         updates: the number of events that changed a variable by a gradient.
         last: the last of these events.
+        stored: of a graph, the assignments of gradients to variables that hold them: operation, handle, shares.
         assigned: the lines where trained variables were assigned values that contain no result of a gradient call, by
             the ids of their handles.
+        moves: how often each variable was assigned that is not trained, by the id of its handle.
+        recomputed: where a forward pass was run again for its gradients.
         precisions: half precisions that something was computed in.
         exits: id, shape and line of each tensor that was read as NumPy; entrances: of each array that came in.
         moved_by_backward: handles and dtypes of variables that the script's own backward pass changed, as a
@@ -151,8 +154,11 @@ class Step:
     watched: dict[int, Any] = field(default_factory=dict)
     updates: int = 0
     last: Any = None
+    stored: list[tuple[str, int, Any]] = field(default_factory=list)
     assigned: dict[int, Line] = field(default_factory=dict)
     moved_by_backward: dict[int, tuple[Any, tf.DType]] = field(default_factory=dict)
+    moves: dict[int, int] = field(default_factory=dict)
+    recomputed: Line | None = None
     precisions: set[str] = field(default_factory=set)
     exits: list[tuple[int, tuple[int, ...], Line]] = field(default_factory=list)
     entrances: list[tuple[tuple[int, ...], Line]] = field(default_factory=list)
@@ -161,21 +167,31 @@ class Step:
         """Create the tape: it is on no thread's stack until `record` puts it there."""
         self.outer._tape = tape.push_new_tape(persistent=True, watch_accessed_variables=True)  # noqa: SLF001
         self.raw = self.outer._tape._tape  # noqa: SLF001
-        self.off()
+        pywrap_tfe.TFE_Py_TapeSetRemove(self.raw)
+        self._threads, self.over = 0, False
 
     def release(self) -> None:
         """Give up everything that was recorded."""
         self.calls, self.links, self.losses, self.watched = [], [], [], {}
         self.exits, self.moved_by_backward = [], {}
-        self.outer._tape = self.raw = None  # noqa: SLF001
+        self.over = True
+        self._drop()
+
+    def _drop(self) -> None:
+        """Free the recording, once no thread's stack has it."""
+        if self.over and not self._threads:
+            self.outer._tape = self.raw = None  # noqa: SLF001
 
     def on(self) -> None:
         """Record on this thread."""
+        self._threads += 1
         pywrap_tfe.TFE_Py_TapeSetAdd(self.raw)
 
     def off(self) -> None:
         """Stop recording on this thread."""
         pywrap_tfe.TFE_Py_TapeSetRemove(self.raw)
+        self._threads -= 1
+        self._drop()
 
     def watch(self, tensor: Any) -> None:
         """Watch a tensor, or the handle of a variable, also where TensorFlow records nothing for the moment."""
