@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.auditing.cotangents import near, wrong_cotangent
 from gradcheck.auditing.loss_weights import is_scale
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gradcheck.auditing.judging import Array, Judgement
     from gradcheck.auditing.lines import Line
@@ -45,13 +46,6 @@ class Case:
     def is_(self, other: Array | None) -> bool:
         """Whether the candidate is this, up to rounding."""
         return near(self.j.candidate, other)
-
-
-def near(a: Array | None, b: Array | None) -> bool:
-    """Whether two arrays are equal but for rounding."""
-    if a is None or b is None or a.shape != b.shape:
-        return False
-    return float(np.abs(a - b).max(initial=0)) <= _NEAR * max(float(np.abs(b).max(initial=0)), 1e-30)
 
 
 def explained(case: Case) -> list[tuple[Diagnosis, Line]]:
@@ -112,31 +106,16 @@ def _boundary(case: Case) -> Found:
         return []
     where, line = f"boundary at {call.line}", _changed_at(case, call)
     everything = [(c, s) for c, s, _ in case.j.boundaries]
+    now = case.j.question.update.number
+    earlier = [b[0] for j in case.trial.judgements if j.question.update.number < now for b in j.boundaries]
     for c, s in pairs:
         if s is None:
             continue
-        if near(s, -c):
-            return [(named("GC504", f"the cotangent handed over at {line} has the opposite sign", where=where), line)]
-        if s.shape == c.shape and c.ndim and any(near(s, np.broadcast_to(m, c.shape)) for m in _reduced(c)):
-            return [(named("GC103", f"the cotangent at {line} was reduced over the batch and spread again", where=where), line)]
-        if any(near(s, other) for other, own in everything if own is not s):
-            return [(named("GC106", f"the cotangents of two boundary tensors are swapped at {line}", where=where), line)]
-        if not s.any():
-            return [(named("GC105", f"one cotangent handed over at {line} is zero", where=where), line)]
-        for dtype in ("float16", "bfloat16"):
-            if np.array_equal(s.astype(np.float32), _rounded(c, dtype).astype(np.float32)):
-                return [(named("GC104", f"the cotangent at {line} was rounded to {dtype}", where=where), line)]
-        now = case.j.question.update.number
-        earlier = [b for j in case.trial.judgements if j.question.update.number < now for b in j.boundaries]
-        if any(near(s, b[0]) for b in earlier):
-            return [(named("GC305", f"the cotangent handed over at {line} is that of an earlier step", where=where), line)]
-        factor = float(np.vdot(s, c) / (np.vdot(c, c) or 1))
-        if factor and near(s, factor * c):
-            if is_scale(factor, max(case.j.counts, default=1)) or is_scale(1 / factor, 1):
-                return [(named("GC503", f"the cotangent handed over at {line} is {factor:g} times what it should be", where=where), line)]
-            return [(named("GC900", f"the cotangent handed over at {line} is {factor:.4g} times what it should be", where=where), line)]
-        if any(np.abs(s - c).max() < 2.0**-7 * np.abs(c).max() for _ in (0,)):
-            return [(named("GC104", f"the cotangent at {line} differs as if it had been rounded", where=where, confidence="likely"), line)]
+        others = [other for other, own in everything if own is not s]
+        examples = max(case.j.counts, default=1)
+        found = wrong_cotangent(c, s, line, where=where, others=others, earlier=earlier, examples=examples)
+        if found is not None:
+            return [(found, line)]
     return []
 
 
@@ -150,17 +129,6 @@ def _changed_at(case: Case, call: Call) -> Line:
     results = [r._id for c in call.step.calls for r in c.results if hasattr(r, "_id")]  # noqa: SLF001
     left = [flow.left[key] for key in results if key in flow.left]
     return left[-1] if left and not flow.shares((call.seeds or (None,))[0]) else call.line
-
-
-def _reduced(c: Array) -> Iterator[Array]:
-    yield c.mean(axis=0, keepdims=True)
-    yield c.sum(axis=0, keepdims=True)
-    yield np.asarray(c.mean())
-    yield np.asarray(c.sum())
-
-
-def _rounded(c: Array, dtype: str) -> Array:
-    return np.asarray(tf.cast(tf.cast(tf.constant(c.astype(np.float32)), dtype), tf.float64))
 
 
 def _lossy(case: Case) -> Found:

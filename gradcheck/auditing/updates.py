@@ -238,6 +238,7 @@ class Trial:
         self, graph: Any, update: Update, handed: Sequence[tuple[Any, Any, Shares]]
     ) -> None:
         step = update.step
+        self.watch.crossings.before_update(step)
         if step is not None:
             step.updates += 1
         questions = []

@@ -22,6 +22,7 @@ from tensorflow.python.framework import (  # where values enter, where operation
 from gradcheck.auditing.flow import CUTS, ENTRANCES, Flow, Node, Share
 from gradcheck.auditing.lines import Line, user_line
 from gradcheck.auditing.patches import Patches
+from gradcheck.auditing.records.crossings import Crossings
 from gradcheck.auditing.step import Call, Link, Loss, ScriptTape, Step, identity
 from gradcheck.auditing.traces import Exports
 from gradcheck.auditing.updates import Trial
@@ -75,6 +76,7 @@ class Watch:
         self.options, self._end, self._tell = options, end, tell
         self.flow, self.exports = Flow(), Exports()
         self.trial = Trial(self)
+        self.crossings = Crossings(self)
         self._patches, self._here = Patches(), _Here()
         self._tapes: weakref.WeakKeyDictionary[Any, ScriptTape] = weakref.WeakKeyDictionary()
         self._steps: weakref.WeakKeyDictionary[Any, Step] = weakref.WeakKeyDictionary()
@@ -120,13 +122,17 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.exports.read()
+        self._close()
+
+    def stop(self) -> None:
+        """Watch no more; what was seen of an open step is not judged."""
         self.watching = False
         if self._here.told is not None:
             op_callbacks.remove_op_callback(self._here.told)
         self._patches.undo()
         self._record_on_thread(None)
-        self.exports.read()
-        self._close()
 
     def _end_if_enough(self) -> None:
         most = self.options.steps
@@ -158,6 +164,7 @@ class Watch:
 
     def _close(self) -> None:
         if self._step is not None:
+            self.crossings.close(self._step)
             self.trial.closed(self._step)
             if self._step.updates:
                 self.counted()
@@ -228,6 +235,8 @@ class Watch:
         graph = _graph()
         record = self._tapes.get(recording)
         step = self._begun(graph)
+        if not self.watching:  # that was enough, and the script goes on
+            return
         if record is None:
             record = ScriptTape(next(self.numbers), user_line(), graph, weakref.ref(recording))
             self._tapes[recording] = record
@@ -397,13 +406,15 @@ class Watch:
     # Values that leave and come back
 
     def _numpy(self, original: Any, tensor: Any) -> Any:
+        value = original(tensor)
         if not self._idle and self._step is not None:
             self._left[tensor._id] = line = user_line()  # noqa: SLF001
             if tensor.shape.rank and tensor._id in self.flow.made:  # noqa: SLF001
                 self._step.exits.append((tensor._id, tuple(tensor.shape), line))  # noqa: SLF001
             elif tensor._id in self.flow.carried:  # noqa: SLF001
                 self.flow.left[tensor._id] = line  # noqa: SLF001
-        return original(tensor)
+            self.crossings.read(tensor, value, line)
+        return value
 
     def _convert(self, original: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         tensor = original(value, *args, **kwargs)
@@ -481,6 +492,7 @@ class Watch:
                 step = self.step(_graph())
                 if step is not None:
                     self.trial.traced(step)
+                    self.crossings.close(step)
 
         outer = self._here.outer
         self._record_on_thread(None)

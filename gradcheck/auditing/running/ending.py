@@ -156,19 +156,36 @@ def wait_as_python_does(before: Collection[threading.Thread]) -> None:
             thread.join()
 
 
+def wait_for_children() -> None:
+    """Wait for the processes that Python waits for at its end, and terminate those that it terminates."""
+    children = multiprocessing.active_children()
+    for child in children:
+        if child.daemon:
+            child.terminate()
+    for child in children:
+        child.join()
+
+
 def settled(before: Collection[threading.Thread]) -> bool:
     """Wait a short while for the threads and processes of a script that was ended; return whether no thread is left.
 
     Processes that are left are terminated.
     """
     until = time.monotonic() + LINGERING
+    for thread in _lingering(before):
+        thread.join(max(0.0, until - time.monotonic()))
+    end_children(until)
+    return not _lingering(before)
+
+
+def end_children(until: float | None = None) -> None:
+    """Wait for the processes of a script until a point in time, or for a short while, and terminate those left."""
+    until = until or time.monotonic() + LINGERING
     children = multiprocessing.active_children()
-    joins = [one.join for one in _lingering(before)] + [one.join for one in children]
-    for join in joins:
-        join(max(0.0, until - time.monotonic()))
+    for child in children:
+        child.join(max(0.0, until - time.monotonic()))
     for child in children:
         child.terminate()
-    return not _lingering(before)
 
 
 def _lingering(before: Collection[threading.Thread]) -> list[threading.Thread]:
