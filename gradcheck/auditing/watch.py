@@ -425,6 +425,7 @@ class Watch:
 
     def _entered(self, tensor: Any) -> None:
         """Find the tensor whose values came back as `tensor`."""
+        self.crossings.enter(tensor)
         size = tensor.shape.num_elements() if tensor.dtype.is_floating else 0
         step = self._step
         if not size or size < 2 or step is None or not self.flow.alive:  # noqa: PLR2004 - a single number proves nothing

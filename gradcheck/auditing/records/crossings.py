@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gradcheck.auditing.flow import Node
 from gradcheck.auditing.loss_weights import scale_of
-from gradcheck.auditing.records.record import HALF, Came, Left, Record, activation_of
+from gradcheck.auditing.records.record import HALF, Came, Left, Record, activation_of, digest
 from gradcheck.auditing.step import add, identity
 from gradcheck.comparing.keys import as_array
 from gradcheck.numerics import to_array
@@ -40,7 +40,7 @@ class Crossings:
 
     Attributes:
         wanted: whether anybody will join what is seen.
-        left, came: what has been seen.
+        left, came, entered: what has been seen, see `Record`.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -49,12 +49,14 @@ class Crossings:
         self.wanted = watch.options.record
         self.left: list[Left] = []
         self.came: list[Came] = []
+        self.entered: dict[str, None] = {}
         self._exits: dict[int, _Exit] = {}
         self._sent: dict[int, tuple[Any, Line]] = {}
 
     def record(self, name: str, run: RunReport, children: Iterable[str] = ()) -> Record:
         """Return the record of this process."""
-        return Record(name=name, run=run, left=tuple(self.left), came=tuple(self.came), children=tuple(children))
+        seen = {"left": tuple(self.left), "came": tuple(self.came), "entered": tuple(self.entered)}
+        return Record(name=name, run=run, children=tuple(children), **seen)
 
     def read(self, tensor: Any, value: Any, line: Line) -> None:
         """Note a tensor that the script reads as NumPy."""
@@ -64,6 +66,11 @@ class Crossings:
                 self._sent[identity(tensor)] = np.array(value), line
             elif made is not None and made.tapes:
                 self._exits[identity(tensor)] = _Exit(tensor, line)
+
+    def enter(self, tensor: Any) -> None:
+        """Note a tensor that is made of values from outside."""
+        if self.wanted and tensor.dtype.is_floating and tensor.shape.rank:
+            self.entered[digest(np.asarray(tensor))] = None
 
     def before_update(self, step: Step | None) -> None:
         """Differentiate by what came in, while the variables are as they were."""
@@ -100,21 +107,22 @@ class Crossings:
     def _leaving(self, step: Step, exits: dict[int, _Exit]) -> Iterator[_Seen]:
         flow, trained = self._watch.flow, self._watch.trial.trained
         common = {"precision": _half(step), "update_line": str(step.last.line) if step.last else ""}
-        targets = {}
+        made_of = {key: set(map(flow.handle, flow.before([key]))) for key in exits}
+        targets = set()
         for call in step.calls:
             for i, target in enumerate(call.targets if call.kind == "gradient" else ()):
                 if target.shape.num_elements() != 1 and target.dtype.is_floating:
-                    targets[identity(target)] = target
+                    key = identity(target)
+                    targets.add(key)
+                    read = next((str(exits[other].line) for other, before in made_of.items() if key in before), "")
                     seed = call.seeds[i] if call.seeds is not None else None
                     paths = tuple(t.path for t in map(trained, call.ids) if t)
-                    about = {"line": str(call.line), "paths": paths, "factor": self._factor(call)}
+                    about = {"line": str(call.line), "read_line": read, "paths": paths, "factor": self._factor(call)}
                     yield common | about, {"value": target, "seed": seed}
-        surrogate = any(loss.target is not None and loss.seed is None for loss in self._losses(step.calls))
         later = set(flow.before([i for key in (*targets, *exits) if (made := flow.op(key)) for i in made.inputs]))
         for key, (tensor, line) in exits.items():
-            used = map(trained, map(flow.handle, flow.before([key])))
-            paths = tuple(t.path for t in used if t and t.updates)
-            if paths and key not in targets and not (key in later and surrogate):
+            paths = tuple(t.path for t in map(trained, made_of[key]) if t and t.updates)
+            if paths and not targets & made_of[key]:
                 seed = None if key in later else self._reference(step.calls, tensor)
                 yield common | {"asked": False, "line": str(line), "paths": paths}, {"value": tensor, "seed": seed}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck.auditing.cotangents import near, wrong_cotangent
 from gradcheck.auditing.loss_weights import is_scale
+from gradcheck.auditing.records.record import HALF, digest, round_to
 from gradcheck.diagnose.wording import named
 from gradcheck.numerics import TolerancePolicy, compare
 from gradcheck.phrases import some
@@ -62,7 +63,7 @@ def handed_back(crossing: Crossing, options: AuditOptions) -> list[HandedBack]:
     """Compare the seeds of each gradient call for an activation with the sum of its receivers' cotangents.
 
     Empty where the receivers' losses do not depend on it, or where nobody can tell what was used for it: an activation
-    that was not asked for, of a process that differentiates a loss of its own behind it.
+    that no gradient call names, of a process that its cotangent came into all the same.
     """
     parts = [came.reference.reshape(-1) for _, came in crossing.came if came.reference is not None]
     if not parts:
@@ -80,9 +81,19 @@ def handed_back(crossing: Crossing, options: AuditOptions) -> list[HandedBack]:
         )
         compared = compare(c / undone, None if s is None else s.reshape(c.shape).astype(c.dtype), tolerance)
         one = HandedBack(crossing, left, c / undone, s, undone, compared)
-        if left.asked or s is None or not one.wrong or _ones(s):
+        if left.asked or not one.wrong or (s is not None and _ones(s)) or not _received(one):
             found.append(one)
     return found
+
+
+def _received(one: HandedBack) -> bool:
+    """Whether the cotangent came into the process that should use it, whatever happened to it there."""
+    known = [one.cotangent, *(value for _, came in one.crossing.came for value in (came.computed, came.sent))]
+    entered = set(one.crossing.sender.entered)
+    forms = [
+        form for value in known if value is not None for form in (value, *(round_to(value, half) for half in HALF))
+    ]
+    return any(digest(form) in entered for form in forms)
 
 
 def explained(one: HandedBack, everything: Sequence[HandedBack]) -> list[Diagnosis]:
@@ -91,8 +102,8 @@ def explained(one: HandedBack, everything: Sequence[HandedBack]) -> list[Diagnos
     where = f"boundary {crossing.place}"
     found = []
     if crossing.lossy and left.precision != crossing.lossy:
-        text = f"the activation of {left.line} came in at {one.came.line} rounded to {crossing.lossy}"
-        found.append(replace(named("GC104", text, where=where), line=left.line))
+        text = f"the activation that leaves at {left.read_line or left.line} came in at {one.came.line} rounded to {crossing.lossy}"
+        found.append(replace(named("GC104", text, where=where), line=left.read_line or left.line))
     if one.wrong:
         found.append(_wrong(one, everything, where))
     elif is_scale(one.came.scale, 1) and one.undone == 1 and math.isclose(left.factor, 1, rel_tol=1e-3):
@@ -126,7 +137,7 @@ def _wrong(one: HandedBack, everything: Sequence[HandedBack], where: str) -> Dia
         found = named("GC105", f"the cotangents of some receivers alone are handed over at {line}", where=where)
     if found is None:
         text = f"the cotangent handed over at {line} is not the one {computed}"
-        found = named("GC900", text, where=where)
+        found = named("GC900" if left.asked else "GC105", text, where=where)
     return replace(found, line=line)
 
 

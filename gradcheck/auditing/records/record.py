@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,8 @@ def activation_of(value: Array, dtype: str, update: int) -> dict[str, Any] | Non
     flat = value.reshape(-1).astype(np.float64)
     if flat.size < 2 or not np.isfinite(flat).all() or (flat == flat[0]).all():  # noqa: PLR2004 - one number
         return None
-    rounded = {half: _digest(round_to(flat, half)) for half in HALF if half != dtype}
-    return {"digest": _digest(flat), "rounded": rounded, "shape": value.shape, "dtype": dtype, "update": update}
+    rounded = {half: digest(round_to(flat, half)) for half in HALF if half != dtype}
+    return {"digest": digest(flat), "rounded": rounded, "shape": value.shape, "dtype": dtype, "update": update}
 
 
 def round_to(array: Array, dtype: str) -> Array:
@@ -58,8 +58,9 @@ def round_to(array: Array, dtype: str) -> Array:
     return bits.view(np.float32).astype(np.float64)
 
 
-def _digest(flat: Array) -> str:
-    return hashlib.sha256(flat.astype(np.float64).tobytes()).hexdigest()
+def digest(values: Array) -> str:
+    """Return a hash of values, whatever their dtype and shape."""
+    return hashlib.sha256(values.reshape(-1).astype(np.float64).tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +72,7 @@ class Left(Activation):
             the script's losses by it.
         seed: the cotangent that was used for it; None if there was none.
         line: of the gradient call, or where it was read.
+        read_line: where it was read as NumPy; "" where it left by a way that nobody sees.
         update_line: of the last update of the step.
         paths: the variables that the cotangent serves.
         factor: the multiple of its gradients that the update was handed; NaN if that is not known.
@@ -80,6 +82,7 @@ class Left(Activation):
     asked: bool = True
     seed: Array | None = None
     line: str = ""
+    read_line: str = ""
     update_line: str = ""
     paths: tuple[str, ...] = ()
     factor: float = float("nan")
@@ -115,6 +118,7 @@ class Record:
     Attributes:
         name: of the process.
         run: the report on its own updates; None if it never imported TensorFlow.
+        entered: hashes of all arrays that came into TensorFlow.
         children: the records of processes that it started, as file names beside its own.
     """
 
@@ -122,4 +126,10 @@ class Record:
     run: RunReport | None = None
     left: tuple[Left, ...] = ()
     came: tuple[Came, ...] = ()
-    children: tuple[str, ...] = field(default=())
+    entered: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+
+    @property
+    def saw_anything(self) -> bool:
+        """Whether there is anything to join."""
+        return bool(self.left or self.came or (self.run and any(check.tensors for check in self.run.checks)))

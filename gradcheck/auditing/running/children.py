@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.auditing.patches import Patches
+from gradcheck.auditing.running.ending import end_children, wait_for_children
 from gradcheck.auditing.running.observation import Observation
 from gradcheck.building.messages import described
 from gradcheck.workers.task import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gradcheck.auditing.interface import AuditOptions
     from gradcheck.auditing.records.record import Record
@@ -89,14 +90,27 @@ class Children:
             self._folder = Path(tempfile.mkdtemp(prefix="gradcheck-"))
         return self._folder / f"{number}.npz"
 
+    def settle(self, last: Callable[[], None], *, cut_short: bool) -> None:
+        """Wait for the processes as Python does at its end; those of a script that was ended have a short while.
+
+        Args:
+            last: what the script does at its end, for which they may wait.
+            cut_short: whether it was ended.
+        """
+        if self.started and cut_short:
+            end_children()
+        elif self.started and multiprocessing.active_children():
+            last()
+            wait_for_children()
+
     def records(self) -> tuple[list[Record], list[str]]:
-        """Return the records of processes that have ended, and notes on the others and on the files."""
+        """Return the records of processes that have seen anything, and notes on the others and on the files."""
         from gradcheck.auditing.records.files import read_with_children  # noqa: PLC0415 - only where there are any
 
         found, notes = [], []
         for name, path in self.started:
             if path.exists():
-                found += read_with_children(path)
+                found += [record for record in read_with_children(path) if record.saw_anything]
             else:
                 notes.append(
                     f"{name} left no record: it was terminated, or ended by os._exit, before it had seen enough"
@@ -110,8 +124,10 @@ class Children:
 
 
 class _Child:
-    """What begins in a child before its target, and ends after it: by the hooks of `multiprocessing`, in no frame of
-    the target's traceback."""
+    """What begins in a child before its target, and ends after it.
+
+    By the hooks of `multiprocessing`, so that the target's traceback has no frame of ours.
+    """
 
     def __init__(self, order: Order, inherited: Observation | None) -> None:
         from multiprocessing import util  # noqa: PLC0415 - registers with atexit: not before the script does

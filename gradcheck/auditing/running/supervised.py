@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import threading
@@ -20,7 +19,6 @@ from gradcheck.auditing.running.ending import (
     leave,
     settled,
     wait_as_python_does,
-    wait_for_children,
 )
 from gradcheck.auditing.running.exit_handlers import ExitHandlers
 from gradcheck.auditing.running.observation import Observation
@@ -107,14 +105,10 @@ def run_script(
         if os.getpid() != process:  # a fork that ran the rest of the script: the report is its parent's
             handlers.run()
             leave(ExitCode.MISMATCH if error else ExitCode.OK)
-        if children.started:
-            if stopper.requested or error:
-                end_children()
-            elif multiprocessing.active_children():  # they may wait for what the script does at its end
-                handlers.run()
-                wait_for_children()
+        cut_short = bool(stopper.requested or error)
+        children.settle(handlers.run, cut_short=cut_short)
         code = report(error)
-        if stopper.requested or error:
+        if cut_short:
             ended = settled(others)
             with ended_after(CLEANING_UP, code):
                 handlers.run()
