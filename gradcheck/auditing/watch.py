@@ -375,6 +375,8 @@ class Watch:
         cuts = op in CUTS and bool(tapes) and (op != "Cast" or (inputs[0].dtype.is_floating and outputs[0].dtype.is_integer))
         carries = any(tensor._id in self.flow.carried for tensor in inputs)  # noqa: SLF001
         line = user_line() if cuts or carries else None
+        if tapes and graph is None:
+            self.crossings.use(inputs)
         self.flow.ran(op, inputs, outputs, tapes=tapes, line=line, graph=graph is not None)
         if op == "StopGradient":
             self.flow.stopped[outputs[0]._id] = inputs[0]  # noqa: SLF001
@@ -425,7 +427,6 @@ class Watch:
 
     def _entered(self, tensor: Any) -> None:
         """Find the tensor whose values came back as `tensor`."""
-        self.crossings.enter(tensor)
         size = tensor.shape.num_elements() if tensor.dtype.is_floating else 0
         step = self._step
         if not size or size < 2 or step is None or not self.flow.alive:  # noqa: PLR2004 - a single number proves nothing

@@ -50,13 +50,20 @@ class Crossings:
         self.left: list[Left] = []
         self.came: list[Came] = []
         self.entered: dict[str, None] = {}
+        self._known: set[int] = set()
         self._exits: dict[int, _Exit] = {}
         self._sent: dict[int, tuple[Any, Line]] = {}
 
     def record(self, name: str, run: RunReport, children: Iterable[str] = ()) -> Record:
         """Return the record of this process."""
-        seen = {"left": tuple(self.left), "came": tuple(self.came), "entered": tuple(self.entered)}
-        return Record(name=name, run=run, children=tuple(children), **seen)
+        return Record(
+            name=name,
+            run=run,
+            left=tuple(self.left),
+            came=tuple(self.came),
+            entered=tuple(self.entered),
+            children=tuple(children),
+        )
 
     def read(self, tensor: Any, value: Any, line: Line) -> None:
         """Note a tensor that the script reads as NumPy."""
@@ -67,10 +74,14 @@ class Crossings:
             elif made is not None and made.tapes:
                 self._exits[identity(tensor)] = _Exit(tensor, line)
 
-    def enter(self, tensor: Any) -> None:
-        """Note a tensor that is made of values from outside."""
-        if self.wanted and tensor.dtype.is_floating and tensor.shape.rank:
-            self.entered[digest(np.asarray(tensor))] = None
+    def use(self, inputs: Sequence[Any]) -> None:
+        """Note the inputs of an operation on a tape that no operation made: they came into TensorFlow."""
+        for tensor in inputs if self.wanted else ():
+            key = identity(tensor)
+            if tensor.dtype.is_floating and tensor.shape.rank and key not in self._known:
+                self._known.add(key)
+                if self._watch.flow.op(key) is None:
+                    self.entered[digest(np.asarray(tensor))] = None
 
     def before_update(self, step: Step | None) -> None:
         """Differentiate by what came in, while the variables are as they were."""
@@ -83,6 +94,7 @@ class Crossings:
         """Note what left and came in during a step that is over, or in each run of a function that was traced."""
         exits, sent = self._exits, self._sent
         self._exits, self._sent = {}, {}
+        self._known.clear()
         if not self.wanted or not step.calls:
             return
         with self._watch.ours():

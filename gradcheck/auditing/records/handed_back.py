@@ -102,8 +102,9 @@ def explained(one: HandedBack, everything: Sequence[HandedBack]) -> list[Diagnos
     where = f"boundary {crossing.place}"
     found = []
     if crossing.lossy and left.precision != crossing.lossy:
-        text = f"the activation that leaves at {left.read_line or left.line} came in at {one.came.line} rounded to {crossing.lossy}"
-        found.append(replace(named("GC104", text, where=where), line=left.read_line or left.line))
+        line = left.read_line or left.line
+        text = f"the activation that leaves at {line} came in at {one.came.line} rounded to {crossing.lossy}"
+        found.append(replace(named("GC104", text, where=where), line=line))
     if one.wrong:
         found.append(_wrong(one, everything, where))
     elif is_scale(one.came.scale, 1) and one.undone == 1 and math.isclose(left.factor, 1, rel_tol=1e-3):

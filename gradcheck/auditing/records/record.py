@@ -118,7 +118,7 @@ class Record:
     Attributes:
         name: of the process.
         run: the report on its own updates; None if it never imported TensorFlow.
-        entered: hashes of all arrays that came into TensorFlow.
+        entered: hashes of the arrays that came into TensorFlow, and into an operation on a tape.
         children: the records of processes that it started, as file names beside its own.
     """
 
