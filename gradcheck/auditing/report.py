@@ -184,7 +184,9 @@ def _notes(watch: Watch, shown: Sequence[Judgement]) -> tuple[str, ...]:
             recognised.setdefault(text, []).append(j.question.trained.path)
     notes += [f"between tape and optimizer: {text} ({some(paths)})" for text, paths in recognised.items()]
     losses = (loss for j in shown for group in j.question.groups for loss in group)
-    given = dict.fromkeys(loss.line for loss in losses if loss.seed is not None and loss.seed.shape.num_elements() != 1)
+    given = dict.fromkeys(
+        loss.line for loss in losses if loss.seed is not None and loss.target.shape.num_elements() != 1
+    )
     return (*notes, *(seeds_given(line) for line in given))
 
 

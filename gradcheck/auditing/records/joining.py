@@ -82,7 +82,7 @@ def join(records: Sequence[Record], options: AuditOptions) -> RunReport:
         ),
         coverage=_coverage([run.coverage for _, run in runs]),
         checks=(check,),
-        notes=(*_own_notes(runs, found), *_notes(records, crossed, found)),
+        notes=tuple(dict.fromkeys((*_own_notes(runs, found), *_notes(records, crossed, found)))),
     )
 
 

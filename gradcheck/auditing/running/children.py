@@ -6,24 +6,25 @@ import itertools
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradcheck.auditing.patches import Patches
-from gradcheck.auditing.running.ending import end_children, wait_for_children
+from gradcheck.auditing.running.ending import CLEANING_UP, LINGERING, SIGNAL
 from gradcheck.auditing.running.observation import Observation
 from gradcheck.building.messages import described
 from gradcheck.workers.task import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck.auditing.interface import AuditOptions
     from gradcheck.auditing.records.record import Record
@@ -48,6 +49,14 @@ class Order:
     verbose: bool
 
 
+class Started(NamedTuple):
+    """A process that was started, and the file that it writes its record to."""
+
+    name: str
+    pid: int | None
+    record: Path
+
+
 class Children:
     """The processes that this process starts."""
 
@@ -56,7 +65,7 @@ class Children:
         self._observation, self._order, self._process = observation, order, os.getpid()
         self._numbers = itertools.count(1)
         self._folder: Path | None = None
-        self.started: list[tuple[str, Path]] = []
+        self.started: list[Started] = []
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -80,7 +89,7 @@ class Children:
             original(process)
         finally:
             vars(process).pop(_KEY, None)
-        self.started.append((process.name, path))
+        self.started.append(Started(process.name, process.pid, path))
 
     def _file(self, number: int) -> Path:
         record = self._order.record
@@ -97,18 +106,37 @@ class Children:
             last: what the script does at its end, for which they may wait.
             cut_short: whether it was ended.
         """
-        if self.started and cut_short:
-            end_children()
-        elif self.started and multiprocessing.active_children():
+        alive = multiprocessing.active_children() if self.started else []
+        until = time.monotonic() + LINGERING
+        for child in alive if cut_short else ():
+            child.join(max(0.0, until - time.monotonic()))
+        doomed = [child for child in alive if child.is_alive() and (cut_short or child.daemon)]
+        self._ask(doomed)
+        if alive and not cut_short:
             last()
-            wait_for_children()
+        for child in doomed:
+            child.terminate()
+        for child in alive:
+            child.join()
+
+    def _ask(self, children: Sequence[BaseProcess]) -> None:
+        """Let processes that will be terminated write their records, whatever they wait for."""
+        files = {one.pid: one.record for one in self.started}
+        waiting = [child for child in children if SIGNAL and child.pid in files]
+        until = time.monotonic() + CLEANING_UP
+        for child in waiting:
+            if child.pid is not None and not files[child.pid].exists():
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, SIGNAL)
+        while time.monotonic() < until and any(c.is_alive() and not files[c.pid].exists() for c in waiting):
+            time.sleep(0.02)
 
     def records(self) -> tuple[list[Record], list[str]]:
         """Return the records of processes that have seen anything, and notes on the others and on the files."""
         from gradcheck.auditing.records.files import read_with_children  # noqa: PLC0415 - only where there are any
 
         found, notes = [], []
-        for name, path in self.started:
+        for name, _, path in self.started:
             if path.exists():
                 found += [record for record in read_with_children(path) if record.saw_anything]
             else:
@@ -116,7 +144,7 @@ class Children:
                     f"{name} left no record: it was terminated, or ended by os._exit, before it had seen enough"
                 )
         if self._order.record is not None and found:
-            names = ", ".join(path.name for _, path in self.started)
+            names = ", ".join(one.record.name for one in self.started)
             notes.append(f"the processes that were started wrote their records to {names}")
         elif self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -159,6 +187,8 @@ class _Child:
         self._open.enter_context(self._observation.ready())
         self._open.enter_context(self._children.watched())
         util.Finalize(None, self._finish, exitpriority=-1)
+        if SIGNAL and threading.current_thread() is threading.main_thread():
+            signal.signal(SIGNAL, lambda *_: self._finish())
 
     def _finish(self) -> None:
         """Write the record, once: when enough has been seen, or at the end of the process."""
@@ -175,7 +205,7 @@ class _Child:
             run = watch.report(name=name, file=self._order.file, seconds=time.perf_counter() - self._start)
             if isinstance(error, Exception):
                 run = replace(run, notes=(*run.notes, f"it raised {described(error)}"))
-            record = watch.crossings.record(name, run, [path.name for _, path in self._children.started])
+            record = watch.crossings.record(name, run, [one.record.name for one in self._children.started])
         path = self._order.record
         if path is not None and path.parent.exists():  # else nobody waits for it any more
             write(path, record)

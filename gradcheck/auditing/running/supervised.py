@@ -14,7 +14,6 @@ from gradcheck.auditing.running.ending import (
     CLEANING_UP,
     Stopped,
     Stopper,
-    end_children,
     ended_after,
     leave,
     settled,
@@ -79,7 +78,7 @@ def run_script(
         return deliver(finished)
 
     def late() -> NoReturn:
-        end_children()
+        children.settle(handlers.run, cut_short=True)
         code = report(note=_hung(stopper.frame))
         with ended_after(CLEANING_UP, code):
             handlers.run()
@@ -127,7 +126,7 @@ def _with_others(
     if record is not None:
         from gradcheck.auditing.records.files import write  # noqa: PLC0415 - only for several processes
 
-        write(record, watch.crossings.record(run.name, run, [path.name for _, path in children.started]))
+        write(record, watch.crossings.record(run.name, run, [one.record.name for one in children.started]))
     if not children.started:
         return run
     others, notes = children.records()
