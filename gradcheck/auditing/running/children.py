@@ -117,7 +117,7 @@ class Children:
         for child in doomed:
             child.terminate()
         for child in alive:
-            child.join()
+            child.join(LINGERING if child in doomed else None)
 
     def _ask(self, children: Sequence[BaseProcess]) -> None:
         """Let processes that will be terminated write their records, whatever they wait for."""
@@ -200,12 +200,13 @@ class _Child:
         error = sys.exc_info()[1]
         self._open.close()
         watch, name = self._observation.watch, multiprocessing.current_process().name
-        record = Record(name=name)
+        children = tuple(one.record.name for one in self._children.started)
+        record = Record(name=name, children=children)
         if watch is not None:
             run = watch.report(name=name, file=self._order.file, seconds=time.perf_counter() - self._start)
             if isinstance(error, Exception):
                 run = replace(run, notes=(*run.notes, f"it raised {described(error)}"))
-            record = watch.crossings.record(name, run, [one.record.name for one in self._children.started])
+            record = watch.crossings.record(name, run, children)
         path = self._order.record
         if path is not None and path.parent.exists():  # else nobody waits for it any more
             write(path, record)
