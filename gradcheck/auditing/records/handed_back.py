@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.auditing.interface import AuditOptions
-    from gradcheck.auditing.records.matching import Crossing
+    from gradcheck.auditing.records.pairs import Crossing
     from gradcheck.auditing.records.record import Array, Came, Left
     from gradcheck.results.report import Diagnosis
     from gradcheck.results.tensor import Comparison

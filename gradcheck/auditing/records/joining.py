@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.auditing.records.files import read
 from gradcheck.auditing.records.handed_back import HandedBack, explained, handed_back
-from gradcheck.auditing.records.matching import crossings
+from gradcheck.auditing.records.pairs import crossings
 from gradcheck.auditing.report import check_report, seeds_given
 from gradcheck.errors import ExitCode
 from gradcheck.numerics import euclidean_norm
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gradcheck.auditing.interface import AuditOptions
-    from gradcheck.auditing.records.matching import Crossing
+    from gradcheck.auditing.records.pairs import Crossing
     from gradcheck.auditing.records.record import Record
     from gradcheck.results.report import Diagnosis
 
