@@ -16,6 +16,7 @@ class AuditOptions:
         allow: codes of the catalogue that are accepted where they are found.
         rtol: the relative tolerance; None for the default of the dtype.
         atol: the absolute tolerance; None for the default of the dtype.
+        record: whether what is seen will be joined with what other processes have seen.
     """
 
     steps: int | None = 2
@@ -24,3 +25,4 @@ class AuditOptions:
     allow: tuple[str, ...] = ()
     rtol: float | None = None
     atol: float | None = None
+    record: bool = False

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gradcheck.auditing.observing.lines import Line
     from gradcheck.auditing.watch import Watch
     from gradcheck.errors import GradcheckError
-    from gradcheck.results.report import Diagnosis
+    from gradcheck.results.report import Diagnosis, Outcome
     from gradcheck.results.tensor import Comparison
 
 RESTS_ON = "the registered and custom gradients, and the script's own forward pass"
@@ -99,16 +99,23 @@ def fails(j: Judgement) -> bool:
 
 
 def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentReport], seconds: float) -> CheckReport:
-    allowed = set(watch.options.allow)
     explained = [pair for j in shown for pair in j.explained]
     across = found_across(watch.trial)
     diagnoses = list({(d.code, line): (d, line) for d, line in (*across, *explained)}.values())
-    diagnoses.sort(key=lambda pair: _order(pair[0]))
-    kept = [pair for pair in diagnoses if pair[0].code not in allowed]
-    accepted = sorted({d.code for d, _ in diagnoses} & allowed)
+    allowed = frozenset(watch.options.allow)
     places = {path: segment.index for segment in segments for path in segment.layers}
     tensors = tuple(sorted((_tensor(j, allowed, places) for j in shown), key=lambda t: t.segment or 0))
-    outcome = "mismatch" if kept else outcome_of(tensors)
+    placed = [replace(d, line=str(line), place=str(line)) for d, line in diagnoses]
+    return check_report(tensors, placed, allowed, seconds)
+
+
+def check_report(
+    tensors: tuple[TensorReport, ...], diagnoses: Sequence[Diagnosis], allowed: frozenset[str], seconds: float
+) -> CheckReport:
+    """Return the record of the check, without the diagnoses that are allowed."""
+    kept = sorted((d for d in diagnoses if d.code not in allowed), key=_order)
+    accepted = sorted({d.code for d in diagnoses} & allowed)
+    outcome: Outcome = "mismatch" if kept else outcome_of(tensors)
     return CheckReport(
         method="audit",
         expect="match",
@@ -121,7 +128,7 @@ def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentR
         seconds=seconds,
         first_divergence=next((t.path for t in tensors if t.failed), None),
         tensors=tensors,
-        diagnoses=tuple(replace(d, line=str(line), place=str(line)) for d, line in kept),
+        diagnoses=tuple(kept),
         notes=tuple(f"{code} was found, and is allowed" for code in accepted),
         rests_on=RESTS_ON,
     )
@@ -132,7 +139,7 @@ def _order(diagnosis: Diagnosis) -> tuple[int, int]:
     return (1 if diagnosis.code == "GC900" else 0, sure)
 
 
-def _tensor(j: Judgement, allowed: set[str], places: dict[str, int]) -> TensorReport:
+def _tensor(j: Judgement, allowed: frozenset[str], places: dict[str, int]) -> TensorReport:
     q = j.question
     exempt = bool(j.explained) and all(d.code in allowed for d, _ in j.explained)
     layer, _, name = q.trained.path.rpartition("/")
@@ -190,7 +197,13 @@ def _notes(watch: Watch, shown: Sequence[Judgement]) -> tuple[str, ...]:
         for text in (*j.change.recognised, *j.change.notes):
             between.setdefault(text, []).append(j.question.trained.path)
     notes += [f"between tape and update: {text} ({some(paths)})" for text, paths in between.items()]
-    return tuple(notes)
+    given = dict.fromkeys(line for j in shown for line in j.given)
+    return (*notes, *(seeds_given(line) for line in given))
+
+
+def seeds_given(line: object) -> str:
+    """Return the note on a gradient call whose seeds come from no gradient call of the process."""
+    return f"the seeds at {line} come from outside: taken as given, until the records of all processes are joined"
 
 
 def _largest(values: object) -> float:

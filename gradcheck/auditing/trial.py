@@ -104,6 +104,7 @@ class Trial:
 
     def _updated(self, graph: Any, update: Update, handed: Sequence[tuple[Any, Any, Shares]]) -> None:
         step = update.step
+        self.watch.crossings.before_update(step)
         if step is not None:
             step.updates, step.last = step.updates + 1, update
         late: list[tuple[Any, Any, Shares]] = []

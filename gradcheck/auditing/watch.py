@@ -19,6 +19,7 @@ from gradcheck.auditing.observing.lines import user_line
 from gradcheck.auditing.observing.optimizers import Optimizers
 from gradcheck.auditing.observing.patches import Patches
 from gradcheck.auditing.observing.step import Call, Loss, ScriptTape, Step, current_graph, identity
+from gradcheck.auditing.records.crossings import Crossings
 from gradcheck.auditing.trial import Trial
 from gradcheck.errors import RunError
 
@@ -76,6 +77,7 @@ class Watch:
         self.options, self._end, self._tell = options, end, tell
         self.flow, self.exports = Flow(), Exports()
         self.trial = Trial(self)
+        self.crossings = Crossings(self)
         self._patches, self.here = Patches(), _Here()
         self._entrances = Entrances(self)
         self._tapes: weakref.WeakKeyDictionary[Any, ScriptTape] = weakref.WeakKeyDictionary()
@@ -120,14 +122,18 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        with self.safely():
+            self.exports.read()
+            self._close()
+
+    def stop(self) -> None:
+        """Watch no more; what was seen of an open step is not judged."""
         self.watching = False
         if self.here.told is not None:
             op_callbacks.remove_op_callback(self.here.told)
         self._patches.undo()
         self._record_on_thread(None)
-        with self.safely():
-            self.exports.read()
-            self._close()
 
     def _end_if_enough(self) -> None:
         most = self.options.steps
@@ -159,6 +165,7 @@ class Watch:
 
     def _close(self) -> None:
         if self._step is not None:
+            self.crossings.close(self._step)
             self.trial.closed(self._step)
             if self.here.outer is self._step:
                 self._record_on_thread(None)
@@ -242,6 +249,8 @@ class Watch:
             graph = current_graph()
             record = self._tapes.get(recording)
             step = self._begun(graph)
+            if not self.watching:  # that was enough, and the script goes on
+                return
             if record is None:
                 record = ScriptTape(next(self.numbers), user_line(), graph, weakref.ref(recording))
                 self._tapes[recording] = record
@@ -383,6 +392,8 @@ class Watch:
         tapes = tuple(record.number for record in here.active if record.graph is graph)
         carries = self.flow.carries(op, inputs)
         if step is not None and (tapes or not step.updates):
+            if tapes and graph is None:
+                self.crossings.use(inputs)
             line = user_line() if carries or (tapes and is_cut(op, inputs, outputs)) else None
             self.flow.ran(op, inputs, outputs, tapes=tapes, line=line, graph=graph is not None)
             self._entrances.ran(step, op, outputs, taped=bool(tapes))
@@ -431,6 +442,7 @@ class Watch:
                 if step is not None:
                     with self.safely():
                         self.trial.traced(step)
+                        self.crossings.close(step)
 
         outer = self.here.outer
         self._record_on_thread(None)

@@ -24,12 +24,13 @@ from gradcheck.cli.terminal.streams import kept_stdout
 from gradcheck.errors import UsageError
 from gradcheck.phrases import did_you_mean
 from gradcheck.reporters.parts.text import inline
+from gradcheck.workers.output import quiet_tensorflow
 from gradcheck.workers.task import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gradcheck.auditing.watch import Watch
+    from gradcheck.auditing.interface import AuditOptions
     from gradcheck.reporters.interface import Show
     from gradcheck.results.report import RunReport
 
@@ -134,27 +135,30 @@ def audit(
         require_writable(path)
     output, record = (path and path.absolute() for path in (output, record))  # the script may change the folder
     with kept_stdout() as stdout:
-        delivery = _Delivery(click.get_current_context(), format_, output, show, exit_zero, record, stdout)
+        delivery = _Delivery(click.get_current_context(), format_, output, show, exit_zero, stdout)
+        watched = AuditOptions(allow=allowed, record=record is not None, **options)
         if join:
-            return delivery.deliver(_joined((script, *arguments)))
+            return delivery.deliver(_joined((script, *arguments), watched))
         chosen = script_module(script, arguments) if module else script_file(script, arguments)
         return run_script(
             chosen,
-            AuditOptions(allow=allowed, **options),
+            watched,
             deliver=delivery,
             tell=_progress(),
+            record=record,
             verbose=settings().verbose,
         )
 
 
-def _joined(files: Sequence[str]) -> RunReport:
+def _joined(files: Sequence[str], options: AuditOptions) -> RunReport:
     """Return the report on the records of several processes."""
-    from gradcheck.auditing.records import join  # noqa: PLC0415 - only here
-
     misplaced = next((name for name in files if name.startswith("-")), None)
     if misplaced:
         raise UsageError(f"options go before the files. Received: {misplaced} after one", code="GC010")
-    return join([Path(name) for name in files])
+    quiet_tensorflow(verbose=settings().verbose)
+    from gradcheck.auditing.records.joining import join_files  # noqa: PLC0415 - TensorFlow starts here
+
+    return join_files([Path(name) for name in files], options)
 
 
 def _known(code: str) -> str:
@@ -189,7 +193,6 @@ class _Delivery:
         output: the file that it goes to; None for `stdout`.
         show: the tensors that it lists.
         exit_zero: whether a verdict that is no error has the exit code 0.
-        record: the file for what was seen.
         stdout: what standard output was before the script ran.
         start: when it began.
     """
@@ -199,21 +202,19 @@ class _Delivery:
     output: Path | None
     show: Show
     exit_zero: bool
-    record: Path | None
     stdout: TextIO
     start: float = field(default_factory=time.perf_counter)
 
-    def __call__(self, finished: Callable[[], tuple[RunReport, Watch]]) -> int:
-        """Write report, record and summary, and return the exit code; errors are printed, for the process may end."""
+    def __call__(self, finished: Callable[[], RunReport]) -> int:
+        """Write report and summary, and return the exit code; errors are printed, for the process may end."""
         with self.context.scope(cleanup=False):
             try:
-                run, watch = finished()
-                return self.deliver(run, watch)
+                return self.deliver(finished())
             except Exception as error:  # noqa: BLE001 - as `main`
                 return print_failure(error, color=settings().colored(), verbose=settings().verbose)
 
-    def deliver(self, run: RunReport, watch: Watch | None = None) -> int:
-        """Write the report, the record if there is a `watch`, and the summary; return the exit code."""
+    def deliver(self, run: RunReport) -> int:
+        """Write the report and the summary; return the exit code."""
         from gradcheck.cli.terminal.delivery import deliver, summarise, verdict_code  # noqa: PLC0415 - as above
         from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
         from gradcheck.session.configs import envelope  # noqa: PLC0415 - as above
@@ -221,9 +222,5 @@ class _Delivery:
         report = envelope([run])
         render = REPORTERS[self.format_]
         deliver(report, render, format_=self.format_, output=self.output, show=self.show, stdout=self.stdout)
-        if watch is not None and self.record is not None:
-            from gradcheck.auditing.records import write  # noqa: PLC0415 - only here
-
-            write(self.record, watch)
         summarise(report, time.perf_counter() - self.start, one="script")
         return verdict_code(report, exit_zero=self.exit_zero)

@@ -9,10 +9,11 @@ import sys
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from gradcheck.auditing.records.record import Record
 from gradcheck.results.report import CheckReport, Coverage, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from typing_extensions import Self
 
@@ -29,6 +30,7 @@ class CountingWatch:
         self.options, self.end, self.tell = options, end, tell
         self.updates = 0
         self.entered: list[str] = []
+        self.crossings = SimpleNamespace(wanted=options.record, record=self.record)
         CountingWatch.latest = self
 
     def __enter__(self) -> Self:
@@ -36,6 +38,12 @@ class CountingWatch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.entered.append("out")
+
+    def record(self, name: str, run: RunReport, children: Iterable[str] = ()) -> Record:
+        return Record(name=name, run=run, children=tuple(children))
+
+    def stop(self) -> None:
         self.entered.append("out")
 
     def update(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck.auditing.interface import AuditOptions
+from gradcheck.auditing.records.files import read
 from gradcheck.cli.main import main
 from tests.auditing.stand_in import CountingWatch, modules
 
@@ -133,19 +134,19 @@ def test_what_cannot_be_run_is_refused_before_anything_is(
 def test_what_was_seen_is_recorded_and_joined(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def write(path: Path, watch: CountingWatch) -> None:
-        path.write_text(str(watch.updates), encoding="utf-8")
-
-    def join(paths: list[Path]) -> Any:
+    def join_files(paths: list[Path], options: AuditOptions) -> Any:
+        assert options.allow == ("GC304",)
+        runs = [read(path).run for path in paths]
         latest = CountingWatch.latest
-        latest.updates = sum(int(path.read_text(encoding="utf-8")) for path in paths)
+        latest.updates = sum(run.checks[0].steps for run in runs if run is not None)
         return latest.report(name="joined", file="a b", seconds=0.0)
 
-    monkeypatch.setitem(sys.modules, "gradcheck.auditing.records", SimpleNamespace(write=write, join=join))
+    joining = SimpleNamespace(join_files=join_files)
+    monkeypatch.setitem(sys.modules, "gradcheck.auditing.records.joining", joining)
     assert main(["audit", "--record", "a", "train.py"]) == 0
     assert main(["audit", "--record", "b", "--steps", "3", "train.py"]) == 0
     capfd.readouterr()
-    assert main(["audit", "--format", "json", "--join", "a", "b"]) == 0
+    assert main(["audit", "--allow", "gc304", "--format", "json", "--join", "a", "b"]) == 0
     (run,) = json.loads(capfd.readouterr().out)["runs"]
     assert (run["name"], run["checks"][0]["steps"]) == ("joined", 5)
 

@@ -31,6 +31,7 @@ def wrong_cotangent(  # noqa: C901, PLR0911 - one branch for each mistake
     s: Array,
     at: object,
     *,
+    where: str | None = None,
     others: Iterable[Array] = (),
     earlier: Iterable[Array] = (),
     examples: int = 1,
@@ -41,33 +42,34 @@ def wrong_cotangent(  # noqa: C901, PLR0911 - one branch for each mistake
         c: the cotangent of a boundary tensor.
         s: the seed that was used for it, of the same number of axes.
         at: the line, for the text.
+        where: the boundary, for the diagnosis.
         others: the cotangents of the other boundary tensors of this step.
         earlier: those of the steps before.
         examples: the number of elements that a loss is the mean of, at most.
     """
     if near(s, -c):
-        return named("GC504", f"the cotangent handed over at {at} has the opposite sign")
+        return named("GC504", f"the cotangent handed over at {at} has the opposite sign", where=where)
     if s.shape == c.shape and c.ndim and any(near(s, np.broadcast_to(m, c.shape)) for m in _reduced(c)):
-        return named("GC103", f"the cotangent at {at} was reduced over the batch and spread again")
+        return named("GC103", f"the cotangent at {at} was reduced over the batch and spread again", where=where)
     if any(near(s, other) for other in others):
-        return named("GC106", f"the cotangents of two boundary tensors are swapped at {at}")
+        return named("GC106", f"the cotangents of two boundary tensors are swapped at {at}", where=where)
     if not s.any():
-        return named("GC105", f"one cotangent handed over at {at} is zero")
+        return named("GC105", f"one cotangent handed over at {at} is zero", where=where)
     for dtype in ("float16", "bfloat16"):
         if np.array_equal(s.astype(np.float32), _rounded(c, dtype).astype(np.float32)):
-            return named("GC104", f"the cotangent at {at} was rounded to {dtype}")
+            return named("GC104", f"the cotangent at {at} was rounded to {dtype}", where=where)
     if any(near(s, other) for other in earlier):
-        return named("GC305", f"the cotangent handed over at {at} is that of an earlier step")
+        return named("GC305", f"the cotangent handed over at {at} is that of an earlier step", where=where)
     if s.shape != c.shape:
         return None
     factor = float(np.vdot(s, c) / (np.vdot(c, c) or 1))
     if factor and near(s, factor * c):
         scale = is_scale(factor, examples) or is_scale(1 / factor, 1)
         code, shown = ("GC503", f"{factor:g}") if scale else ("GC900", f"{factor:.4g}")
-        return named(code, f"the cotangent handed over at {at} is {shown} times what it should be")
+        return named(code, f"the cotangent handed over at {at} is {shown} times what it should be", where=where)
     if np.abs(s - c).max() < 2.0**-7 * np.abs(c).max():
         text = f"the cotangent at {at} differs as if it had been rounded"
-        return named("GC104", text, confidence="likely")
+        return named("GC104", text, where=where, confidence="likely")
     return None
 
 

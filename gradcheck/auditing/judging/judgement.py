@@ -39,7 +39,7 @@ class Judgement:
         penalties: the gradients of penalties that the losses lack, or have several times, with their weights.
         loss: the sum of the losses.
         explained: what explains that it is wrong, with the lines; at: the number of the update.
-        norm: of what was expected.
+        norm: of what was expected; given: the lines of losses that are targets with seeds from outside.
     """
 
     question: Question
@@ -58,6 +58,7 @@ class Judgement:
     explained: list[tuple[Diagnosis, Line]] = field(default_factory=list)
     at: int = 0
     norm: float = 0.0
+    given: tuple[Line, ...] = ()
 
     def release(self) -> None:
         """Give up the arrays but for the boundaries', which later updates are held against."""
@@ -107,6 +108,7 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
         factor=factor,
         scale=scale,
         penalties=penalties,
+        given=tuple(loss.line for group in question.groups for loss in group if loss.is_given),
         loss=sum(float(np.sum(np.asarray(as_array(loss), np.float64))) for loss in evidence["losses"]),
     )
 

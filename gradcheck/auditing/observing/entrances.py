@@ -34,7 +34,7 @@ class Entrances:
         patches.wrap(ops._EagerTensorBase, "numpy", self._numpy)  # noqa: SLF001 - the only hook
 
     def _numpy(self, original: Any, tensor: Any) -> Any:
-        step = self._watch.step(None)
+        value, step = original(tensor), self._watch.step(None)
         if not self._watch.idle and step is not None:
             with self._watch.safely():
                 self._left[tensor._id] = line = user_line()  # noqa: SLF001
@@ -42,7 +42,8 @@ class Entrances:
                     step.exits.append((tensor._id, tuple(tensor.shape), line))  # noqa: SLF001
                 elif tensor._id in self._flow.carried:  # noqa: SLF001
                     self._flow.left[tensor._id] = line  # noqa: SLF001
-        return original(tensor)
+                self._watch.crossings.read(tensor, value, line)
+        return value
 
     def _convert(self, original: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         tensor = original(value, *args, **kwargs)

@@ -61,6 +61,11 @@ class Loss:
     scale: float = 1.0
     made_of: tuple[set[int], set[int]] | None = None
 
+    @property
+    def is_given(self) -> bool:
+        """Whether it is an activation with seeds that come from no gradient call."""
+        return self.seed is not None and self.target is not None and self.target.shape.num_elements() != 1
+
     def release(self, keep: set[int]) -> None:
         """Give up the tensors, but for the derivatives by some."""
         self.target = self.seed = self.step = None

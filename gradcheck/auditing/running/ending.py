@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CLEANING_UP = 10.0
 LINGERING = 2.0
 #: A signal that hardly any script uses: SIGUSR1 and SIGUSR2 are those of schedulers and of faulthandler.
-_SIGNAL = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else getattr(signal, "SIGUSR2", 0)  # 0: there is none
+SIGNAL = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else getattr(signal, "SIGUSR2", 0)  # 0: there is none
 
 
 class Stopped(SystemExit):
@@ -43,7 +43,7 @@ class Stopper:
         self._thread = threading.current_thread()
         self._process = os.getpid()
         self._open = True  # the script still runs
-        self._can_interrupt = self._thread is threading.main_thread() and _SIGNAL > 0
+        self._can_interrupt = self._thread is threading.main_thread() and SIGNAL > 0
         self._asked: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._sending = threading.Lock()
         self._last_word = threading.Lock()  # held by the one of both, the script's thread or `late`, that reports
@@ -100,21 +100,21 @@ class Stopper:
         if not self._can_interrupt:
             yield
             return
-        before = signal.signal(_SIGNAL, lambda *_: self._strike())
+        before = signal.signal(SIGNAL, lambda *_: self._strike())
         try:
             yield
         finally:
             self._open = False
             with self._sending:
-                signal.signal(_SIGNAL, signal.SIG_IGN)  # discards one that is still on its way
-                signal.signal(_SIGNAL, before)
+                signal.signal(SIGNAL, signal.SIG_IGN)  # discards one that is still on its way
+                signal.signal(SIGNAL, before)
 
     def _interrupted(self) -> bool:
         """Interrupt the script's thread; return whether that is possible."""
         with self._sending:
             if not (self._open and self._can_interrupt) or self._thread.ident is None:
                 return False
-            signal.pthread_kill(self._thread.ident, _SIGNAL)
+            signal.pthread_kill(self._thread.ident, SIGNAL)
             return True
 
     def _strike(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.abc import Loader, MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,24 @@ class Observation(MetaPathFinder):
             self._look_no_more()
             if self._watch is not None:
                 self._end_of(self._watch)
+
+    @property
+    def watch(self) -> Watch | None:
+        """The watch; None if the script has not imported TensorFlow so far."""
+        return self._watch
+
+    def expect_others(self) -> None:
+        """Note what is seen so that it can be joined with what other processes see."""
+        self._options = replace(self._options, record=True)
+        if self._watch is not None:
+            self._watch.crossings.wanted = True
+
+    def abandon(self) -> None:
+        """Watch no more and judge nothing: in a process that was forked from the one that is watched."""
+        self._look_no_more()
+        self._over = True
+        if self._watch is not None:
+            self._watch.stop()
 
     def finished(self) -> Watch:
         """Return the watch, which is over: one that has seen nothing if TensorFlow was never imported."""

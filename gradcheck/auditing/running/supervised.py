@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from gradcheck.auditing.running.children import Children, Order
 from gradcheck.auditing.running.ending import (
     CLEANING_UP,
     Stopped,
@@ -28,6 +29,7 @@ from gradcheck.workers.output import user_output_to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import FrameType
 
     from gradcheck.auditing.interface import AuditOptions
@@ -41,8 +43,9 @@ def run_script(
     script: Script,
     options: AuditOptions,
     *,
-    deliver: Callable[[Callable[[], tuple[RunReport, Watch]]], int],
+    deliver: Callable[[Callable[[], RunReport]], int],
     tell: Callable[[str], None],
+    record: Path | None = None,
     verbose: bool = False,
 ) -> int:
     """Run a script under observation, and return the exit code of `deliver`.
@@ -55,6 +58,7 @@ def run_script(
         deliver: calls its argument for the report, writes it and returns the exit code, whatever happens. Called once,
             in another thread if the script hangs.
         tell: takes a line of progress.
+        record: the file for what this process has seen.
         verbose: whether to show TensorFlow's start-up chatter.
 
     Raises:
@@ -64,15 +68,17 @@ def run_script(
     others, process, start = frozenset(threading.enumerate()), os.getpid(), time.perf_counter()
 
     def report(error: GradcheckError | None = None, note: str | None = None) -> int:
-        def finished() -> tuple[RunReport, Watch]:
+        def finished() -> RunReport:
             watch = observation.finished()
             run = watch.report(name=script.name, file=script.file, seconds=seconds, error=error)
-            return (replace(run, notes=(*run.notes, note)) if note else run), watch
+            run = replace(run, notes=(*run.notes, note)) if note else run
+            return _with_others(watch, run, children, options, record)
 
         seconds = time.perf_counter() - start
         return deliver(finished)
 
     def late() -> NoReturn:
+        children.settle(handlers.run, cut_short=True)
         code = report(note=_hung(stopper.frame))
         with ended_after(CLEANING_UP, code):
             handlers.run()
@@ -89,21 +95,47 @@ def run_script(
     with as_main(script), user_output_to_stderr(), ExitHandlers() as handlers:
         stopper, hook = Stopper(late), sys.excepthook
         observation = Observation(options, end=stopper.end, tell=tell, verbose=verbose)
-        with observation.ready():
+        order = Order(options=options, file=script.file, record=record, verbose=verbose)
+        children = Children(observation, order)
+        with observation.ready(), children.watched():
             raised = stopper.run(whole_script)
         own_hook = sys.excepthook if sys.excepthook is not hook else None
         error = failure_of(raised, script, own_hook, verbose=verbose)
         if os.getpid() != process:  # a fork that ran the rest of the script: the report is its parent's
             handlers.run()
             leave(ExitCode.MISMATCH if error else ExitCode.OK)
+        cut_short = bool(stopper.requested or error)
+        children.settle(handlers.run, cut_short=cut_short)
         code = report(error)
-        if stopper.requested or error:
+        if cut_short:
             ended = settled(others)
             with ended_after(CLEANING_UP, code):
                 handlers.run()
             if not ended:
                 leave(code)
     return code
+
+
+def _with_others(
+    watch: Watch, run: RunReport, children: Children, options: AuditOptions, record: Path | None
+) -> RunReport:
+    """Write the record of this process if there is a file for it, and return its report, joined with its children's.
+
+    A script that failed by itself has its own report alone.
+    """
+    if record is not None:
+        from gradcheck.auditing.records.files import write  # noqa: PLC0415 - only for several processes
+
+        write(record, watch.crossings.record(run.name, run, [one.record.name for one in children.started]))
+    if not children.started:
+        return run
+    others, notes = children.records()
+    if others and not run.errors:
+        from gradcheck.auditing.records.joining import join  # noqa: PLC0415 - as above
+
+        joined = join([watch.crossings.record(run.name, run), *others], options)
+        run = replace(joined, name=run.name, config=run.config)
+    return replace(run, notes=(*run.notes, *notes))
 
 
 def _hung(frame: FrameType | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from gradcheck.auditing.running.ending import _SIGNAL, Stopped, Stopper
+from gradcheck.auditing.running.ending import SIGNAL, Stopped, Stopper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,12 +64,12 @@ def test_another_thread_ends_it_whatever_it_waits_for(wait: Callable[[], Any]) -
             time.sleep(0.05)
             cleaned.append("finally")
 
-    before, start = signal.getsignal(_SIGNAL), time.monotonic()
+    before, start = signal.getsignal(SIGNAL), time.monotonic()
     assert stopper.run(script) is None
     assert stopper.requested
     assert cleaned == ["finally"]
     assert time.monotonic() - start < QUICK
-    assert signal.getsignal(_SIGNAL) is before
+    assert signal.getsignal(SIGNAL) is before
 
 
 def test_in_its_own_thread_it_is_raised() -> None:
