@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""What the README and the walkthrough of an audit show is what happens."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+WALKTHROUGH = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 SAVED_FILES = ("model.keras", "trained.weights.h5", "losses.py", "data.py")
 #: A key of the config with a value, as a table of the README writes it.
 SNIPPETS = re.findall(r"`((?:model|split|loss|data|tolerance): [^`]+)`", README)
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, page: str = README) -> list[str]:
     """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def file_name(block: str) -> str:
@@ -42,8 +43,8 @@ def file_name(block: str) -> str:
     return found[1] if found else ""
 
 
-def files(language: str) -> dict[str, str]:
-    return {file_name(block): block for block in blocks(language) if file_name(block)}
+def files(language: str, page: str = README) -> dict[str, str]:
+    return {file_name(block): block for block in blocks(language, page) if file_name(block)}
 
 
 def configs() -> list[str]:
@@ -65,9 +66,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def section(marker: str, end: str) -> str:
+def section(marker: str, end: str, page: str = README) -> str:
     """The text block between two comments."""
-    found = re.search(rf"<!-- {marker} -->\n```text\n(.*?)```\n<!-- {end} -->", README, re.DOTALL)
+    found = re.search(rf"<!-- {marker} -->\n```text\n(.*?)```\n<!-- {end} -->", page, re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -111,8 +112,43 @@ def test_the_first_command_passes_and_prints_the_sample() -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    printed = set(without_figures(done.stdout))
-    assert [line for line in without_figures(section("sample", "end of sample")) if line not in printed] == []
+    assert not_printed(section("sample", "end of sample"), done.stdout) == []
+
+
+@pytest.mark.parametrize(("page", "script"), [(README, "split.py"), (WALKTHROUGH, "train.py")])
+def test_the_audited_scripts_are_judged_as_shown(page: str, script: str, tmp_path: Path) -> None:
+    code = files("python", page)[script]
+    outputs = re.findall(r"<!-- (audit.*) -->", page)
+    diffs = blocks("diff", page)
+    assert len(outputs) == len(diffs) + 1
+    for i, marker in enumerate(outputs):
+        (tmp_path / script).write_text(code, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "gradcheck", "audit", script],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        mended = i == len(diffs)
+        assert done.returncode == (0 if mended else 1), done.stderr
+        assert not_printed(section(marker, f"end of {marker}", page), done.stdout) == []
+        code = code if mended else patched(code, diffs[i])
+
+
+def patched(code: str, diff: str) -> str:
+    """The code after a change; its lines, and those around them, stand in the code once."""
+    before, after = ("".join(line[1:] for line in diff.splitlines(True) if line[0] in signs) for signs in (" -", " +"))
+    assert code.count(before) == 1
+    return code.replace(before, after)
+
+
+def not_printed(shown: str, output: str) -> list[str]:
+    """The lines of a sample that a command did not print."""
+    printed = set(without_figures(output))
+    return [line for line in without_figures(shown) if line not in printed]
 
 
 def without_figures(text: str) -> Iterator[str]:

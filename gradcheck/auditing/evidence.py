@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.auditing.judging.weights import masses
-from gradcheck.auditing.observing.step import identity
+from gradcheck.auditing.observing.script_step import identity
 from gradcheck.numerics import NOISE_RUNS, PRECISIONS
 from gradcheck.problem.nudge import nudged_tensor
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gradcheck.auditing.observing.flow import Flow, Shares
     from gradcheck.auditing.observing.layers import Layers
-    from gradcheck.auditing.observing.step import Call, Loss
+    from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss
     from gradcheck.auditing.questions import Trained
     from gradcheck.auditing.serving import Serving
 
@@ -29,7 +29,9 @@ class Evidence:
         """Take evidence from what was observed."""
         self._flow, self._serving, self._layers = flow, serving, layers
 
-    def of(self, trained: Trained, handed: Any, shares: Shares, groups: Sequence[Sequence[Loss]]) -> dict[str, Any]:
+    def of(
+        self, trained: Trained, handed: Any, shares: Shares, groups: Sequence[Sequence[ServedLoss]]
+    ) -> dict[str, Any]:
         """Return the tensors that every judgement needs.
 
         handed: what the update was given · value: of the variable · results: those it was made of ·
@@ -54,7 +56,7 @@ class Evidence:
             "moved": [],
         }
 
-    def at_boundaries(self, trained: Trained, calls: Sequence[Call]) -> dict[str, Any]:
+    def at_boundaries(self, trained: Trained, calls: Sequence[GradientCall]) -> dict[str, Any]:
         """Return what is known of the targets that were given seeds, or should have been.
 
         boundaries: of each, its cotangent and the seed, None if there was none · others: the cotangents of other
@@ -74,7 +76,7 @@ class Evidence:
         others = [cotangent for call in seeded for cotangent in self._others(call, seeded)]
         return {"boundaries": boundaries, "others": others, "moved": _moved(trained.variable, ways)}
 
-    def _others(self, call: Call, seeded: Sequence[Call]) -> Iterator[Any]:
+    def _others(self, call: GradientCall, seeded: Sequence[GradientCall]) -> Iterator[Any]:
         """Yield the cotangents of the targets of other gradient calls in the step."""
         for other in call.step.calls if call.seeds is not None else ():
             for target in other.targets if other.seeds is not None and other not in seeded else ():
@@ -82,7 +84,7 @@ class Evidence:
                 yield from (tf.convert_to_tensor(part) for part in found if part is not None)
 
 
-def _moved(variable: Any, ways: Sequence[tuple[Call, Any, Any]]) -> list[Any]:
+def _moved(variable: Any, ways: Sequence[tuple[GradientCall, Any, Any]]) -> list[Any]:
     key, rng = identity(variable), np.random.default_rng(0)
     moved = []
     for run in range(NOISE_RUNS + 1) if ways else ():

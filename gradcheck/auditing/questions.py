@@ -9,8 +9,8 @@ import tensorflow as tf
 
 if TYPE_CHECKING:
     from gradcheck.auditing.observing.flow import Node, Shares
-    from gradcheck.auditing.observing.lines import Line
-    from gradcheck.auditing.observing.step import Call, Loss, Step
+    from gradcheck.auditing.observing.lines import ScriptLine
+    from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss, Step
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class Trained:
     key: int
     path: str
     variable: Any
-    pending: list[Call] = field(default_factory=list)
+    pending: list[GradientCall] = field(default_factory=list)
     consumed: set[Node] = field(default_factory=set)
     updates: int = 0
 
@@ -48,7 +48,7 @@ class Update:
     """
 
     number: int
-    line: Line
+    line: ScriptLine
     step: Step | None
     optimizer: Any = None
     undoes_scale: bool = False
@@ -77,15 +77,15 @@ class Question:
 
     trained: Trained
     update: Update
-    calls: list[Call]
+    calls: list[GradientCall]
     nodes: Shares
     seed_factors: dict[Node, float]
     older: set[Node]
     consumed: set[Node]
-    unused: list[Call]
-    groups: list[list[Loss]]
+    unused: list[GradientCall]
+    groups: list[list[ServedLoss]]
     scales: list[float]
-    made_at: Line | None
+    made_at: ScriptLine | None
     evidence: dict[str, Any]
     precision: str | None
     asks_boundaries: bool

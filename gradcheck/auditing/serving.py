@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.auditing.observing.flow import Node, Share
-from gradcheck.auditing.observing.step import Call, Loss, Step, identity
+from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss, Step, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,19 +29,19 @@ class Serving:
     def __init__(self, flow: Flow, layers: Layers, ours: Callable[[], AbstractContextManager[None]]) -> None:
         """Start without any call; `ours` is entered for computations that no tape of the script may see."""
         self._flow, self._layers, self._ours = flow, layers, ours
-        self.calls: dict[int, Call] = {}
-        self.redrawn: list[tuple[Call, bool]] = []
+        self.calls: dict[int, GradientCall] = {}
+        self.redrawn: list[tuple[GradientCall, bool]] = []
         self._copied: set[frozenset[int]] = set()
-        self._fresh: list[Call] = []
+        self._fresh: list[GradientCall] = []
 
-    def refer(self, step: Step, loss: Loss) -> None:
+    def refer(self, step: Step, loss: ServedLoss) -> None:
         """Differentiate a loss in the tape over the whole step, by everything that was watched, and by penalties."""
         wanted = {identity(v): v for v in step.outer.watched_variables()} | step.watched
         wanted |= {identity(tensor): tensor for tensor in self._layers.penalties_of(step)}
         with self._ours():
             loss.references |= step.derivative(loss.target, loss.seed, wanted)
 
-    def reference(self, loss: Loss, tensor: Any) -> Any:
+    def reference(self, loss: ServedLoss, tensor: Any) -> Any:
         """Return the derivative of a loss by a tensor or variable; None if there is none, or it is too late."""
         key = identity(tensor)
         if key not in loss.references and loss.step is not None and not loss.step.over:
@@ -49,17 +49,17 @@ class Serving:
                 loss.references |= loss.step.derivative(loss.target, loss.seed, {key: tensor})
         return loss.references.get(key)
 
-    def serves(self, call: Call) -> list[Loss]:
+    def serves(self, call: GradientCall) -> list[ServedLoss]:
         """Return the losses that a gradient call serves."""
         if call.losses is None:
             call.losses = []  # a cycle ends here
-            found: list[Loss] = []
+            found: list[ServedLoss] = []
             for i, target in enumerate(call.targets):
                 found += self._served_by(call, i, target)
             call.losses = list(dict.fromkeys(found))
         return call.losses
 
-    def _served_by(self, call: Call, i: int, target: Any) -> list[Loss]:
+    def _served_by(self, call: GradientCall, i: int, target: Any) -> list[ServedLoss]:
         seed = call.seeds[i] if call.seeds is not None else None
         step = call.step
         if seed is not None:
@@ -79,10 +79,10 @@ class Serving:
             if fed:
                 call.unseeded = call.unseeded or call.kind == "gradient"
                 return fed
-        loss = Loss(target, seed, call.line, step, call.tape.number)
+        loss = ServedLoss(target, seed, call.line, step, call.tape.number)
         return [loss]
 
-    def _again(self, call: Call, target: Any, node: Node) -> Loss | None:
+    def _again(self, call: GradientCall, target: Any, node: Node) -> ServedLoss | None:
         """Return what a target serves that was computed once more, by the right cotangent of the first one.
 
         A recomputation: the first forward pass was recorded by no tape, or by one of an earlier step.
@@ -98,9 +98,9 @@ class Serving:
         call.step.recomputed = call.line
         if hasattr(entry, "numpy") and not _equal(entry, target):
             self.redrawn.append((call, self._flow.is_random(target)))
-        return Loss(target, tf.add_n(parts), other.line, call.step, call.tape.number)
+        return ServedLoss(target, tf.add_n(parts), other.line, call.step, call.tape.number)
 
-    def _fed(self, call: Call, target: Any) -> list[Loss]:
+    def _fed(self, call: GradientCall, target: Any) -> list[ServedLoss]:
         """Return the losses that a target feeds; those whose gradient by it was computed, if there are any."""
         fed = [loss for loss in call.step.losses if self.reference(loss, target) is not None]
         key = identity(target)
@@ -108,7 +108,7 @@ class Serving:
         direct = [loss for loss in fed if any(loss in self.serves(other) for other in asked)]
         return direct or fed
 
-    def settle(self, call: Call) -> None:
+    def settle(self, call: GradientCall) -> None:
         """Differentiate all that a call serves by its sources: its step is over."""
         for loss in self.serves(call):
             for source in call.sources:
@@ -116,7 +116,7 @@ class Serving:
         for loss in self.serves(call):
             loss.step = None
 
-    def made_of(self, shares: Shares) -> list[Call]:
+    def made_of(self, shares: Shares) -> list[GradientCall]:
         """Return the calls whose results a tensor contains."""
         return [self.calls[node.call] for node in shares if node.call in self.calls]
 
@@ -134,7 +134,7 @@ class Serving:
             factor, call = factor * share.factor, self.calls.get(before.call)
         return factor
 
-    def computed(self, call: Call) -> None:
+    def computed(self, call: GradientCall) -> None:
         """Note a call that a compiled function has made, until that returns."""
         self._fresh.append(call)
 
@@ -148,7 +148,7 @@ class Serving:
                         self._flow.carry(output, {Node(call.number, i): Share()})
         self._fresh.clear()
 
-    def find_copies(self, call: Call) -> None:
+    def find_copies(self, call: GradientCall) -> None:
         """Note the variables that are copies of those of an earlier call at the same line: replicas of a model."""
         if not tf.executing_eagerly():
             return

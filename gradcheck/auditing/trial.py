@@ -14,7 +14,7 @@ from gradcheck.auditing.judging.weights import masses, scale_of, slices
 from gradcheck.auditing.observing.flow import Node, Share
 from gradcheck.auditing.observing.layers import Layers
 from gradcheck.auditing.observing.lines import user_line
-from gradcheck.auditing.observing.step import Call, Loss, Step, identity
+from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss, Step, identity
 from gradcheck.auditing.questions import Question, Trained, Update
 from gradcheck.auditing.serving import Serving
 from gradcheck.numerics import PRECISIONS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gradcheck.auditing.observing.flow import Shares
-    from gradcheck.auditing.observing.lines import Line
+    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.watch import Watch
 
 
@@ -52,7 +52,7 @@ class Trial:
         self.recorded: dict[int, Any] = {}
         self._numbers = iter(range(1, 1 << 60))
         self._counted = (0, 0)
-        self.moved_twice: set[Line] = set()
+        self.moved_twice: set[ScriptLine] = set()
 
     def know(self, variable: Any) -> Trained:
         """Return the record of a variable."""
@@ -66,7 +66,7 @@ class Trial:
         for variable in variables:
             self.recorded.setdefault(identity(variable), variable)
 
-    def called(self, call: Call) -> None:
+    def called(self, call: GradientCall) -> None:
         """Note a gradient call."""
         self.serving.calls[call.number] = call
         self.serving.find_copies(call)
@@ -289,7 +289,7 @@ class Trial:
             with self.watch.ours():
                 self.watch.exports.add([], ran)
 
-    def _export(self, call: Call, numbers: dict[int, int]) -> None:
+    def _export(self, call: GradientCall, numbers: dict[int, int]) -> None:
         losses = self.serving.serves(call)
         with self.watch.ours():
             references = [[self.serving.reference(loss, source) for source in call.sources] for loss in losses]
@@ -302,7 +302,7 @@ class Trial:
             def ran(values: Any, _: int) -> None:
                 step = self.watch.step(None)
                 fresh = [
-                    Loss(
+                    ServedLoss(
                         None,
                         None,
                         loss.line,
@@ -323,7 +323,7 @@ class Trial:
             self.watch.exports.add({"results": list(call.results), "references": references, "masses": weights}, ran)
 
 
-def _number(call: Call) -> int:
+def _number(call: GradientCall) -> int:
     return call.number
 
 

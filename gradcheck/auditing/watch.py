@@ -18,7 +18,7 @@ from gradcheck.auditing.observing.flow import Flow, Node, Share, is_cut
 from gradcheck.auditing.observing.lines import user_line
 from gradcheck.auditing.observing.optimizers import Optimizers
 from gradcheck.auditing.observing.patches import Patches
-from gradcheck.auditing.observing.step import Call, Loss, ScriptTape, Step, current_graph, identity
+from gradcheck.auditing.observing.script_step import GradientCall, ScriptTape, ServedLoss, Step, current_graph, identity
 from gradcheck.auditing.records.crossings import Crossings
 from gradcheck.auditing.trial import Trial
 from gradcheck.errors import RunError
@@ -97,7 +97,7 @@ class Watch:
 
     def report(self, *, name: str, file: str, seconds: float, error: GradcheckError | None = None) -> RunReport:
         """Return the record of what was seen."""
-        from gradcheck.auditing.report import run_report  # noqa: PLC0415 - reports import what is watched
+        from gradcheck.auditing.audit_report import run_report  # noqa: PLC0415 - reports import what is watched
 
         if self.broken is not None and error is None:
             said = f"{type(self.broken).__name__}: {self.broken}"
@@ -322,7 +322,7 @@ class Watch:
             seeds = args[0] if kind == "gradient" and args else kwargs.get("output_gradients")
             flat = tf.nest.flatten(sources)
             with self.safely():
-                call = Call(
+                call = GradientCall(
                     number=next(self.numbers),
                     line=line,
                     kind=kind,
@@ -338,7 +338,7 @@ class Watch:
         self.rest()
         return results
 
-    def _called(self, step: Step, call: Call, *, nested: bool) -> None:
+    def _called(self, step: Step, call: GradientCall, *, nested: bool) -> None:
         step.calls.append(call)
         self.trial.called(call)
         for i, result in enumerate(call.results):
@@ -349,7 +349,7 @@ class Watch:
         if plain and call.seeds is None:
             known = {id(loss.target): loss for loss in step.losses}
             call.losses = [
-                known.get(id(target)) or Loss(target, None, call.line, step, call.tape.number)
+                known.get(id(target)) or ServedLoss(target, None, call.line, step, call.tape.number)
                 for target in call.targets
             ]
             new = [loss for loss in call.losses if id(loss.target) not in known]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from gradcheck.auditing.observing.layers import acts_otherwise_in_training
-from gradcheck.auditing.observing.step import identity
+from gradcheck.auditing.observing.script_step import identity
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import some
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gradcheck.auditing.judging.judgement import Judgement
-    from gradcheck.auditing.observing.lines import Line
+    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.trial import Trial
     from gradcheck.results.report import Diagnosis
 
 _NEAR = 1e-3
 
 
-def found_across(trial: Trial) -> list[tuple[Diagnosis, Line]]:
+def found_across(trial: Trial) -> list[tuple[Diagnosis, ScriptLine]]:
     """Return the mistakes, each once, with their lines."""
-    seen: dict[tuple[str, Line], tuple[Diagnosis, Line]] = {}
+    seen: dict[tuple[str, ScriptLine], tuple[Diagnosis, ScriptLine]] = {}
     for rule in RULES:
         for diagnosis, line in rule(trial):
             seen.setdefault((diagnosis.code, line), (diagnosis, line))
     return list(seen.values())
 
 
-def _clipped_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+def _clipped_apart(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     """Clips by a global norm that serve one loss and scale by different factors."""
     together: dict[tuple[int, frozenset[int]], list[tuple[float, Judgement]]] = defaultdict(list)
     for j in trial.judgements:
@@ -53,7 +53,7 @@ def _clipped_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
             yield named("GC405", text), last.made_at or last.update.line
 
 
-def _stepped_twice(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+def _stepped_twice(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     """One optimizer that is applied more than once for one loss in a step."""
     for updates in trial.applied_in.values():
         seen: dict[tuple[int, frozenset[int]], int] = {}
@@ -65,7 +65,7 @@ def _stepped_twice(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
                 yield named("GC306", text), update.line
 
 
-def _training_forgotten(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+def _training_forgotten(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     """A call of a model that is being updated without `training`, beside others that have it."""
     by_step = defaultdict(list)
     for call in trial.layers.calls:
@@ -82,7 +82,7 @@ def _training_forgotten(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
                 yield named("GC108", text), call.line
 
 
-def _never_updated(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+def _never_updated(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     """A variable that a tape recorded, of a model whose other variables are updated, that no gradient call names."""
     if trial.watch.updates < 2:  # noqa: PLR2004 - its turn may still come
         return
@@ -98,7 +98,7 @@ def _never_updated(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
                 yield named("GC403", f"{names}: recorded by a tape, and named by no gradient call"), call.line
 
 
-def _unscaled_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+def _unscaled_apart(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     """A loss scale that is undone for some variables and not for others, where they are assigned by hand."""
     by_loss: dict[frozenset[int], list[Judgement]] = defaultdict(list)
     for j in trial.judgements:
@@ -114,7 +114,7 @@ def _unscaled_apart(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
                 break
 
 
-def _redrawn(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+def _redrawn(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     """A forward pass that was run again for its gradients, and drew other random numbers."""
     for call, by_random in trial.serving.redrawn:
         again = next((c for c in trial.layers.calls if c.tape == call.tape.number), None)
@@ -123,14 +123,14 @@ def _redrawn(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
             yield named("GC303", "the forward pass is run again for its gradients, and gives other values"), line
 
 
-def _moved_twice(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+def _moved_twice(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     """State that a recomputation moved once more."""
     for line in trial.moved_twice:
         text = "the forward pass is run again for its gradients, and moves the state of layers a second time"
         yield named("GC302", text), line
 
 
-def _clipped_by_optimizers(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
+def _clipped_by_optimizers(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     """Several optimizers of one loss, each of which clips by the global norm of its own variables."""
     for updates in trial.applied_in.values():
         clipping: dict[frozenset[int], set[int]] = defaultdict(set)
@@ -142,7 +142,7 @@ def _clipped_by_optimizers(trial: Trial) -> Iterator[tuple[Diagnosis, Line]]:
                     yield named("GC405", text), update.line
 
 
-RULES: tuple[Callable[[Trial], Iterator[tuple[Diagnosis, Line]]], ...] = (
+RULES: tuple[Callable[[Trial], Iterator[tuple[Diagnosis, ScriptLine]]], ...] = (
     _clipped_apart,
     _stepped_twice,
     _redrawn,

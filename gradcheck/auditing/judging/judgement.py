@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.auditing.interface import AuditOptions
-    from gradcheck.auditing.observing.lines import Line
+    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.questions import Question
     from gradcheck.results.report import Diagnosis
     from gradcheck.results.tensor import Comparison
@@ -55,10 +55,10 @@ class Judgement:
     scale: float
     penalties: list[tuple[Array, float]]
     loss: float
-    explained: list[tuple[Diagnosis, Line]] = field(default_factory=list)
+    explained: list[tuple[Diagnosis, ScriptLine]] = field(default_factory=list)
     at: int = 0
     norm: float = 0.0
-    given: tuple[Line, ...] = ()
+    given: tuple[ScriptLine, ...] = ()
 
     def release(self) -> None:
         """Give up the arrays but for the boundaries', which later updates are held against."""

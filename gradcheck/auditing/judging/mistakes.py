@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradcheck.auditing.judging.judgement import Array, Judgement
-    from gradcheck.auditing.observing.lines import Line
-    from gradcheck.auditing.observing.step import Call, Link
+    from gradcheck.auditing.observing.lines import ScriptLine
+    from gradcheck.auditing.observing.script_step import GradientCall, Reentry
     from gradcheck.auditing.trial import Trial
     from gradcheck.results.report import Diagnosis
 
@@ -39,7 +39,7 @@ class Case:
         return self.j.question.trained.path
 
     @property
-    def seeded(self) -> list[Call]:
+    def seeded(self) -> list[GradientCall]:
         """The gradient calls at boundaries."""
         return [call for call in self.j.question.calls if call.seeds is not None or call.unseeded]
 
@@ -48,7 +48,7 @@ class Case:
         return near(self.j.candidate, other)
 
 
-def explained(case: Case) -> list[tuple[Diagnosis, Line]]:
+def explained(case: Case) -> list[tuple[Diagnosis, ScriptLine]]:
     """Return what explains a wrong variable, the most specific first, each with its line."""
     for rule in RULES:
         found = rule(case)
@@ -61,7 +61,7 @@ def explained(case: Case) -> list[tuple[Diagnosis, Line]]:
     return [(named("GC900", text, confidence="possible"), update.line)]
 
 
-Found = list[tuple["Diagnosis", "Line"]]
+Found = list[tuple["Diagnosis", "ScriptLine"]]
 
 
 def _another_variable(case: Case) -> Found:
@@ -106,7 +106,7 @@ def _seeds_missing(case: Case) -> Found:
     return []
 
 
-def _chain(case: Case) -> list[Call]:
+def _chain(case: Case) -> list[GradientCall]:
     """Return the gradient calls at boundaries, and those that their seeds come from."""
     serving, flow = case.trial.serving, case.trial.flow
     waiting, found = list(case.seeded), []
@@ -143,7 +143,7 @@ def _boundary(case: Case) -> Found:
     return []
 
 
-def _changed_at(case: Case, call: Call) -> Line:
+def _changed_at(case: Case, call: GradientCall) -> ScriptLine:
     """Return the line where the cotangents for a call were changed, or left TensorFlow; else that of the call."""
     flow = case.trial.flow
     for key in flow.before([seed._id for seed in call.seeds or ()]):  # noqa: SLF001
@@ -165,7 +165,7 @@ def _lossy(case: Case) -> Found:
     return []
 
 
-def _links(case: Case) -> list[Link]:
+def _links(case: Case) -> list[Reentry]:
     """Return the ways by which activations left TensorFlow and came back, that the losses pass."""
     steps = dict.fromkeys(call.step for call in case.j.question.calls)
     return [link for step in steps for link in step.links]
@@ -363,7 +363,7 @@ def _rows(case: Case) -> Found:
     ]
 
 
-def crossings(trial: Trial, call: Call) -> list[tuple[int, Any]]:
+def crossings(trial: Trial, call: GradientCall) -> list[tuple[int, Any]]:
     """Return the tensors of other tapes that a call's tape used, with those tapes."""
     number = call.tape.number
     start = [target._id for target in call.targets]  # noqa: SLF001

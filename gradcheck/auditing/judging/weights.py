@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.auditing.observing.flow import Flow
-    from gradcheck.auditing.observing.step import Loss
+    from gradcheck.auditing.observing.script_step import ServedLoss
 
 #: Operations between the sum over a batch and the loss.
 _NUMBERS = frozenset(
@@ -23,7 +23,7 @@ _NEAR = 1e-3
 LEAST_SCALE = 16.0
 
 
-def masses(flow: Flow, loss: Loss) -> list[tuple[Any, int]]:
+def masses(flow: Flow, loss: ServedLoss) -> list[tuple[Any, int]]:
     """Return, for each sum or mean over many elements that a loss is made of, its weight and its number of elements.
 
     The weight is the sum of the derivatives of the loss by the elements: 1 for a mean, 1/k for a mean divided by k.
@@ -46,12 +46,12 @@ def masses(flow: Flow, loss: Loss) -> list[tuple[Any, int]]:
     return found
 
 
-def slices(flow: Flow, losses: Sequence[Loss]) -> list[list[Loss]]:
+def slices(flow: Flow, losses: Sequence[ServedLoss]) -> list[list[ServedLoss]]:
     """Return the losses in groups: those of one line and the same variables, of data of their own, are slices.
 
     Two tasks on one batch share activations, or have variables of their own.
     """
-    groups: list[list[Loss]] = []
+    groups: list[list[ServedLoss]] = []
     for loss in losses:
         of_slices = next((group for group in groups if all(_are_slices(flow, loss, other) for other in group)), None)
         if of_slices is None:
@@ -60,7 +60,7 @@ def slices(flow: Flow, losses: Sequence[Loss]) -> list[list[Loss]]:
     return groups
 
 
-def _are_slices(flow: Flow, loss: Loss, other: Loss) -> bool:
+def _are_slices(flow: Flow, loss: ServedLoss, other: ServedLoss) -> bool:
     if loss.line != other.line:
         return False
     (variables, activations), (of_other, others) = (_made_of(flow, one) for one in (loss, other))
@@ -69,7 +69,7 @@ def _are_slices(flow: Flow, loss: Loss, other: Loss) -> bool:
     return variables == of_other or not variables & of_other  # replicas have variables of their own
 
 
-def _made_of(flow: Flow, loss: Loss) -> tuple[set[int], set[int]]:
+def _made_of(flow: Flow, loss: ServedLoss) -> tuple[set[int], set[int]]:
     """Return the handles of the variables that a loss was made of, and the tensors that a tape recorded on the way."""
     if loss.made_of is not None:
         return loss.made_of
@@ -85,7 +85,7 @@ def _made_of(flow: Flow, loss: Loss) -> tuple[set[int], set[int]]:
     return loss.made_of
 
 
-def scale_of(flow: Flow, loss: Loss) -> float:
+def scale_of(flow: Flow, loss: ServedLoss) -> float:
     """Return the constant that a loss was multiplied by last; 1.0 if there is none."""
     if loss.target is None:
         return loss.scale

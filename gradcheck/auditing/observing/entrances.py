@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow.python.framework import constant_op, ops  # where values enter, and where they are read
 
 from gradcheck.auditing.observing.flow import ENTRANCES
-from gradcheck.auditing.observing.lines import Line, user_line
-from gradcheck.auditing.observing.step import Link, Step, identity
+from gradcheck.auditing.observing.lines import ScriptLine, user_line
+from gradcheck.auditing.observing.script_step import Reentry, Step, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Entrances:
     def __init__(self, watch: Watch) -> None:
         """Nothing has left yet."""
         self._watch, self._flow = watch, watch.flow
-        self._left: dict[int, Line] = {}
+        self._left: dict[int, ScriptLine] = {}
 
     def patch(self, patches: Patches) -> None:
         """Watch constants that are made, and tensors that are read."""
@@ -75,7 +75,7 @@ class Entrances:
         made = self._flow.made.get(origin._id)  # noqa: SLF001
         if made is not None and made.tapes:
             step.watch(tensor)
-            step.links.append(Link(tensor, origin, lossy, self._left.get(origin._id), user_line()))  # noqa: SLF001
+            step.links.append(Reentry(tensor, origin, lossy, self._left.get(origin._id), user_line()))  # noqa: SLF001
 
     def ran(self, step: Step, op: str, outputs: Sequence[Any], *, taped: bool) -> None:
         """Note what an operation brought in, and half precision."""
@@ -90,7 +90,7 @@ class Entrances:
         made = self._flow.made.get(value._id)  # noqa: SLF001
         if made is not None and made.tapes:
             step.watch(handle)
-            step.links.append(Link(handle, value, "", None, user_line()))
+            step.links.append(Reentry(handle, value, "", None, user_line()))
 
     def stopped(self, step: Step, tensor: Any) -> None:
         """Link a tensor behind `stop_gradient` that a tape watches: its cotangent is carried on by hand."""
@@ -99,7 +99,7 @@ class Entrances:
             origin = self._flow.stopped.get(identity(tensor))
             recorded = None if origin is None else self._flow.op(identity(origin))
             if recorded is not None and recorded.tapes:
-                step.links.append(Link(tensor, origin, "", made.line, user_line()))
+                step.links.append(Reentry(tensor, origin, "", made.line, user_line()))
 
 
 def _origin(flow: Flow, tensor: Any, size: int) -> tuple[Any, str] | None:

@@ -17,7 +17,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from gradcheck.auditing.observing.lines import Line
+    from gradcheck.auditing.observing.lines import ScriptLine
 
 
 class Node(NamedTuple):
@@ -61,7 +61,7 @@ class Made(NamedTuple):
     type: str
     inputs: tuple[int, ...]
     tapes: tuple[int, ...]
-    line: Line | None = None
+    line: ScriptLine | None = None
 
 
 #: Operations that hand a tensor on as it is.
@@ -120,7 +120,7 @@ class Flow:
     new_handles: set[int] = field(default_factory=set)
     factors: dict[int, tuple[int, float]] = field(default_factory=dict)
     stopped: dict[int, Any] = field(default_factory=dict)
-    left: dict[int, Line] = field(default_factory=dict)
+    left: dict[int, ScriptLine] = field(default_factory=dict)
     _packed: dict[int, int] = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -139,7 +139,7 @@ class Flow:
         outputs: Sequence[Any],
         *,
         tapes: tuple[int, ...],
-        line: Line | None = None,
+        line: ScriptLine | None = None,
         graph: bool = False,
     ) -> None:
         """Record an operation."""

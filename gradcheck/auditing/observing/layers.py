@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.auditing.observing.lines import Line, user_line
-from gradcheck.auditing.observing.step import Loss, current_graph, identity
+from gradcheck.auditing.observing.lines import ScriptLine, user_line
+from gradcheck.auditing.observing.script_step import ServedLoss, current_graph, identity
 from gradcheck.keras_private import all_layers, own_losses, takes_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradcheck.auditing.observing.patches import Patches
-    from gradcheck.auditing.observing.step import Step
+    from gradcheck.auditing.observing.script_step import Step
     from gradcheck.auditing.watch import Watch
 
 
 @dataclass(frozen=True, eq=False)
-class LayerCall:
+class ModelCall:
     """A call of a layer that no other layer made: `training` is None if the script did not say.
 
     `step` and `tape` are numbers.
@@ -30,7 +30,7 @@ class LayerCall:
 
     layer: Any
     training: bool | None
-    line: Line
+    line: ScriptLine
     step: int
     tape: int | None
 
@@ -41,7 +41,7 @@ class Layers:
     def __init__(self, watch: Watch) -> None:
         """Nothing was called."""
         self._watch = watch
-        self.calls: list[LayerCall] = []
+        self.calls: list[ModelCall] = []
         self.roots: dict[int, Any] = {}
         self._depth = threading.local()
         #: (the step's number, the variables' ids, the penalty of each)
@@ -88,7 +88,7 @@ class Layers:
             self._added += [(step, tape, layer, tensor) for tensor in added]
             self.roots.setdefault(id(layer), layer)
         if all((call.line, call.step) != (line, step.number) for call in self.calls[-64:]):
-            self.calls.append(LayerCall(layer, training, line, step.number, tape))
+            self.calls.append(ModelCall(layer, training, line, step.number, tape))
 
     def _read(self, original: Any, layer: Any) -> Any:
         found = original(layer)
@@ -104,7 +104,7 @@ class Layers:
         read = [tensor for of_step, _, found in self._penalties if of_step is step for tensor in found]
         return read + [tensor for of_step, _, _, tensor in self._added if of_step is step]
 
-    def penalties(self, variable: Any, losses: Sequence[Loss], tapes: set[int]) -> list[dict[str, Any]]:
+    def penalties(self, variable: Any, losses: Sequence[ServedLoss], tapes: set[int]) -> list[dict[str, Any]]:
         """Return what `model.losses` has for a variable: the gradient of each penalty, and its weight in some losses.
 
         Args:
@@ -117,7 +117,7 @@ class Layers:
         found = [self._of_variable(variable, losses), *self._of_activations(variable, losses, tapes)]
         return [one for one in found if one is not None]
 
-    def _of_variable(self, variable: Any, losses: Sequence[Loss]) -> dict[str, Any] | None:
+    def _of_variable(self, variable: Any, losses: Sequence[ServedLoss]) -> dict[str, Any] | None:
         regularizer = getattr(variable, "regularizer", None)
         if regularizer is None:
             return None
@@ -130,7 +130,7 @@ class Layers:
         weights = [_weight(loss, [tensor for step, tensor in reads if step is loss.step]) for loss in losses]
         return {"gradient": tape.gradient(penalty, value), "weights": weights}
 
-    def _of_activations(self, variable: Any, losses: Sequence[Loss], tapes: set[int]) -> Iterator[dict[str, Any]]:
+    def _of_activations(self, variable: Any, losses: Sequence[ServedLoss], tapes: set[int]) -> Iterator[dict[str, Any]]:
         """Yield those that layers added in a call, of the models that the variable belongs to."""
         key = identity(variable)
         for step, tape, layer, tensor in self._added:
@@ -142,7 +142,7 @@ class Layers:
                 yield {"gradient": gradient, "weights": [_weight(loss, [tensor]) for loss in losses]}
 
 
-def _weight(loss: Loss, penalties: Sequence[Any]) -> Any:
+def _weight(loss: ServedLoss, penalties: Sequence[Any]) -> Any:
     """Return the derivative of a loss by some penalties, summed."""
     total = tf.constant(0.0)
     for tensor in penalties:

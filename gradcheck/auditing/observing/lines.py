@@ -27,7 +27,7 @@ _LIBRARIES = tuple(
 )
 
 
-class Line(NamedTuple):
+class ScriptLine(NamedTuple):
     """A line of a file."""
 
     file: str
@@ -37,20 +37,20 @@ class Line(NamedTuple):
         return f"{Path(self.file).name}:{self.number}"
 
 
-def user_line() -> Line:
+def user_line() -> ScriptLine:
     """Return the innermost line of the user's that is being executed, or traced; `?:0` if there is none."""
-    return next(_user_lines(), Line("?", 0))
+    return next(_user_lines(), ScriptLine("?", 0))
 
 
-def _user_lines() -> Iterator[Line]:
+def _user_lines() -> Iterator[ScriptLine]:
     if not tf.executing_eagerly():
         for frame in reversed(tf_stack.extract_stack()):
             if is_users(frame.filename):
-                yield Line(frame.filename, frame.lineno)
+                yield ScriptLine(frame.filename, frame.lineno)
     now = sys._getframe(1)  # noqa: SLF001 - walking the stack is what is wanted, without reading source files
     while now is not None:
         if is_users(now.f_code.co_filename):
-            yield Line(now.f_code.co_filename, now.f_lineno)
+            yield ScriptLine(now.f_code.co_filename, now.f_lineno)
         now = now.f_back  # type: ignore[assignment]
 
 

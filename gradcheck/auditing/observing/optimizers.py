@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.auditing.observing.step import current_graph
+from gradcheck.auditing.observing.script_step import current_graph
 
 if TYPE_CHECKING:
     from gradcheck.auditing.observing.patches import Patches

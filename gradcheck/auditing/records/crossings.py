@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gradcheck.auditing.judging.weights import scale_of
 from gradcheck.auditing.observing.flow import Node
-from gradcheck.auditing.observing.step import add, identity
+from gradcheck.auditing.observing.script_step import add, identity
 from gradcheck.auditing.records.record import HALF, Came, Left, Record, activation_of, digest
 from gradcheck.comparing.keys import as_array
 from gradcheck.numerics import to_array
@@ -18,8 +18,8 @@ from gradcheck.numerics import to_array
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gradcheck.auditing.observing.lines import Line
-    from gradcheck.auditing.observing.step import Call, Loss, Step
+    from gradcheck.auditing.observing.lines import ScriptLine
+    from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss, Step
     from gradcheck.auditing.watch import Watch
     from gradcheck.results.report import RunReport
 
@@ -28,7 +28,7 @@ class _Exit(NamedTuple):
     """A tensor that a tape recorded, where it was read as NumPy."""
 
     tensor: Any
-    line: Line
+    line: ScriptLine
 
 
 #: The attributes of what was seen, and its tensors.
@@ -52,7 +52,7 @@ class Crossings:
         self.entered: dict[str, None] = {}
         self._known: set[int] = set()
         self._exits: dict[int, _Exit] = {}
-        self._sent: dict[int, tuple[Any, Line]] = {}
+        self._sent: dict[int, tuple[Any, ScriptLine]] = {}
 
     def record(self, name: str, run: RunReport, children: Iterable[str] = ()) -> Record:
         """Return the record of this process."""
@@ -65,7 +65,7 @@ class Crossings:
             children=tuple(children),
         )
 
-    def read(self, tensor: Any, value: Any, line: Line) -> None:
+    def read(self, tensor: Any, value: Any, line: ScriptLine) -> None:
         """Note a tensor that the script reads as NumPy."""
         if self.wanted and tensor.shape.rank and tensor.dtype.is_floating:
             made = self._watch.flow.made.get(identity(tensor))
@@ -111,7 +111,7 @@ class Crossings:
             else:
                 self._watch.exports.add(tensors, seen)
 
-    def _losses(self, calls: Iterable[Call]) -> list[Loss]:
+    def _losses(self, calls: Iterable[GradientCall]) -> list[ServedLoss]:
         return list(dict.fromkeys(loss for call in calls for loss in self._watch.trial.serving.serves(call)))
 
     # What leaves
@@ -138,7 +138,7 @@ class Crossings:
                 seed = None if key in later else self._reference(step.calls, tensor)
                 yield common | {"asked": False, "line": str(line), "paths": paths}, {"value": tensor, "seed": seed}
 
-    def _factor(self, call: Call) -> float:
+    def _factor(self, call: GradientCall) -> float:
         """Return the multiple of a call's results that the updates were handed; NaN if that is not known."""
         of_call = [j for j in self._watch.trial.judgements if call in j.question.calls]
         known = {j.factor for j in of_call if not (j.question.update.free_factor or j.question.update.undoes_scale)}
@@ -160,7 +160,7 @@ class Crossings:
                 found[key] = tensor
         return found
 
-    def _coming(self, step: Step, sent: dict[int, tuple[Any, Line]]) -> Iterator[_Seen]:
+    def _coming(self, step: Step, sent: dict[int, tuple[Any, ScriptLine]]) -> Iterator[_Seen]:
         for key, tensor in self._entered(step).items():
             calls = [call for call in step.calls if key in call.ids]
             places = [Node(call.number, call.ids.index(key)) for call in calls]
@@ -185,7 +185,7 @@ class Crossings:
                 },
             )
 
-    def _scale(self, step: Step, losses: list[Loss]) -> float:
+    def _scale(self, step: Step, losses: list[ServedLoss]) -> float:
         """Return the scale of the losses, where this process undoes it for its own variables."""
         scales = {scale_of(self._watch.flow, loss) for loss in losses}
         judged = [j for j in self._watch.trial.judgements if any(call.step is step for call in j.question.calls)]
@@ -194,14 +194,14 @@ class Crossings:
         ]
         return scales.pop() if len(scales) == 1 and undone else 1.0
 
-    def _reference(self, calls: Sequence[Call], tensor: Any) -> Any:
+    def _reference(self, calls: Sequence[GradientCall], tensor: Any) -> Any:
         """Return the derivative of the losses of some calls by a tensor; what is asked again counts once."""
         serving = self._watch.trial.serving
         parts = [_sum([serving.reference(loss, tensor) for loss in serving.serves(call)]) for call in calls]
         return _sum(_latest(calls, parts))
 
 
-def _latest(calls: Sequence[Call], values: Sequence[Any]) -> list[Any]:
+def _latest(calls: Sequence[GradientCall], values: Sequence[Any]) -> list[Any]:
     """Return one value for each target that was differentiated: the last."""
     return list({tuple(map(id, call.targets)): value for call, value in zip(calls, values, strict=True)}.values())
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcheck.auditing.audit_report import check_report, seeds_given
 from gradcheck.auditing.records.files import read
 from gradcheck.auditing.records.handed_back import HandedBack, explained, handed_back
 from gradcheck.auditing.records.pairs import crossings
-from gradcheck.auditing.report import check_report, seeds_given
 from gradcheck.errors import ExitCode
 from gradcheck.numerics import euclidean_norm
 from gradcheck.phrases import plural, some

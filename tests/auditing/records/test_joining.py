@@ -207,7 +207,7 @@ def test_the_tolerance_is_that_of_the_options() -> None:
 
 
 def test_the_note_on_given_seeds_goes_where_they_were_compared() -> None:
-    from gradcheck.auditing.report import seeds_given
+    from gradcheck.auditing.audit_report import seeds_given
 
     run = replace(own_run("lower"), notes=(seeds_given("lower.py:9"), seeds_given("lower.py:30")))
     records = two([left(H, C)], [came(H, C)])

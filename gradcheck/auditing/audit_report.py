@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.auditing.judging.judgement import Judgement
-    from gradcheck.auditing.observing.lines import Line
+    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.watch import Watch
     from gradcheck.errors import GradcheckError
     from gradcheck.results.report import Diagnosis, Outcome
@@ -163,7 +163,7 @@ def _tensor(j: Judgement, allowed: frozenset[str], places: dict[str, int]) -> Te
 
 def _segments(shown: Sequence[Judgement]) -> tuple[SegmentReport, ...]:
     """Return the gradient calls, in the order of the forward pass: the last call belongs to the first part."""
-    calls: dict[Line, tuple[int, dict[str, int]]] = {}
+    calls: dict[ScriptLine, tuple[int, dict[str, int]]] = {}
     for j in shown:
         q = j.question
         own = [call for call in q.calls if q.trained.key in call.ids] or q.calls

@@ -15,7 +15,7 @@ from tensorflow.python.eager import context, tape  # the place in the sequence o
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gradcheck.auditing.observing.lines import Line
+    from gradcheck.auditing.observing.lines import ScriptLine
 
 Kind = Literal["gradient", "jacobian", "batch_jacobian"]
 _gradient = tf.GradientTape.gradient  # TensorFlow's own, whatever is put in its place later
@@ -29,14 +29,14 @@ class ScriptTape:
     """
 
     number: int
-    line: Line
+    line: ScriptLine
     graph: Any
     tape: Callable[[], Any]
     asked: bool = False
 
 
 @dataclass(eq=False)
-class Loss:
+class ServedLoss:
     """What the script differentiates: a target, weighted by a seed that comes from no gradient call.
 
     Attributes:
@@ -53,7 +53,7 @@ class Loss:
 
     target: Any
     seed: Any
-    line: Line
+    line: ScriptLine
     step: Step | None
     tape: int = 0
     references: dict[int, Any] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Loss:
 
 
 @dataclass(eq=False)
-class Call:
+class GradientCall:
     """One gradient call of the script.
 
     Attributes:
@@ -87,7 +87,7 @@ class Call:
     """
 
     number: int
-    line: Line
+    line: ScriptLine
     kind: Kind
     tape: ScriptTape
     step: Step
@@ -96,7 +96,7 @@ class Call:
     sources: Sequence[Any]
     ids: Sequence[int]
     results: Sequence[Any]
-    losses: list[Loss] | None = None
+    losses: list[ServedLoss] | None = None
     unseeded: bool = False
     released: bool = False
 
@@ -112,7 +112,7 @@ class Call:
 
 
 @dataclass(frozen=True, eq=False)
-class Link:
+class Reentry:
     """An activation that left TensorFlow and came back: `entry` has the values of `origin`.
 
     Attributes:
@@ -124,8 +124,8 @@ class Link:
     entry: Any
     origin: Any
     lossy: str
-    left: Line | None
-    back: Line
+    left: ScriptLine | None
+    back: ScriptLine
 
 
 @dataclass(eq=False)
@@ -153,20 +153,20 @@ class Step:
     graph: Any = None
     outer: tf.GradientTape = field(default_factory=lambda: tf.GradientTape(persistent=True))
     tapes: list[ScriptTape] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
-    links: list[Link] = field(default_factory=list)
-    losses: list[Loss] = field(default_factory=list)
+    calls: list[GradientCall] = field(default_factory=list)
+    links: list[Reentry] = field(default_factory=list)
+    losses: list[ServedLoss] = field(default_factory=list)
     watched: dict[int, Any] = field(default_factory=dict)
     updates: int = 0
     last: Any = None
     stored: list[tuple[str, int, Any]] = field(default_factory=list)
-    assigned: dict[int, Line] = field(default_factory=dict)
+    assigned: dict[int, ScriptLine] = field(default_factory=dict)
     moved_by_backward: dict[int, tuple[Any, tf.DType]] = field(default_factory=dict)
     moves: dict[int, int] = field(default_factory=dict)
-    recomputed: Line | None = None
+    recomputed: ScriptLine | None = None
     precisions: set[str] = field(default_factory=set)
-    exits: list[tuple[int, tuple[int, ...], Line]] = field(default_factory=list)
-    entrances: list[tuple[tuple[int, ...], Line]] = field(default_factory=list)
+    exits: list[tuple[int, tuple[int, ...], ScriptLine]] = field(default_factory=list)
+    entrances: list[tuple[tuple[int, ...], ScriptLine]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Create the tape: it is on no thread's stack until `record` puts it there."""
