@@ -189,9 +189,8 @@ class Trial:
 
     def _question(self, trained: Trained, update: Update, handed: Any, shares: Shares, graph: Any) -> Question:
         shares = _without_memory(shares, trained.consumed) if update.free_factor else shares
-        own = {n: s for n, s in shares.items() if self.serving.calls[n.call].ids[n.source] == trained.key}
-        mixed = any(math.isnan(share.factor) for share in shares.values())
-        shares = own if own and mixed else shares
+        if any(math.isnan(share.factor) for share in shares.values()):
+            shares = self._judged_alone(trained, shares, update)
         made_of = sorted(self.serving.made_of(shares) or trained.pending, key=_number)
         used = {node.call for node in shares}
         older = {node for node in shares if self.serving.calls[node.call] not in trained.pending}
@@ -223,6 +222,22 @@ class Trial:
             precision=min(step.precisions, default=None, key=lambda name: -PRECISIONS[name].eps) if step else None,
             asks_boundaries=graph is None,
         )
+
+    def _judged_alone(self, trained: Trained, shares: Shares, update: Update) -> Shares:
+        """Return the variable's own gradients of what is another function of some results.
+
+        What Newton's and quasi-Newton methods, momentum and normalisation add to it is not judged.
+        """
+        calls = self.serving.calls
+        own = {n: s for n, s in shares.items() if calls[n.call].ids[n.source] == trained.key}
+        own = {n: s for n, s in own.items() if calls[n.call].seeds is None} or own
+        if update.free_factor and own:
+            now = {n: s for n, s in own.items() if calls[n.call] in trained.pending}
+            asked = [call for call in trained.pending if call.seeds is None]
+            if not now and asked:
+                now = {Node(asked[-1].number, asked[-1].ids.index(trained.key)): Share(math.nan)}
+            return now or own
+        return own or shares
 
     # Ends
 

@@ -49,7 +49,8 @@ def change_of(
         intended: the weight that each result should have had.
     """
     shares = list(question.nodes.values())
-    if question.update.free_factor and question.nodes and question.trained.key not in question.sources:
+    by_hand = any(math.isnan(share.factor) for share in shares) and question.trained.key not in question.sources
+    if question.update.free_factor and by_hand:
         return Change(None if handed is None else question.update.sign * handed, by_hand=True)
     if question.update.free_factor:
         return _without_rate(question, results, shares, intended)
