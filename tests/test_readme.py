@@ -140,7 +140,9 @@ def test_the_audited_scripts_are_judged_as_shown(page: str, script: str, tmp_pat
 
 def patched(code: str, diff: str) -> str:
     """The code after a change; its lines, and those around them, stand in the code once."""
-    before, after = ("".join(line[1:] for line in diff.splitlines(True) if line[0] in signs) for signs in (" -", " +"))
+    before, after = (
+        "".join(line[1:] for line in diff.splitlines(keepends=True) if line[0] in signs) for signs in (" -", " +")
+    )
     assert code.count(before) == 1
     return code.replace(before, after)
 
