@@ -106,13 +106,19 @@ def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentR
     places = {path: segment.index for segment in segments for path in segment.layers}
     tensors = tuple(sorted((_tensor(j, allowed, places) for j in shown), key=lambda t: t.segment or 0))
     placed = [replace(d, line=str(line), place=str(line)) for d, line in diagnoses]
-    return check_report(tensors, placed, allowed, seconds)
+    backward = sorted((t for t in tensors if t.failed), key=lambda t: -(t.segment or 0))
+    return check_report(tensors, placed, allowed, seconds, first=backward[0].path if backward else None)
 
 
 def check_report(
-    tensors: tuple[TensorReport, ...], diagnoses: Sequence[Diagnosis], allowed: frozenset[str], seconds: float
+    tensors: tuple[TensorReport, ...],
+    diagnoses: Sequence[Diagnosis],
+    allowed: frozenset[str],
+    seconds: float,
+    *,
+    first: str | None,
 ) -> CheckReport:
-    """Return the record of the check, without the diagnoses that are allowed."""
+    """Return the record of the check, without the diagnoses that are allowed; `first` is the first wrong tensor."""
     kept = sorted((d for d in diagnoses if d.code not in allowed), key=_order)
     accepted = sorted({d.code for d in diagnoses} & allowed)
     outcome: Outcome = "mismatch" if kept else outcome_of(tensors)
@@ -126,7 +132,7 @@ def check_report(
         max_abs_error=_largest(t.max_abs_error for t in tensors),
         max_rel_error=_largest(t.max_rel_error for t in tensors),
         seconds=seconds,
-        first_divergence=next((t.path for t in tensors if t.failed), None),
+        first_divergence=first,
         tensors=tensors,
         diagnoses=tuple(kept),
         notes=tuple(f"{code} was found, and is allowed" for code in accepted),

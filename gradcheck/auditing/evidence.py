@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gradcheck.auditing.observing.flow import Flow, Shares
     from gradcheck.auditing.observing.layers import Layers
     from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss
-    from gradcheck.auditing.questions import Trained
+    from gradcheck.auditing.questions import TrainedVariable
     from gradcheck.auditing.serving import Serving
 
 
@@ -30,7 +30,7 @@ class Evidence:
         self._flow, self._serving, self._layers = flow, serving, layers
 
     def of(
-        self, trained: Trained, handed: Any, shares: Shares, groups: Sequence[Sequence[ServedLoss]]
+        self, trained: TrainedVariable, handed: Any, shares: Shares, groups: Sequence[Sequence[ServedLoss]]
     ) -> dict[str, Any]:
         """Return the tensors that every judgement needs.
 
@@ -56,7 +56,7 @@ class Evidence:
             "moved": [],
         }
 
-    def at_boundaries(self, trained: Trained, calls: Sequence[GradientCall]) -> dict[str, Any]:
+    def at_boundaries(self, trained: TrainedVariable, calls: Sequence[GradientCall]) -> dict[str, Any]:
         """Return what is known of the targets that were given seeds, or should have been.
 
         boundaries: of each, its cotangent and the seed, None if there was none · others: the cotangents of other

@@ -10,11 +10,11 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from gradcheck.auditing.observing.flow import Node, Shares
     from gradcheck.auditing.observing.lines import ScriptLine
-    from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss, Step
+    from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss
 
 
 @dataclass(eq=False)
-class Trained:
+class TrainedVariable:
     """A variable that some gradient call names, or an optimizer updates.
 
     Attributes:
@@ -49,7 +49,7 @@ class Update:
 
     number: int
     line: ScriptLine
-    step: Step | None
+    step: ScriptStep | None
     optimizer: Any = None
     undoes_scale: bool = False
     sign: float = 1.0
@@ -75,7 +75,7 @@ class Question:
         evidence: tensors, in a graph symbolic; see `Evidence.of`.
     """
 
-    trained: Trained
+    trained: TrainedVariable
     update: Update
     calls: list[GradientCall]
     nodes: Shares

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.auditing.observing.flow import Node, Share
-from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss, Step, identity
+from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Serving:
         self._copied: set[frozenset[int]] = set()
         self._fresh: list[GradientCall] = []
 
-    def refer(self, step: Step, loss: ServedLoss) -> None:
+    def refer(self, step: ScriptStep, loss: ServedLoss) -> None:
         """Differentiate a loss in the tape over the whole step, by everything that was watched, and by penalties."""
         wanted = {identity(v): v for v in step.outer.watched_variables()} | step.watched
         wanted |= {identity(tensor): tensor for tensor in self._layers.penalties_of(step)}
@@ -95,7 +95,7 @@ class Serving:
         parts = [tf.convert_to_tensor(part) for part in found if part is not None]
         if not parts:
             return None
-        call.step.recomputed = call.line
+        call.step.recomputed = call
         if hasattr(entry, "numpy") and not _equal(entry, target):
             self.redrawn.append((call, self._flow.is_random(target)))
         return ServedLoss(target, tf.add_n(parts), other.line, call.step, call.tape.number)

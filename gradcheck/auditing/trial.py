@@ -8,14 +8,15 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.auditing.evidence import Evidence
+from gradcheck.auditing.judging.case import Case
 from gradcheck.auditing.judging.judgement import Judgement, judge
-from gradcheck.auditing.judging.mistakes import Case, cut_off, explained
+from gradcheck.auditing.judging.mistakes import cut_off, explained
 from gradcheck.auditing.judging.weights import masses, scale_of, slices
 from gradcheck.auditing.observing.flow import Node, Share
 from gradcheck.auditing.observing.layers import Layers
 from gradcheck.auditing.observing.lines import user_line
-from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss, Step, identity
-from gradcheck.auditing.questions import Question, Trained, Update
+from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss, identity
+from gradcheck.auditing.questions import Question, TrainedVariable, Update
 from gradcheck.auditing.serving import Serving
 from gradcheck.numerics import PRECISIONS
 from gradcheck.results.report import FAILING
@@ -46,19 +47,20 @@ class Trial:
         self.watch, self.flow, self.layers = watch, watch.flow, Layers(watch)
         self.serving = Serving(watch.flow, self.layers, watch.ours)
         self._evidence = Evidence(watch.flow, self.serving, self.layers)
-        self.variables: dict[int, Trained] = {}
+        self.variables: dict[int, TrainedVariable] = {}
         self.judgements: list[Judgement] = []
         self.applied_in: dict[int, list[tuple[Update, frozenset[int]]]] = {}
         self.recorded: dict[int, Any] = {}
         self._numbers = iter(range(1, 1 << 60))
         self._counted = (0, 0)
         self.moved_twice: set[ScriptLine] = set()
+        self._in_run: dict[int, int] = {}  # the numbers of calls in the latest run of a graph, by those in the graph
 
-    def know(self, variable: Any) -> Trained:
+    def know(self, variable: Any) -> TrainedVariable:
         """Return the record of a variable."""
         key = identity(variable)
         if key not in self.variables:
-            self.variables[key] = Trained(key, _path(variable, self.variables), variable)
+            self.variables[key] = TrainedVariable(key, _path(variable, self.variables), variable)
         return self.variables[key]
 
     def record(self, variables: Iterable[Any]) -> None:
@@ -85,12 +87,12 @@ class Trial:
         )
         self._updated(graph, update, [(v, g, self.flow.shares(g)) for v, g in pairs])
 
-    def made_by_hand(self, step: Step | None, handle: int) -> Trained | None:
+    def made_by_hand(self, step: ScriptStep | None, handle: int) -> TrainedVariable | None:
         """Return the variable of a handle that a tape recorded in this step, and that no gradient call named."""
         variables = step.outer.watched_variables() if step is not None and not step.over else ()
         return next((self.know(v) for v in variables if identity(v) == handle), None)
 
-    def assigned(self, graph: Any, trained: Trained, op: str, inputs: Sequence[Any], shares: Shares) -> None:
+    def assigned(self, graph: Any, trained: TrainedVariable, op: str, inputs: Sequence[Any], shares: Shares) -> None:
         """Judge an assignment whose value contains gradients."""
         update = Update(
             number=next(self._numbers),
@@ -140,9 +142,9 @@ class Trial:
                 self._answer(question, question.evidence)
 
         with self.watch.ours():
-            self.watch.exports.add([value for _, value, _ in late], ran)
+            self.watch.exports.add([value for _, value, _ in late], ran, order=next(self.watch.numbers))
 
-    def _count(self, step: Step | None, times: int) -> None:
+    def _count(self, step: ScriptStep | None, times: int) -> None:
         """Count the updates of a graph that has run: those of one step of it are one."""
         now, key = self.watch.step(None), (self.watch.exports.reads, step.number if step else 0)
         if key == self._counted:
@@ -153,7 +155,7 @@ class Trial:
         else:
             self.watch.counted(times)
 
-    def _pose(self, graph: Any, questions: list[Question], *, counts: Step | None = None) -> None:
+    def _pose(self, graph: Any, questions: list[Question], *, counts: ScriptStep | None = None) -> None:
         """Judge now, or whenever the graph has run: then an update is counted if this is one of a step."""
         if graph is None:
             for question in questions:
@@ -168,7 +170,7 @@ class Trial:
 
         if questions:
             with self.watch.ours():
-                self.watch.exports.add([question.evidence for question in questions], ran)
+                self.watch.exports.add([q.evidence for q in questions], ran, order=next(self.watch.numbers))
 
     def _answer(self, question: Question, evidence: dict[str, Any]) -> None:
         path = question.trained.path
@@ -187,7 +189,7 @@ class Trial:
         judgement.release()
         self.judgements.append(judgement)
 
-    def _question(self, trained: Trained, update: Update, handed: Any, shares: Shares, graph: Any) -> Question:
+    def _question(self, trained: TrainedVariable, update: Update, handed: Any, shares: Shares, graph: Any) -> Question:
         shares = _without_memory(shares, trained.consumed) if update.free_factor else shares
         if any(math.isnan(share.factor) for share in shares.values()):
             shares = self._judged_alone(trained, shares, update)
@@ -223,7 +225,7 @@ class Trial:
             asks_boundaries=graph is None,
         )
 
-    def _judged_alone(self, trained: Trained, shares: Shares, update: Update) -> Shares:
+    def _judged_alone(self, trained: TrainedVariable, shares: Shares, update: Update) -> Shares:
         """Return the variable's own gradients of what is another function of some results.
 
         What Newton's and quasi-Newton methods, momentum and normalisation add to it is not judged.
@@ -241,12 +243,12 @@ class Trial:
 
     # Ends
 
-    def closed(self, step: Step) -> None:
+    def closed(self, step: ScriptStep) -> None:
         """Judge the variables that were named in a step and not updated; forget the tape of the step."""
         self._assigned_from_outside(step)
         self._left_out(step, None)
         if step.recomputed is not None and any(count > 1 for count in step.moves.values()):
-            self.moved_twice.add(step.recomputed)
+            self.moved_twice.add(self.layers.line_of(step.recomputed))
         self.layers.forget()
         waiting = {call.number for trained in self.variables.values() for call in trained.pending}
         for call in self.serving.calls.values():
@@ -260,7 +262,7 @@ class Trial:
                 judgement.boundaries = []
         step.release()
 
-    def _assigned_from_outside(self, step: Step) -> None:
+    def _assigned_from_outside(self, step: ScriptStep) -> None:
         """Judge the gradients of variables that were assigned what NumPy has computed of them."""
         for handle, line in step.assigned.items():
             trained = self.variables[handle]
@@ -273,7 +275,7 @@ class Trial:
                 step.last = update
                 self._pose(None, [question])
 
-    def _left_out(self, step: Step, graph: Any) -> None:
+    def _left_out(self, step: ScriptStep, graph: Any) -> None:
         """Judge the variables whose gradient was asked for and is None, where others of the call were updated."""
         if not step.updates or step.last is None:
             return
@@ -285,26 +287,25 @@ class Trial:
                     trained.pending = []
                     self._pose(graph, [question])
 
-    def traced(self, step: Step) -> None:
+    def traced(self, step: ScriptStep) -> None:
         """Export the results of gradient calls of a traced function that no update in it was made of."""
         self._left_out(step, step.graph)
         used = {node.call for trained in self.variables.values() for node in trained.consumed}
-        calls = [call for call in step.calls if call.number not in used]
-        numbers: dict[int, int] = {}
-        for call in calls:
-            if any(hasattr(source, "handle") for source in call.sources):
-                self._export(call, numbers)
-        if step.stored:
-            stored = list(step.stored)
+        for call in step.calls:
+            if call.number not in used and any(hasattr(source, "handle") for source in call.sources):
+                self._export(call)
 
-            def ran(_: Any, times: int) -> None:
-                for op, handle, shares in stored * times:
-                    self.flow.assigned(op, handle, self.flow.at_run(shares, numbers))
+    def stored(self, op: str, handle: int, shares: Shares) -> None:
+        """Note in each run of a graph that a variable is assigned what contains results of gradient calls, or not."""
 
-            with self.watch.ours():
-                self.watch.exports.add([], ran)
+        def ran(_: Any, times: int) -> None:
+            for _run in range(times):
+                self.flow.assigned(op, handle, self.flow.at_run(shares, self._in_run))
 
-    def _export(self, call: GradientCall, numbers: dict[int, int]) -> None:
+        with self.watch.ours():
+            self.watch.exports.add([], ran, order=next(self.watch.numbers))
+
+    def _export(self, call: GradientCall) -> None:
         losses = self.serving.serves(call)
         with self.watch.ours():
             references = [[self.serving.reference(loss, source) for source in call.sources] for loss in losses]
@@ -329,13 +330,15 @@ class Trial:
                     for loss, found, mass in zip(losses, values["references"], values["masses"], strict=True)
                 ]
                 again = replace(call, number=next(self.watch.numbers), results=values["results"], losses=fresh)
-                numbers[call.number] = again.number
+                self._in_run[call.number] = again.number
                 if step is not None:
                     step.calls.append(again)
                 self.called(again)
                 self.serving.computed(again)
 
-            self.watch.exports.add({"results": list(call.results), "references": references, "masses": weights}, ran)
+            self.watch.exports.add(
+                {"results": list(call.results), "references": references, "masses": weights}, ran, order=call.number
+            )
 
 
 def _number(call: GradientCall) -> int:
@@ -355,7 +358,7 @@ def _without_memory(shares: Shares, consumed: set[Node]) -> Shares:
     return {node: s for node, s in shares.items() if node not in consumed or abs(s.factor) >= least * (1 - 1e-6)}
 
 
-def _path(variable: Any, known: dict[int, Trained]) -> str:
+def _path(variable: Any, known: dict[int, TrainedVariable]) -> str:
     """Return a name of a variable that no other has."""
     path = str(getattr(variable, "path", None) or variable.name).removesuffix(":0")
     taken = {trained.path for trained in known.values()}

@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from tensorflow.python.eager import tape  # the stack of tapes of a thread
-from tensorflow.python.eager.polymorphic_function import concrete_function  # where compiled functions are called
-from tensorflow.python.framework import func_graph, op_callbacks  # where tracing begins, where operations are told of
+from tensorflow.python.framework import op_callbacks  # by which TensorFlow tells of operations
 
+from gradcheck.auditing.observing.compiled_functions import Compiled
 from gradcheck.auditing.observing.entrances import Entrances
 from gradcheck.auditing.observing.exports import Exports
-from gradcheck.auditing.observing.flow import Flow, Node, Share, is_cut
+from gradcheck.auditing.observing.flow import Flow, Node, Share
 from gradcheck.auditing.observing.lines import user_line
 from gradcheck.auditing.observing.optimizers import Optimizers
 from gradcheck.auditing.observing.patches import Patches
-from gradcheck.auditing.observing.script_step import GradientCall, ScriptTape, ServedLoss, Step, current_graph, identity
+from gradcheck.auditing.observing.script_step import (
+    GradientCall,
+    ScriptStep,
+    ScriptTape,
+    ServedLoss,
+    current_graph,
+    identity,
+)
+from gradcheck.auditing.observing.seen_operations import Operations
 from gradcheck.auditing.records.crossings import Crossings
 from gradcheck.auditing.trial import Trial
 from gradcheck.errors import RunError
@@ -32,11 +40,6 @@ if TYPE_CHECKING:
     from gradcheck.errors import GradcheckError
     from gradcheck.results.report import RunReport
 
-_ASSIGNMENTS = frozenset(
-    {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
-    | {"ResourceScatterUpdate", "ResourceScatterSub", "ResourceScatterAdd"}
-)
-_DIFFERENCES = frozenset({"AssignAddVariableOp", "AssignSubVariableOp"})
 #: More updates than this without an end of the step: some tape is never asked.
 _MOST_UPDATES = 4
 
@@ -57,7 +60,7 @@ class _Here(threading.local):
         """Nothing runs."""
         self.active: list[ScriptTape] = []
         self.asking = self.ours = self.applying = self.calling = 0
-        self.outer: Step | None = None
+        self.outer: ScriptStep | None = None
         self.told: Any = None
 
 
@@ -79,10 +82,10 @@ class Watch:
         self.trial = Trial(self)
         self.crossings = Crossings(self)
         self._patches, self.here = Patches(), _Here()
-        self._entrances = Entrances(self)
+        self.entrances = Entrances(self)
         self._tapes: weakref.WeakKeyDictionary[Any, ScriptTape] = weakref.WeakKeyDictionary()
-        self._steps: weakref.WeakKeyDictionary[Any, Step] = weakref.WeakKeyDictionary()
-        self._step: Step | None = None
+        self._steps: weakref.WeakKeyDictionary[Any, ScriptStep] = weakref.WeakKeyDictionary()
+        self._step: ScriptStep | None = None
         self.numbers = iter(range(1, 1 << 60))
         self._groups = 0
         self.watching = False
@@ -112,9 +115,8 @@ class Watch:
         wrap(tf.GradientTape, "gradient", self._gradient)
         wrap(tf.GradientTape, "jacobian", self._jacobian)
         wrap(tf.GradientTape, "batch_jacobian", self._batch_jacobian)
-        wrap(func_graph, "func_graph_from_py_func", self._trace)
-        wrap(concrete_function.ConcreteFunction, "_call_flat", self._call)
-        self._entrances.patch(self._patches)
+        Compiled(self).patch(self._patches)
+        self.entrances.patch(self._patches)
         self.trial.layers.patch(self._patches)
         Optimizers(self, self._patches)
         self.watching = True
@@ -133,22 +135,23 @@ class Watch:
         if self.here.told is not None:
             op_callbacks.remove_op_callback(self.here.told)
         self._patches.undo()
-        self._record_on_thread(None)
+        self.record_on_thread(None)
 
-    def _end_if_enough(self) -> None:
+    def end_if_enough(self) -> None:
+        """End the script before a forward pass, if all updates that are to be watched have been seen."""
         most = self.options.steps
         if most is not None and self._groups >= self.options.skip + most:
             self.watching = False
-            self._record_on_thread(None)
+            self.record_on_thread(None)
             self._end()
 
     # Steps
 
-    def step(self, graph: Any) -> Step | None:
+    def step(self, graph: Any) -> ScriptStep | None:
         """Return the open step of a graph, or of eager code."""
         return self._step if graph is None else self._steps.get(graph)
 
-    def _begun(self, graph: Any) -> Step:
+    def _begun(self, graph: Any) -> ScriptStep:
         """Return the step that a tape which opens now belongs to."""
         now = self.step(graph)
         waiting = now is not None and any(not record.asked and record.tape() is not None for record in now.tapes)
@@ -156,11 +159,11 @@ class Watch:
             return now
         if graph is None:
             self._close()
-            self._end_if_enough()
+            self.end_if_enough()
             self.flow.begin()
-            self._step = now = Step(next(self.numbers))
+            self._step = now = ScriptStep(next(self.numbers))
         else:
-            self._steps[graph] = now = Step(next(self.numbers), graph)
+            self._steps[graph] = now = ScriptStep(next(self.numbers), graph)
         return now
 
     def _close(self) -> None:
@@ -168,7 +171,7 @@ class Watch:
             self.crossings.close(self._step)
             self.trial.closed(self._step)
             if self.here.outer is self._step:
-                self._record_on_thread(None)
+                self.record_on_thread(None)
             if self._step.updates:
                 self.counted()
         self._step = None
@@ -186,7 +189,7 @@ class Watch:
 
     # Tapes
 
-    def _record_on_thread(self, step: Step | None) -> None:
+    def record_on_thread(self, step: ScriptStep | None) -> None:
         """Put the tape of a step on this thread's stack, in the place of another one."""
         here = self.here
         if here.outer is not step:
@@ -204,12 +207,12 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - whatever it is, the script goes on
             self.broken = self.broken or error
             self.watching = False
-            self._record_on_thread(None)
+            self.record_on_thread(None)
 
     def attend(self) -> None:
         """Let TensorFlow tell of the operations of this thread, if it does not yet."""
         if self.here.told is None:
-            self.here.told = self._ran
+            self.here.told = Operations(self).ran
             op_callbacks.add_op_callback(self.here.told)
 
     @contextmanager
@@ -218,7 +221,7 @@ class Watch:
         here = self.here
         outer = here.outer
         raw = [one._tape for record in here.active if (one := record.tape()) is not None]  # noqa: SLF001
-        self._record_on_thread(None)
+        self.record_on_thread(None)
         for recording in raw:
             tape.pop_tape(recording)
         here.ours += 1
@@ -228,7 +231,7 @@ class Watch:
             here.ours -= 1
             for recording in raw:
                 tape.push_tape(recording)
-            self._record_on_thread(outer)
+            self.record_on_thread(outer)
 
     @property
     def idle(self) -> bool:
@@ -256,7 +259,7 @@ class Watch:
                 self._tapes[recording] = record
                 step.tapes.append(record)
             self.here.active.append(record)
-            self._record_on_thread(step)
+            self.record_on_thread(step)
 
     def _pop(self, original: Any, recording: Any) -> None:
         original(recording)
@@ -270,9 +273,9 @@ class Watch:
         here = self.here
         if here.active:
             outer = self.step(here.active[-1].graph)
-            self._record_on_thread(outer)
+            self.record_on_thread(outer)
         elif here.outer is not None and (here.outer.updates or here.outer.graph is not current_graph()):
-            self._record_on_thread(None)
+            self.record_on_thread(None)
 
     def _watch(self, original: Any, recording: Any, tensor: Any) -> None:
         original(recording, tensor)
@@ -282,7 +285,7 @@ class Watch:
                 original(step.outer, tensor)
                 for one in tf.nest.flatten(tensor):
                     step.watched[identity(one)] = one
-                    self._entrances.stopped(step, one)
+                    self.entrances.stopped(step, one)
 
     # Gradient calls
 
@@ -308,14 +311,14 @@ class Watch:
         nested = any(other is not record for other in self.active(graph))
         outer = here.outer
         if not nested:
-            self._record_on_thread(None)
+            self.record_on_thread(None)
         here.asking += 1
         try:
             results = original(recording, target, sources, *args, **kwargs)
         finally:
             here.asking -= 1
             if not nested:
-                self._record_on_thread(outer)
+                self.record_on_thread(outer)
             record.asked = True
         step = self.step(graph)
         if step is not None:
@@ -338,7 +341,7 @@ class Watch:
         self.rest()
         return results
 
-    def _called(self, step: Step, call: GradientCall, *, nested: bool) -> None:
+    def _called(self, step: ScriptStep, call: GradientCall, *, nested: bool) -> None:
         step.calls.append(call)
         self.trial.called(call)
         for i, result in enumerate(call.results):
@@ -357,116 +360,6 @@ class Watch:
             if not nested:
                 for loss in new:
                     self.trial.serving.refer(step, loss)
-
-    # Operations
-
-    def _ran(  # noqa: PLR0917 - called by TensorFlow
-        self,
-        op: str | bytes,
-        inputs: Any,
-        attributes: Any,  # noqa: ARG002 - TensorFlow gives it
-        outputs: Any,
-        op_name: Any = None,  # noqa: ARG002 - as above
-        graph: Any = None,
-    ) -> None:
-        here = self.here
-        if not self.watching or here.ours or here.applying:
-            return
-        with self.safely():
-            self._observed(op if isinstance(op, str) else op.decode(), inputs, outputs, graph)
-
-    def _observed(self, op: str, inputs: Any, outputs: Any, graph: Any) -> None:
-        here = self.here
-        step = self.step(graph)
-        assigns = op in _ASSIGNMENTS
-        if here.asking:
-            if assigns and step is not None:
-                step.moved_by_backward[inputs[0]._id] = (inputs[0], inputs[-1].dtype)  # noqa: SLF001
-            if not self.active(graph):
-                return
-        if graph is not None and (assigns or op == "ReadVariableOp"):
-            self._find_handle(graph, inputs[0])
-        if assigns:
-            self._assigned(op, graph, step, inputs)
-            return
-        tapes = tuple(record.number for record in here.active if record.graph is graph)
-        carries = self.flow.carries(op, inputs)
-        if step is not None and (tapes or not step.updates):
-            if tapes and graph is None:
-                self.crossings.use(inputs)
-            line = user_line() if carries or (tapes and is_cut(op, inputs, outputs)) else None
-            self.flow.ran(op, inputs, outputs, tapes=tapes, line=line, graph=graph is not None)
-            self._entrances.ran(step, op, outputs, taped=bool(tapes))
-        elif carries:
-            self.flow.ran(op, inputs, outputs, tapes=(), line=user_line(), graph=graph is not None)
-
-    def _find_handle(self, graph: Any, tensor: Any) -> None:
-        if tensor._id not in self.flow.handles:  # noqa: SLF001
-            for outside, inside in graph.captures:
-                outer = self.flow.handle(outside._id)  # noqa: SLF001
-                self.flow.handles[inside._id] = outer  # noqa: SLF001
-
-    def _assigned(self, op: str, graph: Any, step: Step | None, inputs: Any) -> None:
-        handle, value = self.flow.handle(inputs[0]._id), inputs[-1]  # noqa: SLF001
-        trained, shares = self.trial.variables.get(handle), self.flow.shares(value)
-        if trained is None and shares and op in _DIFFERENCES:
-            trained = self.trial.made_by_hand(step, handle)
-        if trained is None:
-            if step is not None:
-                step.moves[handle] = step.moves.get(handle, 0) + 1
-            if graph is None:
-                self.flow.assigned(op, handle, shares)
-            elif step is not None and (shares or handle in self.flow.accumulators):
-                step.stored.append((op, handle, shares))
-                self.flow.accumulators.add(handle)
-            if step is not None and graph is None and handle in self.flow.new_handles:
-                self._entrances.created(step, inputs[0], value)
-        elif shares:
-            self.trial.assigned(graph, trained, op, inputs, shares)
-        elif step is not None and trained.pending:
-            step.updates += 1  # by values that come from outside of TensorFlow
-            step.assigned.setdefault(handle, user_line())
-
-    # Compiled functions
-
-    def _trace(self, original: Any, name: str, python_func: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.idle or self.here.applying:
-            return original(name, python_func, *args, **kwargs)
-
-        def traced(*inner: Any, **named: Any) -> Any:
-            try:
-                return python_func(*inner, **named)
-            finally:
-                self._record_on_thread(None)
-                step = self.step(current_graph())
-                if step is not None:
-                    with self.safely():
-                        self.trial.traced(step)
-                        self.crossings.close(step)
-
-        outer = self.here.outer
-        self._record_on_thread(None)
-        try:
-            return original(name, traced, *args, **kwargs)
-        finally:
-            self._record_on_thread(outer)
-
-    def _call(self, original: Any, function: Any, tensor_inputs: Any, captured_inputs: Any) -> Any:
-        here = self.here
-        if self.idle or here.applying or not tf.executing_eagerly() or here.calling:
-            return original(function, tensor_inputs, captured_inputs)
-        if self._step is None or self._step.updates:
-            self._end_if_enough()
-        here.calling += 1
-        try:
-            outputs = original(function, tensor_inputs, captured_inputs)
-        finally:
-            here.calling -= 1
-            with self.safely(), self.ours():
-                self.exports.read()
-        with self.safely(), self.ours():
-            self.trial.serving.returned(tf.nest.flatten(outputs, expand_composites=True))
-        return outputs
 
 
 def _single(tensor: Any) -> bool:

@@ -5,6 +5,8 @@ A third of the right ones is also compared, bit for bit, with a run that nobody 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-from tests.auditing.watched import plain, scripts, watched
+from tests.auditing.watched import SCRIPTS, plain, scripts, watched
 
 RIGHT, WRONG, NONE = scripts("right"), scripts("wrong"), scripts("none")
 
@@ -43,3 +45,22 @@ def test_a_wrong_script_fails_by_its_name_at_its_line(path: Path) -> None:
 def test_a_script_that_updates_nothing_proves_nothing(path: Path) -> None:
     report, _ = watched(path)
     assert (report.verdict, report.exit_code) == ("vacuous", 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("exception_two_calls_deep", 3, "ValueError: expected examples of shape"),
+        ("exit_after_a_step", 3, "exit_after_a_step.py"),
+        ("exception_in_thread", 3, "RuntimeError"),
+        ("missing_colon", 2, "is not valid Python"),
+    ],
+)
+def test_a_script_that_fails_by_itself_is_an_error(name: str, code: int, said: str) -> None:
+    path = SCRIPTS / "fails" / f"{name}.py"
+    command = [sys.executable, "-m", "gradcheck", "audit", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert f"{name}.py" in done.stderr
+    assert "site-packages" not in done.stderr

@@ -63,7 +63,7 @@ def fresh() -> Iterator[None]:
             os.chdir(folder)
             keras.config.set_dtype_policy(policy)
             keras.config.set_floatx(floatx)
-            tf.config.run_functions_eagerly(False)
+            tf.config.run_functions_eagerly(False)  # noqa: FBT003 - its signature
 
 
 def plain(path: Path) -> dict[str, str]:

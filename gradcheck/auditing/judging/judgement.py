@@ -118,8 +118,8 @@ def _scale_to(change: Change, expected: Array | None) -> None:
     candidate = change.candidate
     if expected is None or candidate is None or candidate.shape != expected.shape:
         return
-    along = abs(float(np.vdot(candidate, expected)))
-    change.candidate = candidate * (float(np.vdot(expected, expected)) / along) if along else candidate
+    size = euclidean_norm([candidate])
+    change.candidate = candidate * (euclidean_norm([expected]) / size) if size else candidate
 
 
 def _masses(question: Question, evidence: dict[str, Any]) -> list[list[tuple[float, int]]]:

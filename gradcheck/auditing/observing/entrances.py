@@ -10,7 +10,7 @@ from tensorflow.python.framework import constant_op, ops  # where values enter, 
 
 from gradcheck.auditing.observing.flow import ENTRANCES
 from gradcheck.auditing.observing.lines import ScriptLine, user_line
-from gradcheck.auditing.observing.script_step import Reentry, Step, identity
+from gradcheck.auditing.observing.script_step import Reentry, ScriptStep, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ class Entrances:
             step.watch(tensor)
             step.links.append(Reentry(tensor, origin, lossy, self._left.get(origin._id), user_line()))  # noqa: SLF001
 
-    def ran(self, step: Step, op: str, outputs: Sequence[Any], *, taped: bool) -> None:
+    def ran(self, step: ScriptStep, op: str, outputs: Sequence[Any], *, taped: bool) -> None:
         """Note what an operation brought in, and half precision."""
         if taped and outputs and outputs[0].dtype in (tf.float16, tf.bfloat16):
             step.precisions.add(outputs[0].dtype.name)
@@ -85,14 +85,14 @@ class Entrances:
             for output in outputs:
                 self.entered(output)
 
-    def created(self, step: Step, handle: Any, value: Any) -> None:
+    def created(self, step: ScriptStep, handle: Any, value: Any) -> None:
         """Link a variable that was just created to the activation that it holds."""
         made = self._flow.made.get(value._id)  # noqa: SLF001
         if made is not None and made.tapes:
             step.watch(handle)
             step.links.append(Reentry(handle, value, "", None, user_line()))
 
-    def stopped(self, step: Step, tensor: Any) -> None:
+    def stopped(self, step: ScriptStep, tensor: Any) -> None:
         """Link a tensor behind `stop_gradient` that a tape watches: its cotangent is carried on by hand."""
         made = self._flow.op(identity(tensor))
         if made is not None and made.type == "StopGradient":

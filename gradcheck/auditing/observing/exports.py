@@ -24,6 +24,7 @@ class Export:
     places: list[Any]
     runs: Any
     then: Callable[[Any, int], None]
+    order: int
     seen: int = 0
 
     def read(self) -> None:
@@ -37,17 +38,18 @@ class Export:
 
 @dataclass
 class Exports:
-    """All that is exported from graphs, in the order of tracing; `reads` counts how often it was read."""
+    """All that is exported from graphs, in the order of the program; `reads` counts how often it was read."""
 
     exports: list[Export] = field(default_factory=list)
     reads: int = 0
 
-    def add(self, structure: Any, then: Callable[[Any, int], None]) -> None:
+    def add(self, structure: Any, then: Callable[[Any, int], None], *, order: int) -> None:
         """Export the tensors of a structure from the graph that is being traced.
 
         Args:
             structure: tensors, sparse rows and None.
             then: called after the graph ran, with the same structure of values, and how often it ran.
+            order: the place in the program, as a number that grows.
         """
         structure = tf.nest.map_structure(lambda t: None if t is None else tf.convert_to_tensor(t), structure)
         places: list[Any] = []
@@ -60,7 +62,8 @@ class Exports:
             runs = _place(tf.int64)
             runs.assign(0)
         runs.assign_add(1)
-        self.exports.append(Export(structure, places, runs, then))
+        self.exports.append(Export(structure, places, runs, then, order))
+        self.exports.sort(key=lambda export: export.order)
 
     def read(self) -> None:
         """Hand over what has been computed since the last time."""

@@ -195,9 +195,11 @@ class Flow:
         self.remember(tensor)
 
     def shares(self, tensor: Any) -> Shares:
-        """Return the results that a tensor, or the values of sparse rows, contains."""
+        """Return the results that a tensor, a variable, or the values of sparse rows contain."""
         if isinstance(tensor, tf.IndexedSlices):
             tensor = tensor.values
+        if hasattr(tensor, "handle"):
+            return self.in_variables.get(tensor.handle._id, {})  # noqa: SLF001
         return self.carried.get(getattr(tensor, "_id", -1), {})
 
     def assigned(self, op: str, handle: int, shares: Shares) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradcheck.auditing.observing.patches import Patches
-    from gradcheck.auditing.observing.script_step import Step
+    from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep
     from gradcheck.auditing.watch import Watch
 
 
@@ -45,9 +45,9 @@ class Layers:
         self.roots: dict[int, Any] = {}
         self._depth = threading.local()
         #: (the step's number, the variables' ids, the penalty of each)
-        self._penalties: list[tuple[Step, list[int], list[Any]]] = []
+        self._penalties: list[tuple[ScriptStep, list[int], list[Any]]] = []
         #: (the step, the tape's number, the layer, the penalty)
-        self._added: list[tuple[Step, int, Any, Any]] = []
+        self._added: list[tuple[ScriptStep, int, Any, Any]] = []
 
     def forget(self) -> None:
         """Forget the penalties of steps that are over."""
@@ -80,7 +80,7 @@ class Layers:
         self.roots.setdefault(id(model), model)
         return original(model, *args, **kwargs)
 
-    def _called(self, step: Step, layer: Any, training: bool | None) -> None:  # noqa: FBT001 - as the script says it
+    def _called(self, step: ScriptStep, layer: Any, training: bool | None) -> None:  # noqa: FBT001 - as the script says it
         active = self._watch.active(step.graph)
         tape, line = active[-1].number if active else None, user_line()
         if tape is not None:
@@ -89,6 +89,10 @@ class Layers:
             self.roots.setdefault(id(layer), layer)
         if all((call.line, call.step) != (line, step.number) for call in self.calls[-64:]):
             self.calls.append(ModelCall(layer, training, line, step.number, tape))
+
+    def line_of(self, call: GradientCall) -> ScriptLine:
+        """Return the line of the first model that ran under the tape that was asked; else that of the tape."""
+        return next((one.line for one in self.calls if one.tape == call.tape.number), call.tape.line)
 
     def _read(self, original: Any, layer: Any) -> Any:
         found = original(layer)
@@ -99,7 +103,7 @@ class Layers:
                 self._penalties.append((step, [identity(v) for v in variables], found))
         return found
 
-    def penalties_of(self, step: Step) -> list[Any]:
+    def penalties_of(self, step: ScriptStep) -> list[Any]:
         """Return the penalties that were read or added in a step."""
         read = [tensor for of_step, _, found in self._penalties if of_step is step for tensor in found]
         return read + [tensor for of_step, _, _, tensor in self._added if of_step is step]

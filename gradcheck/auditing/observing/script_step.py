@@ -54,7 +54,7 @@ class ServedLoss:
     target: Any
     seed: Any
     line: ScriptLine
-    step: Step | None
+    step: ScriptStep | None
     tape: int = 0
     references: dict[int, Any] = field(default_factory=dict)
     masses: list[tuple[Any, int]] | None = None
@@ -90,7 +90,7 @@ class GradientCall:
     line: ScriptLine
     kind: Kind
     tape: ScriptTape
-    step: Step
+    step: ScriptStep
     targets: Sequence[Any]
     seeds: Sequence[Any] | None
     sources: Sequence[Any]
@@ -129,7 +129,7 @@ class Reentry:
 
 
 @dataclass(eq=False)
-class Step:
+class ScriptStep:
     """All that happened from the first tape to the last update before the next forward pass.
 
     Attributes:
@@ -138,11 +138,10 @@ class Step:
         losses: those that the script has differentiated so far.
         updates: the number of events that changed a variable by a gradient.
         last: the last of these events.
-        stored: of a graph, the assignments of gradients to variables that hold them: operation, handle, shares.
         assigned: the lines where trained variables were assigned values that contain no result of a gradient call, by
             the ids of their handles.
         moves: how often each variable was assigned that is not trained, by the id of its handle.
-        recomputed: where a forward pass was run again for its gradients.
+        recomputed: a call for whose target a forward pass was run again.
         precisions: half precisions that something was computed in.
         exits: id, shape and line of each tensor that was read as NumPy; entrances: of each array that came in.
         moved_by_backward: handles and dtypes of variables that the script's own backward pass changed, as a
@@ -159,11 +158,10 @@ class Step:
     watched: dict[int, Any] = field(default_factory=dict)
     updates: int = 0
     last: Any = None
-    stored: list[tuple[str, int, Any]] = field(default_factory=list)
     assigned: dict[int, ScriptLine] = field(default_factory=dict)
     moved_by_backward: dict[int, tuple[Any, tf.DType]] = field(default_factory=dict)
     moves: dict[int, int] = field(default_factory=dict)
-    recomputed: ScriptLine | None = None
+    recomputed: GradientCall | None = None
     precisions: set[str] = field(default_factory=set)
     exits: list[tuple[int, tuple[int, ...], ScriptLine]] = field(default_factory=list)
     entrances: list[tuple[tuple[int, ...], ScriptLine]] = field(default_factory=list)

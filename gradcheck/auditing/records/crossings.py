@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gradcheck.auditing.observing.lines import ScriptLine
-    from gradcheck.auditing.observing.script_step import GradientCall, ServedLoss, Step
+    from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss
     from gradcheck.auditing.watch import Watch
     from gradcheck.results.report import RunReport
 
@@ -83,14 +83,14 @@ class Crossings:
                 if self._watch.flow.op(key) is None:
                     self.entered[digest(np.asarray(tensor))] = None
 
-    def before_update(self, step: Step | None) -> None:
+    def before_update(self, step: ScriptStep | None) -> None:
         """Differentiate by what came in, while the variables are as they were."""
         if self.wanted and step is not None:
             for tensor in self._entered(step).values():
                 for loss in self._losses(step.calls):
                     self._watch.trial.serving.reference(loss, tensor)
 
-    def close(self, step: Step) -> None:
+    def close(self, step: ScriptStep) -> None:
         """Note what left and came in during a step that is over, or in each run of a function that was traced."""
         exits, sent = self._exits, self._sent
         self._exits, self._sent = {}, {}
@@ -109,14 +109,14 @@ class Crossings:
             if step.graph is None:
                 seen(tensors)
             else:
-                self._watch.exports.add(tensors, seen)
+                self._watch.exports.add(tensors, seen, order=next(self._watch.numbers))
 
     def _losses(self, calls: Iterable[GradientCall]) -> list[ServedLoss]:
         return list(dict.fromkeys(loss for call in calls for loss in self._watch.trial.serving.serves(call)))
 
     # What leaves
 
-    def _leaving(self, step: Step, exits: dict[int, _Exit]) -> Iterator[_Seen]:
+    def _leaving(self, step: ScriptStep, exits: dict[int, _Exit]) -> Iterator[_Seen]:
         flow, trained = self._watch.flow, self._watch.trial.variables.get
         common = {"precision": _half(step), "update_line": str(step.last.line) if step.last else ""}
         made_of = {key: set(map(flow.handle, flow.before([key]))) for key in exits}
@@ -146,7 +146,7 @@ class Crossings:
 
     # What comes in
 
-    def _entered(self, step: Step) -> dict[int, Any]:
+    def _entered(self, step: ScriptStep) -> dict[int, Any]:
         """Return what a tape watched or a gradient call named, and that was made of nothing of the kind."""
         flow = self._watch.flow
         known = {key: source for call in step.calls for key, source in zip(call.ids, call.sources, strict=True)}
@@ -160,7 +160,7 @@ class Crossings:
                 found[key] = tensor
         return found
 
-    def _coming(self, step: Step, sent: dict[int, tuple[Any, ScriptLine]]) -> Iterator[_Seen]:
+    def _coming(self, step: ScriptStep, sent: dict[int, tuple[Any, ScriptLine]]) -> Iterator[_Seen]:
         for key, tensor in self._entered(step).items():
             calls = [call for call in step.calls if key in call.ids]
             places = [Node(call.number, call.ids.index(key)) for call in calls]
@@ -185,7 +185,7 @@ class Crossings:
                 },
             )
 
-    def _scale(self, step: Step, losses: list[ServedLoss]) -> float:
+    def _scale(self, step: ScriptStep, losses: list[ServedLoss]) -> float:
         """Return the scale of the losses, where this process undoes it for its own variables."""
         scales = {scale_of(self._watch.flow, loss) for loss in losses}
         judged = [j for j in self._watch.trial.judgements if any(call.step is step for call in j.question.calls)]
@@ -213,7 +213,7 @@ def _sum(parts: Iterable[Any]) -> Any:
     return total
 
 
-def _half(step: Step) -> str | None:
+def _half(step: ScriptStep) -> str | None:
     return next((name for name in HALF if name in step.precisions), None)
 
 

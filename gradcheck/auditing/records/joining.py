@@ -55,7 +55,9 @@ def join(records: Sequence[Record], options: AuditOptions) -> RunReport:
     across = [diagnosis for _, diagnoses in named for diagnosis in diagnoses]
     distinct = {(d.code, d.line, d.place): d for d in (*across, *own)}
     seconds = max((check.seconds for _, run in runs for check in run.checks), default=0.0)
-    check = check_report(tensors, list(distinct.values()), allowed, seconds)
+    check = check_report(
+        tensors, list(distinct.values()), allowed, seconds, first=next((t.path for t in tensors if t.failed), None)
+    )
     verdict, exit_code = judge((check,), trainable=len(weights))
     errors = tuple(mistake for _, run in runs for mistake in run.errors)
     if errors:

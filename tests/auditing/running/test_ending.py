@@ -90,6 +90,7 @@ def test_in_its_own_thread_it_is_raised() -> None:
 def test_cleaning_up_is_not_interrupted() -> None:
     stopper = Stopper(never)
     cleaned = []
+    known = threading.Event()
 
     class Resource:
         def __enter__(self) -> None: ...
@@ -99,6 +100,7 @@ def test_cleaning_up_is_not_interrupted() -> None:
             cleaned.append("exit")
 
     def other() -> None:
+        known.wait()  # a thread that is started has a name only afterwards
         for _ in range(20):
             with contextlib.suppress(SystemExit):
                 stopper.end()
@@ -108,6 +110,7 @@ def test_cleaning_up_is_not_interrupted() -> None:
         try:
             with Resource():
                 thread = in_a_thread(other)
+                known.set()
                 thread.join()
         finally:
             try:
