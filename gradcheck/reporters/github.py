@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradcheck.phrases import first
@@ -54,8 +55,15 @@ def _check(run: RunReport, check: CheckReport, *, title: str, tensors: bool) -> 
     elif check.outcome == "inconclusive":
         yield _command("warning", words.conclusion(check, run.coverage.trainable), file=run.config, title=title)
     elif not check.as_expected:
-        yield _command("error", _failure(check, run, tensors=tensors), file=run.config, title=title)
+        message, line = _failure(check, run, tensors=tensors), _line(check, run)
+        yield _command("error", message, file=run.config, line=line, title=title)
     yield from _said(check, file=run.config, title=title)
+
+
+def _line(check: CheckReport, run: RunReport) -> str | None:
+    """Return the line of the first mistake in the script that was audited; None elsewhere."""
+    places = (diagnosis.line.rpartition(":") for diagnosis in check.diagnoses if diagnosis.line)
+    return next((number for name, _, number in places if name == Path(run.config).name), None)
 
 
 def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:

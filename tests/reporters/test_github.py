@@ -106,3 +106,16 @@ def test_a_note_of_a_check_that_passes_is_no_warning(passing: Report) -> None:
     text = render(dataclasses.replace(passing, runs=(dataclasses.replace(run, checks=checks),)), RenderOptions())
     assert "::notice file=configs/cnn.yaml,title=gradcheck cnn vjp::one Jacobian row at a time" in text
     assert "::warning" not in text
+
+
+def test_a_mistake_in_a_script_is_annotated_at_its_line(failing: Report) -> None:
+    (run,) = failing.runs
+    check = next(check for check in run.checks if check.diagnoses)
+    found = check.diagnoses[0]
+    check = dataclasses.replace(check, diagnoses=(dataclasses.replace(found, line="train.py:31"),))
+    for config, place in (
+        ("jobs/train.py", "file=jobs/train.py,line=31,"),
+        ("jobs/other.py", "file=jobs/other.py,title"),
+    ):
+        of_script = dataclasses.replace(run, config=config, checks=(check,))
+        assert place in render(dataclasses.replace(failing, runs=(of_script,)), RenderOptions())
