@@ -157,10 +157,8 @@ class Flow:
         if op == "VarHandleOp":
             self.new_handles.add(outputs[0]._id)  # noqa: SLF001
         elif op == "ReadVariableOp":
-            handle = self.handle(ids[0])
-            # What a variable holds when a graph runs is not known while it is traced.
-            shares = {Node(handle, 0, argument=True): Share()} if graph else self.in_variables.get(handle)
-            if shares and handle in self.accumulators:
+            shares = self._held(self.handle(ids[0]), traced=graph)
+            if shares:
                 self.carry(outputs[0], shares)
             return
         elif op in ("Mul", "RealDiv") and tapes and outputs[0].shape.num_elements() == 1:
@@ -199,8 +197,14 @@ class Flow:
         if isinstance(tensor, tf.IndexedSlices):
             tensor = tensor.values
         if hasattr(tensor, "handle"):
-            return self.in_variables.get(tensor.handle._id, {})  # noqa: SLF001
+            return self._held(tensor.handle._id, traced=not tf.executing_eagerly())  # noqa: SLF001
         return self.carried.get(getattr(tensor, "_id", -1), {})
+
+    def _held(self, handle: int, *, traced: bool) -> Shares:
+        """Return what a variable holds: in a graph, what it will hold whenever that runs."""
+        if traced and handle in self.accumulators:
+            return {Node(handle, 0, argument=True): Share()}
+        return {} if traced else self.in_variables.get(handle, {})
 
     def assigned(self, op: str, handle: int, shares: Shares) -> None:
         """Note the assignment of a value, or of a difference, that contains these results."""

@@ -12,7 +12,7 @@ N = 3
 def micro(x):
     with tf.GradientTape() as t:
         loss = tf.reduce_mean((m(x) - x[:, :1]) ** 2) / N
-    for a, g in zip(acc, t.gradient(loss, m.trainable_variables)):
+    for a, g in zip(acc, t.gradient(loss, m.trainable_variables)):  # expect: GC204
         a.assign(g)
     return loss
 
@@ -20,5 +20,5 @@ def micro(x):
 for i in range(3):
     for _ in range(N):
         l = micro(tf.random.normal((4, 3)))
-    opt.apply_gradients(zip(acc, m.trainable_variables))  # expect: GC204
+    opt.apply_gradients(zip(acc, m.trainable_variables))
     print(float(l))

@@ -21,8 +21,8 @@ class Distil(keras.Model):
             fs = self.s(x, training=True)
             loss = tf.reduce_mean((self.proj(fs) - ft) ** 2) + tf.reduce_mean((fs[:, :1] - y) ** 2)
         self.optimizer.apply_gradients(
-            zip(tape.gradient(loss, self.s.trainable_variables), self.s.trainable_variables)
-        )  # expect: GC403
+            zip(tape.gradient(loss, self.s.trainable_variables), self.s.trainable_variables)  # expect: GC403
+        )
         return {"loss": loss}
 
 

@@ -15,8 +15,8 @@ for step in range(3):
         s = tf.matmul(eu, ei, transpose_b=True)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(6), s))
     gi, gu = tl.gradient(loss, (eu, ei))
-    grads = tu.gradient(eu, user.trainable_variables, output_gradients=gu) + ti.gradient(
+    grads = tu.gradient(eu, user.trainable_variables, output_gradients=gu) + ti.gradient(  # expect: GC106
         ei, item.trainable_variables, output_gradients=gi
-    )  # expect: GC106
+    )
     opt.apply_gradients(zip(grads, user.trainable_variables + item.trainable_variables))
     print(float(loss))
