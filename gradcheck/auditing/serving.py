@@ -33,6 +33,7 @@ class Serving:
         self.redrawn: list[tuple[GradientCall, bool]] = []
         self._copied: set[frozenset[int]] = set()
         self._fresh: list[GradientCall] = []
+        self._aging: list[GradientCall] = []
 
     def refer(self, step: ScriptStep, loss: ServedLoss) -> None:
         """Differentiate a loss in the tape over the whole step, by everything that was watched, and by penalties."""
@@ -115,6 +116,14 @@ class Serving:
                 self.reference(loss, source)
         for loss in self.serves(call):
             loss.step = None
+
+    def release(self, calls: Sequence[GradientCall], *, but: set[int]) -> None:
+        """Give up the tensors of calls of a step that is over, and of those before, but for those still waited for."""
+        self._aging += calls
+        for call in self._aging:
+            if call.number not in but:
+                call.release()
+        self._aging = [call for call in self._aging if call.number in but or call.sources != [None] * len(call.ids)]
 
     def made_of(self, shares: Shares) -> list[GradientCall]:
         """Return the calls whose results a tensor contains."""

@@ -53,6 +53,8 @@ class Trial:
         self.recorded: dict[int, Any] = {}
         self._numbers = iter(range(1, 1 << 60))
         self._counted = (0, 0)
+        self._closed = 0  # the judgements of steps that are over
+        self._at_boundaries: list[Judgement] = []
         self.moved_twice: set[ScriptLine] = set()
         self._in_run: dict[int, int] = {}  # the numbers of calls in the latest run of a graph, by those in the graph
 
@@ -250,17 +252,20 @@ class Trial:
         if step.recomputed is not None and any(count > 1 for count in step.moves.values()):
             self.moved_twice.add(self.layers.line_of(step.recomputed))
         self.layers.forget()
-        waiting = {call.number for trained in self.variables.values() for call in trained.pending}
-        for call in self.serving.calls.values():
-            if call.number not in waiting and call.step.graph is None:
-                call.release()
+        waiting = self._waiting()
         for call in step.calls:
             if call.number in waiting:
                 self.serving.settle(call)
-        for judgement in self.judgements:
-            if judgement.at < self.watch.updates - 1:
-                judgement.boundaries = []
+        self.serving.release(step.calls, but=waiting)
+        for judgement in self._at_boundaries:
+            judgement.boundaries = []
+        self._at_boundaries = [j for j in self.judgements[self._closed :] if j.boundaries]
+        self._closed = len(self.judgements)
         step.release()
+
+    def _waiting(self) -> set[int]:
+        """Return the numbers of the calls whose results some variable has not been updated by yet."""
+        return {call.number for trained in self.variables.values() for call in trained.pending}
 
     def _assigned_from_outside(self, step: ScriptStep) -> None:
         """Judge the gradients of variables that were assigned what NumPy has computed of them."""
@@ -331,9 +336,11 @@ class Trial:
                 ]
                 again = replace(call, number=next(self.watch.numbers), results=values["results"], losses=fresh)
                 self._in_run[call.number] = again.number
+                self.called(again)
                 if step is not None:
                     step.calls.append(again)
-                self.called(again)
+                else:
+                    self.serving.release([again], but=self._waiting())
                 self.serving.computed(again)
 
             self.watch.exports.add(
