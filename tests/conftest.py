@@ -33,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--probes", choices=["few", "all"], default="few", help=help_)
     help_ = "whether tests/zoo/subclassed cuts every third model, or all"
     parser.addoption("--subclassed", choices=["third", "all"], default="third", help=help_)
+    help_ = "whether tests/session/test_mutation.py injects all faults into resnet50 too, which takes minutes"
+    parser.addoption("--mutated", choices=["most", "all"], default="most", help=help_)
     help_ = "whether tests/auditing/test_scripts.py compares the weights of every third right script, or of all"
     parser.addoption("--audited", choices=["third", "all"], default="third", help=help_)
 

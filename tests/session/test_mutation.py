@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "\nsplit:" in path.read_text(encoding="utf-8")]
 #: Seconds that each may take here, where other tests run at the same time.
 BUSY = 1800.0
+#: Left out unless `--mutated all`.
+LONG = ["resnet50"]
 #: Quick ones.
 SMALL = ["two_dense"]
 CONFIG: dict[str, Any] = {
@@ -75,7 +77,9 @@ def lines(report: MutationReport, *statuses: str) -> list[tuple[str, str, str]]:
     "path",
     [pytest.param(p, id=p.stem, marks=[] if p.stem in SMALL else [pytest.mark.slow]) for p in CONFIGS],
 )
-def test_a_shipped_config_has_every_fault_caught_and_named(path: Path) -> None:
+def test_a_shipped_config_has_every_fault_caught_and_named(path: Path, pytestconfig: pytest.Config) -> None:
+    if path.stem in LONG and pytestconfig.getoption("--mutated") != "all":
+        pytest.skip("minutes: only with --mutated all")
     report = mutated(load_config(path), seconds=BUSY)
     assert lines(report, "missed") == []
     assert [(f.code, f.place, f.reason) for f in report.faults if f.status == "caught" and not f.named] == []
