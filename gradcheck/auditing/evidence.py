@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.auditing.judging.weights import masses
-from gradcheck.auditing.observing.script_step import identity
+from gradcheck.auditing.observing.script_step import add, identity
 from gradcheck.numerics import NOISE_RUNS, PRECISIONS
 from gradcheck.problem.nudge import nudged_tensor
 
@@ -94,6 +94,6 @@ def _moved(variable: Any, ways: Sequence[tuple[GradientCall, Any, Any]]) -> list
             eps = PRECISIONS[cotangent.dtype.name].eps if known else 0.0
             seed = nudged_tensor(cotangent, rng, eps) if run and known else cotangent
             found = call.step.derivative(target, seed, {key: variable})[key]
-            total = found if total is None else total if found is None else total + tf.convert_to_tensor(found)
+            total = add(total, found)
         moved.append(total)
     return moved

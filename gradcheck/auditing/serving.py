@@ -62,26 +62,24 @@ class Serving:
 
     def _served_by(self, call: GradientCall, i: int, target: Any) -> list[ServedLoss]:
         seed = call.seeds[i] if call.seeds is not None else None
-        step = call.step
         if seed is not None:
             shares = self._flow.shares(seed)
-            known = [self.calls[n.call] for n in shares if n.call in self.calls and self.calls[n.call] is not call]
-            if known:
-                served = [loss for other in known for loss in self.serves(other)]
-                if any(self.reference(loss, target) is not None for loss in served):
-                    return served
-                again = [] if self._fed(call, target) else [self._again(call, target, node) for node in shares]
-                return [loss for loss in again if loss is not None] or self._fed(call, target) or served
+            known = [other for other in self.made_of(shares) if other is not call]
+            served = [loss for other in known for loss in self.serves(other)]
+            if any(self.reference(loss, target) is not None for loss in served):
+                return served
             fed = self._fed(call, target)
             if fed:
                 return fed
+            if known:
+                again = [self._again(call, target, node) for node in shares]
+                return [loss for loss in again if loss is not None] or served
         elif target.shape.num_elements() != 1 or call.kind != "gradient":
             fed = self._fed(call, target)
             if fed:
                 call.unseeded = call.unseeded or call.kind == "gradient"
                 return fed
-        loss = ServedLoss(target, seed, call.line, step, call.tape.number)
-        return [loss]
+        return [ServedLoss(target, seed, call.line, call.step, call.tape.number)]
 
     def _again(self, call: GradientCall, target: Any, node: Node) -> ServedLoss | None:
         """Return what a target serves that was computed once more, by the right cotangent of the first one.

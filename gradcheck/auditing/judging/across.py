@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from gradcheck.auditing.judging.changes import NEAR
 from gradcheck.auditing.observing.layers import acts_otherwise_in_training
 from gradcheck.auditing.observing.script_step import identity
 from gradcheck.diagnose.wording import named
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.trial import Trial
     from gradcheck.results.report import Diagnosis
-
-_NEAR = 1e-3
 
 
 def found_across(trial: Trial) -> list[tuple[Diagnosis, ScriptLine]]:
@@ -41,11 +40,11 @@ def _clipped_apart(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     for of_loss in together.values():
         groups: list[list[tuple[float, Judgement]]] = []
         for factor, j in of_loss:
-            same = next((group for group in groups if abs(group[0][0] - factor) < _NEAR * factor), None)
+            same = next((group for group in groups if abs(group[0][0] - factor) < NEAR * factor), None)
             if same is None:
                 groups.append(same := [])
             same.append((factor, j))
-        several = [group for group in groups if len(group) > 1 and group[0][0] < 1 - _NEAR]
+        several = [group for group in groups if len(group) > 1 and group[0][0] < 1 - NEAR]
         if len(groups) > 1 and several:
             factors = some([f"{group[0][0]:.4g}" for group in groups])
             text = f"groups of variables of one loss were clipped by norms of their own, by factors {factors}"
@@ -107,7 +106,7 @@ def _unscaled_apart(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
     for of_loss in by_loss.values():
         least = min(abs(j.factor) for j in of_loss)
         for j in of_loss:
-            if least and abs(abs(j.factor) / least / abs(j.scale) - 1) < _NEAR:
+            if least and abs(abs(j.factor) / least / abs(j.scale) - 1) < NEAR:
                 path = j.question.trained.path
                 text = f"the loss was multiplied by {j.scale:g}, and the gradient of {path} never divided"
                 yield named("GC503", text), j.question.update.line

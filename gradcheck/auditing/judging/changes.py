@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gradcheck.auditing.observing.flow import Share
     from gradcheck.auditing.questions import Question
 
+#: Differences up to this share count as rounding where a mistake is named or a change recognised.
 NEAR = 1e-3
 
 

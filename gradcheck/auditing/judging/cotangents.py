@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.auditing.judging.changes import NEAR
 from gradcheck.auditing.judging.weights import is_scale
 from gradcheck.diagnose.wording import named
 
@@ -16,14 +17,13 @@ if TYPE_CHECKING:
     from gradcheck.results.report import Diagnosis
 
 Array = np.ndarray[Any, Any]
-_NEAR = 1e-3
 
 
 def near(a: Array | None, b: Array | None) -> bool:
     """Whether two arrays are equal but for rounding."""
     if a is None or b is None or a.shape != b.shape:
         return False
-    return float(np.abs(a - b).max(initial=0)) <= _NEAR * max(float(np.abs(b).max(initial=0)), 1e-30)
+    return float(np.abs(a - b).max(initial=0)) <= NEAR * max(float(np.abs(b).max(initial=0)), 1e-30)
 
 
 def wrong_cotangent(  # noqa: C901, PLR0911 - one branch for each mistake

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from gradcheck.auditing.observing.script_step import GradientCall, Reentry
     from gradcheck.auditing.trial import Trial
 
-_NEAR = 1e-3
-
 
 def explained(case: Case) -> Found:
     """Return what explains a wrong variable, the most specific first, each with its line."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.auditing.judging.changes import NEAR
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,6 @@ _NUMBERS = frozenset(
     {"Mul", "RealDiv", "DivNoNan", "AddV2", "Add", "AddN", "Sub", "Neg", "Identity", "Cast", "Reshape", "Squeeze"}
     | {"Pack", "Select", "SelectV2"}
 )
-_NEAR = 1e-3
 #: A loss is scaled, not weighted, by a power of two of at least this.
 LEAST_SCALE = 16.0
 
@@ -131,8 +132,8 @@ def slice_weights(
             counts += [one[0][1] if one else 1 for one in of_group] or [1] * size
             continue
         branches = range(min(len(one) for one in of_group))
-        means = [b for b in branches if all(abs(one[b][0] - 1) < _NEAR for one in of_group)]
-        parts = [b for b in branches if abs(sum(one[b][0] for one in of_group) - 1) < _NEAR]
+        means = [b for b in branches if all(abs(one[b][0] - 1) < NEAR for one in of_group)]
+        parts = [b for b in branches if abs(sum(one[b][0] for one in of_group) - 1) < NEAR]
         branch = (means or parts or [0])[0]
         number = [one[branch][1] for one in of_group]
         counts += number

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gradcheck.auditing.judging.changes import NEAR
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import plural
 
 if TYPE_CHECKING:
     from gradcheck.auditing.judging.case import Case, Found
     from gradcheck.auditing.judging.judgement import Array
-
-_NEAR = 1e-3
 
 
 def wrong_slices(case: Case) -> Found:
@@ -42,7 +41,7 @@ def _weighted(case: Case, refs: list[Array]) -> Found:
     """Name wrong weights of slices that are all there."""
     j, count, line = case.j, len(refs), case.j.question.update.line
     of, summed = plural(count, "micro-batch", "micro-batches"), sum(refs[1:], refs[0])
-    averaged = any(abs(weight - 1) > _NEAR for weight in j.weights)
+    averaged = any(abs(weight - 1) > NEAR for weight in j.weights)
     if averaged and case.is_(summed):
         text = f"{case.path} was handed the sum over {of} of one mean loss, {count} times the mean"
         return [(named("GC201", text), line)]
