@@ -50,6 +50,7 @@ class Term:
         reduction: over the batch: `mean` (over unmasked elements), `mean_with_sample_weight`, `sum`, or None if the
             user's own function decides.
         keras_loss: the Keras loss that `function` calls, if it is one.
+        compiled: the loss as `compile` takes it, a Keras loss or a function of (y, output); None if it takes none such.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Term:
     weight: float
     reduction: str | None
     keras_loss: keras.losses.Loss | None = None
+    compiled: Any = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -197,8 +199,13 @@ def _term(spec: LossSpec, weight: float, base: Path) -> Term:
         loss = _from_factory(spec, base) if spec.factory else _keras_loss(spec)
     if isinstance(loss, keras.losses.Loss):
         reduction = _reduction(loss)
-        return Term(name=_label(spec), function=_scalar(loss), weight=weight, reduction=reduction, keras_loss=loss)
-    return Term(name=_label(spec), function=_own(loss), weight=weight, reduction=None)
+        function = _scalar(loss)
+        given = loss if loss.reduction not in {None, "none"} else None
+        return Term(
+            name=_label(spec), function=function, weight=weight, reduction=reduction, keras_loss=loss, compiled=given
+        )
+    given = None if "sample_weight" in _parameters(loss) else loss
+    return Term(name=_label(spec), function=_own(loss), weight=weight, reduction=None, compiled=given)
 
 
 def _label(spec: LossSpec) -> str:

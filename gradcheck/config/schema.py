@@ -10,7 +10,7 @@ from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, refusal, single_key
 from gradcheck.config.sections.data import DataConfig
 from gradcheck.config.sections.loss import Losses, LossSpec
-from gradcheck.config.sections.methods import MethodConfig, MethodOptions
+from gradcheck.config.sections.methods import ALL, STEPS_OF_ALL, MethodConfig, MethodOptions, with_all
 from gradcheck.config.sections.model import ModelSource  # noqa: TC001 - pydantic reads the annotations
 from gradcheck.config.sections.scalars import (
     ByteSize,
@@ -175,6 +175,22 @@ def _default_methods() -> tuple[MethodConfig, ...]:
     return (MethodConfig(method="vjp", options=MethodOptions()),)
 
 
+def _in_full(methods: Any) -> tuple[Any, ...] | None:
+    """Return the entries of `methods` with the names of all ways in place of `all`; None if it is not asked for."""
+    entries = (methods,) if isinstance(methods, str) else methods
+    if not isinstance(entries, (list, tuple)) or ALL not in entries:
+        return None
+    return with_all(entries)
+
+
+def _with_all_methods(schema: dict[str, Any]) -> None:
+    """Let `methods` also be `all`, alone or in the list."""
+    entries = {"type": "array", "minItems": 1, "items": {"anyOf": [schema.pop("items"), {"const": ALL}]}}
+    for key in ("type", "minItems"):
+        schema.pop(key)
+    schema["anyOf"] = [{"const": ALL}, entries]
+
+
 class Config(Section):
     """One config file of gradcheck."""
 
@@ -201,8 +217,8 @@ class Config(Section):
     data: DataConfig = Field(default=DataConfig(), description="One batch.", json_schema_extra={"default": {}})
     methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)] = Field(
         default_factory=_default_methods,
-        description="The methods that are compared with the reference.",
-        json_schema_extra={"default": ["vjp"]},
+        description="The methods that are compared with the reference; `all` stands for every way of training.",
+        json_schema_extra=lambda schema: (schema.update(default=["vjp"]), _with_all_methods(schema))[0],
     )
     microbatches: Count = Field(default=1, description="Slices of the batch.")
     schedule: Literal["gpipe", "1f1b"] = Field(default="gpipe", description="The order of micro-batches.")
@@ -225,3 +241,14 @@ class Config(Section):
     )
     memory_budget: ByteSize = Field(default="auto", description="Bytes, a size such as 2GiB, or auto.")
     placement: Placement | None = Field(default=None, description="Which device each segment runs on.")
+
+    @classmethod
+    def as_written(cls, raw: Any) -> Written:
+        """Return the fields, with every way of training in place of `all`, and some steps for them."""
+        methods = _in_full(raw.get("methods")) if isinstance(raw, dict) else None
+        if methods is None:
+            return Written(raw)
+        train = raw.get("train") or {}
+        if isinstance(train, dict) and "steps" not in train:
+            train = {**train, "steps": STEPS_OF_ALL}
+        return Written({**raw, "methods": methods, "train": train})

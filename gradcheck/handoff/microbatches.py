@@ -12,6 +12,7 @@ from gradcheck.handoff.tensors import added, divided
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gradcheck.batch.slices import Slice
     from gradcheck.handoff.interface import Tensors
     from gradcheck.problem.problem import Problem, TensorKey
 
@@ -31,18 +32,16 @@ def micro_batches(problem: Problem, tensors: Tensors) -> list[MicroBatch]:
     """Return the slices of `tensors` that the problem runs over; the whole batch if it is not sliced."""
     if not problem.slices:
         return [MicroBatch(tensors)]
-    return [
-        MicroBatch(
-            tensors._replace(
-                x=[part.of(tensor) for tensor in tensors.x],
-                y=[part.of(tensor) for tensor in tensors.y],
-                sample_weight=tensors.sample_weight and [part.of(tensor) for tensor in tensors.sample_weight],
-            ),
-            part.scales,
-            part.share,
-        )
-        for part in problem.slices
-    ]
+    return [MicroBatch(sliced(tensors, part), part.scales, part.share) for part in problem.slices]
+
+
+def sliced(tensors: Tensors, part: Slice) -> Tensors:
+    """Return the rows of `tensors` that are in `part`."""
+    return tensors._replace(
+        x=[part.of(tensor) for tensor in tensors.x],
+        y=[part.of(tensor) for tensor in tensors.y],
+        sample_weight=tensors.sample_weight and [part.of(tensor) for tensor in tensors.sample_weight],
+    )
 
 
 def accumulated(totals: dict[TensorKey, Any], gradients: Iterable[tuple[TensorKey, Any]]) -> None:

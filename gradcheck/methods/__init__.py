@@ -25,4 +25,4 @@ def _loaded_when_called(place: str) -> Method:
     return method
 
 
-METHODS: dict[str, Method] = {name: _loaded_when_called(info.place) for name, info in KNOWN.items()}
+METHODS: dict[str, Method] = {name: _loaded_when_called(info.place) for name, info in KNOWN.items() if not info.way}

@@ -131,7 +131,7 @@ class MethodChecker:
             return self._eagerly.check(method)
         if method.info.dense and self.training is not None and not self.dense and self._densely is not self:
             return self._densely.check(method)
-        if method.method not in METHODS:
+        if method.method not in METHODS and not method.info.way:
             raise ConfigError(
                 f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
             )
@@ -139,7 +139,7 @@ class MethodChecker:
             if self.training is not None:
                 trained = train_with(self.training, method, self._policy, noise=self._noise)
                 trained = replace(trained, tensors=self._annotated(method, trained.tensors))
-                explain = partial(self._explain_training, self.training, trained)
+                explain = partial(self._explain_training, trained.training, trained)
                 return self._judged(method, trained.gradients, trained.tensors, trained=trained).report(explain)
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)

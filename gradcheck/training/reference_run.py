@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck.building.naming import unique_names
 from gradcheck.comparing.keys import as_array, places
-from gradcheck.comparing.reference import nudged
+from gradcheck.comparing.reference import Reference, nudged
 from gradcheck.comparing.tape import monolithic
 from gradcheck.comparing.tensorwise import is_value
 from gradcheck.config.sections.live import LiveOptimizer
@@ -19,12 +19,11 @@ from gradcheck.handoff.tensors import dense as as_dense
 from gradcheck.numerics import NOISE_RUNS, SparseRows, movement
 from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale, start
 from gradcheck.problem.twin import replica
-from gradcheck.training.steps import Trainee, places_in_training, slot_owners
+from gradcheck.training.steps import Course, Trainee, first_rows, places_in_training, slot_owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gradcheck.comparing.reference import Reference
     from gradcheck.handoff.interface import Gradients, Tensors
     from gradcheck.problem.problem import Problem, TensorKey
     from gradcheck.problem.twin import Replica
@@ -42,17 +41,21 @@ class ReferenceTraining:
         notes: remarks on a tensor for the reader.
     """
 
-    def __init__(self, problem: Problem, reference: Reference, *, dense: bool = False) -> None:
+    def __init__(
+        self, problem: Problem, reference: Reference, *, dense: bool = False, course: Course | None = None
+    ) -> None:
         """Take the steps of `train.steps`, in the problem's execution.
 
         With `dense` the optimizer gets dense gradients for sparse ones. Keras's optimizers tell them apart: of several
-        rows with one index Adam squares each, and of a dense gradient their sum.
+        rows with one index Adam squares each, and of a dense gradient their sum. `course` is what changes from step to
+        step.
 
         Raises:
             KeyedError: if Keras refuses the optimizer.
             RunError: GC056 if the tensors of the steps do not fit the memory budget.
         """
         self.problem, self.reference, self._dense = problem, reference, dense
+        self._course = course or Course()
         self.notes: dict[TensorKey, str] = {}
         self._initial_scale = INITIAL_SCALE
         self._slot_paths: tuple[str, ...] | None = None  # until the first optimizer has named them
@@ -67,12 +70,25 @@ class ReferenceTraining:
 
     def trainee(self, problem: Problem, variables: Sequence[Any]) -> Trainee:
         """Return `problem` with a new optimizer on `variables`, in the order of the weights."""
-        spec = problem.config.train.optimizer
-        optimizer = build_optimizer(spec, precision=problem.precision, initial_scale=self._initial_scale)
-        optimizer.build(list(variables))
-        start(optimizer, spec)
+        optimizer = self.optimizer()
+        self.build(optimizer, variables)
         paths = self._slot_paths or unique_names(slot.path for slot in optimizer.variables)
-        return Trainee(problem=problem, variables=variables, optimizer=optimizer, slot_paths=paths)
+        return Trainee(problem=problem, variables=variables, optimizer=optimizer, slot_paths=paths, course=self._course)
+
+    def optimizer(self) -> Any:
+        """Return a new optimizer as the config describes it, without variables."""
+        problem = self.problem
+        spec = problem.config.train.optimizer
+        return build_optimizer(spec, precision=problem.precision, initial_scale=self._initial_scale)
+
+    def build(self, optimizer: Any, variables: Sequence[Any]) -> None:
+        """Build an optimizer on `variables`, with the values that it was handed over with."""
+        optimizer.build(list(variables))
+        start(optimizer, self.problem.config.train.optimizer)
+
+    def over(self, problem: Problem, course: Course | None = None) -> ReferenceTraining:
+        """Return the training run of another problem with the same model, such as one whose batch is sliced."""
+        return ReferenceTraining(problem, Reference(problem), dense=self._dense, course=course)
 
     @cached_property
     def replica(self) -> Replica:
@@ -145,7 +161,7 @@ class ReferenceTraining:
 
         def compute(problem: Problem) -> Gradients:
             execution = self.reference.execution if problem.loss_scale is None else self._scaled
-            return execution.run_as_it_is(tensors._replace(loss_scale=problem.loss_scale))
+            return execution.run_as_it_is(first_rows(tensors, problem)._replace(loss_scale=problem.loss_scale))
 
         applying = trainee.applying(compute, change=_all_dense if self._dense else list)
         return trainee.steps(applying, self.problem.config.train.steps)

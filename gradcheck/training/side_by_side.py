@@ -19,6 +19,7 @@ from gradcheck.methods import METHODS
 from gradcheck.methods.candidate import UserFunction
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement
 from gradcheck.training.steps import LiveTrainee, value_key
+from gradcheck.training.ways import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gradcheck.results.tensor import Comparison
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step, Trainee, Update
+    from gradcheck.training.ways.interface import WayRun
 
 _DEFAULTS = TolerancePolicy()
 _UNMOVED = "has not moved since the start"
@@ -48,6 +50,7 @@ class Trained:
     """The training run of a method, compared with the reference's.
 
     Attributes:
+        training: the reference's run that it was compared with.
         gradients: the method's result in the first step.
         tensors: of every step, in report order.
         steps: the number of steps taken; fewer than configured if a gradient did not fit its weight.
@@ -55,8 +58,10 @@ class Trained:
         warnings: of any step.
         remarks: of any step.
         observed: the tensors after each step, as NumPy arrays.
+        way: the run of a way of training; None for a method that computes gradients.
     """
 
+    training: ReferenceTraining
     gradients: Gradients
     observed: Sequence[Mapping[TensorKey, Any]]
     tensors: tuple[TensorReport, ...]
@@ -64,6 +69,7 @@ class Trained:
     seconds: float
     warnings: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    way: WayRun | None = None
 
     @property
     def first_failing_step(self) -> int | None:
@@ -88,6 +94,10 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
     Raises:
         ConfigError, RunError: any error of the method; GC051 if the model cannot be built a second time.
     """
+    if method.info.way:
+        run = WAYS[method.method](training, method.options)
+        found = compared(run.training, run.steps, policy, noise=noise)
+        return replace(found, way=run, remarks=(*run.remarks, *found.remarks))
     options = method.options
     function = UserFunction(training.problem, options) if isinstance(options, CandidateOptions) else None
     moving = training.moved_by_forward if function and not function.trains else frozenset()
@@ -118,19 +128,27 @@ def train_by(
         if theirs is not None:
             trainee = LiveTrainee(**vars(trainee), theirs=theirs)
         steps = list(trainee.steps(update(trainee), training.problem.config.train.steps))
+    return compared(training, steps, policy, noise=noise, may_idle=may_idle)
+
+
+def compared(
+    training: ReferenceTraining, steps: Sequence[Step], policy: TolerancePolicy, *, noise: bool, may_idle: bool = False
+) -> Trained:
+    """Compare the tensors after every step with those of the reference; a step without any is not compared."""
     idle = may_idle and _idle(training, steps[-1].tensors)
     observed = [_without_slots(step.tensors) if idle else step.tensors for step in steps]
-    compared = [_beside(training, index, tensors, policy) for index, tensors in enumerate(observed)]
-    if noise and any(map(failing_keys, compared)):  # measured in the reference's own session
+    found = [_beside(training, index, tensors, policy) for index, tensors in enumerate(observed)]
+    if noise and any(map(failing_keys, found)):  # measured in the reference's own session
         # `strict=False`: the method's run ends early if a gradient does not fit its weight.
-        compared = [excused(c, floors) for c, floors in zip(compared, training.noise_floors, strict=False)]
-        compared = _undetermined(training, compared)
+        found = [excused(c, floors) for c, floors in zip(found, training.noise_floors, strict=False)]
+        found = _undetermined(training, found)
     reports = (
         record(key, training.where[key], comparison, note=training.notes.get(key), step=number)
-        for number, of_step in enumerate(compared, 1)
+        for number, of_step in enumerate(found, 1)
         for key, comparison in of_step.items()
     )
     return Trained(
+        training=training,
         gradients=steps[0].gradients,
         observed=observed,
         tensors=tuple(reports),

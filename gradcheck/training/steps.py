@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
+from gradcheck.batch.slices import Slice
 from gradcheck.comparing.keys import TensorPlace, as_array, named_tensors
+from gradcheck.handoff.microbatches import sliced
 from gradcheck.handoff.tensors import scaled
 from gradcheck.problem.optimizer import loss_scale, numbered
 from gradcheck.problem.problem import TensorKey
@@ -17,12 +19,47 @@ from gradcheck.problem.problem import TensorKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gradcheck.handoff.interface import Gradients
+    from gradcheck.handoff.interface import Gradients, Tensors
     from gradcheck.problem.problem import Problem, Weight
 
     #: One step from where the model is: computes gradients or, given the optimizer, does the whole update itself.
     Compute: TypeAlias = Callable[[Problem], Gradients]
     Update: TypeAlias = Callable[[Problem, Any], Gradients]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """What changes from one step of a run to the next; by default nothing.
+
+    Attributes:
+        sizes: how many examples of the batch each step takes, in turn.
+        rates: the learning rate of each step.
+    """
+
+    sizes: tuple[int, ...] = ()
+    rates: tuple[float, ...] = ()
+
+    def at(self, problem: Problem, optimizer: Any, index: int) -> Problem:
+        """Return the problem of step `index`, from 0, and give the optimizer its learning rate."""
+        if self.rates:
+            optimizer.learning_rate = self.rates[index]
+        if not self.sizes:
+            return problem
+        size = self.sizes[index % len(self.sizes)]
+        return replace(problem, batch=_rows(problem.batch, size).of_batch(problem.batch))
+
+
+def _rows(batch: Any, size: int) -> Slice:
+    """Return the first `size` rows of `batch`."""
+    return Slice(start=0, stop=size, batch_size=int(batch.x[0].shape[0]), scales=())
+
+
+def first_rows(tensors: Tensors, problem: Problem) -> Tensors:
+    """Return as many rows of `tensors` as the problem's batch has."""
+    size = int(problem.batch.x[0].shape[0])
+    if size == int(tensors.x[0].shape[0]):
+        return tensors
+    return sliced(tensors, _rows(tensors, size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +86,14 @@ class Trainee:
         variables: the variables that the optimizer updates, in the order of the problem's weights.
         optimizer: built on them.
         slot_paths: the names of its variables in reports.
+        course: what changes from step to step.
     """
 
     problem: Problem
     variables: Sequence[Any]
     optimizer: Any
     slot_paths: tuple[str, ...]
+    course: Course = Course()
 
     @property
     def slots(self) -> Sequence[Any]:
@@ -70,11 +109,11 @@ class Trainee:
 
     def steps(self, update: Update, count: int) -> Iterator[Step]:
         """Take `count` steps by `update`, fewer if a gradient does not fit. Nothing is restored in between."""
-        for _ in range(count):
+        for index in range(count):
             # Each step starts from what the last one left, and a method that restores its state must not undo it.
             state = self.problem.state.retaken(flows=True)
             problem = replace(self.problem, state=state, loss_scale=loss_scale(self.optimizer))
-            gradients = update(problem, self.optimizer)
+            gradients = update(self.course.at(problem, self.optimizer, index), self.optimizer)
             found = {key: as_array(tensor) for key, tensor in named_tensors(problem, gradients).items()}
             unfit = self._unfit(gradients)
             yield Step(tensors=found if unfit else {**found, **self.values()}, gradients=gradients, unfit=unfit)

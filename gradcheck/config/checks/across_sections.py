@@ -8,7 +8,9 @@ from pydantic import ValidationError
 
 from gradcheck.config.findings import Finding
 from gradcheck.config.sections.methods import (
+    ALL,
     METHODS,
+    STEPS_OF_ALL,
     CandidateOptions,
     MethodConfig,
 )
@@ -38,6 +40,8 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
         place = "split" if "split" in data else "model"  # an empty one is none
         yield from _without_split(methods, given=data.get("methods") is not None, place=place)
     steps = _steps(data.get("train"))
+    if steps == 0 and ALL in (data.get("methods") or ()):
+        steps = STEPS_OF_ALL
     if steps == 0:
         yield from _without_steps(methods)
     elif isinstance(steps, int):
@@ -98,6 +102,13 @@ def _without_steps(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
                 message="`train_step` is called once per training step, and there are none",
                 path=("methods", index, "candidate", "train_step"),
                 at="key",
+                code="GC007",
+                help="add `train: {steps: 3}`",
+            )
+        elif method.info.way:
+            yield Finding(
+                message=f"method `{method.label}` is a way of training, and there are no training steps",
+                path=("methods", index),
                 code="GC007",
                 help="add `train: {steps: 3}`",
             )

@@ -22,6 +22,8 @@ from gradcheck.phrases import suggestion
 from gradcheck.results.report import Sides
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
@@ -117,6 +119,62 @@ class CandidateOptions(MethodOptions):
     name: Text | None = Field(default=None, description="The method's name in reports.")
 
 
+class AccumulateOptions(MethodOptions):
+    """Keras's gradient accumulation: the optimizer sees one slice of the batch after another."""
+
+    steps: Annotated[int, Field(ge=2, strict=True)] = Field(default=2, description="Slices of each batch.")
+
+
+class ReplicasOptions(MethodOptions):
+    """`tf.distribute`: the batch is divided among replicas of the model."""
+
+    count: Annotated[int, Field(ge=2, strict=True)] = Field(default=2, description="How many replicas.")
+    strategy: Literal["mirrored", "multi_worker"] = Field(
+        default="mirrored",
+        description="`mirrored`: logical CPU devices, or GPUs, of one process. `multi_worker`: a process each; one "
+        "machine each where the environment has a TF_CONFIG.",
+    )
+
+
+class ResumeOptions(MethodOptions):
+    """Training that is saved, and continued in a new process."""
+
+    after: Count | None = Field(default=None, description="Steps before saving. Default: half of `train.steps`.")
+    format: Literal["keras", "weights", "checkpoint", "backup"] = Field(
+        default="keras",
+        description="`keras`: `model.save`. `weights`: `save_weights`, and the optimizer's variables. `checkpoint`: "
+        "`tf.train.Checkpoint`. `backup`: the callback `BackupAndRestore`.",
+    )
+
+
+class RematOptions(MethodOptions):
+    """Keras's rematerialisation: activations are computed again in the backward pass."""
+
+    mode: Literal["full", "activations"] = Field(
+        default="full", description="What is computed again: whole layers (with a split, segments), or activations."
+    )
+    layers: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
+        default=None, description="Layers by name. Default: every segment, or every layer of a model without a split."
+    )
+
+
+class CompiledOptions(MethodOptions):
+    """One compiled training step for batches of several sizes."""
+
+    execution: Literal["graph", "xla"] = Field(default="graph", description="`tf.function`, without or with XLA.")
+    sizes: Annotated[tuple[Count, ...], Field(min_length=1)] | None = Field(
+        default=None, description="Examples of the batch in each step, in turn. Default: all, and all but one."
+    )
+    steps_per_execution: Count = Field(default=1, description="Steps that one call of the compiled function takes.")
+
+
+class FitOptions(MethodOptions):
+    """`compile` and `fit`, with what the model overrides of them."""
+
+    callbacks: Reference | None = Field(default=None, description="A function that returns a list of callbacks.")
+    class_weight: dict[int, float] | None = Field(default=None, description="As `fit` takes it.")
+
+
 _SHARED = "the model's forward code and its registered and custom gradients, all shared with the reference"
 _FORWARD = "the forward pass alone: no gradient code is shared with the tape"
 #: Finite differences put the tape on trial, whose gradients are the reference of every other method.
@@ -144,6 +202,8 @@ class MethodInfo:
         registered: whether it differentiates by the registered gradients, which finite differences check.
         holds: the data by which the plan estimates its memory: all activations of the split, the boundaries and the
             activations of one segment, or all activations and a block of a Jacobian. None: not estimated.
+        way: whether it is a way of training: a whole step or run done otherwise, not another way to a gradient. `place`
+            is then below `gradcheck.training.ways`.
         sides: what reports call the two sides of its check.
     """
 
@@ -158,9 +218,16 @@ class MethodInfo:
     dense: bool = False
     registered: bool = False
     holds: Held | None = None
+    way: bool = False
     sides: Sides = field(default_factory=Sides)
 
 
+def _way(options: type[MethodOptions], place: str, rests_on: str) -> MethodInfo:
+    """Return the properties of a way of training: it takes the whole model, slices the batch by itself if at all."""
+    return MethodInfo(place=place, options=options, rests_on=rests_on, splits=False, trains=True, slices=True, way=True)
+
+
+_BY_KERAS = "the model, the loss and the optimizer, shared with the plain loop; the loop is Keras's own"
 #: The candidates that a config may name.
 METHODS: dict[str, MethodInfo] = {
     "vjp": MethodInfo(place="by_segment.vjp", slices=True, trains=True, hands_on=True, holds="activations"),
@@ -198,7 +265,22 @@ METHODS: dict[str, MethodInfo] = {
         trains=True,
         eager=True,
     ),
+    "accumulate": _way(
+        AccumulateOptions, "accumulate", "the model, the loss and the optimizer, shared with the plain loop"
+    ),
+    "replicas": _way(ReplicasOptions, "replicas", _BY_KERAS),
+    "resume": _way(ResumeOptions, "resume", "the model, the loss and the optimizer, built once more in a new process"),
+    "remat": _way(
+        RematOptions, "remat", "the forward code and its registered gradients, run once more in the backward pass"
+    ),
+    "compiled": _way(CompiledOptions, "compiled", _BY_KERAS),
+    "fit": _way(FitOptions, "fit", _BY_KERAS),
 }
+#: The ways of training, which `methods: all` names.
+WAYS = tuple(name for name, info in METHODS.items() if info.way)
+#: What stands for all of them in `methods`, and the training steps of a config that then does not say how many.
+ALL = "all"
+STEPS_OF_ALL = 3
 #: The name in reports of the check of the reference itself, by finite differences; no config names it.
 REFERENCE_CHECK = "reference"
 _OF_REFERENCE = MethodInfo(place="", rests_on=_FORWARD, splits=False, sides=_ON_TRIAL)
@@ -276,6 +358,13 @@ class MethodConfig(Section):
     def exempt(self) -> tuple[str, ...]:
         """Patterns over the paths of the tensors that are expected to differ; all others must match."""
         return self.options.expect.mismatch if isinstance(self.options.expect, Exemption) else ()
+
+
+def with_all(entries: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the entries of `methods` with the ways that they do not name in place of `all`."""
+    named = {entry if isinstance(entry, str) else next(iter(entry), None) for entry in entries if entry}
+    others = [way for way in WAYS if way not in named]
+    return tuple(one for entry in entries for one in (others if entry == ALL else [entry]))
 
 
 def _unknown(method: str, path: tuple[str, ...]) -> Finding:

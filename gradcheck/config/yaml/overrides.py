@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from gradcheck.config.sections.methods import MethodConfig
+from gradcheck.config.sections.methods import ALL, MethodConfig
 from gradcheck.config.yaml.document import Document, compose
 from gradcheck.config.yaml.reader import Loader
 from gradcheck.config.yaml.texts import SourceText
@@ -188,7 +188,9 @@ def _with_methods(document: Document, methods: Sequence[str]) -> Document:
     labels = {label: entry for entry in reversed(entries) for label in _labels(entry)}
     sources = {f"--method {name}": SourceText(Path("--method"), name) for name in methods}
     tag = Loader.DEFAULT_SCALAR_TAG
-    items = [labels.get(name) or _scalar(name, tag, f"--method {name}", 0, len(name)) for name in methods]
+    given = [labels.get(name) or _scalar(name, tag, f"--method {name}", 0, len(name)) for name in methods]
+    # `all` stands beside the file's own that train, which keep their options.
+    items = [*filter(_trains, entries), *given] if ALL in methods else given
     others = [entry for entry in document.root.value if entry[0].value != "methods"]
     key = _scalar("methods", tag, f"--method {methods[0]}", 0, len(methods[0]))
     sequence = yaml.SequenceNode(Loader.DEFAULT_SEQUENCE_TAG, items, items[0].start_mark, items[-1].end_mark)
@@ -203,8 +205,20 @@ def _labels(entry: yaml.Node) -> set[str]:
     raw: Any = Loader("", "").build(entry)
     if isinstance(raw, str):
         return {raw}
-    try:
-        method = MethodConfig.model_validate(raw)
-    except ValidationError:
+    method = _method(raw)
+    if method is None:
         return set(raw) if isinstance(raw, dict) and len(raw) == 1 else set()
     return {method.method, method.label}
+
+
+def _trains(entry: yaml.Node) -> bool:
+    """Whether an entry of the file can be trained; a wrong one stays, to be reported."""
+    method = _method(Loader("", "").build(entry))
+    return method is None or method.info.trains
+
+
+def _method(raw: Any) -> MethodConfig | None:
+    try:
+        return MethodConfig.model_validate(raw)
+    except ValidationError:
+        return None

@@ -1,0 +1,131 @@
+"""Training by Keras: the model compiled with the config's loss and optimizer, and `fit` with what it left behind."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from gradcheck.batch.loss import RANDOM_COTANGENT
+from gradcheck.building.messages import described
+from gradcheck.building.sources.subclassed import wraps_one
+from gradcheck.errors import NotApplicable
+from gradcheck.training.ways.interface import taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gradcheck.batch.loss import Loss, Term
+    from gradcheck.problem.problem import Problem
+    from gradcheck.training.steps import Step, Trainee
+
+
+class AsLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras has no types
+    """A function of (y, output, sample_weight) to a scalar as a Keras loss, for functions that `compile` cannot take.
+
+    Its reduction is a sum: Keras does not divide it among replicas.
+    """
+
+    def __init__(self, function: Callable[[Any, Any, Any], Any]) -> None:
+        """Take the function."""
+        super().__init__(reduction="sum")
+        self._function = function
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the function's value."""
+        return self._function(y_true, y_pred, sample_weight)
+
+
+def keras_losses(loss: Loss) -> list[Any]:
+    """Return the losses as `compile` takes them, one for each output; None for an output without one."""
+    return [_keras_loss(term) for term in loss.terms]
+
+
+def _keras_loss(term: Term | None) -> Any:
+    if term is None or (term.compiled is not None and term.name != RANDOM_COTANGENT):
+        return None if term is None else term.compiled
+    return AsLoss(term.function)
+
+
+def compiled_model(problem: Problem, optimizer: Any, **arguments: Any) -> keras.Model:
+    """Compile the user's own object with the problem's loss and `optimizer`, and return it.
+
+    Args:
+        problem: the problem whose model it is.
+        optimizer: built on the model's variables, or not at all.
+        **arguments: of `compile`.
+
+    Raises:
+        NotApplicable: if the model's own `compile` takes other arguments.
+    """
+    model = wraps_one(problem.model) or problem.model
+    if not isinstance(model, keras.Model):
+        model = problem.model
+    losses = keras_losses(problem.loss)
+    weights = [1.0 if term is None else float(term.weight) for term in problem.loss.terms]
+    several = {"loss": losses, "loss_weights": weights} if len(losses) > 1 or weights[0] != 1 else {"loss": losses[0]}
+    try:
+        model.compile(optimizer=optimizer, **several, **arguments)
+    except TypeError as error:
+        raise NotApplicable(f"the model's own compile takes other arguments: {described(error)}") from error
+    return model
+
+
+def dataset(problem: Problem) -> tf.data.Dataset:
+    """Return a dataset of one batch, (x, y) or (x, y, sample_weight), in the structure that `fit` takes."""
+    batch = problem.batch
+    y = tuple(batch.y)
+    parts: tuple[Any, ...] = (_as_tuples(problem.model_inputs(batch.x)), y[0] if len(y) == 1 else y)
+    if batch.sample_weight is not None:
+        weight = tuple(batch.sample_weight)
+        parts = (*parts, weight[0] if len(weight) == 1 else weight)
+    return tf.data.Dataset.from_tensors(parts)
+
+
+def _as_tuples(structure: Any) -> Any:
+    """Return a structure with tuples for lists, which a dataset would stack."""
+    if isinstance(structure, dict):
+        return {key: _as_tuples(value) for key, value in structure.items()}
+    return tuple(map(_as_tuples, structure)) if isinstance(structure, (list, tuple)) else structure
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """What each call of the training function left behind.
+
+    Attributes:
+        steps: one for each training step; those inside one call of several steps have no tensors but after the last.
+        rates: the learning rate of each.
+    """
+
+    def __init__(self, trainee: Trainee, *, each: int = 1, with_loss: bool = True) -> None:
+        """Record `trainee`; `each` is how many steps one call takes, `with_loss` whether the logs have its loss."""
+        super().__init__()
+        self._trainee, self._each, self._with_loss = trainee, each, with_loss
+        self._start = 0.0
+        self.steps: list[Step] = []
+        self.rates: list[float] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it
+        """Let the loss be that of the steps to come alone."""
+        self.model.reset_metrics()
+        self.rates += [float(self._trainee.optimizer.learning_rate)] * self._each
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it
+        """Note what there is after the step."""
+        seconds = time.perf_counter() - self._start
+        problem, loss = self._trainee.problem, None
+        if self._with_loss and self._each == 1 and "loss" in (logs or {}):
+            loss = tf.constant(logs["loss"], problem.loss.dtype)
+        self.steps += [taken({}, loss=None, state={}, seconds=0.0)] * (self._each - 1)
+        state = problem.state.read(split=False)
+        self.steps.append(taken(self._trainee.values(), loss=loss, state=state, seconds=seconds))
+
+
+def fitted(
+    model: keras.Model, data: tf.data.Dataset, recorder: Recorder, *, epochs: int, callbacks: Sequence[Any] = ()
+) -> None:
+    """Call `fit`; the recorder comes after all other callbacks."""
+    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder])
