@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.loss import Losses
 
-__all__ = ["Loss", "Term", "build_loss", "canonical_name", "output_names", "specs_by_output"]
+__all__ = ["RANDOM_COTANGENT", "Loss", "Term", "build_loss", "canonical_name", "output_names", "specs_by_output"]
 
 #: Short names that Keras accepts, in their long form.
 _ALIASES = {

@@ -188,7 +188,7 @@ def _with_all_methods(schema: dict[str, Any]) -> None:
     entries = {"type": "array", "minItems": 1, "items": {"anyOf": [schema.pop("items"), {"const": ALL}]}}
     for key in ("type", "minItems"):
         schema.pop(key)
-    schema["anyOf"] = [{"const": ALL}, entries]
+    schema |= {"anyOf": [{"const": ALL}, entries], "default": ["vjp"]}
 
 
 class Config(Section):
@@ -218,7 +218,7 @@ class Config(Section):
     methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)] = Field(
         default_factory=_default_methods,
         description="The methods that are compared with the reference; `all` stands for every way of training.",
-        json_schema_extra=lambda schema: (schema.update(default=["vjp"]), _with_all_methods(schema))[0],
+        json_schema_extra=_with_all_methods,
     )
     microbatches: Count = Field(default=1, description="Slices of the batch.")
     schedule: Literal["gpipe", "1f1b"] = Field(default="gpipe", description="The order of micro-batches.")

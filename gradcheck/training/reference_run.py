@@ -39,6 +39,7 @@ class ReferenceTraining:
         where: the place of every tensor of a step.
         owners: the weight that a slot belongs to.
         notes: remarks on a tensor for the reader.
+        initial_scale: the loss scale that it started from.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ReferenceTraining:
         self.problem, self.reference, self._dense = problem, reference, dense
         self._course = course or Course()
         self.notes: dict[TensorKey, str] = {}
-        self._initial_scale = INITIAL_SCALE
+        self.initial_scale = INITIAL_SCALE
         self._slot_paths: tuple[str, ...] | None = None  # until the first optimizer has named them
         trainee = self._whole()
         self._slot_paths = trainee.slot_paths
@@ -75,11 +76,16 @@ class ReferenceTraining:
         paths = self._slot_paths or unique_names(slot.path for slot in optimizer.variables)
         return Trainee(problem=problem, variables=variables, optimizer=optimizer, slot_paths=paths, course=self._course)
 
+    @property
+    def slot_paths(self) -> tuple[str, ...]:
+        """The names of the optimizer's variables in reports."""
+        return self._slot_paths or ()
+
     def optimizer(self) -> Any:
         """Return a new optimizer as the config describes it, without variables."""
         problem = self.problem
         spec = problem.config.train.optimizer
-        return build_optimizer(spec, precision=problem.precision, initial_scale=self._initial_scale)
+        return build_optimizer(spec, precision=problem.precision, initial_scale=self.initial_scale)
 
     def build(self, optimizer: Any, variables: Sequence[Any]) -> None:
         """Build an optimizer on `variables`, with the values that it was handed over with."""
@@ -136,7 +142,7 @@ class ReferenceTraining:
             taken: list[Mapping[TensorKey, Any]] = []
             scale = loss_scale(trainee.optimizer)
             ours = not isinstance(self.problem.config.train.optimizer, LiveOptimizer)
-            lowers = ours and scale is not None and 1 < float(scale) == self._initial_scale
+            lowers = ours and scale is not None and 1 < float(scale) == self.initial_scale
             with self.problem.state.preserved():
                 self.start = trainee.values()
                 for step in self._taken(trainee, batch_tensors(self.problem)):
@@ -146,14 +152,14 @@ class ReferenceTraining:
                 else:
                     return taken
             # From the start again, so that every step has gradients to compare.
-            self._initial_scale /= 2
+            self.initial_scale /= 2
             self.notes = {
                 slot: self._lowered(len(taken)) for slot in self.start if slot.path.endswith("/dynamic_scale")
             }
             trainee = self._whole()
 
     def _lowered(self, step: int) -> str:
-        scale = self._initial_scale
+        scale = self.initial_scale
         return f"the loss scale starts at {scale:g}: from {2 * scale:g} a gradient overflows in step {step}"
 
     def _taken(self, trainee: Trainee, tensors: Tensors) -> Iterator[Step]:

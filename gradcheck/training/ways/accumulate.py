@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from gradcheck.batch.slices import Slice
     from gradcheck.config.sections.methods import AccumulateOptions
-    from gradcheck.problem.problem import Problem
-    from gradcheck.problem.problem import TensorKey
+    from gradcheck.problem.problem import Problem, TensorKey
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gradcheck.building import user_code
-from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.phrases import listed
-from gradcheck.training.steps import Course
 from gradcheck.training.ways.interface import WayRun
 from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted
 
@@ -32,7 +30,6 @@ def fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
         model = compiled_model(problem, trainee.optimizer)
         own = own_training(model)
         recorder = Recorder(trainee, with_loss=not own)
-        first = float(trainee.optimizer.learning_rate)
         fitted(
             model,
             dataset(problem),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gradcheck.comparing.keys import LOSS, as_array
@@ -31,7 +31,7 @@ class WayRun:
     training: ReferenceTraining
     steps: Sequence[Step]
     remarks: tuple[str, ...] = ()
-    found: tuple[Diagnosis, ...] = field(default=())
+    found: tuple[Diagnosis, ...] = ()
 
 
 class Way(Protocol):
@@ -52,8 +52,12 @@ class Way(Protocol):
 
 
 def taken(values: Mapping[TensorKey, Any], *, loss: Any, state: Mapping[str, Any], seconds: float) -> Step:
-    """Return a step by the values of weights and optimizer after it, its loss (None: unknown), and the state."""
-    tensors = {**values, **{TensorKey("state", path): as_array(value) for path, value in state.items()}}
+    """Return a step by the values of weights and optimizer after it, its loss (None: unknown), and the state.
+
+    All tensors become NumPy arrays: a step can be pickled.
+    """
+    state = {path: as_array(value) for path, value in state.items()}
+    tensors = {**values, **{TensorKey("state", path): value for path, value in state.items()}}
     if loss is not None:
-        tensors[LOSS] = as_array(loss)
+        tensors[LOSS] = loss = as_array(loss)
     return Step(tensors=tensors, gradients=Gradients(loss=loss, outputs=(), tensors={}, state=state, seconds=seconds))

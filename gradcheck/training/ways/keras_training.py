@@ -110,7 +110,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it
         """Let the loss be that of the steps to come alone."""
         self.model.reset_metrics()
-        self.rates += [float(self._trainee.optimizer.learning_rate)] * self._each
+        self.rates += [float(tf.convert_to_tensor(self._trainee.optimizer.learning_rate))] * self._each
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it

@@ -1,0 +1,120 @@
+"""Training in another process: what it needs of this one, and the process itself, which is kept for the next time."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.errors import GradcheckError, NotApplicable
+from gradcheck.problem.optimizer import build_optimizer, start
+from gradcheck.problem.prepare import prepare, session
+from gradcheck.training.steps import Course, Trainee
+from gradcheck.workers.pool import Workers
+from gradcheck.workers.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gradcheck.batch import Batch
+    from gradcheck.config.schema import Config
+    from gradcheck.problem.problem import Problem
+    from gradcheck.training.reference_run import ReferenceTraining
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Departure:
+    """What another process needs to train the same model from the same start; it can be pickled.
+
+    Attributes:
+        config: describes the model; without a split, which training does not need.
+        base: the folder that paths in it are relative to.
+        batch: the reference's, for a data factory may return other data each time.
+        values: of all variables that training or a forward pass moves, in the order of `State.movable`.
+        initial_scale: the loss scale that the reference started from.
+        slot_paths: the names of the optimizer's variables in reports.
+    """
+
+    config: Config
+    base: Path
+    batch: Batch
+    values: tuple[Any, ...]
+    initial_scale: float
+    slot_paths: tuple[str, ...]
+
+    @classmethod
+    def of(cls, training: ReferenceTraining) -> Departure:
+        """Take what the reference started from."""
+        problem = training.problem
+        with problem.state.preserved():
+            values = tuple(np.asarray(variable.value) for variable in problem.state.movable)
+        return cls(
+            config=problem.config.model_copy(update={"split": None}),
+            base=problem.base,
+            batch=problem.batch,
+            values=values,
+            initial_scale=training.initial_scale,
+            slot_paths=training.slot_paths,
+        )
+
+    @contextmanager
+    def entered(self) -> Iterator[Problem]:
+        """Build the model, with the values of the start, in a session of its own."""
+        with session(self.config):
+            problem = prepare(self.config, self.base)
+            for variable, value in zip(problem.state.movable, self.values, strict=True):
+                variable.assign(value)
+            yield replace(problem, batch=self.batch, state=problem.state.retaken())
+
+    def optimizer(self) -> Any:
+        """Return the config's optimizer, without variables."""
+        return build_optimizer(
+            self.config.train.optimizer, precision=self.config.precision, initial_scale=self.initial_scale
+        )
+
+    def trainee(self, problem: Problem) -> Trainee:
+        """Return the problem of `entered` with an optimizer as the reference's."""
+        variables = [weight.variable for weight in problem.weights]
+        optimizer = self.optimizer()
+        optimizer.build(variables)
+        start(optimizer, self.config.train.optimizer)
+        return Trainee(
+            problem=problem, variables=variables, optimizer=optimizer, slot_paths=self.slot_paths, course=Course()
+        )
+
+
+def result_elsewhere(function: str, *arguments: Any) -> Any:
+    """Return the result of `function`, `module:name` below this package, in the other process.
+
+    Its last argument is called with the name of each stage; arguments and result are pickled.
+
+    Raises:
+        NotApplicable: where no process can be started.
+        GradcheckError: if the function raised one, or its process ended.
+    """
+    if os.name != "posix":
+        raise NotApplicable("no other process can be started on this system")
+    (result,) = _process().run([Task(target=f"gradcheck.training.ways.{function}", arguments=arguments)])
+    if isinstance(result, GradcheckError):
+        raise result
+    return result
+
+
+@cache
+def _process() -> Workers:
+    """Return the process; it is started at once, loads TensorFlow meanwhile, and ends with this one."""
+    pool = Workers().__enter__()
+    atexit.register(pool.__exit__, None, None, None)
+    return pool
+
+
+def awaited() -> None:
+    """Start the other process, to be ready when it is needed."""
+    if os.name == "posix":
+        _process()
