@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from gradcheck.building import user_code
 from gradcheck.phrases import listed
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted
+from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
 
 if TYPE_CHECKING:
     from gradcheck.config.sections.methods import FitOptions
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
-
-#: The methods of keras.Model that a model may override for training.
-OWN_TRAINING = ("train_step", "compute_loss", "fit", "make_train_function")
 
 
 def fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
@@ -39,11 +34,6 @@ def fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
         )
     remarks = (f"trained by {type(model).__name__}'s own {listed(own)}",) if own else ()
     return WayRun(training=training, steps=recorder.steps, remarks=remarks)
-
-
-def own_training(model: keras.Model) -> list[str]:
-    """Return the methods for training that the model's class overrides."""
-    return [name for name in OWN_TRAINING if getattr(type(model), name, None) is not getattr(keras.Model, name)]
 
 
 def _callbacks(problem: Problem, options: FitOptions) -> list[Any]:
