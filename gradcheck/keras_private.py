@@ -436,3 +436,18 @@ def built_by_call(layer: keras.Layer, arguments: Sequence[Any]) -> Any:
         return layer(*arguments)
     finally:
         nodes[:] = known
+
+
+def schedule_of(optimizer: Any) -> Any:
+    """Return the learning-rate schedule of an optimizer, None for a number: `Optimizer._learning_rate`."""
+    rate = _of(optimizer, "_learning_rate")
+    return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
+
+
+def average_updated(optimizer: Any) -> None:
+    """Move the averages of weights on once, and overwrite the weights with them if that is due, as `apply` does."""
+    weights = _of(optimizer, "_trainable_variables")
+    _of(optimizer, "_update_model_variables_moving_average")(weights)
+    frequency = optimizer.ema_overwrite_frequency
+    if frequency and int(optimizer.iterations + 1) % frequency == 0:
+        _of(optimizer, "_overwrite_model_variables_with_average_value")(weights)

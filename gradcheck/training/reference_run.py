@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck.building.naming import unique_names
+from gradcheck.building.sources.live import is_live
 from gradcheck.comparing.keys import as_array, places
 from gradcheck.comparing.reference import Reference, nudged
 from gradcheck.comparing.tape import monolithic
 from gradcheck.comparing.tensorwise import is_value
+from gradcheck.config.schema import SplitConfig
 from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import Execution, batch_tensors
@@ -117,9 +119,22 @@ class ReferenceTraining:
     @cached_property
     def replica(self) -> Replica:
         """The copy that methods train, one after another."""
-        if self._beside is None:
-            return replica(self.problem)
-        copy, ours = self._beside.replica, self.problem
+        return replica(self.problem) if self._beside is None else self._as_here(self._beside.replica)
+
+    @cached_property
+    def cut(self) -> Replica:
+        """The copy in which known mistakes are planted: cut after every layer, unless the config cuts it elsewhere."""
+        if self._beside is not None:
+            return self._as_here(self._beside.cut)
+        problem = self.problem
+        if problem.segments or is_live(problem.config.model):
+            return self.replica
+        config = problem.config.model_copy(update={"split": SplitConfig(every="layer")})
+        return replica(replace(problem, config=config))
+
+    def _as_here(self, copy: Replica) -> Replica:
+        """Return a copy of the same model with the batch of this run."""
+        ours = self.problem
         other = replace(copy.problem, batch=ours.batch, slices=ours.slices, execution=ours.execution)
         return replace(copy, problem=other)
 

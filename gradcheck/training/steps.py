@@ -13,7 +13,7 @@ from gradcheck.batch.slices import Slice
 from gradcheck.comparing.keys import TensorPlace, as_array, named_tensors
 from gradcheck.handoff.microbatches import sliced
 from gradcheck.handoff.tensors import scaled
-from gradcheck.problem.optimizer import loss_scale, numbered
+from gradcheck.problem.optimizer import innermost, loss_scale, numbered
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ class Trainee:
     @property
     def global_clipnorm(self) -> float | None:
         """The norm to which the optimizer clips all gradients together; None if it does not."""
-        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        norm: float | None = inner.global_clipnorm
+        norm: float | None = innermost(self.optimizer).global_clipnorm
         return norm
 
     def _unfit(self, gradients: Gradients) -> str | None:

@@ -146,6 +146,10 @@ class ResumeOptions(MethodOptions):
         "`tf.train.Checkpoint`. `backup`: the callback `BackupAndRestore`.",
     )
 
+    def saved_after(self, steps: int) -> int:
+        """Return the number of steps before saving, of `steps` in all."""
+        return self.after or max(1, steps // 2)
+
 
 class RematOptions(MethodOptions):
     """Keras's rematerialisation: activations are computed again in the backward pass."""

@@ -64,3 +64,12 @@ def counts_elements(problem: Problem) -> bool:
     masked = any(mask_of(problem.graph.spec(ref)) is not None for ref in problem.graph.outputs)
     ignoring = any(getattr(loss, "ignore_class", None) is not None for loss in losses)
     return masked or ignoring or problem.batch.sample_weight is not None
+
+
+def divides_by_weights(problem: Problem) -> bool:
+    """Whether a loss is divided by the sum of its sample weights."""
+    weights = problem.batch.sample_weight or ()
+    return any(
+        term is not None and weight is not None and term.reduction == "mean_with_sample_weight"
+        for term, weight in zip(problem.loss.terms, weights, strict=False)
+    )

@@ -26,7 +26,7 @@ from gradcheck.diagnose import Observed, Replayed, diagnose
 from gradcheck.errors import ConfigErrors, ExitCode
 from gradcheck.faults import FAULTS
 from gradcheck.faults.state.recomputation import OfRecomputation
-from gradcheck.faults.state.training_loop import TRAINING_FAULTS
+from gradcheck.faults.training import TRAINING_FAULTS
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
 from gradcheck.phrases import some
 from gradcheck.problem.prepare import prepare, session

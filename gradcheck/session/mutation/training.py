@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.catalogue import CATALOGUE
 from gradcheck.diagnose import diagnose_training
-from gradcheck.faults.state.training_loop import applicable, committed
+from gradcheck.faults.training import applicable, committed
 from gradcheck.results.mutation import NOT_TRIED, FaultReport
 from gradcheck.session.mutation.margin import margin
 from gradcheck.session.mutation.named_by import diagnosed
@@ -18,7 +18,7 @@ from gradcheck.training.side_by_side import train_by
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradcheck.faults.state.training_loop import TrainingFault
+    from gradcheck.faults.interface import TrainingFault
     from gradcheck.session.mutation import Bench
 
 #: The statuses of a tensor that a fault does not change.
