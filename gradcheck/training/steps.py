@@ -45,21 +45,19 @@ class Course:
             optimizer.learning_rate = self.rates[index]
         if not self.sizes:
             return problem
-        size = self.sizes[index % len(self.sizes)]
-        return replace(problem, batch=_rows(problem.batch, size).of_batch(problem.batch))
+        rows = _rows(problem.batch.size, self.sizes[index % len(self.sizes)])
+        return replace(problem, batch=rows.of_batch(problem.batch))
 
 
-def _rows(batch: Any, size: int) -> Slice:
-    """Return the first `size` rows of `batch`."""
-    return Slice(start=0, stop=size, batch_size=int(batch.x[0].shape[0]), scales=())
+def _rows(batch_size: int, size: int) -> Slice:
+    """Return the first `size` rows of a batch."""
+    return Slice(start=0, stop=size, batch_size=batch_size, scales=())
 
 
 def first_rows(tensors: Tensors, problem: Problem) -> Tensors:
     """Return as many rows of `tensors` as the problem's batch has."""
-    size = int(problem.batch.x[0].shape[0])
-    if size == int(tensors.x[0].shape[0]):
-        return tensors
-    return sliced(tensors, _rows(tensors, size))
+    size, given = problem.batch.size, int(tensors.x[0].shape[0])
+    return tensors if size == given else sliced(tensors, _rows(given, size))
 
 
 @dataclass(frozen=True, kw_only=True)

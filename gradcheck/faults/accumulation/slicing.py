@@ -43,7 +43,7 @@ def new_sizes(problem: Problem, count: int) -> tuple[int, ...]:
 
     It is () if a smaller count or the problem itself has the same slices, or if the batch cannot be sliced.
     """
-    batch = int(problem.batch.x[0].shape[0])
+    batch = problem.batch.size
     if count > batch or not _can_be_sliced(problem, batch):
         return ()
     size = math.ceil(batch / count)

@@ -13,14 +13,14 @@ from gradcheck.faults.training.accumulating import gradients_by_slice, in_sum
 from gradcheck.problem.optimizer import innermost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck.batch.slices import Slice
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
     from gradcheck.training.steps import Compute, Trainee, Update
 
-_CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
+_CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,13 @@ class ClippedPerReplica(TrainingFault):
     def update(self, trainee: Trainee, compute: Compute) -> Update:
         """Return a step that clips the gradients of each slice, and not their sum."""
         optimizer = innermost(trainee.optimizer)
+        clip = _clipping(optimizer)
 
         def clipped(problem: Problem) -> Gradients:
             if self.evenly:
                 problem = replace(problem, slices=tuple(_alike(part, len(problem.slices)) for part in problem.slices))
             parts = gradients_by_slice(problem, compute)
-            return in_sum(problem, [self._clipped(problem, optimizer, part) for part in parts])
+            return in_sum(problem, [_clipped(problem, part, clip) for part in parts])
 
         apply = trainee.applying(clipped)
 
@@ -82,25 +83,26 @@ class ClippedPerReplica(TrainingFault):
 
         return update
 
-    @staticmethod
-    def _clipped(problem: Problem, optimizer: Any, part: Gradients) -> Gradients:
-        keys = [weight.key for weight in problem.weights if part.tensors[weight.key] is not None]
-        found = _clip(optimizer, [part.tensors[key] for key in keys])
-        return replace(part, tensors={**part.tensors, **dict(zip(keys, found, strict=True))})
+
+def _clipped(problem: Problem, part: Gradients, clip: Callable[[Sequence[Any]], list[Any]]) -> Gradients:
+    """Return the gradients of one replica, clipped."""
+    keys = [weight.key for weight in problem.weights if part.tensors[weight.key] is not None]
+    found = clip([part.tensors[key] for key in keys])
+    return replace(part, tensors={**part.tensors, **dict(zip(keys, found, strict=True))})
 
 
 def _alike(part: Slice, count: int) -> Slice:
     return replace(part, scales=tuple(None if scale is None else 1 / count for scale in part.scales))
 
 
-def _clip(optimizer: Any, gradients: Sequence[Any]) -> list[Any]:
-    """Return gradients clipped as the optimizer clips."""
-    if optimizer.clipnorm:
-        return [tf.clip_by_norm(gradient, optimizer.clipnorm) for gradient in gradients]
-    if optimizer.global_clipnorm:
-        found, _ = tf.clip_by_global_norm(gradients, optimizer.global_clipnorm)
-        return list(found)
-    return [tf.clip_by_value(gradient, -optimizer.clipvalue, optimizer.clipvalue) for gradient in gradients]
+def _clipping(optimizer: Any) -> Callable[[Sequence[Any]], list[Any]]:
+    """Return how the optimizer clips, as a function of gradients."""
+    norm, of_all, value = (getattr(optimizer, name) for name in _CLIPS)
+    if norm:
+        return lambda gradients: [tf.clip_by_norm(gradient, norm) for gradient in gradients]
+    if of_all:
+        return lambda gradients: list(tf.clip_by_global_norm(gradients, of_all)[0])
+    return lambda gradients: [tf.clip_by_value(gradient, -value, value) for gradient in gradients]
 
 
 @contextmanager

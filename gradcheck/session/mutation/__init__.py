@@ -291,7 +291,11 @@ def _nowhere(code: str, config: Config) -> FaultReport:
     reason = NOWHERE[code]
     if code in _excluded(config):
         reason = "no method recomputes"
-    if config.train.steps and any(fault.code == code for fault in TRAINING_FAULTS):
+    ways = {fault.way for fault in TRAINING_FAULTS if fault.code == code}
+    unused = ways - {"", *(method.method for method in config.methods)}
+    if unused and unused == ways:
+        reason = f"`{min(unused)}` is none of the methods"
+    elif config.train.steps and ways:
         reason = "nothing in this training run could be changed that way"
     return FaultReport(code=code, title=CATALOGUE[code].title, status="not-applicable", reason=reason)
 

@@ -40,7 +40,7 @@ def accumulate(training: ReferenceTraining, options: AccumulateOptions) -> WayRu
     The reference takes one step for all slices: so what depends on the batch, such as batch normalisation, is compared
     like with like, and a remark says how far that is from the whole batch.
     """
-    slices = sliced_batch(training.problem, options.steps)
+    slices = sliced_batch(training.problem, options.slices(training.problem.batch.size))
     against = training.over(replace(training.problem, slices=slices))
     with against.replica.entered() as problem, problem.state.preserved():
         plain = against.trainee(problem, [weight.variable for weight in problem.weights])

@@ -47,7 +47,7 @@ def compiled(training: ReferenceTraining, options: CompiledOptions) -> WayRun:
 
 def _sizes(problem: Problem, options: CompiledOptions) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return how many examples each step takes, and a remark if it has to be all of them."""
-    whole = int(problem.batch.x[0].shape[0])
+    whole = problem.batch.size
     if not sliceable(problem.model, problem.batch) or whole == 1:
         return (), (f"compiled for one size alone: the batch, of {whole}, cannot be made smaller",)
     sizes = options.sizes or (whole, max(1, math.ceil(whole / 2)))

@@ -135,7 +135,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 
 
 def fitted(
-    model: keras.Model, data: tf.data.Dataset, recorder: Recorder, *, epochs: int, callbacks: Sequence[Any] = ()
+    model: keras.Model,
+    data: tf.data.Dataset,
+    recorder: Recorder,
+    *,
+    epochs: int,
+    callbacks: Sequence[Any] = (),
+    **arguments: Any,
 ) -> None:
     """Call `fit`; the recorder comes after all other callbacks."""
-    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder])
+    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder], **arguments)

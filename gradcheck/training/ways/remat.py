@@ -29,6 +29,7 @@ from gradcheck.training.ways.interface import WayRun
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gradcheck.building.state import StateVariable
     from gradcheck.config.sections.methods import RematOptions
     from gradcheck.cutting.segment import Segment
     from gradcheck.handoff.interface import Computed, Gradients, Tensors
@@ -129,17 +130,24 @@ def _seen(training: ReferenceTraining, steps: Sequence[Step]) -> Iterator[Diagno
         ("GC303", True, "was advanced twice in one step: the backward pass ran with other random numbers"),
         ("GC302", False, "moved twice in one step: the backward pass updates the state once more"),
     ):
-        paths = [state.path for state in moved if is_seed(state.variable) == seeds]
+        held = {state.path: _holder(training.problem, state) for state in moved if is_seed(state.variable) == seeds}
+        paths = list(held)
         if paths:
             yield Diagnosis(
                 code=code,
                 title=title(code),
                 segment=None,
-                layer=next(state.layer for state in moved if state.path == paths[0]),
+                layer=held[paths[0]],
                 confidence="exact",
-                evidence=f"{some(paths)} {says}",
+                evidence=f"{some([f'{path} of {held[path]}' for path in paths])} {says}",
                 fix=CATALOGUE[code].fix,
             )
+
+
+def _holder(problem: Problem, state: StateVariable) -> str:
+    """Return the name of the innermost layer that holds a state variable."""
+    holding = [layer for layer in all_layers([problem.model]) if any(v is state.variable for v in layer.variables)]
+    return min(holding, key=lambda layer: len(layer.variables)).name if holding else state.layer
 
 
 def _after_two_passes(problem: Problem) -> Mapping[str, Any]:

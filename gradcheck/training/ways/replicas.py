@@ -13,9 +13,8 @@ from gradcheck.numerics import movement
 from gradcheck.training.steps import value_key
 from gradcheck.training.ways.accumulate import coupling, sliced_batch
 from gradcheck.training.ways.elsewhere import Departure, result_elsewhere
-from gradcheck.training.ways.fit import own_training
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted
+from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,8 +34,9 @@ def replicas(training: ReferenceTraining, options: ReplicasOptions) -> WayRun:
     """
     if _draws(training):
         raise NotApplicable("each replica draws random numbers of its own")
-    slices = sliced_batch(training.problem, options.count)
-    steps = result_elsewhere("replicas:mirrored", Departure.of(training), options.count, devices=options.count)
+    count = options.slices(training.problem.batch.size)
+    slices = sliced_batch(training.problem, count)
+    steps = result_elsewhere("replicas:mirrored", Departure.of(training), count, devices=count)
     against, remarks = _counterpart(training, training.over(replace(training.problem, slices=slices)), steps)
     return WayRun(training=against, steps=steps, remarks=remarks)
 
