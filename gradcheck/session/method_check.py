@@ -267,6 +267,8 @@ class MethodChecker:
 
     def _explain_training(self, method: MethodConfig, trained: Trained) -> Explained:
         """Explain by known faults why a training run differs."""
+        if trained.way is not None and trained.way.found:
+            return Explained(trained.way.found)
         effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
         rows, gradients = judged(trained.tensors, trained.gradients)
         evidence = replace(trained, tensors=rows, gradients=gradients)
