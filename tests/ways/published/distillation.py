@@ -53,7 +53,7 @@ class Distiller(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool | None = None
     ) -> Any:
         del x, sample_weight, training
-        student, teacher = y_pred[:, 0], ops.stop_gradient(y_pred[:, 1])
+        student, teacher = y_pred[:, 0], y_pred[:, 1]
         soft = self.distillation_loss(soften(teacher), soften(student))
         return ALPHA * self.student_loss(y, student) + (1 - ALPHA) * TEMPERATURE**2 * soft
 
@@ -63,7 +63,7 @@ class Distillation(keras.losses.Loss):
     """The same loss, for code that has no Distiller at hand."""
 
     def call(self, y: Any, logits: Any) -> Any:
-        student, teacher = logits[:, 0], ops.stop_gradient(logits[:, 1])
+        student, teacher = logits[:, 0], logits[:, 1]
         hard = keras.losses.sparse_categorical_crossentropy(y, student, from_logits=True)
         return ALPHA * hard + (1 - ALPHA) * TEMPERATURE**2 * keras.losses.kl_divergence(
             soften(teacher), soften(student)
