@@ -32,7 +32,10 @@ class Classifier(keras.Model):
             value = self.crossentropy(y, self(x, training=True)) + tf.add_n(self.losses)
         gradients = tape.gradient(value, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
-        return {"loss": value}
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
 
 
 def build() -> keras.Model:

@@ -19,7 +19,10 @@ class Scaled(keras.Model):
             scaled = self.optimizer.scale_loss(value)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)  # which divides by the scale
-        return {"loss": value}
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
 
 
 def build() -> keras.Model:

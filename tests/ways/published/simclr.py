@@ -58,7 +58,7 @@ class Contrastive(keras.Model):
         self.projection = keras.Sequential(
             [keras.Input((16,)), layers.Dense(16, activation="relu"), layers.Dense(8)], name="projection"
         )
-        self.contrast_tracker = keras.metrics.Mean(name="contrast")
+        self.loss_tracker = keras.metrics.Mean(name="loss")
 
     def build(self, _shape: Any = None) -> None:
         self.built = True
@@ -67,14 +67,18 @@ class Contrastive(keras.Model):
         views = [self.projection(self.encoder(self.augmenter(images, training=training))) for _ in range(2)]
         return ops.stack([ops.normalize(view, axis=-1) for view in views], axis=1)
 
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [self.loss_tracker]
+
     def train_step(self, data: Any) -> dict[str, Any]:
         images, labels = data
         with tf.GradientTape() as tape:
             value = ops.mean(contrast(labels, self(images, training=True)))
         gradients = tape.gradient(value, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
-        self.contrast_tracker.update_state(value)
-        return {"loss": value, "contrast": self.contrast_tracker.result()}
+        self.loss_tracker.update_state(value)
+        return {"loss": self.loss_tracker.result()}
 
 
 def build() -> keras.Model:

@@ -28,7 +28,10 @@ class InHalves(keras.Model):
             gradients = self.combined(gradients, tape.gradient(value, self.trainable_variables))
             total += value
         self.optimizer.apply([g / self.divided_by for g in gradients], self.trainable_variables)
-        return {"loss": total}
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(total)
+        return {metric.name: metric.result() for metric in self.metrics}
 
 
 class Summed(InHalves):

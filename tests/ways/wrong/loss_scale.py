@@ -22,7 +22,10 @@ class Scaled(keras.Model):
             value = self.compute_loss(x, y, self(x, training=True))
             scaled = self.scaled(value)
         self.update(tape.gradient(scaled, self.trainable_variables))
-        return {"loss": value}
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
 
 
 class NotScaled(Scaled):

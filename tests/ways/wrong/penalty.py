@@ -19,7 +19,10 @@ class Penalised(keras.Model):
             value = self.total(y, self(x, training=True))
         gradients = tape.gradient(value, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        return {"loss": value}
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
 
 
 class Forgotten(Penalised):

@@ -18,7 +18,10 @@ class Trained(keras.Model):
             value = self.compute_loss(x, y, self(x, training=self.flag))
         gradients = tape.gradient(value, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
-        return {"loss": value}
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
 
 
 class Predicting(Trained):

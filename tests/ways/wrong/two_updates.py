@@ -18,10 +18,17 @@ class OneUpdate(keras.Model):
         with tf.GradientTape() as tape:
             value = self.compute_loss(x, y, self(x, training=True))
         self.update(tape.gradient(value, self.trainable_variables))
-        return {"loss": value}
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
 
 
 class TwoUpdates(OneUpdate):
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        super().compile(*args, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
     def update(self, gradients: list[Any]) -> None:
         ours = len(self.get_layer("encoder").trainable_variables)
         self.optimizer.apply(gradients[:ours], self.trainable_variables[:ours])
