@@ -11,13 +11,12 @@ import numpy as np
 
 from gradcheck.building.draws import Draws
 from gradcheck.catalogue import CATALOGUE
-from gradcheck.comparing.keys import LOSS
 from gradcheck.keras_private import all_layers, global_seed
 from gradcheck.phrases import some
 from gradcheck.results.report import Diagnosis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gradcheck.problem.problem import Problem, TensorKey
     from gradcheck.results.report import Confidence
@@ -56,9 +55,8 @@ class Evidence:
         saved: the tensors when training was saved.
         loaded: the same ones as they are loaded; None if they are not.
         rates: the learning rate of the next step before and after; None if there are several.
-        expected: the tensors of the next step without an interruption.
-        next: those of the next step.
-        step: its number.
+        losses: of each step, without an interruption and with it.
+        after: the number of steps before it.
         by: what saved.
         holders: the layers that draw from the seeds.
         drawn: the generators that no layer holds, and that training has drawn from.
@@ -67,9 +65,8 @@ class Evidence:
     saved: Mapping[TensorKey, Any]
     loaded: Mapping[TensorKey, Any]
     rates: tuple[float | None, float | None]
-    expected: Mapping[TensorKey, Any]
-    next: Mapping[TensorKey, Any]
-    step: int
+    losses: Sequence[tuple[Any, Any]]
+    after: int
     by: str
     holders: Mapping[str, str]
     drawn: tuple[str, ...]
@@ -91,9 +88,9 @@ class Evidence:
             yield _diagnosis("GC308", f"{through}, the optimizer has lost {some(slots)}")
         elif self.rates[0] != self.rates[1]:
             was, now = self.rates
-            yield _diagnosis("GC308", f"{through}, the learning rate of step {self.step} is {now:g}, and was {was:g}")
+            yield _diagnosis("GC308", f"{through}, the learning rate of step {self.after + 1} is {now:g}, and was {was:g}")
         elif not lost and self._other_loss:
-            text = f"all that was saved is there again {through}, and the loss of step {self.step} is another: "
+            text = f"all that was saved is there again {through}, and the loss of step {self.after + 1} is another: "
             if self.drawn:
                 yield _diagnosis("GC307", f"{text}its random numbers are from {some(self.drawn)}", confidence="likely")
             else:
@@ -103,7 +100,9 @@ class Evidence:
 
     @property
     def _other_loss(self) -> bool:
-        return not np.allclose(self.next[LOSS], self.expected[LOSS], rtol=_OTHER_LOSS, atol=0, equal_nan=True)
+        """Whether the first loss that is another is the first one after the interruption."""
+        same = [np.allclose(there, here, rtol=_OTHER_LOSS, atol=0, equal_nan=True) for there, here in self.losses]
+        return all(same[: self.after]) and not same[self.after]
 
 
 def _same(saved: Any, loaded: Any) -> bool:

@@ -13,12 +13,12 @@ import numpy as np
 
 from gradcheck.building.sources.live import is_live
 from gradcheck.building.state import State
+from gradcheck.comparing.keys import LOSS
 from gradcheck.comparing.tape import monolithic
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
-from gradcheck.problem.optimizer import numbered
 from gradcheck.problem.prepare import session
-from gradcheck.training.steps import Trainee
+from gradcheck.training.steps import Trainee, slots_like
 from gradcheck.training.ways.elsewhere import Departure, result_elsewhere
 from gradcheck.training.ways.interface import WayRun, taken
 from gradcheck.training.ways.lost import Evidence, generator_places, is_kept, seed_holders
@@ -91,9 +91,8 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
         saved=before[-1].tensors,
         loaded=loaded.tensors,
         rates=(rate, loaded_rate),
-        expected=training.steps[after],
-        next=others[0].tensors,
-        step=after + 1,
+        losses=[(there[LOSS], here.tensors[LOSS]) for there, here in zip(training.steps, [*before, *others], strict=True)],
+        after=after,
         by=form.name,
         holders=holders,
         drawn=drawn,
@@ -132,9 +131,8 @@ class _Resumed(Trainee):
 
     @property
     def slots(self) -> Sequence[Any]:
-        """The loaded optimizer's variables, by the names of a new one's."""
-        found = dict(numbered(self.optimizer.variables))
-        return [found.get(key, variable) for key, variable in numbered(self.like.variables)]
+        """The loaded optimizer's variables, in the order of a new one's."""
+        return slots_like(self.like, self.optimizer)
 
 
 def _after(problem: Problem, options: ResumeOptions, count: int) -> int:
