@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import atexit
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tensorflow as tf
 
+from gradcheck.building.messages import described, raised, user_location
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.problem.optimizer import build_optimizer, start
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.training.steps import Course, Trainee
+from gradcheck.training.ways.packing import packed, unpacked
 from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from gradcheck.batch import Batch
     from gradcheck.config.schema import Config
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
+
+#: The logical CPU devices of the process, unless more are asked for.
+DEVICES = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,9 +72,13 @@ class Departure:
         )
 
     @contextmanager
-    def entered(self) -> Iterator[Problem]:
-        """Build the model, with the values of the start, in a session of its own."""
-        with session(self.config):
+    def entered(self, scope: AbstractContextManager[Any] | None = None) -> Iterator[Problem]:
+        """Build the model, with the values of the start, in a session of its own; inside it, in a strategy's `scope`.
+
+        Raises:
+            RunError: GC053 if the body raises; it can be pickled, and has the user's line.
+        """
+        with session(self.config), scope or nullcontext(), _told():
             problem = prepare(self.config, self.base)
             for variable, value in zip(problem.state.movable, self.values, strict=True):
                 variable.assign(value)
@@ -89,25 +101,54 @@ class Departure:
         )
 
 
-def result_elsewhere(function: str, *arguments: Any) -> Any:
+@contextmanager
+def _told() -> Iterator[None]:
+    """Convert what training raises to an error of ours: a traceback does not reach the other process."""
+    try:
+        yield
+    except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except (Exception, SystemExit) as error:
+        message = f"training raised {described(error)}"
+        raise raised(message, error, "GC053", location=user_location(error)) from error
+
+
+def result_elsewhere(function: str, *arguments: Any, devices: int = 1) -> Any:
     """Return the result of `function`, `module:name` below this package, in the other process.
 
     Its last argument is called with the name of each stage; arguments and result are pickled.
 
+    Args:
+        function: the function.
+        *arguments: those before the last.
+        devices: how many logical CPU devices it needs.
+
     Raises:
-        NotApplicable: where no process can be started.
+        NotApplicable: where no process can be started, or it cannot be given the arguments.
         GradcheckError: if the function raised one, or its process ended.
     """
     if os.name != "posix":
         raise NotApplicable("no other process can be started on this system")
-    (result,) = _process().run([Task(target=f"gradcheck.training.ways.{function}", arguments=arguments)])
+    devices = max(devices, DEVICES)
+    task = Task(target=f"{__name__}:performed", arguments=(function, packed(arguments), devices))
+    (result,) = _process(devices).run([task])
     if isinstance(result, GradcheckError):
         raise result
     return result
 
 
+def performed(function: str, arguments: bytes, devices: int, stage: Callable[[str], None]) -> Any:
+    """Return the result of `function` in this process, which gets its devices if this is its first task."""
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    if not tf.config.get_logical_device_configuration(cpu):
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+    # Only now: making a tensor starts TensorFlow's runtime, and with it the devices are settled.
+    module, _, name = function.partition(":")
+    return getattr(import_module(f"{__package__}.{module}"), name)(*unpacked(arguments), stage)
+
+
 @cache
-def _process() -> Workers:
+def _process(devices: int) -> Workers:  # noqa: ARG001 - one for each number of devices
     """Return the process; it is started at once, loads TensorFlow meanwhile, and ends with this one."""
     pool = Workers().__enter__()
     atexit.register(pool.__exit__, None, None, None)
@@ -117,4 +158,4 @@ def _process() -> Workers:
 def awaited() -> None:
     """Start the other process, to be ready when it is needed."""
     if os.name == "posix":
-        _process()
+        _process(DEVICES)

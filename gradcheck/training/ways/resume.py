@@ -143,7 +143,7 @@ def _after(problem: Problem, options: ResumeOptions, count: int) -> int:
     """
     if is_live(problem.config.model):
         raise NotApplicable("the model is an object of this process, which another one cannot build")
-    after = count // 2 if options.after is None else options.after
+    after = options.saved_after(count)
     if not 0 < after < count:
         raise NotApplicable(
             f"there is no step to be saved after, and another to continue with, in train.steps: {count}"
