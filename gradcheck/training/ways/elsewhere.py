@@ -78,7 +78,7 @@ class Departure:
         Raises:
             RunError: GC053 if the body raises; it can be pickled, and has the user's line.
         """
-        with session(self.config), scope or nullcontext(), _told():
+        with session(self.config), scope or nullcontext(), told():
             problem = prepare(self.config, self.base)
             for variable, value in zip(problem.state.movable, self.values, strict=True):
                 variable.assign(value)
@@ -102,7 +102,7 @@ class Departure:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Convert what training raises to an error of ours: a traceback does not reach the other process."""
     try:
         yield

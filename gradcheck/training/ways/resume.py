@@ -13,15 +13,16 @@ import numpy as np
 
 from gradcheck.building.sources.live import is_live
 from gradcheck.building.state import State
+from gradcheck.comparing.keys import LOSS, as_array
 from gradcheck.comparing.tape import monolithic
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
-from gradcheck.problem.optimizer import numbered
 from gradcheck.problem.prepare import session
-from gradcheck.training.steps import Trainee
-from gradcheck.training.ways.elsewhere import Departure, result_elsewhere
+from gradcheck.problem.problem import TensorKey
+from gradcheck.training.steps import Trainee, slots_like
+from gradcheck.training.ways.elsewhere import Departure, result_elsewhere, told
 from gradcheck.training.ways.interface import WayRun, taken
-from gradcheck.training.ways.lost import Evidence, generator_places, is_kept, seed_holders
+from gradcheck.training.ways.lost import Evidence, generator_places, is_kept, same, seed_holders
 from gradcheck.training.ways.saved_formats import FORMATS, loading, saving
 
 if TYPE_CHECKING:
@@ -29,9 +30,16 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.methods import ResumeOptions
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step
+
+
+#: What `use_ema` does to whoever saves after `fit`.
+_AVERAGED = (
+    "saved after a step, as a callback does: at its end `fit` assigns the averages of use_ema to the weights, and an "
+    "archive made after it has those in place of the trained ones"
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,13 +74,13 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
     with tempfile.TemporaryDirectory(prefix="gradcheck-") as name:
         with training.replica.entered() as problem, problem.state.preserved():
             trainee = training.trainee(problem, [weight.variable for weight in problem.weights])
-            places = generator_places()
+            places, start = generator_places(), problem.state.read(split=False)
             before = list(_steps(trainee, after))
             drawn = tuple(what for what, place in generator_places().items() if place != places[what])
             with saving(form), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 form.save(trainee, Path(name))
-            holders, rate = seed_holders(problem), _rate(trainee.optimizer)
+            holders, rate, averages = seed_holders(problem), _rate(trainee.optimizer), _averages(trainee.optimizer)
         saved = Saved(
             departure=Departure.of(training),
             weights=tuple(weight.path for weight in problem.weights),
@@ -82,23 +90,25 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
             steps=count - after,
         )
         loaded_rate, loaded, *others = result_elsewhere("resume:continued", saved)
-    lacking: dict[TensorKey, Any] = {key: None for key in training.steps[0] if is_kept(key)}
-    loaded = replace(
-        loaded, tensors={**before[-1].tensors, **lacking, **loaded.tensors}, gradients=before[-1].gradients
-    )
-    others = [replace(step, tensors={**lacking, **step.tensors}) for step in others]
+    last = before[-1].tensors
+    # A seed that nothing draws from may have any value.
+    idle = {key for path in holders if same(as_array(start[path]), last[key := TensorKey("state", path)])}
+    lacking: dict[TensorKey, Any] = {key: None for key in last if is_kept(key)}
+    loaded = replace(loaded, tensors={**last, **lacking, **loaded.tensors}, gradients=before[-1].gradients)
+    steps = [*before[:-1], loaded, *(replace(step, tensors={**lacking, **step.tensors}) for step in others)]
+    steps = [replace(step, tensors={k: v for k, v in step.tensors.items() if k not in idle}) for step in steps]
     evidence = Evidence(
-        saved=before[-1].tensors,
-        loaded=loaded.tensors,
+        saved=last,
+        loaded=steps[after - 1].tensors,
         rates=(rate, loaded_rate),
-        expected=training.steps[after],
-        next=others[0].tensors,
-        step=after + 1,
+        losses=[(there[LOSS], here.tensors[LOSS]) for there, here in zip(training.steps, steps, strict=True)],
+        after=after,
         by=form.name,
         holders=holders,
         drawn=drawn,
     )
-    return WayRun(training=training, steps=[*before[:-1], loaded, *others], found=evidence.found())
+    remarks = (_AVERAGED,) if averages else ()
+    return WayRun(training=training, steps=steps, remarks=remarks, found=evidence.found())
 
 
 def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:
@@ -108,7 +118,7 @@ def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:
     """
     stage("loading the training that was saved")
     departure, form = saved.departure, FORMATS[saved.form]
-    with session(departure.config), warnings.catch_warnings():
+    with session(departure.config), told(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with loading(form):
             found = form.load(departure, saved.folder)
@@ -132,9 +142,8 @@ class _Resumed(Trainee):
 
     @property
     def slots(self) -> Sequence[Any]:
-        """The loaded optimizer's variables, by the names of a new one's."""
-        found = dict(numbered(self.optimizer.variables))
-        return [found.get(key, variable) for key, variable in numbered(self.like.variables)]
+        """The loaded optimizer's variables, in the order of a new one's."""
+        return slots_like(self.like, self.optimizer)
 
 
 def _after(problem: Problem, options: ResumeOptions, count: int) -> int:
@@ -148,7 +157,7 @@ def _after(problem: Problem, options: ResumeOptions, count: int) -> int:
     after = options.saved_after(count)
     if not 0 < after < count:
         raise NotApplicable(
-            f"there is no step to be saved after, and another to continue with, in train.steps: {count}"
+            f"it takes a step to save after, and another one to continue with. Received: train.steps: {count}"
         )
     return after
 
@@ -179,6 +188,11 @@ def _named_like(problem: Problem, saved: Saved) -> Problem:
         return replace(problem, weights=named, state=problem.state.retaken())
     paths = {id(s.variable): path for s, path in zip(variables, saved.states, strict=True)}
     return replace(problem, weights=named, state=State([problem.model], seed=problem.seed, names=paths))
+
+
+def _averages(optimizer: Any) -> bool:
+    """Whether the optimizer keeps averages of the weights."""
+    return bool(getattr(optimizer, "inner_optimizer", optimizer).use_ema)
 
 
 def _rate(optimizer: Any) -> float | None:

@@ -82,6 +82,7 @@ class Archive:
             made.append(keras.models.load_model(folder / "model.keras", custom_objects=custom, safe_mode=safe))
             return made[-1]
 
+        keras.utils.set_random_seed(config.seed)  # building the outline has drawn seeds
         source = LiveModel(name="the loaded model", make=make, specs=packed_inputs(outline.model, inputs))
         problem = prepare(config.model_copy(update={"model": source}), base)
         return Loaded(problem=problem, optimizer=getattr(made[-1], "optimizer", None))
@@ -188,9 +189,14 @@ def loading(form: Format) -> Iterator[None]:
     except GradcheckError:
         raise
     except Exception as error:
-        message = f"what {form.name} has saved cannot be loaded in a new process: {described(error)}"
-        help_ = "training that is interrupted is lost: give each class of your own a get_config(), or save weights only"
-        raise raised(message, error, "GC051", location=user_location(error), help_=help_) from error
+        first: BaseException = error
+        while first.__context__ is not None:  # Keras wraps what the user's class raises
+            first = first.__context__
+        message = f"what {form.name} has saved cannot be loaded in a new process: {described(first)}"
+        help_ = (
+            "give each class of your own a constructor that takes **kwargs, and a get_config(); or save weights only"
+        )
+        raise raised(message, error, "GC051", location=user_location(first), help_=help_) from error
 
 
 def own_model(problem: Problem) -> keras.Model:
