@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,13 +164,13 @@ class ReferenceTraining:
 
     def _taken(self, trainee: Trainee, tensors: Tensors) -> Iterator[Step]:
         """Yield the steps of the whole model."""
-
-        def compute(problem: Problem) -> Gradients:
-            execution = self.reference.execution if problem.loss_scale is None else self._scaled
-            return execution.run_as_it_is(first_rows(tensors, problem)._replace(loss_scale=problem.loss_scale))
-
-        applying = trainee.applying(compute, change=_all_dense if self._dense else list)
+        applying = trainee.applying(partial(self.gradients, tensors), change=_all_dense if self._dense else list)
         return trainee.steps(applying, self.problem.config.train.steps)
+
+    def gradients(self, tensors: Tensors, problem: Problem) -> Gradients:
+        """Return the gradients of the step that `problem` is at, and leave its changes to the state."""
+        execution = self.reference.execution if problem.loss_scale is None else self._scaled
+        return execution.run_as_it_is(first_rows(tensors, problem)._replace(loss_scale=problem.loss_scale))
 
     def _require_memory(self) -> None:
         of_step = [*map(as_array, self.reference.tensors.values()), *self.start.values()]
