@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradcheck.auditing.block import audit
     from gradcheck.config import load_config
-    from gradcheck.live import check_function, check_model, check_parts, check_step
+    from gradcheck.live import check_function, check_model, check_parts, check_step, check_training
     from gradcheck.results.report import Report
     from gradcheck.session.configs import assert_gradients_match, check
 
@@ -27,6 +27,7 @@ __all__ = [
     "check_model",
     "check_parts",
     "check_step",
+    "check_training",
     "load_config",
 ]
 
@@ -38,6 +39,7 @@ _MODULES = {
     "check_model": "gradcheck.live",
     "check_parts": "gradcheck.live",
     "check_step": "gradcheck.live",
+    "check_training": "gradcheck.live",
     "load_config": "gradcheck.config",
     "Report": "gradcheck.results.report",
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradcheck.errors import RunError
+from gradcheck.errors import NotApplicable, RunError
 
 
 def _gone(what: str) -> RunError:
@@ -90,6 +90,25 @@ def draws(layer: keras.Layer) -> bool:
 def is_rematerialized(layer: keras.Layer) -> bool:
     """Whether Keras recomputes a layer's activations in the backward pass: `Operation._remat_mode`."""
     return getattr(layer, "_remat_mode", None) is not None
+
+
+@contextmanager
+def rematerialized(layers: Iterable[keras.Layer], mode: str) -> Iterator[None]:
+    """Have Keras recompute the layers in the backward pass, as under `keras.RematScope(mode)`: `Layer._remat_mode`."""
+    try:
+        from keras.src.backend.common.remat import get_current_remat_mode  # noqa: PLC0415 - since Keras 3.8
+    except ImportError as error:
+        raise NotApplicable(f"Keras {keras.__version__} has no rematerialisation") from error
+    with keras.RematScope(mode):
+        asked = get_current_remat_mode()
+    before = [(layer, _of(layer, "_remat_mode")) for layer in layers]
+    try:
+        for layer, _ in before:
+            layer._remat_mode = asked
+        yield
+    finally:
+        for layer, was in before:
+            layer._remat_mode = was
 
 
 def takes_training(operation: Any) -> bool:
@@ -417,3 +436,18 @@ def built_by_call(layer: keras.Layer, arguments: Sequence[Any]) -> Any:
         return layer(*arguments)
     finally:
         nodes[:] = known
+
+
+def schedule_of(optimizer: Any) -> Any:
+    """Return the learning-rate schedule of an optimizer, None for a number: `Optimizer._learning_rate`."""
+    rate = _of(optimizer, "_learning_rate")
+    return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
+
+
+def average_updated(optimizer: Any) -> None:
+    """Move the averages of weights on once, and overwrite the weights with them if that is due, as `apply` does."""
+    weights = _of(optimizer, "_trainable_variables")
+    _of(optimizer, "_update_model_variables_moving_average")(weights)
+    frequency = optimizer.ema_overwrite_frequency
+    if frequency and int(optimizer.iterations + 1) % frequency == 0:
+        _of(optimizer, "_overwrite_model_variables_with_average_value")(weights)

@@ -63,6 +63,11 @@ class Batch:
     y: tuple[tf.Tensor | None, ...]
     sample_weight: tuple[tf.Tensor | None, ...] | None = None
 
+    @property
+    def size(self) -> int:
+        """The number of examples."""
+        return int(self.x[0].shape[0])
+
 
 def example_inputs(config: DataConfig, base: Path) -> Any:
     """Return the inputs of the user's own batch, in the structure in which it gives them; None if it gives none.

@@ -81,7 +81,7 @@ def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, tra
     Raises:
         KeyedError: GC030 if the model or the batch cannot be sliced.
     """
-    batch_size = int(batch.x[0].shape[0])
+    batch_size = batch.size
     with at("microbatches"):
         _check(count, model, batch, batch_size)
     size = math.ceil(batch_size / count)
@@ -97,7 +97,7 @@ def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, tra
 def sliceable(model: keras.Model, batch: Batch) -> bool:
     """Whether the batch can be sliced at all."""
     try:
-        _check(1, model, batch, int(batch.x[0].shape[0]))
+        _check(1, model, batch, batch.size)
     except KeyedError:
         return False
     return True

@@ -21,6 +21,12 @@ class Draws:
         self._seed, rng = context.global_seed(), getattr(context.context(), "_rng", None)
         self._drawn = None if rng is None else rng.getstate()
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are one place: eagerly, nothing was drawn in between."""
+        return isinstance(other, Draws) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def put_back(self) -> None:
         """Draw the same numbers again from here on."""
         if self._graph is not None:

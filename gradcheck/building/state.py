@@ -61,6 +61,11 @@ def state_variables(models: Sequence[keras.Layer], names: Mapping[int, str] | No
     )
 
 
+def is_seed(variable: Any) -> bool:
+    """Whether the variable is a generator's state: Keras keeps no other integers that a forward pass changes."""
+    return not tf.as_dtype(variable.dtype).is_floating
+
+
 def movable_variables(models: Sequence[keras.Layer]) -> list[Any]:
     """Return all variables that a forward pass may change: weights too, for spectral normalisation assigns one."""
     weights = {id(v): v for model in models for v in model.variables}

@@ -55,7 +55,7 @@ class TensorPlace(NamedTuple):
 
 def places(problem: Problem) -> dict[TensorKey, TensorPlace]:
     """Return the place of every tensor that a method may supply."""
-    graph, batch_size = problem.graph, int(problem.batch.x[0].shape[0])
+    graph, batch_size = problem.graph, problem.batch.size
     owner = {call: s.plan.index for s in problem.segments for call in s.plan.calls}
     where = {LOSS: TensorPlace((), "loss", "loss")}
     for name, ref in zip(output_names(problem.model), graph.outputs, strict=False):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from gradcheck.catalogue import title
 from gradcheck.custom_gradients.call_checks import findings_in
-from gradcheck.custom_gradients.seen_calls import Watch, watching
+from gradcheck.custom_gradients.seen_calls import Watch, watch_of_now, watching
 from gradcheck.results.report import Diagnosis
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gradcheck.custom_gradients.seen_calls import DecoratedCall
     from gradcheck.problem.problem import Problem
 
-__all__ = ["Watch", "check_custom_gradients", "custom_gradients_of", "watching"]
+__all__ = ["Watch", "check_custom_gradients", "custom_gradients_of", "watch_of_now", "watching"]
 
 
 def custom_gradients_of(problem: Problem, watch: Watch) -> list[DecoratedCall]:

@@ -85,10 +85,13 @@ class Watch:
     Attributes:
         used: whether a decorated function, or one that is recomputed, was ever called.
         recomputed: the recomputed functions of the latest recording.
+        recomputations: how many calls of functions under `tf.recompute_grad` there were.
     """
 
     def __init__(self) -> None:
         self.used = False
+        self.recomputations = 0
+        self._recomputing = True
         self.recomputed: list[Recomputation] = []
         self._calls: list[DecoratedCall] | None = None
         self._again = False  # whether recomputed functions run a second time, for comparison
@@ -115,6 +118,25 @@ class Watch:
             yield calls
         finally:
             self._calls = None
+
+    @contextmanager
+    def without_recomputation(self) -> Iterator[None]:
+        """Call functions under `tf.recompute_grad` as they are inside the block: nothing is run a second time."""
+        before, self._recomputing = self._recomputing, False
+        try:
+            yield
+        finally:
+            self._recomputing = before
+
+    def recomputing(self, function: Callable[..., Any], recomputed: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `recomputed`, which becomes `function` itself inside `without_recomputation`."""
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.recomputations += 1
+            return (recomputed if self._recomputing else function)(*args, **kwargs)
+
+        return call
 
     def recorded(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a wrapper of `function` that records its calls during a recording."""
@@ -173,11 +195,17 @@ def watching() -> Iterator[Watch]:
 
     custom_gradient.watch = watch  # type: ignore[attr-defined]  # found by a nested block
     tf.custom_gradient = custom_gradient
-    tf.recompute_grad = lambda f: recompute_grad(watch.twice(f))
+    tf.recompute_grad = lambda f: watch.recomputing(f, recompute_grad(watch.twice(f)))
     try:
         yield watch
     finally:
         tf.custom_gradient, tf.recompute_grad = original, recompute_grad
+
+
+def watch_of_now() -> Watch:
+    """Return the watch of the block that this is called in."""
+    watch: Watch = getattr(tf.custom_gradient, "watch", None) or Watch()
+    return watch
 
 
 def _calling_layer() -> str | None:

@@ -19,7 +19,7 @@ from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
 from gradcheck.diagnose.wording import named, named_at
 from gradcheck.faults.injection import Replays
-from gradcheck.faults.state.training_loop import applicable, committed
+from gradcheck.faults.training import applicable, committed
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
@@ -53,7 +53,7 @@ class _Suspect:
 
 
 def diagnose_training(
-    training: ReferenceTraining, trained: Trained, *, seconds: float, effort: Effort | None = None
+    training: ReferenceTraining, trained: Trained, *, seconds: float, effort: Effort | None = None, way: str = ""
 ) -> tuple[Diagnosis, ...]:
     """Return the mistakes that explain the observed run; GC900 if none does.
 
@@ -64,8 +64,11 @@ def diagnose_training(
         trained: the observed run, compared with it.
         seconds: about how long replays may take.
         effort: collects the steps that fail.
+        way: the way of training that was observed; "" for a method or a user's own step.
     """
     effort = effort or Effort()
+    if trained.way is not None and trained.way.found:
+        return trained.way.found
     wrong = [row for row in trained.tensors if row.step == 1 and not _is_update(row)]
     if any(row.failed for row in wrong) and trained.gradients.tensors:
         gradients = Observed(
@@ -76,18 +79,20 @@ def diagnose_training(
     if broken and all(row.status == "nonfinite" for row in trained.tensors if row.failed):
         return broken
     differ = parts_apart(training.problem, training.reference, effort)
-    found = _searched(training, trained, effort, end=time.monotonic() + seconds)
+    found = _searched(training, trained, effort, end=time.monotonic() + seconds, way=way)
     # Parts that are not the whole model account for some of the difference: no fault explains the run exactly.
     if differ:
         found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
     return (*broken, *differ, *found)
 
 
-def _searched(training: ReferenceTraining, trained: Trained, effort: Effort, *, end: float) -> tuple[Diagnosis, ...]:
+def _searched(
+    training: ReferenceTraining, trained: Trained, effort: Effort, *, end: float, way: str
+) -> tuple[Diagnosis, ...]:
     """Return the mistakes whose training runs equal the observed one; GC900 if there is none."""
     found: dict[str, Diagnosis] = {}
     tried, left = 0, False
-    for suspect in _suspects(training, trained, effort):
+    for suspect in _suspects(training, trained, effort, way):
         left = time.monotonic() > end
         if left or (found and suspect.steps < trained.steps):
             break  # all steps are explained: a mistake in the first adds nothing
@@ -128,10 +133,10 @@ def _is_update(row: TensorReport) -> bool:
     return row.kind == "optimizer" or (row.kind == "weight" and row.quantity == "value")
 
 
-def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort) -> Iterator[_Suspect]:
+def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way: str) -> Iterator[_Suspect]:
     """Yield mistakes of the loop over all steps; then those of gradients, if the first step is wrong already."""
     count = trained.steps
-    for fault in applicable(training, count):
+    for fault in applicable(training, count, way):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
         yield _Suspect(
             diagnosis=named(fault.code, evidence),
@@ -142,8 +147,9 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort) -> 
     if trained.first_failing_step != 1:
         return
     kept: list[Replays] = []  # made in the first step, once its problem has the loss scale; shared by all suspects
-    with training.replica.entered() as problem:
-        injections = suspected_in(problem, own_slices=not trained.gradients.outputs, effort=effort)
+    own_slices = not trained.gradients.outputs and way in ("", "fit")
+    with training.cut.entered() as problem:
+        injections = suspected_in(problem, own_slices=own_slices, effort=effort)
     for injection in injections:
         evidence = f"{injection.effect}. Weights and slots after the first step equal those that this mistake gives"
         if injection.code in LEFT_OUT:
@@ -170,7 +176,7 @@ def _explains(training: ReferenceTraining, trained: Trained, suspect: _Suspect) 
     """Whether the suspect's run equals the observed one, step by step."""
     rows = _rows_by_step(trained)
     _ = training.noise_floors  # measured now: the replica's Keras session is not the reference's
-    with training.replica.entered() as problem, problem.state.preserved():
+    with training.cut.entered() as problem, problem.state.preserved():
         trainee = training.trainee(problem, problem.owned_variables)
         steps = trainee.steps(suspect.update(trainee), suspect.steps)
         return all(

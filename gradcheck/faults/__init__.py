@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.faults.accumulation.microbatch_weights import (
     AveragedTwice,
+    EachByItsOwn,
     LastLeftOut,
     OnlyLastKept,
     RaggedLast,
@@ -51,6 +52,7 @@ FAULTS: tuple[Fault, ...] = (
     TargetsMisaligned(),
     Summed(),  # before LossScaleLeft: the number of micro-batches may be a power of two
     AveragedTwice(),
+    EachByItsOwn(),  # before RaggedLast: the cause beside the same weights
     RaggedLast(),
     OnlyLastKept(),
     LastLeftOut(),

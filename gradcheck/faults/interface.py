@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from gradcheck.handoff.split import HandOff
     from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.training.steps import Compute, Trainee, Update
 
     #: Gradients by key; None where there is none.
     Found = dict[TensorKey, Any]
@@ -64,6 +65,29 @@ class Fault(Protocol):
         """Yield the fault at every place, in the order of the backward pass, then at all places at once.
 
         Yield nothing if the fault does not apply to `problem`.
+        """
+        ...
+
+
+class TrainingFault(Protocol):
+    """A known mistake in a training loop whose hand-off between segments is right."""
+
+    code: str
+    #: The mistake, as a clause of a message.
+    effect: str
+    #: Why the fault has no place in a run, in a message.
+    nowhere: str = "no training steps"
+    #: The way of training that it is a mistake in; "" for any loop.
+    way: str = ""
+
+    def applies(self, trainee: Trainee, steps: int) -> bool:
+        """Whether the fault can change anything within `steps` training steps."""
+        ...
+
+    def update(self, trainee: Trainee, compute: Compute) -> Update:
+        """Return the training step with this fault, which takes its gradients from `compute`.
+
+        Called once for each training run: a step may keep gradients for the next one.
         """
         ...
 

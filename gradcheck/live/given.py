@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.batch.class_weights import weights_of_classes
 from gradcheck.config.keyed import KeyedError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class Given(NamedTuple):
@@ -56,7 +54,7 @@ def batch_of(x: Any, y: Any, *, data: Any = None, sample_weight: Any = None, cla
     if sample_weight is not None or y is None or len(keras.tree.flatten(arrays(y))) != 1:
         message = "class_weight is for one y, without a sample_weight"
         raise KeyedError(message, code="GC030", help="multiply the weights yourself, and give them as sample_weight")
-    return Given(arrays(x), arrays(y), _of_classes(arrays(y), class_weight))
+    return Given(arrays(x), arrays(y), weights_of_classes(arrays(y), class_weight))
 
 
 def _first_batch(data: Any) -> Any:
@@ -77,13 +75,3 @@ def arrays(values: Any) -> Any:
             return type(values)(map(arrays, values)) if type(values) in (list, tuple) else values
         return np.asarray(values)
     return values
-
-
-def _of_classes(y: Any, weights: Mapping[int, float]) -> NDArray[Any]:
-    """Return each example's weight by its class: an id, or the largest of a row, as Keras reads it."""
-    classes = np.asarray(keras.tree.flatten(y)[0])
-    if classes.ndim > 1:
-        classes = classes.argmax(axis=-1) if classes.shape[-1] != 1 else classes[..., 0]
-    ids = np.round(classes).astype(int)
-    found: NDArray[Any] = np.vectorize(lambda one: float(weights.get(int(one), 1.0)), otypes=[float])(ids)
-    return found

@@ -119,6 +119,11 @@ def numbered(variables: Iterable[Any]) -> list[tuple[tuple[str, int], Any]]:
     return keys
 
 
+def innermost(optimizer: Any) -> Any:
+    """Return the optimizer that updates the weights: the inner one of a `LossScaleOptimizer`."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | None:
     """Return the current factor of the loss that `optimizer`, already built, expects: a scalar, or None for 1."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor is not None:

@@ -139,7 +139,7 @@ class MethodChecker:
             if self.training is not None:
                 trained = train_with(self.training, method, self._policy, noise=self._noise)
                 trained = replace(trained, tensors=self._annotated(method, trained.tensors))
-                explain = partial(self._explain_training, trained.training, trained)
+                explain = partial(self._explain_training, method, trained)
                 return self._judged(method, trained.gradients, trained.tensors, trained=trained).report(explain)
             with self.watch.listening() as calls:
                 gradients = METHODS[method.method](self.problem, method.options)
@@ -265,12 +265,15 @@ class MethodChecker:
         step = wrong if measured else partial(not_finite_derivatives, observed, effort)
         return Explained(effort.attempt("the derivatives", step) or (), warnings=tuple(effort.warnings))
 
-    def _explain_training(self, training: ReferenceTraining, trained: Trained) -> Explained:
+    def _explain_training(self, method: MethodConfig, trained: Trained) -> Explained:
         """Explain by known faults why a training run differs."""
+        if trained.way is not None and trained.way.found:
+            return Explained(trained.way.found)
         effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
         rows, gradients = judged(trained.tensors, trained.gradients)
         evidence = replace(trained, tensors=rows, gradients=gradients)
-        step = partial(diagnose_training, training, evidence, seconds=seconds, effort=effort)
+        way = method.method if method.info.way else ""
+        step = partial(diagnose_training, trained.training, evidence, seconds=seconds, effort=effort, way=way)
         diagnoses = effort.attempt("the training", step) or ()
         return Explained(diagnoses, warnings=tuple(effort.warnings))
 

@@ -81,7 +81,7 @@ def _own_training(problem: Problem) -> Iterator[str]:
     """Yield a note on a model that overrides `OWN_TRAINING`: only its forward pass and the config's loss are used."""
     cls = type(wraps_one(problem.model) or problem.model)
     own = [name for name in OWN_TRAINING if getattr(cls, name, None) not in (None, getattr(keras.Model, name))]
-    if own:
+    if own and not any(method.info.way for method in problem.config.methods):
         yield (
             f"{cls.__name__} has its own {' and '.join(own)}, which {'is' if len(own) == 1 else 'are'} not used: the "
             "gradients are those of its layers and of the config's loss. To check a training step of your own, give it "

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck.building.naming import unique_names
+from gradcheck.building.sources.live import is_live
 from gradcheck.comparing.keys import as_array, places
 from gradcheck.comparing.reference import Reference, nudged
 from gradcheck.comparing.tape import monolithic
 from gradcheck.comparing.tensorwise import is_value
+from gradcheck.config.schema import SplitConfig
 from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import Execution, batch_tensors
@@ -22,7 +26,8 @@ from gradcheck.problem.twin import replica
 from gradcheck.training.steps import Course, Trainee, first_rows, places_in_training, slot_owners
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from gradcheck.handoff.interface import Gradients, Tensors
     from gradcheck.problem.problem import Problem, TensorKey
@@ -40,26 +45,34 @@ class ReferenceTraining:
         owners: the weight that a slot belongs to.
         notes: remarks on a tensor for the reader.
         initial_scale: the loss scale that it started from.
+        course: what changes from step to step.
     """
 
     def __init__(
-        self, problem: Problem, reference: Reference, *, dense: bool = False, course: Course | None = None
+        self,
+        problem: Problem,
+        reference: Reference,
+        *,
+        dense: bool = False,
+        course: Course | None = None,
+        beside: ReferenceTraining | None = None,
+        inside: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Take the steps of `train.steps`, in the problem's execution.
 
         With `dense` the optimizer gets dense gradients for sparse ones. Keras's optimizers tell them apart: of several
         rows with one index Adam squares each, and of a dense gradient their sum. `course` is what changes from step to
-        step.
+        step; `beside` is a run of the same model, whose copy is used. Each step is taken in a context `inside`.
 
         Raises:
             KeyedError: if Keras refuses the optimizer.
             RunError: GC056 if the tensors of the steps do not fit the memory budget.
         """
         self.problem, self.reference, self._dense = problem, reference, dense
-        self._course = course or Course()
+        self.course, self._beside, self._inside = course or Course(), beside, inside
         self.notes: dict[TensorKey, str] = {}
-        self.initial_scale = INITIAL_SCALE
-        self._slot_paths: tuple[str, ...] | None = None  # until the first optimizer has named them
+        self.initial_scale: float = INITIAL_SCALE if beside is None else beside.initial_scale
+        self._slot_paths = None if beside is None else beside.slot_paths  # until the first optimizer has named them
         trainee = self._whole()
         self._slot_paths = trainee.slot_paths
         self.where = {**places(problem), **places_in_training(trainee)}
@@ -74,7 +87,7 @@ class ReferenceTraining:
         optimizer = self.optimizer()
         self.build(optimizer, variables)
         paths = self._slot_paths or unique_names(slot.path for slot in optimizer.variables)
-        return Trainee(problem=problem, variables=variables, optimizer=optimizer, slot_paths=paths, course=self._course)
+        return Trainee(problem=problem, variables=variables, optimizer=optimizer, slot_paths=paths, course=self.course)
 
     @property
     def slot_paths(self) -> tuple[str, ...]:
@@ -92,14 +105,38 @@ class ReferenceTraining:
         optimizer.build(list(variables))
         start(optimizer, self.problem.config.train.optimizer)
 
-    def over(self, problem: Problem, course: Course | None = None) -> ReferenceTraining:
+    def over(
+        self,
+        problem: Problem,
+        course: Course | None = None,
+        inside: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> ReferenceTraining:
         """Return the training run of another problem with the same model, such as one whose batch is sliced."""
-        return ReferenceTraining(problem, Reference(problem), dense=self._dense, course=course)
+        with inside():
+            reference = Reference(problem)
+        return ReferenceTraining(problem, reference, dense=self._dense, course=course, beside=self, inside=inside)
 
     @cached_property
     def replica(self) -> Replica:
         """The copy that methods train, one after another."""
-        return replica(self.problem)
+        return replica(self.problem) if self._beside is None else self._as_here(self._beside.replica)
+
+    @cached_property
+    def cut(self) -> Replica:
+        """The copy in which known mistakes are planted: cut after every layer, unless the config cuts it elsewhere."""
+        if self._beside is not None:
+            return self._as_here(self._beside.cut)
+        problem = self.problem
+        if problem.segments or is_live(problem.config.model):
+            return self.replica
+        config = problem.config.model_copy(update={"split": SplitConfig(every="layer")})
+        return replica(replace(problem, config=config))
+
+    def _as_here(self, copy: Replica) -> Replica:
+        """Return a copy of the same model with the batch of this run."""
+        ours = self.problem
+        other = replace(copy.problem, batch=ours.batch, slices=ours.slices, execution=ours.execution)
+        return replace(copy, problem=other)
 
     @cached_property
     def noise_floors(self) -> Sequence[Mapping[TensorKey, float]]:
@@ -170,7 +207,8 @@ class ReferenceTraining:
     def gradients(self, tensors: Tensors, problem: Problem) -> Gradients:
         """Return the gradients of the step that `problem` is at, and leave its changes to the state."""
         execution = self.reference.execution if problem.loss_scale is None else self._scaled
-        return execution.run_as_it_is(first_rows(tensors, problem)._replace(loss_scale=problem.loss_scale))
+        with self._inside():
+            return execution.run_as_it_is(first_rows(tensors, problem)._replace(loss_scale=problem.loss_scale))
 
     def _require_memory(self) -> None:
         of_step = [*map(as_array, self.reference.tensors.values()), *self.start.values()]

@@ -95,6 +95,8 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
         ConfigError, RunError: any error of the method; GC051 if the model cannot be built a second time.
     """
     if method.info.way:
+        if training.problem.slices:  # a way slices the batch by itself, if at all
+            training = training.over(replace(training.problem, slices=()))
         run = WAYS[method.method](training, method.options)
         found = compared(run.training, run.steps, policy, noise=noise)
         return replace(found, way=run, remarks=(*run.remarks, *found.remarks))

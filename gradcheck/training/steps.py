@@ -13,7 +13,7 @@ from gradcheck.batch.slices import Slice
 from gradcheck.comparing.keys import TensorPlace, as_array, named_tensors
 from gradcheck.handoff.microbatches import sliced
 from gradcheck.handoff.tensors import scaled
-from gradcheck.problem.optimizer import loss_scale, numbered
+from gradcheck.problem.optimizer import innermost, loss_scale, numbered
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
@@ -45,21 +45,19 @@ class Course:
             optimizer.learning_rate = self.rates[index]
         if not self.sizes:
             return problem
-        size = self.sizes[index % len(self.sizes)]
-        return replace(problem, batch=_rows(problem.batch, size).of_batch(problem.batch))
+        rows = _rows(problem.batch.size, self.sizes[index % len(self.sizes)])
+        return replace(problem, batch=rows.of_batch(problem.batch))
 
 
-def _rows(batch: Any, size: int) -> Slice:
-    """Return the first `size` rows of `batch`."""
-    return Slice(start=0, stop=size, batch_size=int(batch.x[0].shape[0]), scales=())
+def _rows(batch_size: int, size: int) -> Slice:
+    """Return the first `size` rows of a batch."""
+    return Slice(start=0, stop=size, batch_size=batch_size, scales=())
 
 
 def first_rows(tensors: Tensors, problem: Problem) -> Tensors:
     """Return as many rows of `tensors` as the problem's batch has."""
-    size = int(problem.batch.x[0].shape[0])
-    if size == int(tensors.x[0].shape[0]):
-        return tensors
-    return sliced(tensors, _rows(tensors, size))
+    size, given = problem.batch.size, int(tensors.x[0].shape[0])
+    return tensors if size == given else sliced(tensors, _rows(given, size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +159,7 @@ class Trainee:
     @property
     def global_clipnorm(self) -> float | None:
         """The norm to which the optimizer clips all gradients together; None if it does not."""
-        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        norm: float | None = inner.global_clipnorm
+        norm: float | None = innermost(self.optimizer).global_clipnorm
         return norm
 
     def _unfit(self, gradients: Gradients) -> str | None:

@@ -13,6 +13,7 @@ from gradcheck.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Names = dict[str, Any]
     Whole = Callable[[Names], Any]
@@ -315,6 +316,34 @@ def test_a_norm_that_is_safe() -> None:
     np.testing.assert_allclose(tape.gradient(names["norm"], x), [[0, 0], [0.6, 0.8]])
 
 
+@pytest.mark.parametrize("code", ["GC307", "GC308"])
+def test_training_that_is_resumed(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saves, loads = example(code).split("# in the new process")
+    names = random_names() | {"np": np, "optimizer": keras.optimizers.Adam(RATE, use_ema=True)}
+    model = names["model"]
+
+    def step() -> list[Any]:
+        variables = model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = names["loss_fn"](names["y"], model(names["x"], training=True))
+        names["optimizer"].apply(tape.gradient(loss, variables), variables)
+        kept = model.non_trainable_variables if code == "GC307" else names["optimizer"].variables
+        return [loss, *(tf.identity(v) for v in kept)]
+
+    step()
+    run(saves, names)
+    seeds = [tf.identity(v) for v in model.non_trainable_variables]
+    expected = step()
+    if code == "GC308":
+        names["optimizer"] = keras.optimizers.Adam(RATE, use_ema=True)
+        for v, value in zip(model.non_trainable_variables, seeds, strict=True):
+            v.assign(value)
+    run(f"# in the new process{loads}", names)
+    for one, other in zip(step(), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 def test_noise_that_repeats() -> None:
     layer = run(example("GC704"), {"keras": keras})["Noise"]()
     x = tf.zeros([2, 3])
@@ -342,5 +371,5 @@ def test_every_example_is_run() -> None:
         "GC601",
         "GC602",
     }
-    others |= {"GC603", "GC604", "GC607", "GC608", "GC703", "GC704"}
+    others |= {"GC307", "GC308", "GC603", "GC604", "GC607", "GC608", "GC703", "GC704"}
     assert {code for code, entry in CATALOGUE.items() if entry.example} == {*GRADIENTS, *STEPS, *others}

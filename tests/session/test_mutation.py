@@ -202,7 +202,7 @@ def test_what_moves_by_rounding_is_equivalent(load: Callable[..., LoadedConfig])
 
 def test_faults_without_a_place_say_why(load: Callable[..., LoadedConfig]) -> None:
     from gradcheck.faults import FAULTS
-    from gradcheck.faults.state.training_loop import TRAINING_FAULTS
+    from gradcheck.faults.training import TRAINING_FAULTS
 
     report = mutated(load())
     nowhere = {fault.code: fault for fault in report.faults if fault.status == "not-applicable"}

@@ -8,7 +8,7 @@ from gradcheck.config.schema import OptimizerSpec
 from gradcheck.config.sections.base import Written
 from gradcheck.config.sections.data import DataConfig
 from gradcheck.config.sections.loss import LossSpec
-from gradcheck.config.sections.methods import CandidateOptions
+from gradcheck.config.sections.methods import CandidateOptions, FitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,12 @@ class LiveData(DataConfig):
     """One batch: x, y and sample weight, each an array, tensors in a structure, or None for the default."""
 
     live: tuple[Any, Any, Any]
+
+
+class LiveFit(FitOptions):
+    """`fit` with callbacks as objects."""
+
+    made: Any = ()
 
 
 class LiveStep(CandidateOptions):

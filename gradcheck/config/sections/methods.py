@@ -119,21 +119,43 @@ class CandidateOptions(MethodOptions):
     name: Text | None = Field(default=None, description="The method's name in reports.")
 
 
+#: How many replicas there are at most if the config does not say how many.
+MOST_REPLICAS = 8
+
+
+def _least_divisor(size: int) -> int:
+    """Return the least number above 1 that divides `size`; 2 for 1."""
+    return next((n for n in range(2, size + 1) if size % n == 0), 2)
+
+
 class AccumulateOptions(MethodOptions):
     """Keras's gradient accumulation: the optimizer sees one slice of the batch after another."""
 
-    steps: Annotated[int, Field(ge=2, strict=True)] = Field(default=2, description="Slices of each batch.")
+    steps: Annotated[int, Field(ge=2, strict=True)] | None = Field(
+        default=None, description="Slices of each batch. Default: the least number that divides it evenly."
+    )
+
+    def slices(self, batch_size: int) -> int:
+        """Return the number of slices of a batch of `batch_size` examples."""
+        return self.steps or _least_divisor(batch_size)
 
 
 class ReplicasOptions(MethodOptions):
     """`tf.distribute`: the batch is divided among replicas of the model."""
 
-    count: Annotated[int, Field(ge=2, strict=True)] = Field(default=2, description="How many replicas.")
+    count: Annotated[int, Field(ge=2, strict=True)] | None = Field(
+        default=None, description="How many replicas. Default: 2, or if the batch has other parts of equal size, these."
+    )
     strategy: Literal["mirrored", "multi_worker"] = Field(
         default="mirrored",
         description="`mirrored`: logical CPU devices, or GPUs, of one process. `multi_worker`: a process each; one "
         "machine each where the environment has a TF_CONFIG.",
     )
+
+    def slices(self, batch_size: int) -> int:
+        """Return the number of replicas that a batch of `batch_size` examples is divided among."""
+        least = _least_divisor(batch_size)
+        return self.count or (least if least <= MOST_REPLICAS else 2)
 
 
 class ResumeOptions(MethodOptions):
@@ -145,6 +167,10 @@ class ResumeOptions(MethodOptions):
         description="`keras`: `model.save`. `weights`: `save_weights`, and the optimizer's variables. `checkpoint`: "
         "`tf.train.Checkpoint`. `backup`: the callback `BackupAndRestore`.",
     )
+
+    def saved_after(self, steps: int) -> int:
+        """Return the number of steps before saving, of `steps` in all."""
+        return self.after or max(1, steps // 2)
 
 
 class RematOptions(MethodOptions):

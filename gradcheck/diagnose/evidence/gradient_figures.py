@@ -47,7 +47,7 @@ def _by_factor(observed: Observed, factor: float) -> Iterator[Diagnosis]:
     if any(row.kind in GRADIENT_KINDS and row.status in PROVEN for row in observed.rows):
         return
     evidence, counted = f"every gradient is {factor:.6g} times the reference's", _counted(observed, factor)
-    power, batch = _power_of_two(factor), int(observed.problem.batch.x[0].shape[0])
+    power, batch = _power_of_two(factor), observed.problem.batch.size
     # Counts come before powers of two: batch sizes are often powers of two themselves.
     if abs(factor + 1) < FITS:
         yield named("GC504", evidence)
@@ -70,7 +70,7 @@ def _counted(observed: Observed, factor: float) -> str:
     """Return what there are `factor` of in the batch or the outputs, in words; "" for nothing."""
     size = abs(factor) if abs(factor) > 1 else 1 / abs(factor)
     outputs = [tensor for key, tensor in observed.reference.tensors.items() if key.kind == "output"]
-    counts = {int(observed.problem.batch.x[0].shape[0]): "examples in the batch"}
+    counts = {observed.problem.batch.size: "examples in the batch"}
     counts |= {math.prod(output.shape): "elements of an output" for output in outputs}
     found = next((count for count in counts if count > 1 and abs(size - count) < CLOSE * count), None)
     by = "" if found is None or abs(factor) > 1 else ", one over the number of"

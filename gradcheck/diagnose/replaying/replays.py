@@ -180,7 +180,7 @@ def suspected_in(problem: Problem, *, own_slices: bool, effort: Effort | None = 
     """
     searches = [(fault.code, partial(fault.injections, problem)) for fault in FAULTS]
     if own_slices and not problem.slices and sliceable(problem.model, problem.batch):
-        most = min(int(problem.batch.x[0].shape[0]), MOST_SLICES)
+        most = min(problem.batch.size, MOST_SLICES)
         slicing = [fault for fault in FAULTS if isinstance(fault, SlicingFault)]
         searches += [(f.code, partial(f.injections_over, problem, n)) for n in range(2, most + 1) for f in slicing]
     found: list[Injection] = []

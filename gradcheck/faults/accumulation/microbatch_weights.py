@@ -1,4 +1,4 @@
-"""GC201 to GC204 and GC206: the gradients of micro-batches are added up with the wrong weights."""
+"""GC201 to GC204, GC206 and GC208: the gradients of micro-batches are added up with the wrong weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from gradcheck.faults.accumulation.slicing import counts_elements, new_sizes, over, own_sizes
+from gradcheck.faults.accumulation.slicing import counts_elements, divides_by_weights, new_sizes, over, own_sizes
 from gradcheck.faults.interface import Fault, Injection
 from gradcheck.faults.losses.added_losses import adds_to_loss
 from gradcheck.handoff.split import HandOff
@@ -32,13 +32,13 @@ class Weighting:
         sums: whether it applies to losses that are sums over the batch too, in which every slice has the weight 1.
         shows: when it differs from other weightings: `always`; if slices have different weights (`uneven`), because
             they have different sizes (`ragged`), or if they have, and the loss also counts something else than
-            examples (`counted`).
+            examples (`counted`), or because the loss is divided by the sum of sample weights (`weighted`).
     """
 
     effect: str
     weigh: Weighing
     sums: bool = True
-    shows: Literal["always", "uneven", "ragged", "counted"] = "always"
+    shows: Literal["always", "uneven", "ragged", "counted", "weighted"] = "always"
 
     def shares_fit(self, sizes: Sequence[int]) -> bool:
         """Whether added losses count once all the same."""
@@ -61,7 +61,14 @@ class _Weights(Fault):
 
     def _over(self, problem: Problem, sizes: Sequence[int], slices: int | None) -> Iterator[Injection]:
         ragged, counted = len(set(sizes)) > 1, counts_elements(problem)
-        shown = {"always": True, "uneven": ragged or counted, "ragged": ragged, "counted": ragged and counted}
+        weighted = divides_by_weights(problem)
+        shown = {
+            "weighted": weighted,
+            "always": True,
+            "uneven": ragged or counted,
+            "ragged": ragged,
+            "counted": ragged and counted,
+        }
         adds = len(sizes) > 1 and adds_to_loss(problem)
         for way in self.ways if len(sizes) > 1 else ():
             if not shown[way.shows]:
@@ -93,6 +100,21 @@ class AveragedTwice(_Weights):
         Weighting(
             effect="the gradients were divided by the number of micro-batches once more",
             weigh=lambda right, _: [weight / len(right) for weight in right],
+        ),
+    )
+
+
+class EachByItsOwn(_Weights):
+    """Each slice's loss is divided by the sum of its own sample weights, and all count alike."""
+
+    code = "GC208"
+    nowhere = "no loss is divided by the sum of sample weights"
+    ways = (
+        Weighting(
+            effect="each slice divided by the sum of its own sample weights, and all slices counted alike",
+            weigh=lambda right, _: [1 / len(right)] * len(right),
+            sums=False,
+            shows="weighted",
         ),
     )
 

@@ -43,7 +43,7 @@ def new_sizes(problem: Problem, count: int) -> tuple[int, ...]:
 
     It is () if a smaller count or the problem itself has the same slices, or if the batch cannot be sliced.
     """
-    batch = int(problem.batch.x[0].shape[0])
+    batch = problem.batch.size
     if count > batch or not _can_be_sliced(problem, batch):
         return ()
     size = math.ceil(batch / count)
@@ -64,3 +64,12 @@ def counts_elements(problem: Problem) -> bool:
     masked = any(mask_of(problem.graph.spec(ref)) is not None for ref in problem.graph.outputs)
     ignoring = any(getattr(loss, "ignore_class", None) is not None for loss in losses)
     return masked or ignoring or problem.batch.sample_weight is not None
+
+
+def divides_by_weights(problem: Problem) -> bool:
+    """Whether a loss is divided by the sum of its sample weights."""
+    weights = problem.batch.sample_weight or ()
+    return any(
+        term is not None and weight is not None and term.reduction == "mean_with_sample_weight"
+        for term, weight in zip(problem.loss.terms, weights, strict=False)
+    )

@@ -25,7 +25,7 @@ class TargetsMisaligned(Fault):
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield a roll by one example in either direction, and by one micro-batch."""
-        batch = int(problem.batch.x[0].shape[0])
+        batch = problem.batch.size
         steps = [1, batch - 1]
         if problem.slices:
             size = problem.slices[0].stop - problem.slices[0].start

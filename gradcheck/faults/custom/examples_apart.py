@@ -38,7 +38,7 @@ class ExamplesApart(Fault):
                     place=Place(text=f"segment {segment.plan.index}", segment=max(before)),
                     effect=f"what {segment.plan.name} hands back was made with a Jacobian for each example "
                     "(batch_jacobian), as if none depended on another",
-                    steps=partial(Apart, segment.plan.index, int(problem.batch.x[0].shape[0])),
+                    steps=partial(Apart, segment.plan.index, problem.batch.size),
                 )
 
 

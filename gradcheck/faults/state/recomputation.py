@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
-from gradcheck.building.state import Moment, Snapshot, movable_variables
+from gradcheck.building.state import Moment, Snapshot, is_seed, movable_variables
 from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_segments
 from gradcheck.handoff.execute import batch_tensors
@@ -33,11 +31,6 @@ def moved(problem: Problem) -> dict[int, list[Any]]:
             passes.forward(segment)
             found[segment.plan.index] = start.changed(start.variables)
     return found
-
-
-def is_seed(variable: Any) -> bool:
-    """Whether the variable is a generator's state: Keras keeps no other integers that a forward pass changes."""
-    return not tf.as_dtype(variable.dtype).is_floating
 
 
 class OfRecomputation(Fault):

@@ -41,7 +41,7 @@ def scan(problem: Problem, options: ScanOptions) -> Gradients:
     """
     time = time_cut(problem, "scan")
     chosen = _chosen(time, options)
-    loops = {call.index: _loop(call, time, options, int(problem.batch.x[0].shape[0])) for call in chosen}
+    loops = {call.index: _loop(call, time, options, problem.batch.size) for call in chosen}
     calls = tuple(replace(c, operation=loops[c.index]) if c.index in loops else c for c in time.whole.calls)
     graph = replace(time.whole, calls=calls)
     # One segment, so that no hand-off helps: all gradients between chunks must flow through the loop itself.

@@ -31,7 +31,7 @@ def stateful(problem: Problem, options: MethodOptions) -> Gradients:  # noqa: AR
     fed = unrolled(time.whole, time.stack, stateful=True)
     # Keras creates the states of a stateful layer when it builds it; these layers count as built.
     for layer in fed.layers.values():
-        layer.make_states(int(problem.batch.x[0].shape[0]))
+        layer.make_states(problem.batch.size)
     segments = make_segments(fed.graph, fed.plan, dtype=problem.model.dtype_policy)
     chunked = replace(problem, graph=fed.graph, plan=fed.plan, segments=segments, time=fed)
     return recorded_split(chunked, execution="eager")

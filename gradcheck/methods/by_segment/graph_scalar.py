@@ -111,7 +111,7 @@ _RANK = 2  # of (batch, units)
 
 
 def _require_memory(problem: Problem) -> None:
-    budget, batch_size = problem.memory_budget, int(problem.batch.x[0].shape[0])
+    budget, batch_size = problem.memory_budget, problem.batch.size
     needed = estimate(problem.graph, problem.segments, (), batch_size, budget=budget).jacobian_full
     if needed > budget:
         raise RunError(
@@ -124,7 +124,7 @@ def _require_memory(problem: Problem) -> None:
 
 def _why_scalars(problem: Problem) -> tuple[str, ...]:
     """Explain why the boundary is split into scalars, by the shapes of the first boundary and a weight before it."""
-    batch_size, weights = int(problem.batch.x[0].shape[0]), [w for w in problem.weights if 0 in w.segments]
+    batch_size, weights = problem.batch.size, [w for w in problem.weights if 0 in w.segments]
     if len(problem.segments) == 1 or not weights:
         return ()
     (ref,) = problem.segments[0].plan.outputs

@@ -118,7 +118,7 @@ class ByJacobians(HandOff):
 
     def _examples_apart(self, done: Pass, target: Any, sources: Sequence[Any]) -> int:
         """Return the number of examples, if target and sources do not mix them; else 1."""
-        batch_size = int(self._problem.batch.x[0].shape[0])
+        batch_size = self._problem.batch.size
         if target.shape.rank == 0 or not sources:
             return 1
         linear = Linearised(tape=done.tape, target=target, sources=sources, examples=1)
@@ -170,7 +170,7 @@ class ByJacobians(HandOff):
 
     def _copies(self, done: Pass) -> int:
         """Return how many copies of the batch make a block."""
-        graph, batch_size = self._problem.graph, int(self._problem.batch.x[0].shape[0])
+        graph, batch_size = self._problem.graph, self._problem.batch.size
         made = (TensorRef(call, i) for call in done.segment.plan.calls for i in range(len(graph.calls[call].outputs)))
         one = sum(tensor_bytes(graph.spec(ref), batch_size) for ref in [*made, *done.segment.plan.inputs])
         return max(1, jacobian_block(self._problem.memory_budget) // (4 * one))

@@ -26,7 +26,7 @@ from gradcheck.diagnose import Observed, Replayed, diagnose
 from gradcheck.errors import ConfigErrors, ExitCode
 from gradcheck.faults import FAULTS
 from gradcheck.faults.state.recomputation import OfRecomputation
-from gradcheck.faults.state.training_loop import TRAINING_FAULTS
+from gradcheck.faults.training import TRAINING_FAULTS
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
 from gradcheck.phrases import some
 from gradcheck.problem.prepare import prepare, session
@@ -291,7 +291,11 @@ def _nowhere(code: str, config: Config) -> FaultReport:
     reason = NOWHERE[code]
     if code in _excluded(config):
         reason = "no method recomputes"
-    if config.train.steps and any(fault.code == code for fault in TRAINING_FAULTS):
+    ways = {fault.way for fault in TRAINING_FAULTS if fault.code == code}
+    unused = ways - {"", *(method.method for method in config.methods)}
+    if unused and unused == ways:
+        reason = f"`{min(unused)}` is none of the methods"
+    elif config.train.steps and ways:
         reason = "nothing in this training run could be changed that way"
     return FaultReport(code=code, title=CATALOGUE[code].title, status="not-applicable", reason=reason)
 

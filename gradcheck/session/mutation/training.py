@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.catalogue import CATALOGUE
 from gradcheck.diagnose import diagnose_training
-from gradcheck.faults.state.training_loop import applicable, committed
+from gradcheck.errors import NotApplicable
+from gradcheck.faults.training import applicable, committed
 from gradcheck.results.mutation import NOT_TRIED, FaultReport
 from gradcheck.session.mutation.margin import margin
 from gradcheck.session.mutation.named_by import diagnosed
 from gradcheck.training.reference_run import ReferenceTraining
 from gradcheck.training.side_by_side import train_by
+from gradcheck.training.ways.accumulate import sliced_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from gradcheck.faults.state.training_loop import TrainingFault
+    from gradcheck.config.sections.methods import MethodConfig
+    from gradcheck.faults.interface import TrainingFault
     from gradcheck.session.mutation import Bench
 
 #: The statuses of a tensor that a fault does not change.
@@ -31,15 +36,33 @@ def mutate_training(bench: Bench, end: float) -> Iterator[FaultReport]:
     Yields nothing if the config trains no steps. After `end`, a time of `time.monotonic`, faults are reported as not
     tried.
     """
-    steps = bench.problem.config.train.steps
-    if not steps:
+    config = bench.problem.config
+    if not config.train.steps:
         return
-    training = ReferenceTraining(bench.problem, bench.reference)
-    for fault in applicable(training, steps):
-        if time.monotonic() > end:
-            yield _report(fault, status="not-applicable", reason=NOT_TRIED)
+    plain = ReferenceTraining(bench.problem, bench.reference)
+    for way, training in (("", plain), *_ways(plain, config.methods)):
+        for fault in applicable(training, config.train.steps, way):
+            if fault.way != way:
+                continue
+            if time.monotonic() > end:
+                yield _report(fault, status="not-applicable", reason=NOT_TRIED)
+            else:
+                yield _injected(training, fault, bench, end)
+
+
+def _ways(plain: ReferenceTraining, methods: Sequence[MethodConfig]) -> Iterator[tuple[str, ReferenceTraining]]:
+    """Yield each way of training among the methods once, with the run of the plain loop over its slices."""
+    for method in {method.method: method for method in methods if method.info.way}.values():
+        count = getattr(method.options, "slices", None)
+        if count is None:
+            yield method.method, plain
         else:
-            yield _injected(training, fault, bench, end)
+            problem = plain.problem
+            with suppress(NotApplicable):
+                yield (
+                    method.method,
+                    plain.over(replace(problem, slices=sliced_batch(problem, count(problem.batch.size)))),
+                )
 
 
 def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, end: float) -> FaultReport:
@@ -52,7 +75,7 @@ def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, e
         return _report(fault, status="equivalent" if same else "missed", reason=reason)
     seconds = max(end - time.monotonic(), 0.0)
     caught = _report(fault, status="caught", margin=max(map(margin, failing)))
-    return diagnosed(caught, diagnose_training(training, trained, seconds=seconds))
+    return diagnosed(caught, diagnose_training(training, trained, seconds=seconds, way=fault.way))
 
 
 def _report(fault: TrainingFault, **found: Any) -> FaultReport:

@@ -17,7 +17,7 @@ from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.microbatches import sliced
 from gradcheck.handoff.tensors import scaled
-from gradcheck.problem.optimizer import loss_scale
+from gradcheck.problem.optimizer import innermost, loss_scale
 from gradcheck.training.steps import LiveTrainee, slot_key
 from gradcheck.training.ways.interface import WayRun, taken
 
@@ -40,7 +40,7 @@ def accumulate(training: ReferenceTraining, options: AccumulateOptions) -> WayRu
     The reference takes one step for all slices: so what depends on the batch, such as batch normalisation, is compared
     like with like, and a remark says how far that is from the whole batch.
     """
-    slices = sliced_batch(training.problem, options.steps)
+    slices = sliced_batch(training.problem, options.slices(training.problem.batch.size))
     against = training.over(replace(training.problem, slices=slices))
     with against.replica.entered() as problem, problem.state.preserved():
         plain = against.trainee(problem, [weight.variable for weight in problem.weights])
@@ -75,7 +75,7 @@ def _accumulating(training: ReferenceTraining, variables: Sequence[Any], count: 
         NotApplicable: if it accumulates already, or cannot.
     """
     optimizer = training.optimizer()
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = innermost(optimizer)
     if hasattr(inner, "optimizer_map") or inner.gradient_accumulation_steps is not None:
         raise NotApplicable(f"the optimizer, {type(inner).__name__}, accumulates by itself, or cannot")
     inner.gradient_accumulation_steps = count

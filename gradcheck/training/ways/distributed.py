@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from gradcheck.training.ways.fit import own_training
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted
+from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import pickle
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,6 +18,7 @@ from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.problem.optimizer import build_optimizer, start
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.training.steps import Course, Trainee
+from gradcheck.training.ways.packing import packed, unpacked
 from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
 
@@ -113,18 +113,6 @@ def _told() -> Iterator[None]:
         raise raised(message, error, "GC053", location=user_location(error)) from error
 
 
-def packed(*arguments: Any) -> bytes:
-    """Pickle what another process needs.
-
-    Raises:
-        NotApplicable: if it cannot be: it holds functions or objects of the running program.
-    """
-    try:
-        return pickle.dumps(arguments)
-    except Exception as error:
-        raise NotApplicable(f"what training needs cannot be handed to another process: {described(error)}") from error
-
-
 def result_elsewhere(function: str, *arguments: Any, devices: int = 1) -> Any:
     """Return the result of `function`, `module:name` below this package, in the other process.
 
@@ -142,7 +130,7 @@ def result_elsewhere(function: str, *arguments: Any, devices: int = 1) -> Any:
     if os.name != "posix":
         raise NotApplicable("no other process can be started on this system")
     devices = max(devices, DEVICES)
-    task = Task(target=f"{__name__}:performed", arguments=(function, packed(*arguments), devices))
+    task = Task(target=f"{__name__}:performed", arguments=(function, packed(arguments), devices))
     (result,) = _process(devices).run([task])
     if isinstance(result, GradcheckError):
         if not isinstance(result, NotApplicable):  # it may have left TensorFlow unusable, such as collectives that wait
@@ -158,7 +146,7 @@ def performed(function: str, arguments: bytes, devices: int, stage: Callable[[st
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     # Only now: making a tensor starts TensorFlow's runtime, and with it the devices are settled.
     module, _, name = function.partition(":")
-    return getattr(import_module(f"{__package__}.{module}"), name)(*pickle.loads(arguments), stage)  # noqa: S301 - ours
+    return getattr(import_module(f"{__package__}.{module}"), name)(*unpacked(arguments), stage)
 
 
 @cache

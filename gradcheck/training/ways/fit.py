@@ -2,51 +2,88 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import keras
+import tensorflow as tf
 
+from gradcheck.batch.class_weights import weights_of_classes
 from gradcheck.building import user_code
+from gradcheck.config.sections.live import LiveFit
+from gradcheck.errors import NotApplicable
+from gradcheck.keras_private import schedule_of
 from gradcheck.phrases import listed
+from gradcheck.problem.optimizer import innermost
+from gradcheck.training.steps import Course
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted
+from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import keras
+
     from gradcheck.config.sections.methods import FitOptions
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
-
-#: The methods of keras.Model that a model may override for training.
-OWN_TRAINING = ("train_step", "compute_loss", "fit", "make_train_function")
 
 
 def fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
     """Compile and fit the model, one epoch of one batch for each step.
 
-    The plain loop takes over the learning rate that callbacks set: that is what they are for.
+    The plain loop takes over what is set on purpose: the learning rates of callbacks, and class weights as weights of
+    examples.
     """
     with training.replica.entered() as problem, problem.state.preserved():
         trainee = training.trainee(problem, [weight.variable for weight in problem.weights])
         model = compiled_model(problem, trainee.optimizer)
-        own = own_training(model)
-        recorder = Recorder(trainee, with_loss=not own)
-        fitted(
-            model,
-            dataset(problem),
-            recorder,
-            epochs=problem.config.train.steps,
-            callbacks=_callbacks(problem, options),
+        recorder = Recorder(trainee, with_loss=not own_training(model))
+        weights = {} if options.class_weight is None else {"class_weight": options.class_weight}
+        callbacks, epochs = _callbacks(problem, options), problem.config.train.steps
+        fitted(model, dataset(problem), recorder, epochs=epochs, callbacks=callbacks, **weights)
+    course = _course(trainee.optimizer, recorder)
+    against = training
+    if course.rates or weights:
+        weighted = (
+            training.problem if options.class_weight is None else _weighted(training.problem, options.class_weight)
         )
-    remarks = (f"trained by {type(model).__name__}'s own {listed(own)}",) if own else ()
-    return WayRun(training=training, steps=recorder.steps, remarks=remarks)
-
-
-def own_training(model: keras.Model) -> list[str]:
-    """Return the methods for training that the model's class overrides."""
-    return [name for name in OWN_TRAINING if getattr(type(model), name, None) is not getattr(keras.Model, name)]
+        against = training.over(weighted, course)
+    return WayRun(training=against, steps=recorder.steps, remarks=tuple(_remarks(model, course, recorder, epochs)))
 
 
 def _callbacks(problem: Problem, options: FitOptions) -> list[Any]:
+    if isinstance(options, LiveFit):
+        return list(options.made)
     if options.callbacks is None:
         return []
     return list(user_code.made_by("callbacks", options.callbacks, problem.base, "GC054", {}))
+
+
+def _course(optimizer: Any, recorder: Recorder) -> Course:
+    """Return the learning rates, if a callback has changed them on the way."""
+    changed = schedule_of(innermost(optimizer)) is None and len(set(recorder.rates)) > 1
+    return Course(rates=tuple(recorder.rates)) if changed else Course()
+
+
+def _weighted(problem: Problem, weights: Mapping[int, float]) -> Problem:
+    """Return the problem with a weight for each example by its class.
+
+    Raises:
+        NotApplicable: if the examples have weights already, or there are several outputs.
+    """
+    batch = problem.batch
+    if batch.sample_weight is not None or len(batch.y) != 1:
+        raise NotApplicable("class_weight is for one output, without a sample_weight")
+    of_examples = tf.constant(weights_of_classes(batch.y[0], weights), problem.loss.dtype)
+    return replace(problem, batch=replace(batch, sample_weight=(of_examples,)))
+
+
+def _remarks(model: keras.Model, course: Course, recorder: Recorder, epochs: int) -> Iterator[str]:
+    own = own_training(model)
+    if own:
+        yield f"trained by {type(model).__name__}'s own {listed(own)}"
+    if course.rates:
+        rates = ", ".join(f"{rate:.3g}" for rate in course.rates)
+        yield f"callbacks set the learning rate ({rates}), and the plain loop took it over"
+    if len(recorder.steps) < epochs:
+        yield f"a callback ended training after step {len(recorder.steps)} of {epochs}"

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
     from gradcheck.training.steps import Step, Trainee
 
+#: The methods of keras.Model that a model may override for training.
+OWN_TRAINING = ("train_step", "compute_loss", "fit", "make_train_function")
+
 
 class AsLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras has no types
     """A function of (y, output, sample_weight) to a scalar as a Keras loss, for functions that `compile` cannot take.
@@ -74,6 +77,11 @@ def compiled_model(problem: Problem, optimizer: Any, **arguments: Any) -> keras.
     return model
 
 
+def own_training(model: keras.Model) -> list[str]:
+    """Return the methods for training that the model's class overrides."""
+    return [name for name in OWN_TRAINING if getattr(type(model), name, None) is not getattr(keras.Model, name)]
+
+
 def dataset(problem: Problem) -> tf.data.Dataset:
     """Return a dataset of one batch, (x, y) or (x, y, sample_weight), in the structure that `fit` takes."""
     batch = problem.batch
@@ -97,13 +105,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 
     Attributes:
         steps: one for each training step; those inside one call of several steps have no tensors but after the last.
-        rates: the learning rate of each.
+        rates: the learning rate at each call.
     """
 
     def __init__(self, trainee: Trainee, *, each: int = 1, with_loss: bool = True) -> None:
         """Record `trainee`; `each` is how many steps one call takes, `with_loss` whether the logs have its loss."""
         super().__init__()
         self._trainee, self._each, self._with_loss = trainee, each, with_loss
+        self._count = trainee.problem.config.train.steps
         self._start = 0.0
         self.steps: list[Step] = []
         self.rates: list[float] = []
@@ -111,7 +120,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it
         """Let the loss be that of the steps to come alone."""
         self.model.reset_metrics()
-        self.rates += [float(tf.convert_to_tensor(self._trainee.optimizer.learning_rate))] * self._each
+        self.rates.append(float(tf.convert_to_tensor(self._trainee.optimizer.learning_rate)))
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it
@@ -120,13 +129,20 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         problem, loss = self._trainee.problem, None
         if self._with_loss and self._each == 1 and "loss" in (logs or {}):
             loss = tf.constant(logs["loss"], problem.loss.dtype)
-        self.steps += [taken({}, loss=None, state={}, seconds=0.0)] * (self._each - 1)
+        inside = min(self._each, self._count - len(self.steps)) - 1
+        self.steps += [taken({}, loss=None, state={}, seconds=0.0)] * inside
         state = problem.state.read(split=False)
         self.steps.append(taken(self._trainee.values(), loss=loss, state=state, seconds=seconds))
 
 
 def fitted(
-    model: keras.Model, data: tf.data.Dataset, recorder: Recorder, *, epochs: int, callbacks: Sequence[Any] = ()
+    model: keras.Model,
+    data: tf.data.Dataset,
+    recorder: Recorder,
+    *,
+    epochs: int,
+    callbacks: Sequence[Any] = (),
+    **arguments: Any,
 ) -> None:
     """Call `fit`; the recorder comes after all other callbacks."""
-    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder])
+    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder], **arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import socket
 import time
 from contextlib import ExitStack, closing
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.training.ways.distributed import trained_by_fit
-from gradcheck.training.ways.elsewhere import packed
+from gradcheck.training.ways.packing import packed, unpacked
 from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
 
@@ -73,7 +72,7 @@ def worker(config: str, index: int, count: int, start: bytes, stage: Callable[[s
         gpus = tf.config.list_physical_devices("GPU")
         tf.config.set_visible_devices(gpus[index : index + 1] if len(gpus) >= count else [], "GPU")
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    (departure,) = pickle.loads(start)  # noqa: S301 - ours; making its tensors starts the runtime
+    departure = unpacked(start)  # only now: making its tensors starts TensorFlow's runtime
     stage("training with the other workers")
     try:
         return trained_by_fit(departure, strategy)

@@ -22,6 +22,7 @@ from gradcheck.training.ways.multi_worker import configs_of, steps_of_workers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradcheck.batch.slices import Slice
     from gradcheck.config.sections.methods import ReplicasOptions
     from gradcheck.handoff.interface import Gradients, Tensors
     from gradcheck.problem.problem import Problem
@@ -38,13 +39,17 @@ def replicas(training: ReferenceTraining, options: ReplicasOptions) -> WayRun:
     """
     if _draws(training):
         raise NotApplicable("each replica draws random numbers of its own")
-    slices = sliced_batch(training.problem, options.count)
+    size = training.problem.batch.size
+    count = options.slices(size)
+    slices = sliced_batch(training.problem, count)
     departure = Departure.of(training)
     if options.strategy == "mirrored":
-        runs = [result_elsewhere("distributed:mirrored", departure, options.count, devices=options.count)]
+        if size % count:
+            raise NotApplicable(f"`fit` begins with no batch that {count} replicas cannot divide evenly: of {size}")
+        runs = [result_elsewhere("distributed:mirrored", departure, count, devices=count)]
     else:
-        runs = steps_of_workers(departure, configs_of(options.count))
-    against, remarks = _counterpart(training, _OverReplicas(replace(training.problem, slices=slices)), runs[0])
+        runs = steps_of_workers(departure, configs_of(count))
+    against, remarks = _counterpart(training, _OverReplicas(training, slices), runs[0])
     return WayRun(training=against, steps=runs[0], remarks=remarks)
 
 
@@ -63,9 +68,10 @@ class _OverReplicas(ReferenceTraining):
     TensorFlow reads the first replica's, unless the variable is aggregated.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        """Train `problem`, whose slices are the replicas'."""
-        super().__init__(problem, Reference(problem))
+    def __init__(self, whole: ReferenceTraining, slices: tuple[Slice, ...]) -> None:
+        """Train the model of `whole` over the replicas' slices of its batch."""
+        problem = replace(whole.problem, slices=slices)
+        super().__init__(problem, Reference(problem), beside=whole)
 
     def gradients(self, tensors: Tensors, problem: Problem) -> Gradients:
         """Return the gradients over all slices, and leave the state that the replicas are read to have."""

@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.config.sections.methods import MethodOptions
+from gradcheck.faults.interface import TrainingFault
 from gradcheck.handoff.tensors import added
-from gradcheck.methods import METHODS
 from gradcheck.problem.optimizer import loss_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gradcheck.handoff.interface import Gradients
-    from gradcheck.problem.problem import Problem
-    from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Compute, Trainee, Update
 
     Gradient = Any
-
-
-class TrainingFault(Protocol):
-    """A known mistake in a training loop whose hand-off between segments is right."""
-
-    code: str
-    #: The mistake, as a clause of a message.
-    effect: str
-    #: Why the fault has no place in a run, in a message.
-    nowhere: str = "no training steps"
-
-    def applies(self, trainee: Trainee, steps: int) -> bool:
-        """Whether the fault can change anything within `steps` training steps."""
-        ...
-
-    def update(self, trainee: Trainee, compute: Compute) -> Update:
-        """Return the training step with this fault, which takes its gradients from `compute`.
-
-        Called once for each training run: a step may keep gradients for the next one.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,31 +141,3 @@ class ClippedPerSegment(TrainingFault):
             return found
 
         return trainee.applying(compute, change=clipped)
-
-
-#: Every fault of a training loop; of several that give the same result the earlier is named first.
-TRAINING_FAULTS: tuple[TrainingFault, ...] = (
-    SteppedPerSegment(),
-    SteppedPerSegment(backward=True),
-    AppliedTwice(),
-    LossNotScaled(),
-    ClippedPerSegment(),
-    NOT_CLEARED,
-    STALE_WEIGHTS,
-)
-
-
-def applicable(training: ReferenceTraining, steps: int) -> list[TrainingFault]:
-    """Return the faults that can change anything within `steps` training steps."""
-    with training.replica.entered() as problem:
-        trainee = training.trainee(problem, problem.owned_variables)
-        return [fault for fault in TRAINING_FAULTS if fault.applies(trainee, steps)]
-
-
-def committed(fault: TrainingFault, trainee: Trainee) -> Update:
-    """Return a training step whose gradients are correct and whose update has `fault`."""
-    return fault.update(trainee, _right)
-
-
-def _right(problem: Problem) -> Gradients:
-    return METHODS["vjp"](problem, MethodOptions())

@@ -1,0 +1,118 @@
+"""What training loses when it is saved and loaded: seeds (GC307), and variables of the optimizer (GC308)."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck.building.draws import Draws
+from gradcheck.catalogue import CATALOGUE
+from gradcheck.comparing.keys import LOSS
+from gradcheck.keras_private import all_layers, global_seed
+from gradcheck.phrases import some
+from gradcheck.results.report import Diagnosis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.results.report import Confidence
+
+#: How far, relatively, a loss moves at least by other random numbers; rounding moves it less.
+_OTHER_LOSS = 1e-3
+
+
+def is_kept(key: TensorKey) -> bool:
+    """Whether training must find the tensor again: a weight, the state, or a variable of the optimizer."""
+    return key.kind in ("state", "optimizer") or key.quantity == "value"
+
+
+def generator_places() -> dict[str, Any]:
+    """Return the place that each generator has reached that no layer holds, by what people call it."""
+    return {
+        "keras.random without a seed": global_seed().numpy().tobytes(),
+        "tf.random": Draws(),
+        "NumPy": pickle.dumps(np.random.get_state()),  # noqa: NPY002 - the global one is meant
+        "Python's random": random.getstate(),
+    }
+
+
+def seed_holders(problem: Problem) -> dict[str, str]:
+    """Return the layer that draws from each seed, by the seed's path: the innermost one that has it."""
+    layers = sorted(all_layers([problem.model]), key=lambda layer: len(layer.variables), reverse=True)
+    held = {id(variable): layer.path or layer.name for layer in layers for variable in layer.non_trainable_variables}
+    return {s.path: held.get(id(s.variable), s.layer) for s in problem.state.variables if "seed" in s.name}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Both sides of saving.
+
+    Attributes:
+        saved: the tensors when training was saved.
+        loaded: the same ones as they are loaded; None if they are not.
+        rates: the learning rate of the next step before and after; None if there are several.
+        expected: the tensors of the next step without an interruption.
+        next: those of the next step.
+        step: its number.
+        by: what saved.
+        holders: the layers that draw from the seeds.
+        drawn: the generators that no layer holds, and that training has drawn from.
+    """
+
+    saved: Mapping[TensorKey, Any]
+    loaded: Mapping[TensorKey, Any]
+    rates: tuple[float | None, float | None]
+    expected: Mapping[TensorKey, Any]
+    next: Mapping[TensorKey, Any]
+    step: int
+    by: str
+    holders: Mapping[str, str]
+    drawn: tuple[str, ...]
+
+    def found(self) -> tuple[Diagnosis, ...]:
+        """Return GC307 and GC308 where something is lost, or seems to be."""
+        return tuple(self._found())
+
+    def _found(self) -> Iterator[Diagnosis]:
+        lost = [key for key in self.saved if is_kept(key) and not _same(self.saved[key], self.loaded[key])]
+        seeds = [key.path for key in lost if key.path in self.holders]
+        slots = [key.path for key in lost if key.kind == "optimizer"]
+        through = f"after {self.by} and loading in a new process"
+        if seeds:
+            layers = list(dict.fromkeys(self.holders[path] for path in seeds))
+            text = f"{some(layers)} starts anew {through}: {some(seeds)} is not what it was"
+            yield _diagnosis("GC307", text, layer=layers[0] if len(layers) == 1 else None)
+        if slots:
+            yield _diagnosis("GC308", f"{through}, the optimizer has lost {some(slots)}")
+        elif self.rates[0] != self.rates[1]:
+            was, now = self.rates
+            yield _diagnosis("GC308", f"{through}, the learning rate of step {self.step} is {now:g}, and was {was:g}")
+        elif not lost and self._other_loss:
+            text = f"all that was saved is there again {through}, and the loss of step {self.step} is another: "
+            if self.drawn:
+                yield _diagnosis("GC307", f"{text}its random numbers are from {some(self.drawn)}", confidence="likely")
+            else:
+                yield _diagnosis(
+                    "GC307", f"{text}what it draws, or remembers, is in no variable", confidence="possible"
+                )
+
+    @property
+    def _other_loss(self) -> bool:
+        return not np.allclose(self.next[LOSS], self.expected[LOSS], rtol=_OTHER_LOSS, atol=0, equal_nan=True)
+
+
+def _same(saved: Any, loaded: Any) -> bool:
+    """Whether two arrays are equal, bit for bit."""
+    return loaded is not None and saved.shape == loaded.shape and saved.tobytes() == loaded.tobytes()
+
+
+def _diagnosis(code: str, evidence: str, *, layer: str | None = None, confidence: Confidence = "exact") -> Diagnosis:
+    entry = CATALOGUE[code]
+    return Diagnosis(
+        code=code, title=entry.title, segment=None, layer=layer, confidence=confidence, evidence=evidence, fix=entry.fix
+    )

@@ -1,0 +1,188 @@
+"""`resume`: training that is saved, loaded in a new process, and continued there."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from gradcheck.building.sources.live import is_live
+from gradcheck.building.state import State
+from gradcheck.comparing.tape import monolithic
+from gradcheck.errors import NotApplicable
+from gradcheck.handoff.execute import Execution, batch_tensors
+from gradcheck.problem.optimizer import numbered
+from gradcheck.problem.prepare import session
+from gradcheck.training.steps import Trainee
+from gradcheck.training.ways.elsewhere import Departure, result_elsewhere
+from gradcheck.training.ways.interface import WayRun, taken
+from gradcheck.training.ways.lost import Evidence, generator_places, is_kept, seed_holders
+from gradcheck.training.ways.saved_formats import FORMATS, loading, saving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from gradcheck.config.sections.methods import ResumeOptions
+    from gradcheck.handoff.interface import Gradients
+    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.training.reference_run import ReferenceTraining
+    from gradcheck.training.steps import Step
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Saved:
+    """What the new process needs to continue; it can be pickled.
+
+    Attributes:
+        departure: describes model and optimizer.
+        weights: the names of the weights in the process that saved, in order.
+        states: those of the state.
+        form: the name of the format.
+        folder: where it was saved.
+        steps: how many are left.
+    """
+
+    departure: Departure
+    weights: tuple[str, ...]
+    states: tuple[str, ...]
+    form: str
+    folder: Path
+    steps: int
+
+
+def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
+    """Train some steps, save model and optimizer, and take the other steps in a process that has loaded them.
+
+    After the last step here the values are compared as they are loaded.
+    """
+    count = training.problem.config.train.steps
+    after = _after(training.problem, options, count)
+    form = FORMATS[options.format]
+    with tempfile.TemporaryDirectory(prefix="gradcheck-") as name:
+        with training.replica.entered() as problem, problem.state.preserved():
+            trainee = training.trainee(problem, [weight.variable for weight in problem.weights])
+            places = generator_places()
+            before = list(_steps(trainee, after))
+            drawn = tuple(what for what, place in generator_places().items() if place != places[what])
+            with saving(form), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                form.save(trainee, Path(name))
+            holders, rate = seed_holders(problem), _rate(trainee.optimizer)
+        saved = Saved(
+            departure=Departure.of(training),
+            weights=tuple(weight.path for weight in problem.weights),
+            states=tuple(state.path for state in problem.state.variables),
+            form=options.format,
+            folder=Path(name),
+            steps=count - after,
+        )
+        loaded_rate, loaded, *others = result_elsewhere("resume:continued", saved)
+    lacking: dict[TensorKey, Any] = {key: None for key in training.steps[0] if is_kept(key)}
+    loaded = replace(
+        loaded, tensors={**before[-1].tensors, **lacking, **loaded.tensors}, gradients=before[-1].gradients
+    )
+    others = [replace(step, tensors={**lacking, **step.tensors}) for step in others]
+    evidence = Evidence(
+        saved=before[-1].tensors,
+        loaded=loaded.tensors,
+        rates=(rate, loaded_rate),
+        expected=training.steps[after],
+        next=others[0].tensors,
+        step=after + 1,
+        by=form.name,
+        holders=holders,
+        drawn=drawn,
+    )
+    return WayRun(training=training, steps=[*before[:-1], loaded, *others], found=evidence.found())
+
+
+def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:
+    """Return the learning rate and the values as they are loaded, and the steps that are taken after that.
+
+    Runs in the new process. `stage` is called with the name of what comes next.
+    """
+    stage("loading the training that was saved")
+    departure, form = saved.departure, FORMATS[saved.form]
+    with session(departure.config), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with loading(form):
+            found = form.load(departure, saved.folder)
+        problem = _named_like(replace(found.problem, batch=departure.batch), saved)
+        new = departure.trainee(problem)
+        optimizer = found.optimizer or new.optimizer
+        if not optimizer.built:
+            optimizer.build(new.variables)
+        trainee = _Resumed(**{**vars(new), "optimizer": optimizer}, like=new.optimizer)
+        problem.state.restore()  # generators that no layer holds start anew, as they do in a process
+        loaded = taken(trainee.values(), loss=None, state=problem.state.read(split=False), seconds=0.0)
+        stage("continuing the training")
+        return [_rate(optimizer), loaded, *_steps(trainee, saved.steps)]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Resumed(Trainee):
+    """A model that is trained with a loaded optimizer; `like` is a new one, whose variables stand for missing ones."""
+
+    like: Any
+
+    @property
+    def slots(self) -> Sequence[Any]:
+        """The loaded optimizer's variables, by the names of a new one's."""
+        found = dict(numbered(self.optimizer.variables))
+        return [found.get(key, variable) for key, variable in numbered(self.like.variables)]
+
+
+def _after(problem: Problem, options: ResumeOptions, count: int) -> int:
+    """Return the number of steps before saving.
+
+    Raises:
+        NotApplicable: if no step is left to be continued with, or the model is an object, which only this process has.
+    """
+    if is_live(problem.config.model):
+        raise NotApplicable("the model is an object of this process, which another one cannot build")
+    after = options.saved_after(count)
+    if not 0 < after < count:
+        raise NotApplicable(
+            f"there is no step to be saved after, and another to continue with, in train.steps: {count}"
+        )
+    return after
+
+
+def _steps(trainee: Trainee, count: int) -> Iterator[Step]:
+    """Take steps of the plain loop, in the config's execution; they can be pickled."""
+    made: list[Execution] = []
+
+    def compute(problem: Problem) -> Gradients:
+        made[:] = made or [Execution(trainee.problem, monolithic, split=False)]
+        return made[0].run_as_it_is(batch_tensors(problem))
+
+    for step in trainee.steps(trainee.applying(compute), count):
+        found = step.gradients
+        yield taken(step.tensors, loss=found.loss, state=found.state, seconds=found.seconds)
+
+
+def _named_like(problem: Problem, saved: Saved) -> Problem:
+    """Return a loaded problem with the names of the saved one, in its order.
+
+    Where the names differ, as of layers that Keras has named anew, the order of the variables is taken for theirs.
+    """
+    own = {weight.path: weight for weight in problem.weights}
+    ordered = [own[path] for path in saved.weights] if own.keys() == {*saved.weights} else problem.weights
+    named = tuple(replace(weight, path=path) for weight, path in zip(ordered, saved.weights, strict=False))
+    variables = problem.state.variables
+    if len(variables) != len(saved.states) or {s.path for s in variables} == {*saved.states}:
+        return replace(problem, weights=named, state=problem.state.retaken())
+    paths = {id(s.variable): path for s, path in zip(variables, saved.states, strict=True)}
+    return replace(problem, weights=named, state=State([problem.model], seed=problem.seed, names=paths))
+
+
+def _rate(optimizer: Any) -> float | None:
+    """Return the learning rate of the next step; None for an optimizer of several."""
+    if hasattr(optimizer, "optimizers"):
+        return None
+    return float(np.asarray(keras.ops.convert_to_tensor(optimizer.learning_rate)))
