@@ -248,9 +248,18 @@ class MethodInfo:
     sides: Sides = field(default_factory=Sides)
 
 
-def _way(options: type[MethodOptions], place: str, rests_on: str) -> MethodInfo:
+def _way(options: type[MethodOptions], place: str, rests_on: str, *, dense: bool = False) -> MethodInfo:
     """Return the properties of a way of training: it takes the whole model, slices the batch by itself if at all."""
-    return MethodInfo(place=place, options=options, rests_on=rests_on, splits=False, trains=True, slices=True, way=True)
+    return MethodInfo(
+        place=place,
+        options=options,
+        rests_on=rests_on,
+        splits=False,
+        trains=True,
+        slices=True,
+        dense=dense,
+        way=True,
+    )
 
 
 _BY_KERAS = "the model, the loss and the optimizer, shared with the plain loop; the loop is Keras's own"
@@ -292,7 +301,10 @@ METHODS: dict[str, MethodInfo] = {
         eager=True,
     ),
     "accumulate": _way(
-        AccumulateOptions, "accumulate", "the model, the loss and the optimizer, shared with the plain loop"
+        AccumulateOptions,
+        "accumulate",
+        "the model, the loss and the optimizer, shared with the plain loop",
+        dense=True,
     ),
     "replicas": _way(ReplicasOptions, "replicas", _BY_KERAS),
     "resume": _way(ResumeOptions, "resume", "the model, the loss and the optimizer, built once more in a new process"),

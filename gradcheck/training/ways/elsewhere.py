@@ -14,16 +14,18 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.messages import described, raised, user_location
+from gradcheck.building.sources.live import is_live
+from gradcheck.building.state import State
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.problem.optimizer import build_optimizer, start
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.training.steps import Course, Trainee
-from gradcheck.training.ways.packing import packed, unpacked
+from gradcheck.training.ways.packing import needed_by, packed, unpacked
 from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -47,6 +49,9 @@ class Departure:
         values: of all variables that training or a forward pass moves, in the order of `State.movable`.
         initial_scale: the loss scale that the reference started from.
         slot_paths: the names of the optimizer's variables in reports.
+        weights: the names of the weights, in order.
+        states: those of the state.
+        needed: the user's classes and functions that a live model is loaded with, by name.
     """
 
     config: Config
@@ -55,6 +60,9 @@ class Departure:
     values: tuple[Any, ...]
     initial_scale: float
     slot_paths: tuple[str, ...]
+    weights: tuple[str, ...]
+    states: tuple[str, ...]
+    needed: Mapping[str, Any]
 
     @classmethod
     def of(cls, training: ReferenceTraining) -> Departure:
@@ -69,6 +77,9 @@ class Departure:
             values=values,
             initial_scale=training.initial_scale,
             slot_paths=training.slot_paths,
+            weights=tuple(weight.path for weight in problem.weights),
+            states=tuple(state.path for state in problem.state.variables),
+            needed=needed_by(problem.model) if is_live(problem.config.model) else {},
         )
 
     @contextmanager
@@ -82,7 +93,21 @@ class Departure:
             problem = prepare(self.config, self.base)
             for variable, value in zip(problem.state.movable, self.values, strict=True):
                 variable.assign(value)
-            yield replace(problem, batch=self.batch, state=problem.state.retaken())
+            yield self.named(replace(problem, batch=self.batch))
+
+    def named(self, problem: Problem) -> Problem:
+        """Return a problem of another process with the names of this one, in its order.
+
+        Where the names differ, as of layers that Keras has named anew, the order of the variables is taken for theirs.
+        """
+        own = {weight.path: weight for weight in problem.weights}
+        ordered = [own[path] for path in self.weights] if own.keys() == {*self.weights} else problem.weights
+        named = tuple(replace(weight, path=path) for weight, path in zip(ordered, self.weights, strict=False))
+        variables = problem.state.variables
+        if len(variables) != len(self.states) or {s.path for s in variables} == {*self.states}:
+            return replace(problem, weights=named, state=problem.state.retaken())
+        paths = {id(s.variable): path for s, path in zip(variables, self.states, strict=True)}
+        return replace(problem, weights=named, state=State([problem.model], seed=problem.seed, names=paths))
 
     def optimizer(self) -> Any:
         """Return the config's optimizer, without variables."""

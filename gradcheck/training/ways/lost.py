@@ -95,7 +95,8 @@ class Evidence:
         weights = [key.path for key in lost if key.quantity == "value" and key.kind == "weight"]
         if self.averaged and weights:
             text = f"`fit` ends by putting the averages in the place of the weights, and {self.by} keeps these alone"
-            yield _diagnosis("GC308", f"{text}: {some(weights)} are not what they were")
+            advice = "Save while `fit` runs, by ModelCheckpoint or BackupAndRestore, or keep the weights beside them."
+            yield _diagnosis("GC308", f"{text}: {some(weights)} are not what they were", fix=advice)
             others = [path for path in others if path not in weights]
         if others:
             text = f"{after}, these are not what they were: {some(others)}"

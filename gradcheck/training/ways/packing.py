@@ -46,7 +46,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     def reducer_override(self, obj: Any) -> Any:
         """Return how `obj` is made again; Keras's own way looks for the user's classes in modules that lack them."""
         if isinstance(obj, Lent):
-            return _Sent, ([(_archive(model), _needed(model)) for model in obj.objects],)
+            return _Sent, ([(_archive(model), needed_by(model)) for model in obj.objects],)
         if isinstance(obj, MethodType):
             return getattr, (obj.__self__, obj.__name__)
         if isinstance(obj, keras.losses.Loss):
@@ -79,7 +79,7 @@ def _archive(model: keras.Model) -> bytes:
         return file.read_bytes()
 
 
-def _needed(model: keras.Model) -> dict[str, Any]:
+def needed_by(model: keras.Model) -> dict[str, Any]:
     """Return the user's classes of layers, and functions that layers hold, by name."""
     layers = all_layers([model])
     found: dict[str, Any] = {type(layer).__name__: type(layer) for layer in layers if not is_keras_own(layer)}

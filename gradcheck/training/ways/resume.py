@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from gradcheck.building.sources.live import is_live
-from gradcheck.building.state import State
 from gradcheck.comparing.keys import LOSS, as_array
 from gradcheck.comparing.tape import monolithic
 from gradcheck.errors import NotApplicable
@@ -41,16 +39,12 @@ class Saved:
 
     Attributes:
         departure: describes model and optimizer.
-        weights: the names of the weights in the process that saved, in order.
-        states: those of the state.
         form: the name of the format.
         folder: where it was saved.
         steps: how many are left.
     """
 
     departure: Departure
-    weights: tuple[str, ...]
-    states: tuple[str, ...]
     form: str
     folder: Path
     steps: int
@@ -62,7 +56,7 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
     After the last step here the values are compared as they are loaded.
     """
     count = training.problem.config.train.steps
-    after = _after(training.problem, options, count)
+    after = _after(options, count)
     form = FORMATS[options.format]
     with tempfile.TemporaryDirectory(prefix="gradcheck-") as name:
         with training.replica.entered() as problem, problem.state.preserved():
@@ -76,8 +70,6 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
             holders, rate, averages = seed_holders(problem), _rate(trainee.optimizer), _averages(trainee.optimizer)
         saved = Saved(
             departure=Departure.of(training),
-            weights=tuple(weight.path for weight in problem.weights),
-            states=tuple(state.path for state in problem.state.variables),
             form=options.format,
             folder=Path(name),
             steps=count - after,
@@ -115,7 +107,7 @@ def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:
         warnings.simplefilter("ignore")
         with loading(form):
             found = form.load(departure, saved.folder)
-        problem = _named_like(replace(found.problem, batch=departure.batch), saved)
+        problem = departure.named(replace(found.problem, batch=departure.batch))
         new = departure.trainee(problem)
         optimizer = found.optimizer or new.optimizer
         if not optimizer.built:
@@ -139,14 +131,12 @@ class _Resumed(Trainee):
         return slots_like(self.like, self.optimizer)
 
 
-def _after(problem: Problem, options: ResumeOptions, count: int) -> int:
+def _after(options: ResumeOptions, count: int) -> int:
     """Return the number of steps before saving.
 
     Raises:
-        NotApplicable: if no step is left to be continued with, or the model is an object, which only this process has.
+        NotApplicable: if no step is left to be continued with.
     """
-    if is_live(problem.config.model):
-        raise NotApplicable("the model is an object of this process, which another one cannot build")
     after = options.saved_after(count)
     if not 0 < after < count:
         raise NotApplicable(
@@ -166,21 +156,6 @@ def _steps(trainee: Trainee, count: int) -> Iterator[Step]:
     for step in trainee.steps(trainee.applying(compute), count):
         found = step.gradients
         yield taken(step.tensors, loss=found.loss, state=found.state, seconds=found.seconds)
-
-
-def _named_like(problem: Problem, saved: Saved) -> Problem:
-    """Return a loaded problem with the names of the saved one, in its order.
-
-    Where the names differ, as of layers that Keras has named anew, the order of the variables is taken for theirs.
-    """
-    own = {weight.path: weight for weight in problem.weights}
-    ordered = [own[path] for path in saved.weights] if own.keys() == {*saved.weights} else problem.weights
-    named = tuple(replace(weight, path=path) for weight, path in zip(ordered, saved.weights, strict=False))
-    variables = problem.state.variables
-    if len(variables) != len(saved.states) or {s.path for s in variables} == {*saved.states}:
-        return replace(problem, weights=named, state=problem.state.retaken())
-    paths = {id(s.variable): path for s, path in zip(variables, saved.states, strict=True)}
-    return replace(problem, weights=named, state=State([problem.model], seed=problem.seed, names=paths))
 
 
 def _averages(optimizer: Any) -> bool:

@@ -78,6 +78,7 @@ class Archive:
             outline = outlined(config, base)
             modules = [*imports.files.values(), *(m for beside in imports.beside.values() for m in beside.values())]
             custom = {name: value for module in modules for name, value in _named(module).items()}
+            custom.update(departure.needed)
         safe = isinstance(config.model, FileSource) and not config.model.trust
         inputs = [keras.KerasTensor((None, *t.shape[1:]), t.dtype, sparse=t.sparse) for t in outline.model.inputs]
         made: list[keras.Model] = []
