@@ -16,7 +16,7 @@ from gradcheck.numerics import movement
 from gradcheck.results.report import Diagnosis
 from gradcheck.training.steps import Course, value_key
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
+from gradcheck.training.ways.keras_training import Recorder, dataset, fitted, keras_trainee, own_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,13 +51,11 @@ def compiled(training: ReferenceTraining, options: CompiledOptions) -> WayRun:
 def _fitted(against: ReferenceTraining, each: int, **how: bool) -> list[Step]:
     """Return the steps of `fit`, compiled or not; `how` are arguments of `compile`."""
     count = against.problem.config.train.steps
-    with against.replica.entered() as problem, problem.state.preserved():
-        trainee = against.trainee(problem, [weight.variable for weight in problem.weights])
-        model = compiled_model(problem, trainee.optimizer, steps_per_execution=each, **how)
+    with keras_trainee(against, steps_per_execution=each, **how) as (model, trainee):
         if how.get("jit_compile") and not model.jit_compile:
             raise NotApplicable("Keras does not compile this model under XLA: a layer of it does not support that")
         recorder = Recorder(trainee, each=each, with_loss=not own_training(model))
-        batches = [dataset(against.course.at(problem, trainee.optimizer, index)) for index in range(count)]
+        batches = [dataset(against.course.at(trainee.problem, trainee.optimizer, index)) for index in range(count)]
         # Joined, they have the most general shapes: one signature for all sizes.
         fitted(model, reduce(tf.data.Dataset.concatenate, batches), recorder, epochs=1)
     return recorder.steps

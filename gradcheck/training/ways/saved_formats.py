@@ -14,11 +14,10 @@ from gradcheck.building.endpoints import packed_inputs
 from gradcheck.building.imports import imported_once
 from gradcheck.building.messages import described, raised, user_location
 from gradcheck.building.sources.live import LiveModel
-from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.config.sections.model import FileSource
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.problem.prepare import outlined, prepare
-from gradcheck.training.ways.keras_training import compiled_model
+from gradcheck.training.ways.keras_training import compiled_model, own_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -204,12 +203,6 @@ def loading(form: Format) -> Iterator[None]:
             "give each class of your own a constructor that takes **kwargs, and a get_config(); or save weights only"
         )
         raise raised(message, error, "GC051", location=user_location(first), help_=help_) from error
-
-
-def own_model(problem: Problem) -> keras.Model:
-    """Return the object that the user saves: the one inside, if `problem` put a functional model around it."""
-    inner = wraps_one(problem.model)
-    return inner if isinstance(inner, keras.Model) else problem.model
 
 
 def _compiled(problem: Problem, optimizer: Any) -> keras.Model:
