@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from gradcheck.errors import GradcheckError, NotApplicable
-from gradcheck.training.ways.distributed import trained_by_fit
+from gradcheck.training.ways.distributed import trained
 from gradcheck.training.ways.packing import packed, unpacked
 from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
@@ -75,7 +75,7 @@ def worker(config: str, index: int, count: int, start: bytes, stage: Callable[[s
     departure = unpacked(start)  # only now: making its tensors starts TensorFlow's runtime
     stage("training with the other workers")
     try:
-        return trained_by_fit(departure, strategy)
+        return trained(departure, strategy, by_fit=False)
     except GradcheckError as error:
         if isinstance(error.__cause__, tf.errors.OpError):
             time.sleep(_COURTESY)

@@ -39,13 +39,12 @@ def replicas(training: ReferenceTraining, options: ReplicasOptions) -> WayRun:
     """
     if _draws(training):
         raise NotApplicable("each replica draws random numbers of its own")
-    size = training.problem.batch.size
-    count = options.slices(size)
+    count = options.slices(training.problem.batch.size)
     slices = sliced_batch(training.problem, count)
+    if len(slices) < count:
+        raise NotApplicable(f"{count} replicas do not all get a part of {training.problem.batch.size} examples")
     departure = Departure.of(training)
     if options.strategy == "mirrored":
-        if size % count:
-            raise NotApplicable(f"`fit` begins with no batch that {count} replicas cannot divide evenly: of {size}")
         runs = [result_elsewhere("distributed:mirrored", departure, count, devices=count)]
     else:
         runs = steps_of_workers(departure, configs_of(count))
