@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 #: Lines that Keras puts before the message proper.
 _KERAS_HEAD = re.compile(r"^(Exception encountered when calling |Could not automatically infer the output )")
-#: The first paragraph of TensorFlow's messages on traced code; lines of code follow, and the message proper is the last.
+#: The first paragraph of messages on traced code; lines of code follow, and the message proper is the last.
 _TRACED_HEADS = frozenset({"in user code:", "Graph execution error:"})
 _KERAS_TAIL = "Arguments received by "
 #: TensorFlow's message on an operation without an XLA kernel: the first such operation, and its node.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -49,10 +49,7 @@ def _looped(
     for x, y, *weight in data:
         model.compute_loss(x, y, model(x), *weight)  # it makes the metrics, which no replica can
 
-    @tf.function(autograph=False)
-    def step(batch: Any) -> None:
-        strategy.run(model.train_step, args=(batch,))
-
+    step = tf.function(lambda batch: strategy.run(model.train_step, args=(batch,)), autograph=False)
     divided = strategy.experimental_distribute_dataset(data)
     recorder.set_model(model)
     for index in range(count):
