@@ -13,24 +13,29 @@ if TYPE_CHECKING:
 
     import keras
 
+    from gradcheck.batch import Batch
     from gradcheck.training.steps import Step
     from gradcheck.training.ways.elsewhere import Departure
 
 
-def mirrored(departure: Departure, count: int, stage: Callable[[str], None]) -> list[Step]:
+def fit_begins(batch: Batch, count: int) -> bool:
+    """Whether `fit` begins with `batch`: to build the model, it takes the mean of the parts of `count` replicas."""
+    tensors = [*batch.x, *batch.y, *(batch.sample_weight or ())]
+    adding = all(t is None or (tf.is_tensor(t) and t.dtype not in {tf.string, tf.bool}) for t in tensors)
+    return adding and not batch.size % count
+
+
+def mirrored(departure: Departure, count: int, by_fit: bool, stage: Callable[[str], None]) -> list[Step]:  # noqa: FBT001
     """Train over `count` devices of this process, and return what each step left behind."""
     stage("training on several devices")
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus if len(gpus) >= count else tf.config.list_logical_devices("CPU")
     strategy = _Mirrored([device.name for device in devices[:count]])
-    return trained(departure, strategy, by_fit=not departure.batch.size % count)
+    return trained(departure, strategy, by_fit=by_fit)
 
 
 def trained(departure: Departure, strategy: tf.distribute.Strategy, *, by_fit: bool) -> list[Step]:
-    """Train on one batch, which the replicas of `strategy` divide, by Keras's `fit` or by a loop over `train_step`.
-
-    `fit` neither begins with a batch that cannot be divided evenly nor runs in several workers (Keras issue 20585).
-    """
+    """Train on one batch, which the replicas of `strategy` divide, by Keras's `fit` or by a loop over `train_step`."""
     with departure.entered(strategy.scope()) as problem:
         trainee = departure.trainee(problem)
         model = compiled_model(problem, trainee.optimizer, jit_compile=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from gradcheck.comparing.keys import LOSS
 from gradcheck.comparing.reference import Reference
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import batch_tensors
@@ -18,6 +19,7 @@ from gradcheck.numerics import movement
 from gradcheck.training.reference_run import ReferenceTraining
 from gradcheck.training.steps import value_key
 from gradcheck.training.ways.accumulate import coupling, sliced_batch
+from gradcheck.training.ways.distributed import fit_begins
 from gradcheck.training.ways.elsewhere import Departure, result_elsewhere
 from gradcheck.training.ways.interface import WayRun
 from gradcheck.training.ways.multi_worker import VARIABLE, cluster_around, local_cluster, steps_of_workers
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 
 #: How much nearer the run must be to the plain loop over the whole batch, to be held against that one.
 _FAR_NEARER = 10.0
+_LOOPED = (
+    "trained in a loop over `train_step`: Keras's `fit` does not run in several workers (Keras issue 20585), and begins "
+    "with no batch of strings, or of uneven parts"
+)
+_NO_LOSS = "the loss that Keras reports is not compared: it weighs a sum over uneven parts by their sizes"
 
 
 def replicas(training: ReferenceTraining, options: ReplicasOptions) -> WayRun:
@@ -48,14 +55,18 @@ def replicas(training: ReferenceTraining, options: ReplicasOptions) -> WayRun:
         count = cluster.size
     slices = _slices(training, count)
     departure = Departure.of(training)
+    by_fit = cluster is None and fit_begins(problem.batch, count)
     if cluster is None:
-        runs = [result_elsewhere("distributed:mirrored", departure, count, devices=count)]
+        runs = [result_elsewhere("distributed:mirrored", departure, count, by_fit, devices=count)]
     else:
         runs = steps_of_workers(departure, cluster)
     divided = _OverReplicas(training, slices, read=cluster.index if cluster else 0)
     against, remarks = _counterpart(training, divided, runs[0])
     steps, differing = _of_all(against, runs)
-    return WayRun(training=against, steps=steps, remarks=(*remarks, *differing))
+    if _mixes_up_sums(slices):
+        steps = [replace(step, tensors={key: t for key, t in step.tensors.items() if key != LOSS}) for step in steps]
+        remarks = (*remarks, _NO_LOSS)
+    return WayRun(training=against, steps=steps, remarks=(*remarks, *differing, *(() if by_fit else (_LOOPED,))))
 
 
 def _slices(training: ReferenceTraining, count: int) -> tuple[Slice, ...]:
@@ -97,6 +108,12 @@ def _sums_told(problem: Problem, slices: tuple[Slice, ...]) -> tuple[Slice, ...]
         replace(part, scales=tuple(1.0 if index in sums else scale for index, scale in enumerate(part.scales)))
         for part in slices
     )
+
+
+def _mixes_up_sums(slices: Sequence[Slice]) -> bool:
+    """Whether Keras reports another loss than it trains with: the mean over uneven parts of what is a sum."""
+    uneven = len({part.stop - part.start for part in slices}) > 1
+    return uneven and any(scale == 1 for part in slices for scale in part.scales)
 
 
 def _draws(training: ReferenceTraining) -> bool:
