@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from gradcheck.building.sources.live import is_live
 from gradcheck.building.state import State
 from gradcheck.comparing.keys import LOSS, as_array
 from gradcheck.comparing.tape import monolithic
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
+from gradcheck.problem.optimizer import innermost
 from gradcheck.problem.prepare import session
 from gradcheck.problem.problem import TensorKey
 from gradcheck.training.steps import Trainee, slots_like
 from gradcheck.training.ways.elsewhere import Departure, result_elsewhere, told
 from gradcheck.training.ways.interface import WayRun, taken
-from gradcheck.training.ways.lost import Evidence, generator_places, is_kept, same, seed_holders
+from gradcheck.training.ways.lost import Interruption, generator_places, is_kept, same, seed_holders
 from gradcheck.training.ways.saved_formats import FORMATS, loading, saving
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
     After the last step here the values are compared as they are loaded.
     """
     count = training.problem.config.train.steps
-    after = _after(training.problem, options, count)
+    after = _after(options, count)
     form = FORMATS[options.format]
     with tempfile.TemporaryDirectory(prefix="gradcheck-") as name:
         with training.replica.entered() as problem, problem.state.preserved():
@@ -97,7 +97,7 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
     loaded = replace(loaded, tensors={**last, **lacking, **loaded.tensors}, gradients=before[-1].gradients)
     steps = [*before[:-1], loaded, *(replace(step, tensors={**lacking, **step.tensors}) for step in others)]
     steps = [replace(step, tensors={k: v for k, v in step.tensors.items() if k not in idle}) for step in steps]
-    evidence = Evidence(
+    interruption = Interruption(
         saved=last,
         loaded=steps[after - 1].tensors,
         rates=(rate, loaded_rate),
@@ -108,7 +108,7 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
         drawn=drawn,
     )
     remarks = (_AVERAGED,) if averages else ()
-    return WayRun(training=training, steps=steps, remarks=remarks, found=evidence.found())
+    return WayRun(training=training, steps=steps, remarks=remarks, found=interruption.found())
 
 
 def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:
@@ -146,14 +146,12 @@ class _Resumed(Trainee):
         return slots_like(self.like, self.optimizer)
 
 
-def _after(problem: Problem, options: ResumeOptions, count: int) -> int:
+def _after(options: ResumeOptions, count: int) -> int:
     """Return the number of steps before saving.
 
     Raises:
-        NotApplicable: if no step is left to be continued with, or the model is an object, which only this process has.
+        NotApplicable: if no step is left to be continued with.
     """
-    if is_live(problem.config.model):
-        raise NotApplicable("the model is an object of this process, which another one cannot build")
     after = options.saved_after(count)
     if not 0 < after < count:
         raise NotApplicable(
@@ -192,7 +190,7 @@ def _named_like(problem: Problem, saved: Saved) -> Problem:
 
 def _averages(optimizer: Any) -> bool:
     """Whether the optimizer keeps averages of the weights."""
-    return bool(getattr(optimizer, "inner_optimizer", optimizer).use_ema)
+    return bool(innermost(optimizer).use_ema)
 
 
 def _rate(optimizer: Any) -> float | None:

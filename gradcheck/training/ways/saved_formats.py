@@ -13,10 +13,11 @@ import tensorflow as tf
 from gradcheck.building.endpoints import packed_inputs
 from gradcheck.building.imports import imported_once
 from gradcheck.building.messages import described, raised, user_location
-from gradcheck.building.sources.live import LiveModel
+from gradcheck.building.sources.live import LiveModel, is_live
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.config.sections.model import FileSource
 from gradcheck.errors import GradcheckError, NotApplicable
+from gradcheck.keras_private import all_layers
 from gradcheck.problem.prepare import outlined, prepare
 from gradcheck.training.ways.keras_training import compiled_model
 
@@ -72,8 +73,9 @@ class Archive:
         config, base = departure.config, departure.base
         with imported_once() as imports:
             outline = outlined(config, base)
+            classes = {keras.saving.get_registered_name(type(one)): type(one) for one in all_layers([outline.model])}
             modules = [*imports.files.values(), *(m for beside in imports.beside.values() for m in beside.values())]
-            custom = {name: value for module in modules for name, value in _named(module).items()}
+            custom = classes | {name: value for module in modules for name, value in _named(module).items()}
         safe = isinstance(config.model, FileSource) and not config.model.trust
         inputs = [keras.KerasTensor((None, *t.shape[1:]), t.dtype, sparse=t.sparse) for t in outline.model.inputs]
         made: list[keras.Model] = []
@@ -94,6 +96,9 @@ class _IntoNew:
     def load(self, departure: Departure, folder: Path) -> Loaded:
         """Build both, and assign what was saved."""
         problem, optimizer = prepare(departure.config, departure.base), departure.optimizer()
+        if is_live(departure.config.model):  # no code makes it anew: it is as it was handed over
+            for variable, value in zip(problem.state.movable, departure.values, strict=True):
+                variable.assign(value)
         optimizer.build([weight.variable for weight in problem.weights])
         self._assign(problem, optimizer, folder)
         return Loaded(problem=problem, optimizer=optimizer)
