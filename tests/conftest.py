@@ -37,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutated", choices=["most", "all"], default="most", help=help_)
     help_ = "whether tests/auditing/test_scripts.py compares the weights of every third right script, or of all"
     parser.addoption("--audited", choices=["third", "all"], default="third", help=help_)
+    help_ = "whether tests/upstream runs two of the scripts of docs/upstream.md, or all"
+    parser.addoption("--upstream", choices=["two", "all"], default="two", help=help_)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

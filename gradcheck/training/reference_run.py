@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,8 +71,8 @@ class ReferenceTraining:
         self.problem, self.reference, self._dense = problem, reference, dense
         self.course, self._beside, self._inside = course or Course(), beside, inside
         self.notes: dict[TensorKey, str] = {}
-        self.initial_scale = INITIAL_SCALE
-        self._slot_paths: tuple[str, ...] | None = None  # until the first optimizer has named them
+        self.initial_scale: float = INITIAL_SCALE if beside is None else beside.initial_scale
+        self._slot_paths = None if beside is None else beside.slot_paths  # until the first optimizer has named them
         trainee = self._whole()
         self._slot_paths = trainee.slot_paths
         self.where = {**places(problem), **places_in_training(trainee)}
@@ -201,14 +201,14 @@ class ReferenceTraining:
 
     def _taken(self, trainee: Trainee, tensors: Tensors) -> Iterator[Step]:
         """Yield the steps of the whole model."""
-
-        def compute(problem: Problem) -> Gradients:
-            execution = self.reference.execution if problem.loss_scale is None else self._scaled
-            with self._inside():
-                return execution.run_as_it_is(first_rows(tensors, problem)._replace(loss_scale=problem.loss_scale))
-
-        applying = trainee.applying(compute, change=_all_dense if self._dense else list)
+        applying = trainee.applying(partial(self.gradients, tensors), change=_all_dense if self._dense else list)
         return trainee.steps(applying, self.problem.config.train.steps)
+
+    def gradients(self, tensors: Tensors, problem: Problem) -> Gradients:
+        """Return the gradients of the step that `problem` is at, and leave its changes to the state."""
+        execution = self.reference.execution if problem.loss_scale is None else self._scaled
+        with self._inside():
+            return execution.run_as_it_is(first_rows(tensors, problem)._replace(loss_scale=problem.loss_scale))
 
     def _require_memory(self) -> None:
         of_step = [*map(as_array, self.reference.tensors.values()), *self.start.values()]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from multiprocessing.connection import Pipe, wait
 from typing import TYPE_CHECKING, Any
@@ -53,15 +53,29 @@ class Workers:
         _end(self._processes)
 
     def run(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = silent) -> Generator[Any]:
-        """Yield the results in the order of `tasks`; see `Runner`. Replace processes that died while there is work."""
-        waiting, results = deque(enumerate(tasks)), dict[int, Any]()
-        try:
+        """Yield the results in the order of `tasks`; see `Runner`."""
+        results = dict[int, Any]()
+        with closing(self.as_finished(tasks, tell)) as finished:
             for index in range(len(tasks)):
                 while index not in results:
-                    self._hand_out(waiting)
-                    wait([process.connection for process in self._processes], TICK)
-                    results.update(found for process in self._processes if (found := process.result(tell)))
+                    results.update([next(finished)])
                 yield results.pop(index)
+
+    def as_finished(
+        self, tasks: Sequence[Task], tell: Callable[[int, str], None] = silent
+    ) -> Generator[tuple[int, Any]]:
+        """Yield the index and the result of each task, whichever comes first; otherwise as `run`.
+
+        Replace processes that died while there is work.
+        """
+        waiting, left = deque(enumerate(tasks)), len(tasks)
+        try:
+            while left:
+                self._hand_out(waiting)
+                wait([process.connection for process in self._processes], TICK)
+                for found in [found for process in self._processes if (found := process.result(tell))]:
+                    left -= 1
+                    yield found
         finally:
             _end([process for process in self._processes if process.busy])
 

@@ -28,17 +28,18 @@ OWN_TRAINING = ("train_step", "compute_loss", "fit", "make_train_function")
 class AsLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras has no types
     """A function of (y, output, sample_weight) to a scalar as a Keras loss, for functions that `compile` cannot take.
 
-    Its reduction is a sum: Keras does not divide it among replicas.
+    Keras divides neither a scalar nor a sum among replicas.
     """
 
-    def __init__(self, function: Callable[[Any, Any, Any], Any]) -> None:
-        """Take the function."""
+    def __init__(self, function: Callable[[Any, Any, Any], Any], *, averages: bool) -> None:
+        """Take the function; whether it `averages` values that are each an example's."""
         super().__init__(reduction="sum")
-        self._function = function
+        self._function, self._averages = function, averages
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the function's value."""
-        return self._function(y_true, y_pred, sample_weight)
+        """Return the function's value; a mean is divided by the number of replicas, as Keras does with its own."""
+        value = self._function(y_true, y_pred, sample_weight)
+        return value / tf.distribute.get_strategy().num_replicas_in_sync if self._averages else value
 
 
 def keras_losses(loss: Loss) -> list[Any]:
@@ -49,7 +50,7 @@ def keras_losses(loss: Loss) -> list[Any]:
 def _keras_loss(term: Term | None) -> Any:
     if term is None or (term.compiled is not None and term.name != RANDOM_COTANGENT):
         return None if term is None else term.compiled
-    return AsLoss(term.function)
+    return AsLoss(term.function, averages=term.reduction == "mean")
 
 
 def compiled_model(problem: Problem, optimizer: Any, **arguments: Any) -> keras.Model:

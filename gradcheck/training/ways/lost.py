@@ -58,6 +58,7 @@ class Interruption:
         losses: of each step, without an interruption and with it.
         after: the number of steps before it.
         by: what saved.
+        averaged: whether averages of the weights took their place before.
         holders: the layers that draw from the seeds.
         drawn: the generators that no layer holds, and that training has drawn from.
     """
@@ -68,6 +69,7 @@ class Interruption:
     losses: Sequence[tuple[Any, Any]]
     after: int
     by: str
+    averaged: bool
     holders: Mapping[str, str]
     drawn: tuple[str, ...]
 
@@ -90,6 +92,11 @@ class Interruption:
         elif self.rates[0] != self.rates[1]:
             was, now = self.rates
             yield _diagnosis("GC308", f"{after}, the learning rate of {following} is {now:g}, and was {was:g}")
+        weights = [key.path for key in lost if key.quantity == "value" and key.kind == "weight"]
+        if self.averaged and weights:
+            text = f"`fit` ends by putting the averages in the place of the weights, and {self.by} keeps these alone"
+            yield _diagnosis("GC308", f"{text}: {some(weights)} are not what they were")
+            others = [path for path in others if path not in weights]
         if others:
             text = f"{after}, these are not what they were: {some(others)}"
             yield _diagnosis("GC900", text, fix="Save them beside the model, and assign them after loading.")

@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
+import numpy as np
 
+from gradcheck.comparing.reference import Reference
 from gradcheck.errors import NotApplicable
+from gradcheck.handoff.microbatches import sliced
 from gradcheck.keras_private import global_seed
 from gradcheck.numerics import movement
+from gradcheck.training.reference_run import ReferenceTraining
 from gradcheck.training.steps import value_key
 from gradcheck.training.ways.accumulate import coupling, sliced_batch
 from gradcheck.training.ways.elsewhere import Departure, result_elsewhere
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
+from gradcheck.training.ways.multi_worker import configs_of, steps_of_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from gradcheck.batch.slices import Slice
     from gradcheck.config.sections.methods import ReplicasOptions
-    from gradcheck.training.reference_run import ReferenceTraining
+    from gradcheck.handoff.interface import Gradients, Tensors
+    from gradcheck.problem.problem import Problem
     from gradcheck.training.steps import Step
 
 #: How much nearer the run must be to the plain loop over the whole batch, to be held against that one.
@@ -34,29 +39,18 @@ def replicas(training: ReferenceTraining, options: ReplicasOptions) -> WayRun:
     """
     if _draws(training):
         raise NotApplicable("each replica draws random numbers of its own")
-    count = options.slices(training.problem.batch.size)
+    size = training.problem.batch.size
+    count = options.slices(size)
     slices = sliced_batch(training.problem, count)
-    steps = result_elsewhere("replicas:mirrored", Departure.of(training), count, devices=count)
-    against, remarks = _counterpart(training, training.over(replace(training.problem, slices=slices)), steps)
-    return WayRun(training=against, steps=steps, remarks=remarks)
-
-
-def mirrored(departure: Departure, count: int, stage: Callable[[str], None]) -> list[Step]:
-    """Train under `MirroredStrategy` over `count` devices of this process, and return what each step left behind."""
-    stage("training on several devices")
-    gpus = tf.config.list_logical_devices("GPU")
-    devices = gpus if len(gpus) >= count else tf.config.list_logical_devices("CPU")
-    return trained(tf.distribute.MirroredStrategy([device.name for device in devices[:count]]), departure)
-
-
-def trained(strategy: tf.distribute.Strategy, departure: Departure) -> list[Step]:
-    """Train by `fit`, one batch an epoch, which Keras divides among the replicas of `strategy`."""
-    with departure.entered(strategy.scope()) as problem:
-        trainee = departure.trainee(problem)
-        model = compiled_model(problem, trainee.optimizer, jit_compile=False)
-        recorder = Recorder(trainee, with_loss=not own_training(model))
-        fitted(model, dataset(problem), recorder, epochs=departure.config.train.steps)
-    return recorder.steps
+    departure = Departure.of(training)
+    if options.strategy == "mirrored":
+        if size % count:
+            raise NotApplicable(f"`fit` begins with no batch that {count} replicas cannot divide evenly: of {size}")
+        runs = [result_elsewhere("distributed:mirrored", departure, count, devices=count)]
+    else:
+        runs = steps_of_workers(departure, configs_of(count))
+    against, remarks = _counterpart(training, _OverReplicas(training, slices), runs[0])
+    return WayRun(training=against, steps=runs[0], remarks=remarks)
 
 
 def _draws(training: ReferenceTraining) -> bool:
@@ -68,18 +62,48 @@ def _draws(training: ReferenceTraining) -> bool:
         return bool(state.changed(seeds))
 
 
+class _OverReplicas(ReferenceTraining):
+    """The plain loop over slices, with the state as replicas have it: each moves its own, from where the step began.
+
+    TensorFlow reads the first replica's, unless the variable is aggregated.
+    """
+
+    def __init__(self, whole: ReferenceTraining, slices: tuple[Slice, ...]) -> None:
+        """Train the model of `whole` over the replicas' slices of its batch."""
+        problem = replace(whole.problem, slices=slices)
+        super().__init__(problem, Reference(problem), beside=whole)
+
+    def gradients(self, tensors: Tensors, problem: Problem) -> Gradients:
+        """Return the gradients over all slices, and leave the state that the replicas are read to have."""
+        found = super().gradients(tensors, problem)
+        moved = problem.state.changed([held.variable for held in problem.state.variables])
+        if not moved:
+            return found
+        values = [self._moved(moved, sliced(tensors, part), problem) for part in problem.slices]
+        for variable, of_replicas in zip(moved, zip(*values, strict=True), strict=True):
+            mean = variable.aggregation == "mean"
+            variable.assign(np.mean(of_replicas, axis=0, dtype=of_replicas[0].dtype) if mean else of_replicas[0])
+        return replace(found, state=problem.state.read(split=False))
+
+    def _moved(self, variables: Sequence[Any], tensors: Tensors, problem: Problem) -> list[Any]:
+        """Return the values that `variables` have after a forward pass over one slice."""
+        problem.state.put_back(variables)
+        problem.model(problem.model_inputs(tensors.x), training=problem.training)
+        return [np.asarray(variable.value) for variable in variables]
+
+
 def _counterpart(
-    whole: ReferenceTraining, sliced: ReferenceTraining, steps: Sequence[Step]
+    whole: ReferenceTraining, divided: ReferenceTraining, steps: Sequence[Step]
 ) -> tuple[ReferenceTraining, tuple[str, ...]]:
     """Return the run of the plain loop to hold `steps` against, with remarks.
 
     It is the one over the slices, which equals that over the whole batch unless something couples the examples; then
     that over the whole batch if the replicas come to the same, as with synchronized batch normalisation.
     """
-    remarks = coupling(sliced)
-    if remarks and _FAR_NEARER * _apart(whole, steps) < _apart(sliced, steps):
+    remarks = coupling(divided)
+    if remarks and _FAR_NEARER * _apart(whole, steps) < _apart(divided, steps):
         return whole, ()
-    return sliced, remarks
+    return divided, remarks
 
 
 def _apart(training: ReferenceTraining, steps: Sequence[Any]) -> float:

@@ -35,13 +35,6 @@ if TYPE_CHECKING:
     from gradcheck.training.steps import Step
 
 
-#: What `use_ema` does to whoever saves after `fit`.
-_AVERAGED = (
-    "saved after a step, as a callback does: at its end `fit` assigns the averages of use_ema to the weights, and an "
-    "archive made after it has those in place of the trained ones"
-)
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Saved:
     """What the new process needs to continue; it can be pickled.
@@ -104,11 +97,11 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
         losses=[(there[LOSS], here.tensors[LOSS]) for there, here in zip(training.steps, steps, strict=True)],
         after=after,
         by=form.name,
+        averaged=averages and form.after_fit,
         holders=holders,
         drawn=drawn,
     )
-    remarks = (_AVERAGED,) if averages else ()
-    return WayRun(training=training, steps=steps, remarks=remarks, found=interruption.found())
+    return WayRun(training=training, steps=steps, found=interruption.found())
 
 
 def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:

@@ -49,6 +49,8 @@ class Format(Protocol):
 
     #: What messages call it.
     name: str
+    #: Whether what is saved is what `fit` leaves when it ends: the averages in the place of the weights, if there are.
+    after_fit: bool
 
     def save(self, trainee: Trainee, folder: Path) -> None:
         """Save the model and the optimizer of `trainee`."""
@@ -63,9 +65,11 @@ class Archive:
     """`model.save`, and `keras.models.load_model`."""
 
     name = "model.save"
+    after_fit = True
 
     def save(self, trainee: Trainee, folder: Path) -> None:
-        """Compile the model with the optimizer, so that the archive has both."""
+        """Compile the model with the optimizer, so that the archive has both, and end training as `fit` does."""
+        trainee.optimizer.finalize_variable_values(list(trainee.variables))
         _compiled(trainee.problem, trainee.optimizer).save(folder / "model.keras")
 
     def load(self, departure: Departure, folder: Path) -> Loaded:
@@ -92,6 +96,8 @@ class Archive:
 
 class _IntoNew:
     """A format that holds values alone: they are loaded into a model and an optimizer that the config builds."""
+
+    after_fit = False
 
     def load(self, departure: Departure, folder: Path) -> Loaded:
         """Build both, and assign what was saved."""

@@ -161,11 +161,12 @@ WITHOUT_DRAWS["model"]["layers"].pop(3)
 def test_all_comes_back(run: Run, text: str, optimizer: Any, keys: dict[str, Any]) -> None:
     found = run(resumed(text, optimizer, **keys))
     for name, check in by_format(found):
+        if name == "keras" and "use_ema" in str(optimizer):  # an archive is made when `fit` has ended
+            require_lost(check, "GC308", "`fit` ends by putting the averages in the place of the weights", "tokens")
+            continue
         assert (check.outcome, check.steps) == ("match", 3), name
         kinds = {tensor.kind for tensor in check.tensors}
         assert {"weight", "optimizer", "loss"} <= kinds
-        told = any("assigns the averages of use_ema" in note for note in check.notes)
-        assert told == ("use_ema" in str(optimizer))
 
 
 def test_no_format_has_the_seed_of_dropout(run: Run) -> None:
