@@ -80,9 +80,10 @@ def _archive(model: keras.Model) -> bytes:
 
 
 def _needed(model: keras.Model) -> dict[str, Any]:
-    """Return the user's classes of layers, and functions that layers hold, by name."""
+    """Return the user's classes of layers, and functions that layers hold, by the names in an archive."""
     layers = all_layers([model])
-    found: dict[str, Any] = {type(layer).__name__: type(layer) for layer in layers if not is_keras_own(layer)}
+    classes = {type(layer) for layer in layers if not is_keras_own(layer)}
+    found: dict[str, Any] = {keras.saving.get_registered_name(cls): cls for cls in classes}
     for layer in layers:
         for name, value in vars(layer).items():
             # Keras wraps methods, such as `build`, in functions that hold the layer itself.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -77,9 +79,10 @@ class Archive:
         config, base = departure.config, departure.base
         with imported_once() as imports:
             outline = outlined(config, base)
-            classes = {keras.saving.get_registered_name(type(one)): type(one) for one in all_layers([outline.model])}
             modules = [*imports.files.values(), *(m for beside in imports.beside.values() for m in beside.values())]
-            custom = classes | {name: value for module in modules for name, value in _named(module).items()}
+        own = {type(layer).__name__: type(layer) for layer in all_layers([outline.model])}
+        custom = own | _registered(folder / "model.keras", own)
+        custom |= {name: value for module in modules for name, value in _named(module).items()}
         safe = isinstance(config.model, FileSource) and not config.model.trust
         inputs = [keras.KerasTensor((None, *t.shape[1:]), t.dtype, sparse=t.sparse) for t in outline.model.inputs]
         made: list[keras.Model] = []
@@ -224,6 +227,13 @@ def _compiled(problem: Problem, optimizer: Any) -> keras.Model:
     except TypeError:  # its own `compile` takes more
         return compiled_model(problem, optimizer)
     return model
+
+
+def _registered(archive: Path, classes: Mapping[str, type]) -> dict[str, type]:
+    """Return those of `classes`, by name, that the archive has under the name that they were registered by."""
+    with zipfile.ZipFile(archive) as file:
+        names = re.findall(r'"registered_name": "([^"]+)"', file.read("config.json").decode())
+    return {name: classes[tail] for name in names if (tail := name.rpartition(">")[2]) in classes}
 
 
 def _named(module: ModuleType) -> dict[str, Any]:
