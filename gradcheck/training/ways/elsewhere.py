@@ -130,8 +130,10 @@ def told() -> Iterator[None]:
     except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except (Exception, SystemExit) as error:
-        message = f"training raised {described(error)}"
-        raise raised(message, error, "GC053", location=user_location(error)) from error
+        message, location = f"training raised {described(error)}", user_location(error)
+        if location is None:  # Keras or TensorFlow, by themselves, where they do not raise in this process
+            raise NotApplicable(message) from error
+        raise raised(message, error, "GC053", location=location) from error
 
 
 def result_elsewhere(function: str, *arguments: Any, devices: int = 1) -> Any:
