@@ -32,8 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--generated", metavar="COUNT", type=int, default=12, help=help_)
     help_ = "whether tests/methods/directional/test_probes.py probes every layer of Keras, or a few"
     parser.addoption("--probes", choices=["few", "all"], default="few", help=help_)
-    help_ = "whether tests/zoo cuts every third layer and model and one application of each kind, or all"
-    parser.addoption("--zoo", choices=["third", "all"], default="third", help=help_)
+    help_ = "whether a third of every family of cases is run (those of tests marked `third`), or all"
+    parser.addoption("--families", choices=["third", "all"], default="third", help=help_)
     help_ = "whether tests/zoo/subclassed cuts every third model, or all"
     parser.addoption("--subclassed", choices=["third", "all"], default="third", help=help_)
     help_ = "whether tests/session/test_mutation.py takes every shipped config as it is, or most, two of them shorter"
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     families: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         marker = item.get_closest_marker("third")
-        if marker is not None and config.getoption(marker.args[0]) != "all":
+        if marker is not None and config.getoption(marker.kwargs.get("option", "--families")) != "all":
             families[item.nodeid.partition("[")[0]].append(item)
     left_out = {id(item) for family in families.values() if len(family) > 2 for item in _but_a_third(family)}
     config.hook.pytest_deselected(items=[item for item in items if id(item) in left_out])

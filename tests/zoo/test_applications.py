@@ -35,7 +35,7 @@ SIZES = {
 
 @pytest.mark.slow
 @pytest.mark.zoo
-@pytest.mark.third("--zoo")
+@pytest.mark.third
 @pytest.mark.parametrize("name", SIZES)
 def test_an_application_cut_in_four_matches(run: Callable[..., RunReport], zoo: Callable[..., None], name: str) -> None:
     size = SIZES[name]

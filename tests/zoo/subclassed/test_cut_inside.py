@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.zoo
 CONTROL = {"naive": {"expect": "mismatch"}}
-third = pytest.mark.third("--subclassed")
+third = pytest.mark.third(option="--subclassed")
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 with_twin = pytest.mark.parametrize("case", [case for case in CASES if case.twin], ids=lambda case: case.name)
 STAYS = re.compile(r"^(.*) \(\w+\) stays one call and is not cut inside: ")
