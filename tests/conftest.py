@@ -28,7 +28,7 @@ pytest_plugins = ["tests.zoo.table"]  # hooks of the whole session, so that a pa
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    help_ = "how many wrong candidates, and how many parts, tests/diagnose/test_generated.py draws"
+    help_ = "how many wrong candidates and parts are drawn; half as many random models, and a sixth with faults"
     parser.addoption("--generated", metavar="COUNT", type=int, default=12, help=help_)
     help_ = "whether tests/methods/directional/test_probes.py probes every layer of Keras, or a few"
     parser.addoption("--probes", choices=["few", "all"], default="few", help=help_)
