@@ -319,7 +319,10 @@ METHODS: dict[str, MethodInfo] = {
         elsewhere=True,
     ),
     "remat": _way(
-        RematOptions, "remat", "the forward code and its registered gradients, run once more in the backward pass"
+        RematOptions,
+        "remat",
+        "the forward code and its registered gradients, run once more in the backward pass",
+        dense=True,
     ),
     "compiled": _way(CompiledOptions, "compiled", _BY_KERAS),
     "fit": _way(FitOptions, "fit", _BY_KERAS),
