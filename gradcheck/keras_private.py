@@ -23,7 +23,10 @@ def _gone(what: str) -> RunError:
 
 
 try:
-    from keras.src import backend  # the scopes of mixed precision
+    from keras.src import (
+        backend,  # the scopes of mixed precision
+        dtype_policies,  # of layers
+    )
     from keras.src.backend.common import global_state  # names, seeds and policies of a session
     from keras.src.backend.common.stateless_scope import in_stateless_scope  # whether shapes are being inferred
     from keras.src.backend.tensorflow.core import Variable  # of weights, which in Keras 3.6 are no `keras.Variable`
@@ -369,6 +372,20 @@ def autocast_dtype() -> str | None:
 def autocast_to(dtype: str | None) -> AbstractContextManager[Any]:
     """Cast variables to `dtype` inside; None for no change."""
     return nullcontext() if dtype is None else backend.AutocastScope(dtype)
+
+
+@contextmanager
+def policies_replaced(name: str) -> Iterator[None]:
+    """Give layers that name a floating dtype of their own the policy `name` in its place: `dtype_policies.get`."""
+    get = _of(dtype_policies, "get")
+
+    def replacing(identifier: Any) -> Any:
+        policy = get(identifier)
+        plain = policy.quantization_mode is None and "float" in str(policy.compute_dtype)
+        return keras.DTypePolicy(name) if plain else policy
+
+    with replaced(dtype_policies, get=replacing):
+        yield
 
 
 def split_of(layer: keras.layers.TextVectorization) -> Any:

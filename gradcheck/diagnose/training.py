@@ -67,8 +67,10 @@ def diagnose_training(
         way: the way of training that was observed; "" for a method or a user's own step.
     """
     effort = effort or Effort()
-    if trained.way is not None and trained.way.found:
-        return trained.way.found
+    if trained.way is not None:
+        seen = trained.way.found or effort.attempt("an experiment", trained.way.tried)
+        if seen:
+            return seen
     wrong = [row for row in trained.tensors if row.step == 1 and not _is_update(row)]
     if any(row.failed for row in wrong) and trained.gradients.tensors:
         gradients = Observed(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.sources.live import is_live
 from gradcheck.errors import RunError
-from gradcheck.keras_private import session_trackers, set_session_trackers
+from gradcheck.keras_private import policies_replaced, session_trackers, set_session_trackers
 from gradcheck.problem.prepare import prepare, session
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def twin(problem: Problem, precision: str) -> Iterator[Problem]:
     if precision not in problem.made:
         # Only the whole model is differentiated in a twin: segments would be built in vain.
         config = problem.config.model_copy(update={"precision": precision, "split": None})
-        with _session_set_aside(), session(config):
+        # A layer that names a dtype would be as coarse in the twin, and its rounding look like a wrong gradient.
+        with _session_set_aside(), session(config), policies_replaced(precision):
             problem.made[precision] = Replica(problem=prepare(config, problem.base), trackers=session_trackers())
     with problem.made[precision].entered() as other, precision_scope(precision):
         yield _with_values_of(problem, other)

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from gradcheck.training.side_by_side import Trained
 
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
-_SPARSE = "an optimizer may treat these in another way, and a Jacobian is dense"
+_SPARSE = "an optimizer may treat these in another way, and those of this method are dense"
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 
 

@@ -20,6 +20,7 @@ from gradcheck.session.look import Found
 from gradcheck.session.method_check import MethodChecker, tolerance_policy
 from gradcheck.session.notes import notes_of, warnings_of
 from gradcheck.session.verdict import judge
+from gradcheck.training.ways.elsewhere import awaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,8 @@ def run_config(
             method is not raised: it is part of the report.
     """
     with session(loaded.config), imported_once() as imports, watching() as watch:
+        if any(method.info.elsewhere for method in loaded.config.methods):
+            awaited()  # another process loads TensorFlow meanwhile
         stage("building")
         with located(loaded):
             problem = prepare(loaded.config, loaded.base)

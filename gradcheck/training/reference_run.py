@@ -121,6 +121,10 @@ class ReferenceTraining:
         """The copy that methods train, one after another."""
         return replica(self.problem) if self._beside is None else self._as_here(self._beside.replica)
 
+    def new_replica(self) -> Replica:
+        """Return one more copy, which nothing else has trained; live objects are their own copy."""
+        return self._as_here(replica(self.problem))
+
     @cached_property
     def cut(self) -> Replica:
         """The copy in which known mistakes are planted: cut after every layer, unless the config cuts it elsewhere."""

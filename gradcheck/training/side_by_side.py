@@ -15,9 +15,11 @@ from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.tensorwise import compared_tensors, excused, failing_keys, first_divergence, record
 from gradcheck.config.sections.live import LiveStep
 from gradcheck.config.sections.methods import CandidateOptions
+from gradcheck.errors import RunError
 from gradcheck.methods import METHODS
 from gradcheck.methods.candidate import UserFunction
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement
+from gradcheck.phrases import some
 from gradcheck.training.steps import LiveTrainee, value_key
 from gradcheck.training.ways import WAYS
 
@@ -98,6 +100,7 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
         if training.problem.slices:  # a way slices the batch by itself, if at all
             training = training.over(replace(training.problem, slices=()))
         run = WAYS[method.method](training, method.options)
+        _require_weights(run)
         found = compared(run.training, run.steps, policy, noise=noise)
         return replace(found, way=run, remarks=(*run.remarks, *found.remarks))
     options = method.options
@@ -110,6 +113,15 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
     may_idle = function is not None and function.trains
     theirs = options.optimizer if isinstance(options, LiveStep) else None
     return train_by(training, update, policy, noise=noise, may_idle=may_idle, theirs=theirs)
+
+
+def _require_weights(run: WayRun) -> None:
+    """Raise if weights are missing from a step that was looked at: nothing would compare them."""
+    expected = {value_key(weight) for weight in run.training.problem.weights}
+    for number, step in enumerate(run.steps, 1):
+        missing = [key.path for key in expected - step.tensors.keys()]
+        if step.tensors and missing:
+            raise RunError(f"step {number} came back without {some(missing)}: the model has other names there")
 
 
 def train_by(

@@ -190,9 +190,25 @@ class LiveTrainee(Trainee):
 
     @property
     def slots(self) -> Sequence[Any]:
-        """The variables of the user's optimizer by their names; where it has made none yet, those of the start."""
-        found = dict(numbered(self.theirs.variables))
-        return [found.get(key, variable) for key, variable in numbered(self.optimizer.variables)]
+        """The variables of the user's optimizer; where it has made none yet, those of the start."""
+        return slots_like(self.optimizer, self.theirs)
+
+
+def slots_like(optimizer: Any, other: Any) -> list[Any]:
+    """Return the variables of `other` in the order of those of `optimizer`, which stand for what `other` lacks.
+
+    They are found by name. Keras numbers the name of some, such as Nadam's product, anew in each optimizer: these are
+    the next ones left of their shape.
+    """
+    wanted, found = numbered(optimizer.variables), dict(numbered(other.variables))
+    slots = [found.pop(key, None) for key, _ in wanted]
+    left = list(found.values())
+    for index, (_, variable) in enumerate(wanted):
+        if slots[index] is None:
+            alike = next((v for v in left if (v.shape, v.dtype) == (variable.shape, variable.dtype)), None)
+            left = [v for v in left if v is not alike]
+            slots[index] = variable if alike is None else alike
+    return slots
 
 
 def value_key(weight: Weight) -> TensorKey:

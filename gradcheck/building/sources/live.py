@@ -73,10 +73,6 @@ class Lent:
             self._current = self.objects if own else self.copied(self.objects)
         return self._current[index]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: in another process, nothing has been built yet."""
-        return {**vars(self), "_given": False, "_current": ()}
-
     def settle(self, index: int) -> None:
         """Give object `index`, if it is a copy, the values of the original.
 

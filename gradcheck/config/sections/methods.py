@@ -228,6 +228,7 @@ class MethodInfo:
         registered: whether it differentiates by the registered gradients, which finite differences check.
         holds: the data by which the plan estimates its memory: all activations of the split, the boundaries and the
             activations of one segment, or all activations and a block of a Jacobian. None: not estimated.
+        elsewhere: whether it trains in another process.
         way: whether it is a way of training: a whole step or run done otherwise, not another way to a gradient. `place`
             is then below `gradcheck.training.ways`.
         sides: what reports call the two sides of its check.
@@ -244,13 +245,26 @@ class MethodInfo:
     dense: bool = False
     registered: bool = False
     holds: Held | None = None
+    elsewhere: bool = False
     way: bool = False
     sides: Sides = field(default_factory=Sides)
 
 
-def _way(options: type[MethodOptions], place: str, rests_on: str) -> MethodInfo:
+def _way(
+    options: type[MethodOptions], place: str, rests_on: str, *, dense: bool = False, elsewhere: bool = False
+) -> MethodInfo:
     """Return the properties of a way of training: it takes the whole model, slices the batch by itself if at all."""
-    return MethodInfo(place=place, options=options, rests_on=rests_on, splits=False, trains=True, slices=True, way=True)
+    return MethodInfo(
+        place=place,
+        options=options,
+        rests_on=rests_on,
+        splits=False,
+        trains=True,
+        slices=True,
+        dense=dense,
+        elsewhere=elsewhere,
+        way=True,
+    )
 
 
 _BY_KERAS = "the model, the loss and the optimizer, shared with the plain loop; the loop is Keras's own"
@@ -292,10 +306,18 @@ METHODS: dict[str, MethodInfo] = {
         eager=True,
     ),
     "accumulate": _way(
-        AccumulateOptions, "accumulate", "the model, the loss and the optimizer, shared with the plain loop"
+        AccumulateOptions,
+        "accumulate",
+        "the model, the loss and the optimizer, shared with the plain loop",
+        dense=True,
     ),
-    "replicas": _way(ReplicasOptions, "replicas", _BY_KERAS),
-    "resume": _way(ResumeOptions, "resume", "the model, the loss and the optimizer, built once more in a new process"),
+    "replicas": _way(ReplicasOptions, "replicas", _BY_KERAS, elsewhere=True),
+    "resume": _way(
+        ResumeOptions,
+        "resume",
+        "the model, the loss and the optimizer, built once more in a new process",
+        elsewhere=True,
+    ),
     "remat": _way(
         RematOptions, "remat", "the forward code and its registered gradients, run once more in the backward pass"
     ),

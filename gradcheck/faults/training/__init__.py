@@ -15,6 +15,7 @@ from gradcheck.faults.training.loop import (
     AppliedTwice,
     ClippedPerSegment,
     LossNotScaled,
+    LossScaleKept,
     SteppedPerSegment,
 )
 from gradcheck.faults.training.replicated import ClippedPerReplica, NotDivided
@@ -44,6 +45,7 @@ TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     SteppedPerSegment(backward=True),
     AppliedTwice(),
     LossNotScaled(),
+    LossScaleKept(),
     ClippedPerSegment(),
     NOT_CLEARED,
     STALE_WEIGHTS,

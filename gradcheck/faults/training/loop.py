@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from gradcheck.faults.interface import TrainingFault
 from gradcheck.handoff.tensors import added
-from gradcheck.problem.optimizer import loss_scale
+from gradcheck.problem.optimizer import innermost, loss_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,6 +115,22 @@ class LossNotScaled(TrainingFault):
         """Return a step that applies the gradients of the unscaled loss."""
         apply = trainee.applying(compute)
         return lambda problem, optimizer: apply(replace(problem, loss_scale=None), optimizer)
+
+
+@dataclass(frozen=True)
+class LossScaleKept(TrainingFault):
+    """GC503: the gradients of the scaled loss go past the `LossScaleOptimizer`, which would divide them."""
+
+    code = "GC503"
+    effect = "the inner optimizer was given the gradients of the scaled loss, and nobody divided them by the scale"
+
+    def applies(self, trainee: Trainee, steps: int) -> bool:
+        """Whether another optimizer scales the loss."""
+        return steps > 0 and innermost(trainee.optimizer) is not trainee.optimizer
+
+    def update(self, trainee: Trainee, compute: Compute) -> Update:
+        """Return a step of the inner optimizer."""
+        return replace(trainee, optimizer=innermost(trainee.optimizer)).applying(compute)
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from gradcheck.batch.slices import sliceable
+from gradcheck.catalogue import CATALOGUE
 from gradcheck.errors import NotApplicable
-from gradcheck.training.steps import Course
+from gradcheck.numerics import movement
+from gradcheck.results.report import Diagnosis
+from gradcheck.training.steps import Course, value_key
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
+from gradcheck.training.ways.keras_training import Recorder, dataset, fitted, keras_trainee, own_training
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gradcheck.config.sections.methods import CompiledOptions
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
+    from gradcheck.training.steps import Step
+
+#: How much nearer to the plain loop the eager run must be for the compilation to be the cause.
+_NEARER = 0.01
 
 
 def compiled(training: ReferenceTraining, options: CompiledOptions) -> WayRun:
@@ -33,16 +42,53 @@ def compiled(training: ReferenceTraining, options: CompiledOptions) -> WayRun:
     each = min(options.steps_per_execution, count)
     sizes, remarks = _sizes(training.problem, options)
     against = training.over(replace(training.problem, execution="eager", slices=()), Course(sizes=sizes))
-    with against.replica.entered() as problem, problem.state.preserved():
-        trainee = against.trainee(problem, [weight.variable for weight in problem.weights])
-        model = compiled_model(problem, trainee.optimizer, jit_compile=xla, steps_per_execution=each)
-        if xla and not model.jit_compile:
+    run = partial(_fitted, against, each)
+    steps = run(jit_compile=xla)
+    tried = partial(_compilation_alone, against, steps, lambda: run(run_eagerly=True))
+    return WayRun(training=against, steps=steps, remarks=remarks, tried=tried)
+
+
+def _fitted(against: ReferenceTraining, each: int, **how: bool) -> list[Step]:
+    """Return the steps of `fit`, compiled or not; `how` are arguments of `compile`."""
+    count = against.problem.config.train.steps
+    with keras_trainee(against, steps_per_execution=each, **how) as (model, trainee):
+        if how.get("jit_compile") and not model.jit_compile:
             raise NotApplicable("Keras does not compile this model under XLA: a layer of it does not support that")
         recorder = Recorder(trainee, each=each, with_loss=not own_training(model))
-        batches = [dataset(against.course.at(problem, trainee.optimizer, index)) for index in range(count)]
+        batches = [dataset(against.course.at(trainee.problem, trainee.optimizer, index)) for index in range(count)]
         # Joined, they have the most general shapes: one signature for all sizes.
         fitted(model, reduce(tf.data.Dataset.concatenate, batches), recorder, epochs=1)
-    return WayRun(training=against, steps=recorder.steps, remarks=remarks)
+    return recorder.steps
+
+
+def _compilation_alone(
+    against: ReferenceTraining, steps: Sequence[Step], eagerly: Callable[[], Sequence[Step]]
+) -> tuple[Diagnosis, ...]:
+    """Return GC606 if the same steps of `fit`, run eagerly, come to what the plain loop comes to."""
+    keys = [value_key(weight) for weight in against.problem.weights]
+    expected, eager = against.steps[-1], eagerly()[-1].tensors
+    compiled_apart, eager_apart = (
+        max((movement(expected[key], tensors[key]) for key in keys), default=0.0)
+        for tensors in (steps[-1].tensors, eager)
+    )
+    if eager_apart > _NEARER * compiled_apart:
+        return ()
+    evidence = (
+        f"the same steps of `fit`, run eagerly, end {eager_apart:.1e} from the plain loop, and compiled "
+        f"{compiled_apart:.1e}: it is compiling them that changes what they do"
+    )
+    entry = CATALOGUE["GC606"]
+    return (
+        Diagnosis(
+            code="GC606",
+            title=entry.title,
+            segment=None,
+            layer=None,
+            confidence="exact",
+            evidence=evidence,
+            fix=entry.fix,
+        ),
+    )
 
 
 def _sizes(problem: Problem, options: CompiledOptions) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.messages import described, raised, user_location
+from gradcheck.building.state import State
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.problem.optimizer import build_optimizer, start
 from gradcheck.problem.prepare import prepare, session
@@ -47,6 +48,8 @@ class Departure:
         values: of all variables that training or a forward pass moves, in the order of `State.movable`.
         initial_scale: the loss scale that the reference started from.
         slot_paths: the names of the optimizer's variables in reports.
+        weights: the names of the weights, in order.
+        states: those of the state.
     """
 
     config: Config
@@ -55,6 +58,8 @@ class Departure:
     values: tuple[Any, ...]
     initial_scale: float
     slot_paths: tuple[str, ...]
+    weights: tuple[str, ...]
+    states: tuple[str, ...]
 
     @classmethod
     def of(cls, training: ReferenceTraining) -> Departure:
@@ -69,6 +74,8 @@ class Departure:
             values=values,
             initial_scale=training.initial_scale,
             slot_paths=training.slot_paths,
+            weights=tuple(weight.path for weight in problem.weights),
+            states=tuple(state.path for state in problem.state.variables),
         )
 
     @contextmanager
@@ -78,11 +85,25 @@ class Departure:
         Raises:
             RunError: GC053 if the body raises; it can be pickled, and has the user's line.
         """
-        with session(self.config), scope or nullcontext(), _told():
+        with session(self.config), scope or nullcontext(), told():
             problem = prepare(self.config, self.base)
             for variable, value in zip(problem.state.movable, self.values, strict=True):
                 variable.assign(value)
-            yield replace(problem, batch=self.batch, state=problem.state.retaken())
+            yield self.named(replace(problem, batch=self.batch))
+
+    def named(self, problem: Problem) -> Problem:
+        """Return a problem of another process with the names of this one, in its order.
+
+        Where the names differ, as of layers that Keras has named anew, the order of the variables is taken for theirs.
+        """
+        own = {weight.path: weight for weight in problem.weights}
+        ordered = [own[path] for path in self.weights] if own.keys() == {*self.weights} else problem.weights
+        named = tuple(replace(weight, path=path) for weight, path in zip(ordered, self.weights, strict=False))
+        variables = problem.state.variables
+        if len(variables) != len(self.states) or {s.path for s in variables} == {*self.states}:
+            return replace(problem, weights=named, state=problem.state.retaken())
+        paths = {id(s.variable): path for s, path in zip(variables, self.states, strict=True)}
+        return replace(problem, weights=named, state=State([problem.model], seed=problem.seed, names=paths))
 
     def optimizer(self) -> Any:
         """Return the config's optimizer, without variables."""
@@ -102,15 +123,17 @@ class Departure:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Convert what training raises to an error of ours: a traceback does not reach the other process."""
     try:
         yield
     except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except (Exception, SystemExit) as error:
-        message = f"training raised {described(error)}"
-        raise raised(message, error, "GC053", location=user_location(error)) from error
+        message, location = f"training raised {described(error)}", user_location(error)
+        if location is None:  # Keras or TensorFlow, by themselves, where they do not raise in this process
+            raise NotApplicable(message) from error
+        raise raised(message, error, "GC053", location=location) from error
 
 
 def result_elsewhere(function: str, *arguments: Any, devices: int = 1) -> Any:
@@ -133,8 +156,7 @@ def result_elsewhere(function: str, *arguments: Any, devices: int = 1) -> Any:
     task = Task(target=f"{__name__}:performed", arguments=(function, packed(arguments), devices))
     (result,) = _process(devices).run([task])
     if isinstance(result, GradcheckError):
-        if not isinstance(result, NotApplicable):  # it may have left TensorFlow unusable, such as collectives that wait
-            _process(devices).__exit__(None, None, None)
+        _process(devices).__exit__(None, None, None)  # TensorFlow may be unusable there: a collective fails ever after
         raise result
     return result
 

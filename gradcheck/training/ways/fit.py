@@ -16,7 +16,7 @@ from gradcheck.phrases import listed
 from gradcheck.problem.optimizer import innermost
 from gradcheck.training.steps import Course
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
+from gradcheck.training.ways.keras_training import Recorder, dataset, fitted, keras_trainee, own_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,9 +34,8 @@ def fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
     The plain loop takes over what is set on purpose: the learning rates of callbacks, and class weights as weights of
     examples.
     """
-    with training.replica.entered() as problem, problem.state.preserved():
-        trainee = training.trainee(problem, [weight.variable for weight in problem.weights])
-        model = compiled_model(problem, trainee.optimizer)
+    with keras_trainee(training) as (model, trainee):
+        problem = trainee.problem
         recorder = Recorder(trainee, with_loss=not own_training(model))
         weights = {} if options.class_weight is None else {"class_weight": options.class_weight}
         callbacks, epochs = _callbacks(problem, options), problem.config.train.steps

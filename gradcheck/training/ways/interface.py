@@ -11,7 +11,7 @@ from gradcheck.problem.problem import TensorKey
 from gradcheck.training.steps import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gradcheck.results.report import Diagnosis
     from gradcheck.training.reference_run import ReferenceTraining
@@ -26,12 +26,14 @@ class WayRun:
         steps: what each step left behind, in order; a step that nobody could look at has no tensors.
         remarks: what is worth knowing, and nothing to mend.
         found: mistakes that the way itself has seen happen, which need no replay.
+        tried: looks for others by an experiment of its own, if the run differs.
     """
 
     training: ReferenceTraining
     steps: Sequence[Step]
     remarks: tuple[str, ...] = ()
     found: tuple[Diagnosis, ...] = ()
+    tried: Callable[[], tuple[Diagnosis, ...]] = tuple
 
 
 class Way(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -10,15 +11,19 @@ import tensorflow as tf
 
 from gradcheck.batch.loss import RANDOM_COTANGENT
 from gradcheck.building.messages import described
+from gradcheck.building.sources.live import is_live
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.errors import NotApplicable
+from gradcheck.problem.optimizer import numbered
+from gradcheck.training.steps import LiveTrainee
 from gradcheck.training.ways.interface import taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck.batch.loss import Loss, Term
     from gradcheck.problem.problem import Problem
+    from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step, Trainee
 
 #: The methods of keras.Model that a model may override for training.
@@ -64,9 +69,7 @@ def compiled_model(problem: Problem, optimizer: Any, **arguments: Any) -> keras.
     Raises:
         NotApplicable: if the model's own `compile` takes other arguments.
     """
-    model = wraps_one(problem.model) or problem.model
-    if not isinstance(model, keras.Model):
-        model = problem.model
+    model = own_model(problem)
     losses = keras_losses(problem.loss)
     weights = [1.0 if term is None else float(term.weight) for term in problem.loss.terms]
     several = {"loss": losses, "loss_weights": weights} if len(losses) > 1 or weights[0] != 1 else {"loss": losses[0]}
@@ -80,6 +83,39 @@ def compiled_model(problem: Problem, optimizer: Any, **arguments: Any) -> keras.
 def own_training(model: keras.Model) -> list[str]:
     """Return the methods for training that the model's class overrides."""
     return [name for name in OWN_TRAINING if getattr(type(model), name, None) is not getattr(keras.Model, name)]
+
+
+def own_model(problem: Problem) -> keras.Model:
+    """Return the user's own object: the one inside, if `problem` put a functional model around it."""
+    inner = wraps_one(problem.model)
+    return inner if isinstance(inner, keras.Model) else problem.model
+
+
+@contextmanager
+def keras_trainee(training: ReferenceTraining, **arguments: Any) -> Iterator[tuple[keras.Model, Trainee]]:
+    """Yield a compiled copy of the model and its trainee, from the start; `arguments` are those of `compile`.
+
+    A model with a `train_step` of its own may hold on to the optimizer that it was compiled with first, as under
+    `tf.function`: it is copied anew, and a live one keeps its own optimizer.
+    """
+    own = own_training(own_model(training.problem))
+    copy = training.new_replica() if own else training.replica
+    with copy.entered() as problem, problem.state.preserved():
+        trainee = training.trainee(problem, [weight.variable for weight in problem.weights])
+        model = own_model(problem)
+        if own and is_live(problem.config.model) and model.compiled and model.optimizer is not None:
+            theirs = model.optimizer
+            if not theirs.built:
+                theirs.build(list(trainee.variables))
+            first = dict(numbered(trainee.optimizer.variables))
+            for key, variable in numbered(theirs.variables):
+                variable.assign(first[key])
+            trainee = LiveTrainee(**vars(trainee), theirs=theirs)
+            for name, value in {"train_function": None, **arguments}.items():
+                setattr(model, name, value)
+        else:
+            model = compiled_model(problem, trainee.optimizer, **arguments)
+        yield model, trainee
 
 
 def dataset(problem: Problem) -> tf.data.Dataset:

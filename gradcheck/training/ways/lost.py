@@ -1,4 +1,4 @@
-"""What training loses when it is saved and loaded: seeds (GC307), and variables of the optimizer (GC308)."""
+"""What training loses when it is saved and loaded: seeds (GC307), variables of the optimizer (GC308), or others."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 
 from gradcheck.building.draws import Draws
 from gradcheck.catalogue import CATALOGUE
-from gradcheck.comparing.keys import LOSS
 from gradcheck.keras_private import all_layers, global_seed
 from gradcheck.phrases import some
 from gradcheck.results.report import Diagnosis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gradcheck.problem.problem import Problem, TensorKey
     from gradcheck.results.report import Confidence
@@ -49,17 +48,17 @@ def seed_holders(problem: Problem) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Both sides of saving.
+class Interruption:
+    """Training before and after it was saved and loaded.
 
     Attributes:
         saved: the tensors when training was saved.
         loaded: the same ones as they are loaded; None if they are not.
         rates: the learning rate of the next step before and after; None if there are several.
-        expected: the tensors of the next step without an interruption.
-        next: those of the next step.
-        step: its number.
+        losses: of each step, without an interruption and with it.
+        after: the number of steps before it.
         by: what saved.
+        averaged: whether averages of the weights took their place before.
         holders: the layers that draw from the seeds.
         drawn: the generators that no layer holds, and that training has drawn from.
     """
@@ -67,52 +66,72 @@ class Evidence:
     saved: Mapping[TensorKey, Any]
     loaded: Mapping[TensorKey, Any]
     rates: tuple[float | None, float | None]
-    expected: Mapping[TensorKey, Any]
-    next: Mapping[TensorKey, Any]
-    step: int
+    losses: Sequence[tuple[Any, Any]]
+    after: int
     by: str
+    averaged: bool
     holders: Mapping[str, str]
     drawn: tuple[str, ...]
 
     def found(self) -> tuple[Diagnosis, ...]:
-        """Return GC307 and GC308 where something is lost, or seems to be."""
+        """Return a diagnosis for each kind of what is lost, or seems to be."""
         return tuple(self._found())
 
     def _found(self) -> Iterator[Diagnosis]:
-        lost = [key for key in self.saved if is_kept(key) and not _same(self.saved[key], self.loaded[key])]
+        lost = [key for key in self.loaded if is_kept(key) and not same(self.saved[key], self.loaded[key])]
         seeds = [key.path for key in lost if key.path in self.holders]
         slots = [key.path for key in lost if key.kind == "optimizer"]
-        through = f"after {self.by} and loading in a new process"
+        others = [key.path for key in lost if key.path not in {*seeds, *slots}]
+        after, following = f"after {self.by} and loading in a new process", f"step {self.after + 1}"
         if seeds:
             layers = list(dict.fromkeys(self.holders[path] for path in seeds))
-            text = f"{some(layers)} starts anew {through}: {some(seeds)} is not what it was"
+            text = f"{after}, the random numbers of {some(layers)} start anew: {some(seeds)} not restored"
             yield _diagnosis("GC307", text, layer=layers[0] if len(layers) == 1 else None)
         if slots:
-            yield _diagnosis("GC308", f"{through}, the optimizer has lost {some(slots)}")
+            yield _diagnosis("GC308", f"{after}, variables of the optimizer are not restored: {some(slots)}")
         elif self.rates[0] != self.rates[1]:
             was, now = self.rates
-            yield _diagnosis("GC308", f"{through}, the learning rate of step {self.step} is {now:g}, and was {was:g}")
-        elif not lost and self._other_loss:
-            text = f"all that was saved is there again {through}, and the loss of step {self.step} is another: "
+            yield _diagnosis("GC308", f"{after}, the learning rate of {following} is {now:g}, and was {was:g}")
+        weights = [key.path for key in lost if key.quantity == "value" and key.kind == "weight"]
+        if self.averaged and weights:
+            text = f"`fit` ends by putting the averages in the place of the weights, and {self.by} keeps these alone"
+            advice = "Save while `fit` runs, by ModelCheckpoint or BackupAndRestore, or keep the weights beside them."
+            yield _diagnosis("GC308", f"{text}: {some(weights)} are not what they were", fix=advice)
+            others = [path for path in others if path not in weights]
+        if others:
+            text = f"{after}, these are not what they were: {some(others)}"
+            yield _diagnosis("GC900", text, fix="Save them beside the model, and assign them after loading.")
+        if not lost and self._other_loss:
+            text = f"{after}, all that was saved is there again, and the loss of {following} is another: "
             if self.drawn:
                 yield _diagnosis("GC307", f"{text}its random numbers are from {some(self.drawn)}", confidence="likely")
-            else:
+            elif self.rates[0] == self.rates[1]:
                 yield _diagnosis(
                     "GC307", f"{text}what it draws, or remembers, is in no variable", confidence="possible"
                 )
 
     @property
     def _other_loss(self) -> bool:
-        return not np.allclose(self.next[LOSS], self.expected[LOSS], rtol=_OTHER_LOSS, atol=0, equal_nan=True)
+        """Whether the first loss that is another is the first one after the interruption."""
+        same = [np.allclose(there, here, rtol=_OTHER_LOSS, atol=0, equal_nan=True) for there, here in self.losses]
+        return all(same[: self.after]) and not same[self.after]
 
 
-def _same(saved: Any, loaded: Any) -> bool:
+def same(saved: Any, loaded: Any) -> bool:
     """Whether two arrays are equal, bit for bit."""
     return loaded is not None and saved.shape == loaded.shape and saved.tobytes() == loaded.tobytes()
 
 
-def _diagnosis(code: str, evidence: str, *, layer: str | None = None, confidence: Confidence = "exact") -> Diagnosis:
+def _diagnosis(
+    code: str, evidence: str, *, layer: str | None = None, confidence: Confidence = "exact", fix: str | None = None
+) -> Diagnosis:
     entry = CATALOGUE[code]
     return Diagnosis(
-        code=code, title=entry.title, segment=None, layer=layer, confidence=confidence, evidence=evidence, fix=entry.fix
+        code=code,
+        title=entry.title,
+        segment=None,
+        layer=layer,
+        confidence=confidence,
+        evidence=evidence,
+        fix=fix or entry.fix,
     )

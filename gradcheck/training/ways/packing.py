@@ -6,17 +6,19 @@ import inspect
 import io
 import tempfile
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import keras
 
 from gradcheck.building.messages import described
+from gradcheck.building.sources.live import Lent
 from gradcheck.errors import NotApplicable
 from gradcheck.keras_private import all_layers, is_keras_own
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def packed(content: Any) -> bytes:
@@ -34,11 +36,7 @@ def packed(content: Any) -> bytes:
 
 
 def unpacked(content: bytes) -> Any:
-    """Return what `packed` was given.
-
-    Raises:
-        NotApplicable: if a model in it cannot be built again.
-    """
+    """Return what `packed` was given."""
     return cloudpickle.loads(content)
 
 
@@ -47,11 +45,31 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how `obj` is made again; Keras's own way looks for the user's classes in modules that lack them."""
-        if isinstance(obj, keras.Model):
-            return _loaded, (_archive(obj), _needed(obj))
+        if isinstance(obj, Lent):
+            return _Sent, ([(_archive(model), _needed(model)) for model in obj.objects],)
+        if isinstance(obj, MethodType):
+            return getattr, (obj.__self__, obj.__name__)
         if isinstance(obj, keras.losses.Loss):
             return object.__reduce_ex__(obj, 2)
         return super().reducer_override(obj)
+
+
+class _Sent:
+    """Models from another process, in place of `Lent`: loaded when they are taken, in the scope of that moment."""
+
+    def __init__(self, models: Sequence[tuple[bytes, Mapping[str, Any]]]) -> None:
+        self._models = models
+
+    def take(self, index: int) -> keras.Model:
+        """Return model `index`.
+
+        Raises:
+            NotApplicable: if it cannot be built again.
+        """
+        return _loaded(*self._models[index])
+
+    def settle(self, index: int) -> None:
+        """Do nothing: a model is loaded with its values."""
 
 
 def _archive(model: keras.Model) -> bytes:
@@ -62,11 +80,20 @@ def _archive(model: keras.Model) -> bytes:
 
 
 def _needed(model: keras.Model) -> dict[str, Any]:
-    """Return the user's classes of layers, and functions that layers hold, by name."""
+    """Return the user's classes of layers, and functions that layers hold, by the names in an archive."""
     layers = all_layers([model])
-    found: dict[str, Any] = {type(layer).__name__: type(layer) for layer in layers if not is_keras_own(layer)}
-    held = (value for layer in layers for value in vars(layer).values() if inspect.isfunction(value))
-    return found | {function.__name__: function for function in held if not function.__module__.startswith("keras.")}
+    classes = {type(layer) for layer in layers if not is_keras_own(layer)}
+    found: dict[str, Any] = {keras.saving.get_registered_name(cls): cls for cls in classes}
+    for layer in layers:
+        for name, value in vars(layer).items():
+            # Keras wraps methods, such as `build`, in functions that hold the layer itself.
+            if (
+                inspect.isfunction(value)
+                and not hasattr(type(layer), name)
+                and not value.__module__.startswith("keras.")
+            ):
+                found[value.__name__] = value
+    return found
 
 
 def _loaded(archive: bytes, needed: Mapping[str, Any]) -> keras.Model:

@@ -6,17 +6,20 @@ and moves the statistics of batch normalisation twice.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
+from gradcheck.building.messages import described
 from gradcheck.building.state import is_seed
 from gradcheck.catalogue import CATALOGUE, title
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.tape import monolithic
 from gradcheck.config.keyed import KeyedError
 from gradcheck.custom_gradients import watch_of_now
+from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.split import HandOff, split
 from gradcheck.keras_private import all_layers, mask_of, rematerialized, set_mask
@@ -57,11 +60,22 @@ def remat(training: ReferenceTraining, options: RematOptions) -> WayRun:
             return execution.run_as_it_is(batch_tensors(now))
 
         trainee = against.trainee(problem, [weight.variable for weight in problem.weights])
-        with rematerialized(layers, options.mode) if layers else nullcontext():
+        with rematerialized(layers, options.mode) if layers else nullcontext(), nullcontext() if own else _of_keras():
             steps = list(trainee.steps(trainee.applying(compute), problem.config.train.steps))
     what = "the model's own" if own else some([layer.name for layer in layers]) or "each segment"
     remark = f"computed again in the backward pass: {what}"
     return WayRun(training=against, steps=steps, remarks=(remark,), found=tuple(_seen(against, steps)))
+
+
+@contextmanager
+def _of_keras() -> Iterator[None]:
+    """Convert what Keras's rematerialisation raises on a model that runs without it, as in mixed precision."""
+    try:
+        yield
+    except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:
+        raise NotApplicable(f"Keras's rematerialisation raises on this model: {described(error):.200}") from error
 
 
 def _of_its_own(problem: Problem) -> bool:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 #: How much nearer the run must be to the plain loop over the whole batch, to be held against that one.
 _FAR_NEARER = 10.0
 _LOOPED = (
-    "trained in a loop over `train_step`: Keras's `fit` does not run in several workers (Keras issue 20585), nor begin "
-    "with a batch of strings, or of uneven parts"
+    "trained in a loop over `train_step`: Keras's `fit` does not run in several workers (Keras issue 20585), and "
+    "begins with no batch of strings, or of uneven parts"
 )
 _NO_LOSS = "the loss that Keras reports is not compared: it weighs a sum over uneven parts by their sizes"
 

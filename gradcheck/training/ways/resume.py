@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from gradcheck.building.sources.live import is_live
-from gradcheck.building.state import State
+from gradcheck.comparing.keys import LOSS, as_array
 from gradcheck.comparing.tape import monolithic
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
-from gradcheck.problem.optimizer import numbered
+from gradcheck.problem.optimizer import innermost
 from gradcheck.problem.prepare import session
-from gradcheck.training.steps import Trainee
-from gradcheck.training.ways.elsewhere import Departure, result_elsewhere
+from gradcheck.problem.problem import TensorKey
+from gradcheck.training.steps import Trainee, slots_like
+from gradcheck.training.ways.elsewhere import Departure, result_elsewhere, told
 from gradcheck.training.ways.interface import WayRun, taken
-from gradcheck.training.ways.lost import Evidence, generator_places, is_kept, seed_holders
+from gradcheck.training.ways.lost import Interruption, generator_places, is_kept, same, seed_holders
 from gradcheck.training.ways.saved_formats import FORMATS, loading, saving
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.methods import ResumeOptions
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step
 
@@ -40,16 +40,12 @@ class Saved:
 
     Attributes:
         departure: describes model and optimizer.
-        weights: the names of the weights in the process that saved, in order.
-        states: those of the state.
         form: the name of the format.
         folder: where it was saved.
         steps: how many are left.
     """
 
     departure: Departure
-    weights: tuple[str, ...]
-    states: tuple[str, ...]
     form: str
     folder: Path
     steps: int
@@ -61,44 +57,44 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
     After the last step here the values are compared as they are loaded.
     """
     count = training.problem.config.train.steps
-    after = _after(training.problem, options, count)
+    after = _after(options, count)
     form = FORMATS[options.format]
     with tempfile.TemporaryDirectory(prefix="gradcheck-") as name:
         with training.replica.entered() as problem, problem.state.preserved():
             trainee = training.trainee(problem, [weight.variable for weight in problem.weights])
-            places = generator_places()
+            places, start = generator_places(), problem.state.read(split=False)
             before = list(_steps(trainee, after))
             drawn = tuple(what for what, place in generator_places().items() if place != places[what])
             with saving(form), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 form.save(trainee, Path(name))
-            holders, rate = seed_holders(problem), _rate(trainee.optimizer)
+            holders, rate, averages = seed_holders(problem), _rate(trainee.optimizer), _averages(trainee.optimizer)
         saved = Saved(
             departure=Departure.of(training),
-            weights=tuple(weight.path for weight in problem.weights),
-            states=tuple(state.path for state in problem.state.variables),
             form=options.format,
             folder=Path(name),
             steps=count - after,
         )
         loaded_rate, loaded, *others = result_elsewhere("resume:continued", saved)
-    lacking: dict[TensorKey, Any] = {key: None for key in training.steps[0] if is_kept(key)}
-    loaded = replace(
-        loaded, tensors={**before[-1].tensors, **lacking, **loaded.tensors}, gradients=before[-1].gradients
-    )
-    others = [replace(step, tensors={**lacking, **step.tensors}) for step in others]
-    evidence = Evidence(
-        saved=before[-1].tensors,
-        loaded=loaded.tensors,
+    last = before[-1].tensors
+    # A seed that nothing draws from may have any value.
+    idle = {key for path in holders if same(as_array(start[path]), last[key := TensorKey("state", path)])}
+    lacking: dict[TensorKey, Any] = {key: None for key in last if is_kept(key)}
+    loaded = replace(loaded, tensors={**last, **lacking, **loaded.tensors}, gradients=before[-1].gradients)
+    steps = [*before[:-1], loaded, *(replace(step, tensors={**lacking, **step.tensors}) for step in others)]
+    steps = [replace(step, tensors={k: v for k, v in step.tensors.items() if k not in idle}) for step in steps]
+    interruption = Interruption(
+        saved=last,
+        loaded=steps[after - 1].tensors,
         rates=(rate, loaded_rate),
-        expected=training.steps[after],
-        next=others[0].tensors,
-        step=after + 1,
+        losses=[(there[LOSS], here.tensors[LOSS]) for there, here in zip(training.steps, steps, strict=True)],
+        after=after,
         by=form.name,
+        averaged=averages and form.after_fit,
         holders=holders,
         drawn=drawn,
     )
-    return WayRun(training=training, steps=[*before[:-1], loaded, *others], found=evidence.found())
+    return WayRun(training=training, steps=steps, found=interruption.found())
 
 
 def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:
@@ -108,11 +104,11 @@ def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:
     """
     stage("loading the training that was saved")
     departure, form = saved.departure, FORMATS[saved.form]
-    with session(departure.config), warnings.catch_warnings():
+    with session(departure.config), told(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with loading(form):
             found = form.load(departure, saved.folder)
-        problem = _named_like(replace(found.problem, batch=departure.batch), saved)
+        problem = departure.named(replace(found.problem, batch=departure.batch))
         new = departure.trainee(problem)
         optimizer = found.optimizer or new.optimizer
         if not optimizer.built:
@@ -132,23 +128,20 @@ class _Resumed(Trainee):
 
     @property
     def slots(self) -> Sequence[Any]:
-        """The loaded optimizer's variables, by the names of a new one's."""
-        found = dict(numbered(self.optimizer.variables))
-        return [found.get(key, variable) for key, variable in numbered(self.like.variables)]
+        """The loaded optimizer's variables, in the order of a new one's."""
+        return slots_like(self.like, self.optimizer)
 
 
-def _after(problem: Problem, options: ResumeOptions, count: int) -> int:
+def _after(options: ResumeOptions, count: int) -> int:
     """Return the number of steps before saving.
 
     Raises:
-        NotApplicable: if no step is left to be continued with, or the model is an object, which only this process has.
+        NotApplicable: if no step is left to be continued with.
     """
-    if is_live(problem.config.model):
-        raise NotApplicable("the model is an object of this process, which another one cannot build")
     after = options.saved_after(count)
     if not 0 < after < count:
         raise NotApplicable(
-            f"there is no step to be saved after, and another to continue with, in train.steps: {count}"
+            f"it takes a step to save after, and another one to continue with. Received: train.steps: {count}"
         )
     return after
 
@@ -166,19 +159,9 @@ def _steps(trainee: Trainee, count: int) -> Iterator[Step]:
         yield taken(step.tensors, loss=found.loss, state=found.state, seconds=found.seconds)
 
 
-def _named_like(problem: Problem, saved: Saved) -> Problem:
-    """Return a loaded problem with the names of the saved one, in its order.
-
-    Where the names differ, as of layers that Keras has named anew, the order of the variables is taken for theirs.
-    """
-    own = {weight.path: weight for weight in problem.weights}
-    ordered = [own[path] for path in saved.weights] if own.keys() == {*saved.weights} else problem.weights
-    named = tuple(replace(weight, path=path) for weight, path in zip(ordered, saved.weights, strict=False))
-    variables = problem.state.variables
-    if len(variables) != len(saved.states) or {s.path for s in variables} == {*saved.states}:
-        return replace(problem, weights=named, state=problem.state.retaken())
-    paths = {id(s.variable): path for s, path in zip(variables, saved.states, strict=True)}
-    return replace(problem, weights=named, state=State([problem.model], seed=problem.seed, names=paths))
+def _averages(optimizer: Any) -> bool:
+    """Whether the optimizer keeps averages of the weights."""
+    return bool(innermost(optimizer).use_ema)
 
 
 def _rate(optimizer: Any) -> float | None:

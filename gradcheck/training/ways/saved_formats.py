@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,12 +15,12 @@ import tensorflow as tf
 from gradcheck.building.endpoints import packed_inputs
 from gradcheck.building.imports import imported_once
 from gradcheck.building.messages import described, raised, user_location
-from gradcheck.building.sources.live import LiveModel
-from gradcheck.building.sources.subclassed import wraps_one
+from gradcheck.building.sources.live import LiveModel, is_live
 from gradcheck.config.sections.model import FileSource
 from gradcheck.errors import GradcheckError, NotApplicable
+from gradcheck.keras_private import all_layers
 from gradcheck.problem.prepare import outlined, prepare
-from gradcheck.training.ways.keras_training import compiled_model
+from gradcheck.training.ways.keras_training import compiled_model, own_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,6 +50,8 @@ class Format(Protocol):
 
     #: What messages call it.
     name: str
+    #: Whether what is saved is what `fit` leaves when it ends: the averages in the place of the weights, if there are.
+    after_fit: bool
 
     def save(self, trainee: Trainee, folder: Path) -> None:
         """Save the model and the optimizer of `trainee`."""
@@ -62,9 +66,11 @@ class Archive:
     """`model.save`, and `keras.models.load_model`."""
 
     name = "model.save"
+    after_fit = True
 
     def save(self, trainee: Trainee, folder: Path) -> None:
-        """Compile the model with the optimizer, so that the archive has both."""
+        """Compile the model with the optimizer, so that the archive has both, and end training as `fit` does."""
+        trainee.optimizer.finalize_variable_values(list(trainee.variables))
         _compiled(trainee.problem, trainee.optimizer).save(folder / "model.keras")
 
     def load(self, departure: Departure, folder: Path) -> Loaded:
@@ -73,7 +79,9 @@ class Archive:
         with imported_once() as imports:
             outline = outlined(config, base)
             modules = [*imports.files.values(), *(m for beside in imports.beside.values() for m in beside.values())]
-            custom = {name: value for module in modules for name, value in _named(module).items()}
+        own = {type(layer).__name__: type(layer) for layer in all_layers([outline.model])}
+        custom = own | _registered(folder / "model.keras", own)
+        custom |= {name: value for module in modules for name, value in _named(module).items()}
         safe = isinstance(config.model, FileSource) and not config.model.trust
         inputs = [keras.KerasTensor((None, *t.shape[1:]), t.dtype, sparse=t.sparse) for t in outline.model.inputs]
         made: list[keras.Model] = []
@@ -82,6 +90,7 @@ class Archive:
             made.append(keras.models.load_model(folder / "model.keras", custom_objects=custom, safe_mode=safe))
             return made[-1]
 
+        keras.utils.set_random_seed(config.seed)  # building the outline has drawn seeds
         source = LiveModel(name="the loaded model", make=make, specs=packed_inputs(outline.model, inputs))
         problem = prepare(config.model_copy(update={"model": source}), base)
         return Loaded(problem=problem, optimizer=getattr(made[-1], "optimizer", None))
@@ -90,9 +99,14 @@ class Archive:
 class _IntoNew:
     """A format that holds values alone: they are loaded into a model and an optimizer that the config builds."""
 
+    after_fit = False
+
     def load(self, departure: Departure, folder: Path) -> Loaded:
         """Build both, and assign what was saved."""
         problem, optimizer = prepare(departure.config, departure.base), departure.optimizer()
+        if is_live(departure.config.model):  # no code makes it anew: it is as it was handed over
+            for variable, value in zip(problem.state.movable, departure.values, strict=True):
+                variable.assign(value)
         optimizer.build([weight.variable for weight in problem.weights])
         self._assign(problem, optimizer, folder)
         return Loaded(problem=problem, optimizer=optimizer)
@@ -188,15 +202,14 @@ def loading(form: Format) -> Iterator[None]:
     except GradcheckError:
         raise
     except Exception as error:
-        message = f"what {form.name} has saved cannot be loaded in a new process: {described(error)}"
-        help_ = "training that is interrupted is lost: give each class of your own a get_config(), or save weights only"
-        raise raised(message, error, "GC051", location=user_location(error), help_=help_) from error
-
-
-def own_model(problem: Problem) -> keras.Model:
-    """Return the object that the user saves: the one inside, if `problem` put a functional model around it."""
-    inner = wraps_one(problem.model)
-    return inner if isinstance(inner, keras.Model) else problem.model
+        first: BaseException = error
+        while first.__context__ is not None:  # Keras wraps what the user's class raises
+            first = first.__context__
+        message = f"what {form.name} has saved cannot be loaded in a new process: {described(first)}"
+        help_ = (
+            "give each class of your own a constructor that takes **kwargs, and a get_config(); or save weights only"
+        )
+        raise raised(message, error, "GC051", location=user_location(first), help_=help_) from error
 
 
 def _compiled(problem: Problem, optimizer: Any) -> keras.Model:
@@ -207,6 +220,13 @@ def _compiled(problem: Problem, optimizer: Any) -> keras.Model:
     except TypeError:  # its own `compile` takes more
         return compiled_model(problem, optimizer)
     return model
+
+
+def _registered(archive: Path, classes: Mapping[str, type]) -> dict[str, type]:
+    """Return those of `classes`, by name, that the archive has under the name that they were registered by."""
+    with zipfile.ZipFile(archive) as file:
+        names = re.findall(r'"registered_name": "([^"]+)"', file.read("config.json").decode())
+    return {name: classes[tail] for name in names if (tail := name.rpartition(">")[2]) in classes}
 
 
 def _named(module: ModuleType) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TEMPERATURE = 0.1
 
 
+@keras.saving.register_keras_serializable("published")
 def contrast(_labels: Any, views: Any) -> Any:
     """Cross-entropy of finding the other view among the batch's, for each image, in both directions.
 
@@ -40,7 +41,6 @@ class Contrastive(keras.Model):
             [
                 keras.Input((12, 12, 3)),
                 layers.RandomFlip("horizontal", seed=1),
-                layers.RandomTranslation(0.2, 0.2, seed=2),
                 layers.GaussianNoise(0.1, seed=3),
             ],
             name="augmenter",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 WIDTH = 8
 
 
+@keras.saving.register_keras_serializable("published")
 def disagreement(_labels: Any, pairs: Any) -> Any:
     """Negative cosine similarity of each prediction with the other view's projection.
 

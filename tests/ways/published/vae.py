@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SIDE, LATENT = 12, 2
 
 
+@keras.saving.register_keras_serializable("published")
 def per_image(images: Any, reconstructions: Any) -> Any:
     """Binary cross-entropy, summed over the pixels of each image."""
     return ops.sum(keras.losses.binary_crossentropy(images, reconstructions), axis=(1, 2))
