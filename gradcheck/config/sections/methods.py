@@ -324,8 +324,8 @@ METHODS: dict[str, MethodInfo] = {
         "the forward code and its registered gradients, run once more in the backward pass",
         dense=True,
     ),
-    "compiled": _way(CompiledOptions, "compiled", _BY_KERAS),
-    "fit": _way(FitOptions, "fit", _BY_KERAS),
+    "compiled": _way(CompiledOptions, "compiled_step", _BY_KERAS),
+    "fit": _way(FitOptions, "keras_fit", _BY_KERAS),
 }
 #: The ways of training, which `methods: all` names.
 WAYS = tuple(name for name, info in METHODS.items() if info.way)
