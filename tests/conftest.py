@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -27,18 +28,39 @@ pytest_plugins = ["tests.zoo.table"]  # hooks of the whole session, so that a pa
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    help_ = "how many wrong candidates, and how many parts, tests/diagnose/test_generated.py draws"
+    help_ = "how many wrong candidates and parts are drawn; half as many random models, and a sixth with faults"
     parser.addoption("--generated", metavar="COUNT", type=int, default=12, help=help_)
     help_ = "whether tests/methods/directional/test_probes.py probes every layer of Keras, or a few"
     parser.addoption("--probes", choices=["few", "all"], default="few", help=help_)
+    help_ = "whether a third of every family of cases is run (those of tests marked `third`), or all"
+    parser.addoption("--families", choices=["third", "all"], default="third", help=help_)
     help_ = "whether tests/zoo/subclassed cuts every third model, or all"
     parser.addoption("--subclassed", choices=["third", "all"], default="third", help=help_)
-    help_ = "whether tests/session/test_mutation.py injects all faults into resnet50 too, which takes minutes"
+    help_ = "whether tests/session/test_mutation.py takes every shipped config as it is, or most, two of them shorter"
     parser.addoption("--mutated", choices=["most", "all"], default="most", help=help_)
     help_ = "whether tests/auditing/test_scripts.py compares the weights of every third right script, or of all"
     parser.addoption("--audited", choices=["third", "all"], default="third", help=help_)
     help_ = "whether tests/upstream runs two of the scripts of docs/upstream.md, or all"
     parser.addoption("--upstream", choices=["two", "all"], default="two", help=help_)
+
+
+@pytest.hookimpl(trylast=True)  # of those that -k and -m select
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out two of three tests of a function that is marked `third`, unless its option says `all`."""
+    families: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        marker = item.get_closest_marker("third")
+        if marker is not None and config.getoption(marker.kwargs.get("option", "--families")) != "all":
+            families[item.nodeid.partition("[")[0]].append(item)
+    left_out = {id(item) for family in families.values() if len(family) > 2 for item in _but_a_third(family)}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) in left_out])
+    items[:] = [item for item in items if id(item) not in left_out]
+
+
+def _but_a_third(family: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests of one function without every third, the first of which the marker may name."""
+    (marker,) = family[0].iter_markers("third")
+    return [item for index, item in enumerate(family) if index % 3 != marker.kwargs.get("start", 0)]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

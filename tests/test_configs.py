@@ -33,6 +33,18 @@ def test_a_shipped_config_passes(runs: dict[str, RunReport], path: Path) -> None
     assert run.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "methods"),
+    [
+        ("custom_gradient.yaml", ["vjp", "numeric", "forward"]),
+        ("numpy_matmul.yaml", ["vjp", "numeric"]),
+        ("second_order.yaml", ["numeric", "forward", "hvp"]),
+    ],
+)
+def test_every_method_of_a_config_matches(runs: dict[str, RunReport], name: str, methods: list[str]) -> None:
+    assert [(check.method, check.outcome) for check in runs[name].checks] == [(method, "match") for method in methods]
+
+
 def test_no_config_is_left_out(runs: dict[str, RunReport]) -> None:
     assert set(runs) == {path.name for path in FILES}
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck.session import patience
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -88,6 +90,7 @@ def test_a_fault(
             *of_back, cotangent = second.gradient(loss, [*back.trainable_variables, crossing])
             return loss, [*first.gradient(crossing, front.trainable_variables, first_of(cotangent)), *of_back]
     """
+    monkeypatch.setattr(patience, "SECONDS", 60.0)  # enough to replay it on a loaded machine too
     report = run({**CONFIG, "methods": [{"candidate": {"factory": "./train.py:gradients"}}]}, {"train.py": train})
     (check,) = report.checks
     assert [(d.code, d.confidence) for d in check.diagnoses] == [("GC103", "exact")]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 #: Lines that Keras puts before the message proper.
 _KERAS_HEAD = re.compile(r"^(Exception encountered when calling |Could not automatically infer the output )")
+#: The first paragraph of messages on traced code; lines of code follow, and the message proper is the last.
+_TRACED_HEADS = frozenset({"in user code:", "Graph execution error:"})
 _KERAS_TAIL = "Arguments received by "
 #: TensorFlow's message on an operation without an XLA kernel: the first such operation, and its node.
 _XLA_HEAD = re.compile(
@@ -35,6 +37,8 @@ def gist(error: BaseException) -> str:
     """Return the message of `error` on one line, without Keras's head, argument dump and colours."""
     paragraphs = _ANSI.sub("", str(error)).split("\n\n")
     telling = [p.strip() for p in paragraphs if p.strip() and not p.strip().startswith(_KERAS_TAIL)]
+    if telling and telling[0] in _TRACED_HEADS:
+        telling = telling[-1:]
     while len(telling) > 1 and _KERAS_HEAD.match(telling[0]):
         telling.pop(0)
     line = " ".join(telling[0].split()) if telling else "(no message)"

@@ -372,19 +372,6 @@ def test_help_needs_nothing_slow() -> None:
     assert (done.returncode, "TARGET" in done.stdout) == (0, True), done.stderr
 
 
-def test_the_shipped_configs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradcheck import check
-
-    monkeypatch.chdir(ROOT)
-    for name, methods in {
-        "custom_gradient": ["vjp", "numeric", "forward"],
-        "numpy_matmul": ["vjp", "numeric"],
-        "second_order": ["numeric", "forward", "hvp"],
-    }.items():
-        (run,) = check(ROOT / "configs" / f"{name}.yaml").runs
-        assert (run.verdict, outcomes(run)) == ("pass", dict.fromkeys(methods, "match")), name
-
-
 def test_the_derivatives_of_the_shipped_polynomial() -> None:
     import tensorflow as tf
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.filterwarnings("ignore:.*does not support masking")
-@pytest.mark.parametrize(("kind", "examples"), [(graphs.GRAPHS, 12), (faults.FAULTS, 4)], ids=["runs", "faults"])
-def test_random_models(tmp_path: Path, kind: Kind, examples: int) -> None:
-    tally = Tally(kind=kind)
+@pytest.mark.parametrize(("kind", "share"), [(graphs.GRAPHS, 2), (faults.FAULTS, 6)], ids=["runs", "faults"])
+def test_random_models(tmp_path: Path, pytestconfig: pytest.Config, kind: Kind, share: int) -> None:
+    tally, examples = Tally(kind=kind), pytestconfig.getoption("--generated") // share
     drive(tally, examples=examples, start=0, folder=tmp_path)
     assert not tally.failures, tally.told()
     refused = sum(count for outcome, count in tally.counts.items() if outcome.startswith("refused"))

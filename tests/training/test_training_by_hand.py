@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck.cli.main import main
+from gradcheck.workers import VARIABLE
 from tests.training.trained import DECAY, LOOP, MODEL, by_hand, statuses, trained
 
 if TYPE_CHECKING:
@@ -134,6 +135,12 @@ def test_a_loss_that_the_loop_itself_scales(run: Run, scale: bool) -> None:
 HAND_OFF = ", output_gradients=from_loss)"
 
 
+@pytest.fixture
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "0")
+
+
+@pytest.mark.usefixtures("_in_this_process")  # which has loaded TensorFlow already
 @pytest.mark.parametrize(("hand_off", "code"), [(HAND_OFF, 0), (")", 1)], ids=["handed over", "forgotten"])
 def test_two_models_with_a_training_step_of_their_own(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], hand_off: str, code: int

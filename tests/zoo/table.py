@@ -64,6 +64,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--zoo-table"):
+        config.option.families = "all"
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     rows, path = recorded(terminalreporter), config.getoption("--zoo-table")
     if rows and (path or "zoo" in config.getoption("-m")):  # among all tests it would bury their summary

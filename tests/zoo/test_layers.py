@@ -27,6 +27,7 @@ APPROXIMATE = frozenset((*TRANSFORMS, "RandomColorJitter", "RandomHue", "RandomS
 
 
 @pytest.mark.zoo
+@pytest.mark.third
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_layer_cut_on_both_sides_matches(run: Callable[..., RunReport], zoo: Callable[..., None], case: Case) -> None:
     import keras

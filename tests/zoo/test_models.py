@@ -45,6 +45,7 @@ def assert_proven(report: RunReport, case: Case) -> None:
     assert any(t.status in PROVEN for t in check.of_kind("boundary"))
 
 
+@pytest.mark.third
 @each
 def test_cut_after_every_call(run: Run, zoo: Callable[..., None], case: Case) -> None:
     skip_unless_known(case)
@@ -54,6 +55,7 @@ def test_cut_after_every_call(run: Run, zoo: Callable[..., None], case: Case) ->
     assert_proven(report, case)
 
 
+@pytest.mark.third(start=1)
 @each
 def test_cut_where_a_person_would_and_the_control_fails(run: Run, case: Case) -> None:
     skip_unless_known(case)

@@ -14,18 +14,17 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.messages import described, raised, user_location
-from gradcheck.building.sources.live import is_live
 from gradcheck.building.state import State
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.problem.optimizer import build_optimizer, start
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.training.steps import Course, Trainee
-from gradcheck.training.ways.packing import needed_by, packed, unpacked
+from gradcheck.training.ways.packing import packed, unpacked
 from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -51,7 +50,6 @@ class Departure:
         slot_paths: the names of the optimizer's variables in reports.
         weights: the names of the weights, in order.
         states: those of the state.
-        needed: the user's classes and functions that a live model is loaded with, by name.
     """
 
     config: Config
@@ -62,7 +60,6 @@ class Departure:
     slot_paths: tuple[str, ...]
     weights: tuple[str, ...]
     states: tuple[str, ...]
-    needed: Mapping[str, Any]
 
     @classmethod
     def of(cls, training: ReferenceTraining) -> Departure:
@@ -79,7 +76,6 @@ class Departure:
             slot_paths=training.slot_paths,
             weights=tuple(weight.path for weight in problem.weights),
             states=tuple(state.path for state in problem.state.variables),
-            needed=needed_by(problem.model) if is_live(problem.config.model) else {},
         )
 
     @contextmanager
@@ -134,8 +130,10 @@ def told() -> Iterator[None]:
     except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except (Exception, SystemExit) as error:
-        message = f"training raised {described(error)}"
-        raise raised(message, error, "GC053", location=user_location(error)) from error
+        message, location = f"training raised {described(error)}", user_location(error)
+        if location is None:  # Keras or TensorFlow, by themselves, where they do not raise in this process
+            raise NotApplicable(message) from error
+        raise raised(message, error, "GC053", location=location) from error
 
 
 def result_elsewhere(function: str, *arguments: Any, devices: int = 1) -> Any:
@@ -158,8 +156,7 @@ def result_elsewhere(function: str, *arguments: Any, devices: int = 1) -> Any:
     task = Task(target=f"{__name__}:performed", arguments=(function, packed(arguments), devices))
     (result,) = _process(devices).run([task])
     if isinstance(result, GradcheckError):
-        if not isinstance(result, NotApplicable):  # it may have left TensorFlow unusable, such as collectives that wait
-            _process(devices).__exit__(None, None, None)
+        _process(devices).__exit__(None, None, None)  # TensorFlow may be unusable there: a collective fails ever after
         raise result
     return result
 

@@ -48,8 +48,8 @@ def seed_holders(problem: Problem) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Both sides of saving.
+class Interruption:
+    """Training before and after it was saved and loaded.
 
     Attributes:
         saved: the tensors when training was saved.

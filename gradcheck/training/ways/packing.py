@@ -46,7 +46,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     def reducer_override(self, obj: Any) -> Any:
         """Return how `obj` is made again; Keras's own way looks for the user's classes in modules that lack them."""
         if isinstance(obj, Lent):
-            return _Sent, ([(_archive(model), needed_by(model)) for model in obj.objects],)
+            return _Sent, ([(_archive(model), _needed(model)) for model in obj.objects],)
         if isinstance(obj, MethodType):
             return getattr, (obj.__self__, obj.__name__)
         if isinstance(obj, keras.losses.Loss):
@@ -79,10 +79,11 @@ def _archive(model: keras.Model) -> bytes:
         return file.read_bytes()
 
 
-def needed_by(model: keras.Model) -> dict[str, Any]:
-    """Return the user's classes of layers, and functions that layers hold, by name."""
+def _needed(model: keras.Model) -> dict[str, Any]:
+    """Return the user's classes of layers, and functions that layers hold, by the names in an archive."""
     layers = all_layers([model])
-    found: dict[str, Any] = {type(layer).__name__: type(layer) for layer in layers if not is_keras_own(layer)}
+    classes = {type(layer) for layer in layers if not is_keras_own(layer)}
+    found: dict[str, Any] = {keras.saving.get_registered_name(cls): cls for cls in classes}
     for layer in layers:
         for name, value in vars(layer).items():
             # Keras wraps methods, such as `build`, in functions that hold the layer itself.

@@ -15,12 +15,13 @@ from gradcheck.comparing.keys import LOSS, as_array
 from gradcheck.comparing.tape import monolithic
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
+from gradcheck.problem.optimizer import innermost
 from gradcheck.problem.prepare import session
 from gradcheck.problem.problem import TensorKey
 from gradcheck.training.steps import Trainee, slots_like
 from gradcheck.training.ways.elsewhere import Departure, result_elsewhere, told
 from gradcheck.training.ways.interface import WayRun, taken
-from gradcheck.training.ways.lost import Evidence, generator_places, is_kept, same, seed_holders
+from gradcheck.training.ways.lost import Interruption, generator_places, is_kept, same, seed_holders
 from gradcheck.training.ways.saved_formats import FORMATS, loading, saving
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
     loaded = replace(loaded, tensors={**last, **lacking, **loaded.tensors}, gradients=before[-1].gradients)
     steps = [*before[:-1], loaded, *(replace(step, tensors={**lacking, **step.tensors}) for step in others)]
     steps = [replace(step, tensors={k: v for k, v in step.tensors.items() if k not in idle}) for step in steps]
-    evidence = Evidence(
+    interruption = Interruption(
         saved=last,
         loaded=steps[after - 1].tensors,
         rates=(rate, loaded_rate),
@@ -93,7 +94,7 @@ def resume(training: ReferenceTraining, options: ResumeOptions) -> WayRun:
         holders=holders,
         drawn=drawn,
     )
-    return WayRun(training=training, steps=steps, found=evidence.found())
+    return WayRun(training=training, steps=steps, found=interruption.found())
 
 
 def continued(saved: Saved, stage: Callable[[str], None]) -> list[Any]:
@@ -160,7 +161,7 @@ def _steps(trainee: Trainee, count: int) -> Iterator[Step]:
 
 def _averages(optimizer: Any) -> bool:
     """Whether the optimizer keeps averages of the weights."""
-    return bool(getattr(optimizer, "inner_optimizer", optimizer).use_ema)
+    return bool(innermost(optimizer).use_ema)
 
 
 def _rate(optimizer: Any) -> float | None:

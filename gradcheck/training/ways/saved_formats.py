@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,9 +15,10 @@ import tensorflow as tf
 from gradcheck.building.endpoints import packed_inputs
 from gradcheck.building.imports import imported_once
 from gradcheck.building.messages import described, raised, user_location
-from gradcheck.building.sources.live import LiveModel
+from gradcheck.building.sources.live import LiveModel, is_live
 from gradcheck.config.sections.model import FileSource
 from gradcheck.errors import GradcheckError, NotApplicable
+from gradcheck.keras_private import all_layers
 from gradcheck.problem.prepare import outlined, prepare
 from gradcheck.training.ways.keras_training import compiled_model, own_model
 
@@ -76,8 +79,9 @@ class Archive:
         with imported_once() as imports:
             outline = outlined(config, base)
             modules = [*imports.files.values(), *(m for beside in imports.beside.values() for m in beside.values())]
-            custom = {name: value for module in modules for name, value in _named(module).items()}
-            custom.update(departure.needed)
+        own = {type(layer).__name__: type(layer) for layer in all_layers([outline.model])}
+        custom = own | _registered(folder / "model.keras", own)
+        custom |= {name: value for module in modules for name, value in _named(module).items()}
         safe = isinstance(config.model, FileSource) and not config.model.trust
         inputs = [keras.KerasTensor((None, *t.shape[1:]), t.dtype, sparse=t.sparse) for t in outline.model.inputs]
         made: list[keras.Model] = []
@@ -100,6 +104,9 @@ class _IntoNew:
     def load(self, departure: Departure, folder: Path) -> Loaded:
         """Build both, and assign what was saved."""
         problem, optimizer = prepare(departure.config, departure.base), departure.optimizer()
+        if is_live(departure.config.model):  # no code makes it anew: it is as it was handed over
+            for variable, value in zip(problem.state.movable, departure.values, strict=True):
+                variable.assign(value)
         optimizer.build([weight.variable for weight in problem.weights])
         self._assign(problem, optimizer, folder)
         return Loaded(problem=problem, optimizer=optimizer)
@@ -213,6 +220,13 @@ def _compiled(problem: Problem, optimizer: Any) -> keras.Model:
     except TypeError:  # its own `compile` takes more
         return compiled_model(problem, optimizer)
     return model
+
+
+def _registered(archive: Path, classes: Mapping[str, type]) -> dict[str, type]:
+    """Return those of `classes`, by name, that the archive has under the name that they were registered by."""
+    with zipfile.ZipFile(archive) as file:
+        names = re.findall(r'"registered_name": "([^"]+)"', file.read("config.json").decode())
+    return {name: classes[tail] for name in names if (tail := name.rpartition(">")[2]) in classes}
 
 
 def _named(module: ModuleType) -> dict[str, Any]:

@@ -96,8 +96,8 @@ def failed(check: CheckReport, kind: Any) -> list[str]:
     return [tensor.path for tensor in check.failures if tensor.kind == kind]
 
 
-@pytest.mark.parametrize("chunks", [2, 3, 6])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.third  # of which each kind is one, and each number of chunks
+@pytest.mark.parametrize(("kind", "chunks"), [(kind, chunks) for chunks in (2, 3, 6) for kind in KINDS])
 def test_masks_and_dropout(run: Callable[..., RunReport], kind: str, chunks: int) -> None:
     whole = model(KINDS[kind], masks=True, more=DROPOUT)
     report = run(config(whole, "vjp", "stateful", time={"chunks": chunks}), FILES)
@@ -109,13 +109,18 @@ def test_masks_and_dropout(run: Callable[..., RunReport], kind: str, chunks: int
     assert failed(truncated, "output") == failed(truncated, "loss") == failed(truncated, "state") == []
 
 
+@pytest.mark.third  # of which one has masks, one each kind of dropout
 @pytest.mark.parametrize(
     ("kind", "masks", "more"),
     [
-        *((kind, False, {}) for kind in KINDS),
         ("LSTM", True, {}),
+        ("LSTM", False, {}),
+        ("GRU before", False, {}),
         ("GRU", False, {"dropout": 0.5}),
+        ("GRU", False, {}),
+        ("stacked", False, {}),
         ("SimpleRNN", False, {"recurrent_dropout": 0.5}),
+        ("SimpleRNN", False, {}),
     ],
 )
 def test_uneven_chunks(run: Callable[..., RunReport], kind: str, masks: bool, more: dict[str, Any]) -> None:

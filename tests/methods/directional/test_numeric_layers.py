@@ -154,6 +154,7 @@ def test_the_table_is_long_enough() -> None:
     assert len({name for name, _, _ in CASES}) > 60
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(("name", "kwargs", "shapes"), CASES, ids=names(CASES))
 def test_a_layer_of_keras_is_right(name: str, kwargs: dict[str, Any], shapes: list[list[int]]) -> None:
     tensors = measured(config_of(name, kwargs, shapes), directions=2)

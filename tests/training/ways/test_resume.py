@@ -6,9 +6,11 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import pytest
 import yaml
 
+from gradcheck.live import check_training
 from gradcheck.training.steps import slots_like
 from tests.training.trained import DECAY, MODEL, SHARED, STATEFUL, trained
 
@@ -161,11 +163,12 @@ WITHOUT_DRAWS["model"]["layers"].pop(3)
 def test_all_comes_back(run: Run, text: str, optimizer: Any, keys: dict[str, Any]) -> None:
     found = run(resumed(text, optimizer, **keys))
     for name, check in by_format(found):
+        if name == "keras" and "use_ema" in str(optimizer):  # an archive is made when `fit` has ended
+            require_lost(check, "GC308", "`fit` ends by putting the averages in the place of the weights", "tokens")
+            continue
         assert (check.outcome, check.steps) == ("match", 3), name
         kinds = {tensor.kind for tensor in check.tensors}
         assert {"weight", "optimizer", "loss"} <= kinds
-        told = any("assigns the averages of use_ema" in note for note in check.notes)
-        assert told == ("use_ema" in str(optimizer))
 
 
 def test_no_format_has_the_seed_of_dropout(run: Run) -> None:
@@ -263,6 +266,34 @@ def test_a_model_that_cannot_be_loaded(run: Run) -> None:
 def test_no_step_before_or_after(run: Run, steps: int, options: dict[str, Any]) -> None:
     found = run(trained(MODEL, "SGD", steps=steps, methods=["vjp", {"resume": options}]))
     assert any(f"another one to continue with. Received: train.steps: {steps}" in note for note in found.notes)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Scaled(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """A layer of the user's, in a model that exists already."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=shape[-1:], initializer="ones", name="scale")
+
+    def call(self, x: Any) -> Any:
+        return self.scale * x
+
+
+def test_a_model_as_it_stands() -> None:
+    dense = keras.layers.Dense
+    model = keras.Sequential(
+        [keras.Input([3]), dense(4, "tanh"), Scaled(), keras.layers.BatchNormalization(), dense(1)]
+    )
+    model.compile("adam", "mse")
+    x = np.random.default_rng(0).normal(size=[8, 3]).astype("float32")
+    model.fit(x, x[:, :1], verbose=0)
+    before = [np.asarray(variable) for variable in (*model.variables, *model.optimizer.variables)]
+    ways = [{"resume": {"after": 2, "format": one}} for one in FORMATS]
+    (found,) = check_training(model, (x, x[:, :1]), ways=ways).runs
+    for name, check in by_format(found):
+        assert check.outcome == "match", name
+    for was, variable in zip(before, (*model.variables, *model.optimizer.variables), strict=True):
+        np.testing.assert_array_equal(was, variable)
 
 
 def test_segments_are_saved_as_one_model(run: Run) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.zoo
 CONTROL = {"naive": {"expect": "mismatch"}}
+third = pytest.mark.third(option="--subclassed")
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 with_twin = pytest.mark.parametrize("case", [case for case in CASES if case.twin], ids=lambda case: case.name)
 STAYS = re.compile(r"^(.*) \(\w+\) stays one call and is not cut inside: ")
@@ -43,6 +44,7 @@ def rows(report: RunReport) -> list[str]:
     return sorted(repr(replace(tensor, segment=None, segments=None)) for tensor in anonymous)
 
 
+@third
 @each
 def test_it_is_cut_inside_and_matches(run: Run, case: Case) -> None:
     methods = ["vjp", CONTROL] if case.cut != "none" else ["vjp"]
@@ -63,6 +65,7 @@ def test_it_is_cut_inside_and_matches(run: Run, case: Case) -> None:
         assert not uncut
 
 
+@third
 @with_twin
 def test_a_twin_gives_the_same_report_bit_for_bit(case: Case) -> None:
     import keras

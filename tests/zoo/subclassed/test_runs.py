@@ -62,6 +62,7 @@ def test_a_twin_computes_the_same_with_layers_of_the_same_names(case: Case) -> N
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.third(option="--subclassed", start=1)
 @twinned
 def test_a_twin_is_cut_after_every_call_and_passes(run: Callable[..., RunReport], case: Case) -> None:
     report = run(case.config({"every": "layer"}, ["vjp"], twin=True))

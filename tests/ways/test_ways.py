@@ -1,0 +1,60 @@
+"""Training set-ups as people write them, in each way of training: what each comes to is said at the top of its config.
+
+`# expect: WAY match`, `# expect: WAY GC309 GC203` (the codes of the diagnosis, the first of them first), or
+`# expect: WAY none` where the way does not apply. A third of them in CI, `--families all` for all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def configs(folder: str) -> list[Path]:
+    found = sorted((HERE / folder).glob("*.yaml"))
+    assert found
+    return found
+
+
+def expected(path: Path) -> dict[str, list[str]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    said = [line.partition("expect:")[2].split() for line in lines if line.startswith("# expect:")]
+    assert said, path
+    return {way: outcome for way, *outcome in said}
+
+
+def came_out(path: Path) -> dict[str, list[str]]:
+    """The outcome of each way: match, the codes of its diagnoses, or none."""
+    from gradcheck import check
+
+    (found,) = check(path).runs
+    assert found.error is None, found.error
+    ways = {
+        each.method: ["match"] if each.outcome == "match" else [d.code for d in each.diagnoses] for each in found.checks
+    }
+    apart = [note.partition(" does not apply: ")[0] for note in found.notes if " does not apply: " in note]
+    return {**ways, **{way: ["none"] for way in apart}}
+
+
+@pytest.mark.third
+@pytest.mark.parametrize("path", configs("right"), ids=lambda path: path.stem)
+def test_a_right_way_agrees(path: Path) -> None:
+    found = came_out(path)
+    assert {way: found[way] for way in expected(path)} == expected(path)
+
+
+@pytest.mark.third
+@pytest.mark.parametrize("path", configs("wrong"), ids=lambda path: path.stem)
+def test_a_mistake_is_diagnosed(path: Path) -> None:
+    found = came_out(path)
+    for way, (code, *_) in expected(path).items():
+        assert found[way][0] == code
+
+
+@pytest.mark.third
+@pytest.mark.parametrize("path", configs("published"), ids=lambda path: path.stem)
+def test_a_published_set_up_is_diagnosed(path: Path) -> None:
+    assert came_out(path) == expected(path)
