@@ -28,12 +28,18 @@ from gradcheck.config.sections.base import Section
 from gradcheck.config.sections.data import ArraySpec, DataConfig, ImagesSpec
 from gradcheck.config.sections.loss import LossSpec
 from gradcheck.config.sections.methods import (
+    AccumulateOptions,
+    CompiledOptions,
     Exemption,
+    FitOptions,
     ForwardOptions,
     HvpOptions,
     MethodConfig,
     MethodOptions,
     NumericOptions,
+    RematOptions,
+    ReplicasOptions,
+    ResumeOptions,
     ScanOptions,
 )
 from gradcheck.config.sections.model import (
@@ -225,7 +231,8 @@ _LAYER_RULES: Mapping[str, Mapping[str, Rule]] = {
     "layer": {**_all_but(LayerSpec), "target": _layer, "argument": _argument_of_layer, "kwargs": _arguments},
     "call": _all_but(LayerSpec),
 }
-#: What is allowed. Not here: factories, candidates, surrogates, `trust`, `placement`.
+#: What is allowed. Not here: factories, candidates, surrogates, callbacks, `trust`, `placement`; and any number of
+#: processes, or those of other machines.
 _RULES: Mapping[type[Section], Mapping[str, Rule]] = {
     Config: {
         **dict.fromkeys(("version", "name", "description", "seed", "precision", "execution", "training"), _free),
@@ -247,10 +254,13 @@ _RULES: Mapping[type[Section], Mapping[str, Rule]] = {
     OptimizerSpec: {"name": _free, "kwargs": _free},
     MethodConfig: {"method": _free, "options": _free},
     NumericOptions: _all_but(NumericOptions, "surrogate"),
+    FitOptions: _all_but(FitOptions, "callbacks"),
+    ReplicasOptions: _all_but(ReplicasOptions, "count", "strategy"),
     **{
         section: _all_but(section)
         for section in (
             *(MethodOptions, ForwardOptions, HvpOptions, ScanOptions, Exemption),
+            *(AccumulateOptions, ResumeOptions, RematOptions, CompiledOptions),
             *(SplitConfig, TimeSplit, ToleranceConfig, Override, ReportConfig),
         )
     },

@@ -1,4 +1,4 @@
-"""Keras's `fit` beside the plain loop: own training steps with one mistake, callbacks, class weights, and several outputs."""
+"""Keras's `fit` beside the plain loop: training steps of one's own, callbacks, class weights and several outputs."""
 
 from __future__ import annotations
 
