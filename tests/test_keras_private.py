@@ -326,3 +326,73 @@ def test_the_dtype_to_which_variables_are_cast() -> None:
 def test_what_a_function_of_tensors_returns() -> None:
     spec = private.backend_output_spec(lambda x, y: [x @ y, x], keras.KerasTensor((None, 3)), keras.KerasTensor((3, 2)))
     assert [tensor.shape for tensor in spec] == [(None, 2), (None, 3)]
+
+
+def test_layers_under_rematerialisation() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="a"), keras.layers.Dense(1, name="b")])
+    first, last = model.layers
+    traced: list[str] = []
+    for layer in (first, last):
+        layer.call = _noting(layer.call, layer.name, traced)
+    with private.rematerialized([first], "full"):
+        with tf.GradientTape() as tape:
+            outputs = model(tf.ones((1, 3)))
+        forward, traced[:] = list(traced), []
+        tape.gradient(outputs, model.trainable_variables)
+    assert (forward, traced) == (["a", "b"], ["a"])  # the backward pass calls the one once more
+    traced[:] = []
+    with tf.GradientTape() as tape:
+        outputs = model(tf.ones((1, 3)))
+    tape.gradient(outputs, model.trainable_variables)
+    assert traced == ["a", "b"]
+
+
+def _noting(call: Any, name: str, traced: list[str]) -> Any:
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        traced.append(name)
+        return call(*args, **kwargs)
+
+    return noted
+
+
+def test_layers_that_rematerialise() -> None:
+    with keras.RematScope(mode="full"):
+        inside = keras.layers.Dense(2)
+    assert private.is_rematerialized(inside)
+    assert not private.is_rematerialized(keras.layers.Dense(2))
+
+
+def test_the_schedule_of_an_optimizer() -> None:
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    assert private.schedule_of(keras.optimizers.SGD(schedule)) is schedule
+    assert private.schedule_of(keras.optimizers.SGD(0.1)) is None
+
+
+@pytest.mark.parametrize("frequency", [None, 1])
+def test_averages_move_as_in_an_update(frequency: int | None) -> None:
+    """What `apply` adds to an update of nothing, for a gradient of zeros moves no weight."""
+    ways = []
+    for by_apply in (True, False):
+        weight = keras.Variable([1.0, 3.0])
+        options = {"use_ema": True, "ema_momentum": 0.75, "ema_overwrite_frequency": frequency}
+        optimizer = keras.optimizers.SGD(0.1, **options)
+        optimizer.build([weight])
+        optimizer.apply([tf.zeros(2)], [weight])  # in the first update the averages are the weights
+        weight.assign([2.0, -1.0])
+        if by_apply:
+            optimizer.apply([tf.zeros(2)], [weight])
+        else:
+            private.average_updated(optimizer)
+        ways.append([np.asarray(v).tolist() for v in (weight, *optimizer._model_variables_moving_average)])
+    assert ways[0] == ways[1]
+    assert ways[0][1] == [1.25, 2.0]
+    assert (ways[0][0] == ways[0][1]) == (frequency == 1)
+
+
+def test_policies_by_another_name() -> None:
+    layer = keras.layers.Dense(2, dtype="float32")
+    with private.policies_replaced("float64"):
+        twin = keras.layers.Dense.from_config(layer.get_config())
+        plain = keras.layers.Dense(2, dtype="float16")
+    assert (twin.dtype_policy.name, plain.dtype_policy.name) == ("float64", "float64")
+    assert keras.layers.Dense.from_config(layer.get_config()).dtype_policy.name == "float32"
