@@ -116,7 +116,7 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
 
 
 def _require_values(run: WayRun) -> None:
-    """Raise if weights or variables of the optimizer are missing from a step that was looked at: nobody would see it."""
+    """Raise if weights or variables of the optimizer are missing from a step that was looked at: they must be there."""
     expected = run.training.start.keys()
     for number, step in enumerate(run.steps, 1):
         missing = [key.path for key in expected - step.tensors.keys()]
