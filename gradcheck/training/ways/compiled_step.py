@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gradcheck.batch.slices import sliceable
 from gradcheck.catalogue import CATALOGUE
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.errors import NotApplicable
 from gradcheck.numerics import movement
 from gradcheck.results.report import Diagnosis
@@ -98,5 +99,6 @@ def _sizes(problem: Problem, options: CompiledOptions) -> tuple[tuple[int, ...],
         return (), (f"compiled for one size alone: the batch, of {whole}, cannot be made smaller",)
     sizes = options.sizes or (whole, max(1, math.ceil(whole / 2)))
     if max(sizes) > whole:
-        raise NotApplicable(f"the batch has {whole} examples, and `sizes` asks for {max(sizes)}")
+        with at("sizes", sizes.index(max(sizes))):
+            raise KeyedError(f"the batch has {whole} examples. Received: {max(sizes)}", code="GC031")
     return sizes, (f"one signature for batches of {' and '.join(map(str, dict.fromkeys(sizes)))}",)

@@ -16,7 +16,7 @@ from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.errors import NotApplicable
 from gradcheck.problem.optimizer import numbered
 from gradcheck.training.steps import LiveTrainee
-from gradcheck.training.ways.interface import taken
+from gradcheck.training.ways.interface import taken, tensorflow_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -180,5 +180,9 @@ def fitted(
     callbacks: Sequence[Any] = (),
     **arguments: Any,
 ) -> None:
-    """Call `fit`; the recorder comes after all other callbacks."""
-    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder], **arguments)
+    """Call `fit`; the recorder comes after all other callbacks.
+
+    TensorFlow warns of a function that is traced often; here that is one model after another.
+    """
+    with tensorflow_quiet():
+        model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder], **arguments)
