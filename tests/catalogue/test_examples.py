@@ -127,7 +127,7 @@ GRADIENTS: dict[str, tuple[Callable[[], Names], Whole, tuple[str, ...]]] = {
     "GC606": (dense_names, with_weight, ("front", "back")),
 }  # fmt: skip
 #: By code: how many steps of SGD the example takes.
-STEPS = {"GC205": 2, "GC305": 2, "GC306": 1, "GC503": 1, "GC504": 1}
+STEPS = {"GC205": 2, "GC305": 2, "GC306": 1, "GC309": 1, "GC503": 1, "GC504": 1}
 
 
 def example(code: str) -> str:
@@ -356,6 +356,18 @@ def test_noise_that_repeats() -> None:
     np.testing.assert_array_equal(layer(x), x)
 
 
+@pytest.mark.parametrize(("code", "shape"), [("GC207", (10,)), ("GC208", ())])
+def test_losses_that_a_part_of_the_batch_can_compute(code: str, shape: tuple[int, ...]) -> None:
+    names = run(example(code), dense_names())
+    value = names["loss_fn"](names["y"], names["model"](names["x"]))
+    assert value.shape == shape
+    of_halves = [
+        names["loss_fn"](names["y"][rows], names["model"](names["x"][rows])) for rows in (slice(5), slice(5, 10))
+    ]
+    np.testing.assert_allclose(np.mean(of_halves), np.mean(value), rtol=1e-5)
+    assert names["model"].compiled
+
+
 def test_every_example_is_run() -> None:
     others = {
         "GC405",
@@ -371,5 +383,5 @@ def test_every_example_is_run() -> None:
         "GC601",
         "GC602",
     }
-    others |= {"GC307", "GC308", "GC603", "GC604", "GC607", "GC608", "GC703", "GC704"}
+    others |= {"GC207", "GC208", "GC307", "GC308", "GC603", "GC604", "GC607", "GC608", "GC703", "GC704"}
     assert {code for code, entry in CATALOGUE.items() if entry.example} == {*GRADIENTS, *STEPS, *others}

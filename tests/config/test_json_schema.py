@@ -85,6 +85,10 @@ FITTING = """
   verify_reference: always
   require: all
 - model: {file: x}
+  methods: all
+- model: {file: x}
+  methods: [vjp, all, fit: {class_weight: {0: 2.0}}, compiled: {sizes: [4, 2]}]
+- model: {file: x}
   methods: [vjp: {expect: match}, numeric: {expect: {mismatch: ["quant/*", "gate/kernel"]}}]
 """
 REFUSED = """
@@ -95,6 +99,11 @@ REFUSED = """
 - {model: {file: x, input: {shape: [0]}}}
 - {model: {application: ResNet50, input: {shape: [3]}}}
 - {model: {file: x}, methods: [nave]}
+- {model: {file: x}, methods: al}
+- {model: {file: x}, methods: vjp}
+- {model: {file: x}, methods: []}
+- {model: {file: x}, methods: [all: {}]}
+- {model: {file: x}, methods: [accumulate: {steps: 1}]}
 - {model: {file: x}, methods: [naive: {expct: match}]}
 - {model: {file: x}, methods: [{naive: {}, vjp: {}}]}
 - {model: {file: x}, split: {after: a, parts: 3}}

@@ -39,11 +39,10 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
     if require_split and not has_split and not misspelt and not in_parts:
         place = "split" if "split" in data else "model"  # an empty one is none
         yield from _without_split(methods, given=data.get("methods") is not None, place=place)
-    steps = _steps(data.get("train"))
-    if steps == 0 and ALL in (data.get("methods") or ()):
-        steps = STEPS_OF_ALL
+    every = _asks_for_all(data.get("methods"))
+    steps = _steps(data.get("train"), default=STEPS_OF_ALL if every else 0)
     if steps == 0:
-        yield from _without_steps(methods)
+        yield from _without_steps(methods, every=every)
     elif isinstance(steps, int):
         gives_none = "does not train: it gives no gradients that an optimizer could take"
         yield from _only([name for name, info in METHODS.items() if info.trains], methods, "train", gives_none)
@@ -56,11 +55,16 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
         )
 
 
-def _steps(train: Any) -> Any:
+def _asks_for_all(methods: Any) -> bool:
+    """Whether `methods` is `all`, or a list with it. A value of another type is reported by its section."""
+    return methods == ALL or (isinstance(methods, (list, tuple)) and ALL in methods)
+
+
+def _steps(train: Any, *, default: int) -> Any:
     """Return the requested number of training steps. A value that is no number is reported by its section."""
     if train is None:
-        return 0
-    return train.get("steps", 0) or 0 if isinstance(train, dict) else getattr(train, "steps", None)
+        return default
+    return train.get("steps", default) or 0 if isinstance(train, dict) else getattr(train, "steps", None)
 
 
 def _methods(data: dict[Any, Any]) -> dict[int, MethodConfig]:
@@ -95,7 +99,10 @@ def _without_split(methods: dict[int, MethodConfig], *, given: bool, place: str)
             )
 
 
-def _without_steps(methods: dict[int, MethodConfig]) -> Iterator[Finding]:
+def _without_steps(methods: dict[int, MethodConfig], *, every: bool) -> Iterator[Finding]:
+    if every:
+        message = f"`{ALL}` names the ways of training, and there are no training steps"
+        yield Finding(message=message, path=("methods",), code="GC007", help="leave out `train.steps`, or raise it")
     for index, method in methods.items():
         if isinstance(method.options, CandidateOptions) and method.options.train_step is not None:
             yield Finding(

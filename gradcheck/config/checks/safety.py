@@ -231,7 +231,8 @@ _LAYER_RULES: Mapping[str, Mapping[str, Rule]] = {
     "layer": {**_all_but(LayerSpec), "target": _layer, "argument": _argument_of_layer, "kwargs": _arguments},
     "call": _all_but(LayerSpec),
 }
-#: What is allowed. Not here: factories, candidates, surrogates, `trust`, `placement`.
+#: What is allowed. Not here: factories, candidates, surrogates, callbacks, `trust`, `placement`; and any number of
+#: processes, or those of other machines.
 _RULES: Mapping[type[Section], Mapping[str, Rule]] = {
     Config: {
         **dict.fromkeys(("version", "name", "description", "seed", "precision", "execution", "training"), _free),
@@ -254,11 +255,12 @@ _RULES: Mapping[type[Section], Mapping[str, Rule]] = {
     MethodConfig: {"method": _free, "options": _free},
     NumericOptions: _all_but(NumericOptions, "surrogate"),
     FitOptions: _all_but(FitOptions, "callbacks"),
+    ReplicasOptions: _all_but(ReplicasOptions, "count", "strategy"),
     **{
         section: _all_but(section)
         for section in (
             *(MethodOptions, ForwardOptions, HvpOptions, ScanOptions, Exemption),
-            *(AccumulateOptions, ReplicasOptions, ResumeOptions, RematOptions, CompiledOptions),
+            *(AccumulateOptions, ResumeOptions, RematOptions, CompiledOptions),
             *(SplitConfig, TimeSplit, ToleranceConfig, Override, ReportConfig),
         )
     },

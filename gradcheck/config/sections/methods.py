@@ -413,14 +413,18 @@ class MethodConfig(Section):
 
 def with_all(entries: Sequence[Any]) -> tuple[Any, ...]:
     """Return the entries of `methods` with the ways that they do not name in place of `all`."""
-    named = {entry if isinstance(entry, str) else next(iter(entry), None) for entry in entries if entry}
+    named = {name for entry in entries for name in ([entry] if isinstance(entry, str) else _keys(entry))}
     others = [way for way in WAYS if way not in named]
     return tuple(one for entry in entries for one in (others if entry == ALL else [entry]))
+
+
+def _keys(entry: Any) -> list[Any]:
+    return list(entry) if isinstance(entry, dict) else []
 
 
 def _unknown(method: str, path: tuple[str, ...]) -> Finding:
     if method == "tape":
         help_ = "remove it: tape is the reference, which is always computed"
         return Finding(message="`tape` is not a candidate", path=path, at="key", help=help_)
-    help_ = suggestion(method, METHODS, "Known methods")
+    help_ = suggestion(method, (*METHODS, ALL), "Known methods")
     return Finding(message=f"unknown method `{method}`", path=path, at="key", help=help_)

@@ -82,7 +82,7 @@ def _accumulating(training: ReferenceTraining, variables: Sequence[Any], count: 
     """
     optimizer = training.optimizer()
     inner = innermost(optimizer)
-    if hasattr(inner, "optimizer_map") or inner.gradient_accumulation_steps is not None:
+    if hasattr(inner, "optimizers") or inner.gradient_accumulation_steps is not None:
         raise NotApplicable(f"the optimizer, {type(inner).__name__}, accumulates by itself, or cannot")
     inner.gradient_accumulation_steps = count
     training.build(optimizer, variables)

@@ -39,6 +39,7 @@ def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
     The plain loop takes over what is set on purpose: the learning rates of callbacks, and class weights as weights of
     examples.
     """
+    weighted = training.problem if options.class_weight is None else _weighted(training.problem, options.class_weight)
     with keras_trainee(training) as (model, trainee):
         problem = trainee.problem
         recorder = StepRecorder(trainee, with_loss=not own_training(model))
@@ -46,12 +47,7 @@ def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
         callbacks, epochs = _callbacks(problem, options), problem.config.train.steps
         fitted(model, dataset(problem), recorder, epochs=epochs, callbacks=callbacks, **weights)
     course = _course(trainee.optimizer, recorder)
-    against = training
-    if course.rates or weights:
-        weighted = (
-            training.problem if options.class_weight is None else _weighted(training.problem, options.class_weight)
-        )
-        against = training.over(weighted, course)
+    against = training.over(weighted, course) if course.rates or weights else training
     return WayRun(
         training=against,
         steps=recorder.steps,

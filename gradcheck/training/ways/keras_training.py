@@ -156,7 +156,9 @@ class StepRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it
         """Let the loss be that of the steps to come alone."""
         self.model.reset_metrics()
-        self.rates.append(float(tf.convert_to_tensor(self._trainee.optimizer.learning_rate)))
+        rate = getattr(self._trainee.optimizer, "learning_rate", None)  # a MultiOptimizer has none
+        if rate is not None:
+            self.rates.append(float(tf.convert_to_tensor(rate)))
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it

@@ -52,6 +52,9 @@ def test_points_are_no_code(load: Callable[..., LoadedConfig], model: str) -> No
         DATA + "data: {npz: ./x.npz, targets: {npz: {file: x.npz, key: y}}}\n",
         DATA
         + "train: {steps: 2, optimizer: {SGD: {learning_rate: {ExponentialDecay: {}}}}}\nloss: {Huber: {delta: 2}}",
+        DATA + "methods: all",
+        DATA + "methods: [accumulate: {steps: 2}, resume: {format: backup}, remat: {mode: activations}, fit]\n"
+        "train: {steps: 2}",
     ],
 )
 def test_what_is_allowed(load: Callable[..., LoadedConfig], text: str) -> None:
@@ -82,6 +85,9 @@ def test_what_is_allowed(load: Callable[..., LoadedConfig], text: str) -> None:
         (DATA + "loss: {factory: 'a:b'}", "factory"),
         (DATA + "loss: [{factory: 'a:b'}]", "factory"),
         (DATA + "methods: [candidate: {train_step: 'a:b'}]", "train_step"),
+        (DATA + "methods: [fit: {callbacks: 'a:b'}]\ntrain: {steps: 2}", "callbacks"),
+        (DATA + "methods: [replicas: {count: 100000}]\ntrain: {steps: 2}", "count"),
+        (DATA + "methods: [replicas: {strategy: multi_worker}]\ntrain: {steps: 2}", "strategy"),
         (DATA + "placement: [CPU:0]", "placement"),
         (DATA + "memory_budget: 100GiB", "memory_budget"),
     ],
@@ -134,8 +140,11 @@ def test_every_key_has_been_decided_on() -> None:
         "DataConfig.factory",
         "DataConfig.kwargs",
         "FileSource.trust",
+        "FitOptions.callbacks",
         "LossSpec.factory",
         "NumericOptions.surrogate",
+        "ReplicasOptions.count",
+        "ReplicasOptions.strategy",
     }
     assert {found.__name__ for found in sections - set(rules)} == {
         *("FactorySource", "CandidateOptions", "NumpyLayer", "Placement"),

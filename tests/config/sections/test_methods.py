@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from gradcheck.config.sections.methods import METHODS, MethodConfig, MethodOptions, NumericOptions, PointName
+from gradcheck.config.sections.methods import (
+    METHODS,
+    WAYS,
+    FitOptions,
+    MethodConfig,
+    MethodOptions,
+    NumericOptions,
+    PointName,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +65,73 @@ def test_it_is_said_of_every_method_what_it_rests_on() -> None:
     reference = MethodConfig(method="reference", options=MethodOptions()).info
     infos = {**METHODS, "reference": reference}
     said = {name: info.rests_on for name, info in infos.items()}
-    assert [n for n, text in said.items() if f"shared with the {infos[n].sides.reference}" not in text] == []
+    of_gradients = {name: text for name, text in said.items() if name not in WAYS}
+    assert [n for n, text in of_gradients.items() if f"shared with the {infos[n].sides.reference}" not in text] == []
+    assert [name for name in WAYS if not re.search("shared with the plain loop|once more in", said[name])] == []
     assert [name for name, text in said.items() if "no gradient code is shared" in text] == ["numeric", "reference"]
+
+
+@pytest.mark.parametrize("written", ["all", "[all]"])
+def test_all_ways_of_training(load: Callable[..., LoadedConfig], model: str, written: str) -> None:
+    found = load(f"{model}methods: {written}").config
+    assert tuple(method.method for method in found.methods) == WAYS
+    assert found.train.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("[vjp, all]", ("vjp", *WAYS)),
+        ("[all, recompute]", (*WAYS, "recompute")),
+        ("[fit, all]", ("fit", *(way for way in WAYS if way != "fit"))),
+        ("[vjp, all, {fit: {class_weight: {0: 2.0}}}]", ("vjp", *(way for way in WAYS if way != "fit"), "fit")),
+    ],
+)
+def test_all_stands_beside_others(
+    load: Callable[..., LoadedConfig], model: str, written: str, names: tuple[str, ...]
+) -> None:
+    found = load(f"{model}split: {{after: a}}\nmethods: {written}").config
+    assert tuple(method.method for method in found.methods) == names
+    options = next(method.options for method in found.methods if method.method == "fit")
+    assert isinstance(options, FitOptions)
+    assert options.class_weight == ({0: 2.0} if "class_weight" in written else None)
+
+
+@pytest.mark.parametrize(
+    ("written", "steps"),
+    [("", 3), ("train:", 3), ("train: {optimizer: Adam}", 3), ("train: {steps: 5}", 5)],
+)
+def test_all_ways_take_some_steps(load: Callable[..., LoadedConfig], model: str, written: str, steps: int) -> None:
+    found = load(f"{model}methods: all\n{written}").config
+    assert found.train.steps == steps
+    assert found.train.optimizer.name == ("Adam" if "Adam" in written else "SGD")
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "message"),
+    [
+        ("[fit]", "GC007:2:11", "method `fit` is a way of training, and there are no training steps"),
+        ("[vjp, remat: {mode: full}]", "GC007:2:16", "method `remat` is a way of training"),
+        ("all\ntrain: {steps: 0}", "GC007:2:10", "`all` names the ways of training, and there are no training steps"),
+        ("[all, 3]", "GC004:2:1", "expected a method"),
+        ("[all, [fit]]", "GC004:2:1", "expected a method"),
+        ("[all, {}]", "GC004:2:1", "expected a method"),
+        ("[all, al]", "GC004:2:1", "unknown method `al`"),
+        ("small", "GC004:2:10", "expected a list"),
+        ("true", "GC004:2:10", "expected a list"),
+        ("[all, numeric]", "GC007:2:16", "method `numeric` does not train"),
+        ("[all, fit: {class_weights: {0: 1.0}}]", "GC003:2:1", "unknown key `class_weights`"),
+    ],
+)
+def test_ways_that_cannot_be_run(
+    mistakes: Callable[..., list[Mistake]], model: str, written: str, place: str, message: str
+) -> None:
+    mistake, *_ = mistakes(f"{model}methods: {written}")
+    assert mistake.location is not None
+    assert f"{mistake.code}:{mistake.location.line}:{mistake.location.column}" == place
+    assert mistake.message.startswith(message)
+    if written == "[all, al]":
+        assert (mistake.help or "").startswith("did you mean `all`?")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck.config import option_overrides
+from gradcheck.config.sections.methods import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +117,22 @@ class TestMethods:
         (mistake,) = mistakes(model + self.TEXT, methods=["nave"])
         assert (mistake.location.path, mistake.location.excerpt) == (Path("--method"), "nave")
         assert "`naive`" in mistake.help
+
+    def test_all_keeps_what_the_file_says_of_ways(self, load: Callable[..., LoadedConfig], model: str) -> None:
+        text = f"{model}split: {{every: layer}}\nmethods: [numeric, vjp, fit: {{expect: mismatch}}, accumulate]"
+        ways = load(text, methods=["all"]).config
+        assert [m.method for m in ways.methods][:3] == ["vjp", "fit", "accumulate"]
+        assert {m.method for m in ways.methods} == {"vjp", *WAYS}
+        assert [m.expect for m in ways.methods if m.method == "fit"] == ["mismatch"]
+        assert ways.train.steps == 3
+
+    def test_all_beside_a_name(self, load: Callable[..., LoadedConfig], model: str) -> None:
+        found = load(f"{model}split: {{every: layer}}", methods=["recompute", "all"]).config
+        assert [m.method for m in found.methods] == ["recompute", *WAYS]
+
+    def test_all_keeps_a_mistake_of_the_file(self, mistakes: Callable[..., list[Mistake]], model: str) -> None:
+        (mistake,) = mistakes(f"{model}methods: [fit: {{class: 1}}]", methods=["all"])
+        assert mistake.message == "unknown key `class`"
 
     def test_a_file_without_methods(self, load: Callable[..., LoadedConfig], model: str) -> None:
         assert [m.method for m in load(model, methods=["naive"]).config.methods] == ["naive"]
