@@ -25,6 +25,14 @@ XLA = (
             "it broke",
         ),
         ("a\n" * 1000, "a " * 300 + " …"),
+        (
+            'in user code:\n\n    File "m.py", line 5, in call  *\n        raise it\n\n    ValueError: bad\n',
+            "ValueError: bad",
+        ),
+        (
+            'Graph execution error:\n\nDetected at node f defined at:\n  File "m.py"\n\nassertion failed',
+            "assertion failed",
+        ),
     ],
 )
 def test_the_gist_of_a_message(message: str, expected: str) -> None:

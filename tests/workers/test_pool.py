@@ -60,6 +60,13 @@ class TestResults:
             slow, quick, last = pool.run([task("process_after", s) for s in (0.5, 0.0, 0.0)])
         assert quick == last != slow
 
+    def test_they_come_as_they_are_finished_where_that_is_asked_for(self) -> None:
+        with Workers(2, tensorflow=False) as pool:
+            found = pool.as_finished([task("process_after", s) for s in (30.0, 0.0)])
+            assert next(found)[0] == 1
+            found.close()
+            assert [process.gone for process in pool._processes] == [True, False]
+
     def test_one_process_serves_all_that_end_well(self, shared: Workers) -> None:
         assert len(set(shared.run([task("process_after", 0) for _ in range(3)]))) == 1
 

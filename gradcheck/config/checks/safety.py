@@ -28,12 +28,18 @@ from gradcheck.config.sections.base import Section
 from gradcheck.config.sections.data import ArraySpec, DataConfig, ImagesSpec
 from gradcheck.config.sections.loss import LossSpec
 from gradcheck.config.sections.methods import (
+    AccumulateOptions,
+    CompiledOptions,
     Exemption,
+    FitOptions,
     ForwardOptions,
     HvpOptions,
     MethodConfig,
     MethodOptions,
     NumericOptions,
+    RematOptions,
+    ReplicasOptions,
+    ResumeOptions,
     ScanOptions,
 )
 from gradcheck.config.sections.model import (
@@ -247,10 +253,12 @@ _RULES: Mapping[type[Section], Mapping[str, Rule]] = {
     OptimizerSpec: {"name": _free, "kwargs": _free},
     MethodConfig: {"method": _free, "options": _free},
     NumericOptions: _all_but(NumericOptions, "surrogate"),
+    FitOptions: _all_but(FitOptions, "callbacks"),
     **{
         section: _all_but(section)
         for section in (
             *(MethodOptions, ForwardOptions, HvpOptions, ScanOptions, Exemption),
+            *(AccumulateOptions, ReplicasOptions, ResumeOptions, RematOptions, CompiledOptions),
             *(SplitConfig, TimeSplit, ToleranceConfig, Override, ReportConfig),
         )
     },

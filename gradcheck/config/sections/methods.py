@@ -319,10 +319,13 @@ METHODS: dict[str, MethodInfo] = {
         elsewhere=True,
     ),
     "remat": _way(
-        RematOptions, "remat", "the forward code and its registered gradients, run once more in the backward pass"
+        RematOptions,
+        "remat",
+        "the forward code and its registered gradients, run once more in the backward pass",
+        dense=True,
     ),
-    "compiled": _way(CompiledOptions, "compiled", _BY_KERAS),
-    "fit": _way(FitOptions, "fit", _BY_KERAS),
+    "compiled": _way(CompiledOptions, "compiled_step", _BY_KERAS),
+    "fit": _way(FitOptions, "keras_fit", _BY_KERAS),
 }
 #: The ways of training, which `methods: all` names.
 WAYS = tuple(name for name, info in METHODS.items() if info.way)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from gradcheck.training.ways.keras_training import Recorder, compiled_model, dataset, fitted, own_training
+from gradcheck.training.ways.keras_training import StepRecorder, compiled_model, dataset, fitted, own_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def trained(departure: Departure, strategy: tf.distribute.Strategy, *, by_fit: b
     with departure.entered(strategy.scope()) as problem:
         trainee = departure.trainee(problem)
         model = compiled_model(problem, trainee.optimizer, jit_compile=False)
-        recorder = Recorder(trainee, with_loss=not own_training(model))
+        recorder = StepRecorder(trainee, with_loss=not own_training(model))
         if by_fit:
             fitted(model, dataset(problem), recorder, epochs=departure.config.train.steps)
         else:
@@ -48,7 +48,7 @@ def trained(departure: Departure, strategy: tf.distribute.Strategy, *, by_fit: b
 
 
 def _looped(
-    model: keras.Model, data: tf.data.Dataset, recorder: Recorder, strategy: tf.distribute.Strategy, *, count: int
+    model: keras.Model, data: tf.data.Dataset, recorder: StepRecorder, strategy: tf.distribute.Strategy, *, count: int
 ) -> None:
     """Take `count` steps over the one batch of `data`, as the guides of TensorFlow do by hand."""
     for x, y, *weight in data:

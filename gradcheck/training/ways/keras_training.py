@@ -136,7 +136,7 @@ def _as_tuples(structure: Any) -> Any:
     return tuple(map(_as_tuples, structure)) if isinstance(structure, (list, tuple)) else structure
 
 
-class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+class StepRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """What each call of the training function left behind.
 
     Attributes:
@@ -174,7 +174,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 def fitted(
     model: keras.Model,
     data: tf.data.Dataset,
-    recorder: Recorder,
+    recorder: StepRecorder,
     *,
     epochs: int,
     callbacks: Sequence[Any] = (),

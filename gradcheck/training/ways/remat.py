@@ -69,13 +69,21 @@ def remat(training: ReferenceTraining, options: RematOptions) -> WayRun:
 
 @contextmanager
 def _of_keras() -> Iterator[None]:
-    """Convert what Keras's rematerialisation raises on a model that runs without it, as in mixed precision."""
+    """Convert what Keras's rematerialisation raises on a model that runs without it, as in mixed precision.
+
+    It also warns of each integer that it is given, for a tape watches all of its arguments.
+    """
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
     try:
         yield
     except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:
         raise NotApplicable(f"Keras's rematerialisation raises on this model: {described(error):.200}") from error
+    finally:
+        logger.setLevel(level)
 
 
 def _of_its_own(problem: Problem) -> bool:

@@ -16,7 +16,7 @@ from gradcheck.numerics import movement
 from gradcheck.results.report import Diagnosis
 from gradcheck.training.steps import Course, value_key
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, dataset, fitted, keras_trainee, own_training
+from gradcheck.training.ways.keras_training import StepRecorder, dataset, fitted, keras_trainee, own_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _NEARER = 0.01
 
 
-def compiled(training: ReferenceTraining, options: CompiledOptions) -> WayRun:
+def compiled_step(training: ReferenceTraining, options: CompiledOptions) -> WayRun:
     """Train by one compiled step, whose signature leaves the length of the batch open, beside the eager plain loop.
 
     A step that is compiled for one size by mistake, or does in Python what it should do in the graph, differs from it.
@@ -54,7 +54,7 @@ def _fitted(against: ReferenceTraining, each: int, **how: bool) -> list[Step]:
     with keras_trainee(against, steps_per_execution=each, **how) as (model, trainee):
         if how.get("jit_compile") and not model.jit_compile:
             raise NotApplicable("Keras does not compile this model under XLA: a layer of it does not support that")
-        recorder = Recorder(trainee, each=each, with_loss=not own_training(model))
+        recorder = StepRecorder(trainee, each=each, with_loss=not own_training(model))
         batches = [dataset(against.course.at(trainee.problem, trainee.optimizer, index)) for index in range(count)]
         # Joined, they have the most general shapes: one signature for all sizes.
         fitted(model, reduce(tf.data.Dataset.concatenate, batches), recorder, epochs=1)

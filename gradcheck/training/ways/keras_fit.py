@@ -16,7 +16,7 @@ from gradcheck.phrases import listed
 from gradcheck.problem.optimizer import innermost
 from gradcheck.training.steps import Course
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import Recorder, dataset, fitted, keras_trainee, own_training
+from gradcheck.training.ways.keras_training import StepRecorder, dataset, fitted, keras_trainee, own_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gradcheck.training.reference_run import ReferenceTraining
 
 
-def fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
+def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
     """Compile and fit the model, one epoch of one batch for each step.
 
     The plain loop takes over what is set on purpose: the learning rates of callbacks, and class weights as weights of
@@ -36,7 +36,7 @@ def fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
     """
     with keras_trainee(training) as (model, trainee):
         problem = trainee.problem
-        recorder = Recorder(trainee, with_loss=not own_training(model))
+        recorder = StepRecorder(trainee, with_loss=not own_training(model))
         weights = {} if options.class_weight is None else {"class_weight": options.class_weight}
         callbacks, epochs = _callbacks(problem, options), problem.config.train.steps
         fitted(model, dataset(problem), recorder, epochs=epochs, callbacks=callbacks, **weights)
@@ -58,7 +58,7 @@ def _callbacks(problem: Problem, options: FitOptions) -> list[Any]:
     return list(user_code.made_by("callbacks", options.callbacks, problem.base, "GC054", {}))
 
 
-def _course(optimizer: Any, recorder: Recorder) -> Course:
+def _course(optimizer: Any, recorder: StepRecorder) -> Course:
     """Return the learning rates, if a callback has changed them on the way."""
     changed = schedule_of(innermost(optimizer)) is None and len(set(recorder.rates)) > 1
     return Course(rates=tuple(recorder.rates)) if changed else Course()
@@ -77,7 +77,7 @@ def _weighted(problem: Problem, weights: Mapping[int, float]) -> Problem:
     return replace(problem, batch=replace(batch, sample_weight=(of_examples,)))
 
 
-def _remarks(model: keras.Model, course: Course, recorder: Recorder, epochs: int) -> Iterator[str]:
+def _remarks(model: keras.Model, course: Course, recorder: StepRecorder, epochs: int) -> Iterator[str]:
     own = own_training(model)
     if own:
         yield f"trained by {type(model).__name__}'s own {listed(own)}"
