@@ -83,7 +83,7 @@ def _callbacks(problem: Problem, options: FitOptions) -> list[Any]:
     with at("callbacks"):
         made = user_code.made_by("callbacks", options.callbacks, problem.base, "GC054", {})
         if not isinstance(made, (list, tuple)) or not all(isinstance(one, keras.callbacks.Callback) for one in made):
-            message = f"{options.callbacks} must return a list of Keras callbacks. Received: a {type(made).__name__}"
+            message = f"{options.callbacks} must return a list of Keras callbacks. Received: {type(made).__name__}"
             raise KeyedRunError(message, code="GC055")
     return list(made)
 

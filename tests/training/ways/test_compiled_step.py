@@ -52,7 +52,9 @@ MODELS = """
 
 
 SMALL = """
-    model: {input: {shape: [4]}, layers: [Dense: {units: 2, activation: tanh, name: hidden}, Dense: {units: 1, name: out}]}
+    model:
+      input: {shape: [4]}
+      layers: [Dense: {units: 2, activation: tanh, name: hidden}, Dense: {units: 1, name: out}]
     loss: MeanSquaredError
     data: {batch_size: 6}
 """
