@@ -166,10 +166,10 @@ def test_tensors_of_tensorflow_are_numbers_to_a_model_that_is_not_built() -> Non
     class Net(keras.Model):
         def __init__(self) -> None:
             super().__init__()
-            self.out = keras.layers.Dense(2)
+            self.hidden, self.out = keras.layers.Dense(4), keras.layers.Dense(2)
 
         def call(self, x: Any) -> Any:
-            return self.out(x)
+            return self.out(self.hidden(x))
 
     report = check_model(Net(), tf.ones((3, 5)), tf.zeros((3, 2)), loss="mse")
     assert report, report

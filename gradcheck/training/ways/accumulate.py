@@ -47,7 +47,10 @@ def accumulate(training: ReferenceTraining, options: AccumulateOptions) -> WayRu
         plain = against.trainee(problem, [weight.variable for weight in problem.weights])
         trainee = LiveTrainee(**vars(plain), theirs=_accumulating(against, plain.variables, len(slices)))
         steps = [_step(trainee, slices) for _ in range(problem.config.train.steps)]
-    return WayRun(training=against, steps=steps, remarks=coupling(against))
+    fewer = (
+        (f"{count} slices of {training.problem.batch.size} examples are {len(slices)}",) if len(slices) < count else ()
+    )
+    return WayRun(training=against, steps=steps, remarks=(*fewer, *coupling(against)))
 
 
 def sliced_batch(problem: Problem, count: int, key: str = "") -> tuple[Slice, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import io
 import tempfile
@@ -50,7 +51,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         if isinstance(obj, MethodType):
             return getattr, (obj.__self__, obj.__name__)
         if isinstance(obj, keras.losses.Loss):
-            return object.__reduce_ex__(obj, 2)
+            return copyreg.__newobj__, (type(obj),), vars(obj)  # type: ignore[attr-defined]  # typeshed lacks it
         return super().reducer_override(obj)
 
 
