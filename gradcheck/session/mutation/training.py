@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.methods import MethodConfig
     from gradcheck.faults.interface import TrainingFault
     from gradcheck.session.mutation import Bench
+    from gradcheck.training.side_by_side import Trained
 
 #: The statuses of a tensor that a fault does not change.
 UNCHANGED = frozenset({"exact", "dead", "absent"})
@@ -68,6 +69,8 @@ def _ways(plain: ReferenceTraining, methods: Sequence[MethodConfig]) -> Iterator
 def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, end: float) -> FaultReport:
     """Inject one fault and return its report, with the diagnosis if it is caught."""
     trained = train_by(training, partial(committed, fault), bench.policy, noise=bench.noise)
+    if fault.way:
+        trained = _as_a_way(trained)
     failing = [row for row in trained.tensors if row.failed]
     if not failing:
         same = all(row.status in UNCHANGED for row in trained.tensors)
@@ -76,6 +79,13 @@ def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, e
     seconds = max(end - time.monotonic(), 0.0)
     caught = _report(fault, status="caught", margin=max(map(margin, failing)))
     return diagnosed(caught, diagnose_training(training, trained, seconds=seconds, way=fault.way))
+
+
+def _as_a_way(trained: Trained) -> Trained:
+    """Return a run with what a way of training shows of it: loss, weights, slots and state, and no gradients."""
+    gradients = replace(trained.gradients, tensors={}, outputs=())
+    shown = tuple(row for row in trained.tensors if row.quantity == "value" and row.kind != "output")
+    return replace(trained, gradients=gradients, tensors=shown)
 
 
 def _report(fault: TrainingFault, **found: Any) -> FaultReport:
