@@ -49,7 +49,7 @@ class NotDivided(TrainingFault):
 
 
 def _scalars(problem: Problem) -> list[bool]:
-    """Return, for each term of the loss, whether its function returns a scalar: of the user's own, or a Keras loss's."""
+    """Return, for each term of the loss, whether its function returns a scalar: the user's own, or a Keras loss's."""
     batch = problem.batch
     with problem.state.preserved():
         outputs = keras.tree.flatten(problem.model(problem.model_inputs(batch.x), training=problem.training))

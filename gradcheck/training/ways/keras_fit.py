@@ -23,7 +23,14 @@ from gradcheck.problem.optimizer import innermost, loss_scale
 from gradcheck.training.steps import Course
 from gradcheck.training.ways.handed_over import Handed, in_words
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import StepRecorder, dataset, fitted, keras_trainee, own_training
+from gradcheck.training.ways.keras_training import (
+    StepRecorder,
+    compilation_alone,
+    dataset,
+    fitted,
+    keras_trainee,
+    own_training,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.methods import FitOptions
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
+    from gradcheck.training.steps import Step
 
 
 def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
@@ -52,8 +60,19 @@ def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
         training=against,
         steps=recorder.steps,
         remarks=tuple(_remarks(model, course, recorder, epochs)),
+        tried=partial(compilation_alone, against, recorder.steps, partial(_eagerly, against, options)),
         said=partial(_said, against),
     )
+
+
+def _eagerly(training: ReferenceTraining, options: FitOptions) -> list[Step]:
+    """Return the steps of the same `fit` without a compiled function."""
+    with keras_trainee(training, run_eagerly=True) as (model, trainee):
+        recorder = StepRecorder(trainee, with_loss=False)
+        weights = {} if options.class_weight is None else {"class_weight": options.class_weight}
+        callbacks, epochs = _callbacks(trainee.problem, options), trainee.problem.config.train.steps
+        fitted(model, dataset(trainee.problem), recorder, epochs=epochs, callbacks=callbacks, **weights)
+    return recorder.steps
 
 
 def _said(training: ReferenceTraining) -> str:
