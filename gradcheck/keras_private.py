@@ -461,9 +461,14 @@ def schedule_of(optimizer: Any) -> Any:
     return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
 
 
+def trained_variables(optimizer: Any) -> list[Any]:
+    """Return the variables that an optimizer was built on: `Optimizer._trainable_variables`."""
+    return list(_of(optimizer, "_trainable_variables"))
+
+
 def average_updated(optimizer: Any) -> None:
     """Move the averages of weights on once, and overwrite the weights with them if that is due, as `apply` does."""
-    weights = _of(optimizer, "_trainable_variables")
+    weights = trained_variables(optimizer)
     _of(optimizer, "_update_model_variables_moving_average")(weights)
     frequency = optimizer.ema_overwrite_frequency
     if frequency and int(optimizer.iterations + 1) % frequency == 0:

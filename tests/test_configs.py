@@ -39,6 +39,7 @@ def test_a_shipped_config_passes(runs: dict[str, RunReport], path: Path) -> None
         ("custom_gradient.yaml", ["vjp", "numeric", "forward"]),
         ("numpy_matmul.yaml", ["vjp", "numeric"]),
         ("second_order.yaml", ["numeric", "forward", "hvp"]),
+        ("ways.yaml", ["accumulate", "replicas", "resume", "remat", "compiled", "fit"]),
     ],
 )
 def test_every_method_of_a_config_matches(runs: dict[str, RunReport], name: str, methods: list[str]) -> None:

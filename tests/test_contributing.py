@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,9 @@ def example(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Modu
     return load
 
 
-def entry(root: Path, place: str, **names: Any) -> Any:
-    """The entry that CONTRIBUTING.md adds to the table at `place`, as an expression."""
-    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+def entry(root: Path, place: str, section: str = "", **names: Any) -> Any:
+    """The entry that CONTRIBUTING.md adds to the table at `place`, as an expression; the first after `section`."""
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8").partition(section or "# ")[2]
     found = re.search(rf"In `\w+` of `{re.escape(place)}`.*?:\n\n```python\n(.*?)```", text, flags=re.DOTALL)
     assert found is not None, place
     written = found[1].strip()
@@ -65,6 +66,30 @@ def test_a_method(
     assert (report.verdict, check.outcome) == ("pass", "mismatch")
     assert {t.path for t in check.of_kind("weight") if t.failed} == {"dense/kernel", "dense/bias"}
     assert all(t.norm_ratio == pytest.approx(0.5) for t in check.of_kind("weight") if t.failed)
+
+
+def test_a_way_of_training(
+    root: Path, example: Callable[[str], ModuleType], run: Callable[..., RunReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradcheck.config.sections import methods
+    from gradcheck.training import ways
+
+    example("gradcheck/training/ways/last_first.py")
+    known = {"MethodOptions": methods.MethodOptions, "_way": methods._way}
+    ((name, info),) = entry(root, "gradcheck/config/sections/methods.py", "## A way of training", **known).items()
+    monkeypatch.setitem(methods.METHODS, name, info)
+    monkeypatch.setitem(ways.WAYS, name, ways._loaded_when_called(info.place))
+    config = {**CONFIG, "methods": [name], "train": {"steps": 3, "optimizer": "Adam"}}
+    (check,) = run(config).checks
+    assert (check.method, check.outcome, check.steps) == (name, "match", 3)
+    monkeypatch.setitem(ways.WAYS, name, lambda training, _: stopped(training, ways._loaded_when_called(name)))
+    assert run(config).checks[0].outcome == "mismatch"
+
+
+def stopped(training: Any, way: Callable[..., Any]) -> Any:
+    """The run of a way whose last step changes nothing."""
+    found = way(training, None)
+    return replace(found, steps=[*found.steps[:-1], found.steps[-2]])
 
 
 def test_a_fault(

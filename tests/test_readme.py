@@ -1,4 +1,4 @@
-"""What the README and the walkthrough of an audit show is what happens."""
+"""What the README and the walkthroughs, of an audit and of the ways of training, show is what happens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WALKTHROUGH = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+WAYS = (ROOT / "docs" / "ways.md").read_text(encoding="utf-8")
 SAVED_FILES = ("model.keras", "trained.weights.h5", "losses.py", "data.py")
+WAYS_SECTION = "## Ways of training that must agree"
 #: A key of the config with a value, as a table of the README writes it.
 SNIPPETS = re.findall(r"`((?:model|split|loss|data|tolerance): [^`]+)`", README)
 
@@ -48,8 +50,15 @@ def files(language: str, page: str = README) -> dict[str, str]:
     return {file_name(block): block for block in blocks(language, page) if file_name(block)}
 
 
+def judged(page: str) -> list[tuple[str, int]]:
+    """The configs whose report a page shows, each with its exit code."""
+    return [(name, int(code)) for name, code in re.findall(r"<!-- (\w+\.yaml): exit (\d) -->", page)]
+
+
 def configs() -> list[str]:
-    return [name for name, text in files("yaml").items() if "model" in yaml.safe_load(text)]
+    """The configs that pass: all but those whose report is shown."""
+    shown = {name for name, _ in judged(README)}
+    return [name for name, text in files("yaml").items() if "model" in yaml.safe_load(text) and name not in shown]
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +95,10 @@ def test_every_command_is_in_the_table() -> None:
 
 
 def test_every_method_is_in_the_table_and_no_other() -> None:
-    from gradcheck.methods import METHODS
+    from gradcheck.config.sections.methods import METHODS
 
-    table = README.partition("### Methods")[2].partition("## ")[0]
-    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == {"tape", *METHODS}
+    tables = "".join(README.partition(f"{title}\n")[2].partition("## ")[0] for title in ("### Methods", WAYS_SECTION))
+    assert set(re.findall(r"^\| `(\w+)`", tables, re.MULTILINE)) == {"tape", *METHODS}
 
 
 def test_the_second_command_is_the_one_that_ci_runs() -> None:
@@ -137,6 +146,31 @@ def test_the_audited_scripts_are_judged_as_shown(page: str, script: str, tmp_pat
         assert done.returncode == (0 if mended else 1), done.stderr
         assert not_printed(section(marker, f"end of {marker}", page), done.stdout) == []
         code = code if mended else patched(code, diffs[i])
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "code"), [(page, *found) for page in (README, WAYS) for found in judged(page)]
+)
+def test_the_ways_of_training_are_judged_as_shown(page: str, name: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(files("yaml", page)[name], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "gradcheck", "run", name, "--show", "summary"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stderr
+    marker = f"{name}: exit {code}"
+    assert not_printed(section(marker, f"end of {marker}", page), done.stdout) == []
+
+
+def test_every_way_of_training_has_a_section() -> None:
+    from gradcheck.config.sections.methods import WAYS as KNOWN
+
+    assert [title for title in re.findall(r"^## (\w+)$", WAYS, re.MULTILINE) if title in KNOWN] == list(KNOWN)
 
 
 def patched(code: str, diff: str) -> str:
@@ -221,7 +255,7 @@ def test_the_scripts_on_live_objects_run(name: str, tmp_path: Path) -> None:
 
 def test_there_is_a_script_for_each_call_on_live_objects() -> None:
     names = [name for name in files("python") if name.startswith("live_")]
-    assert names == ["live_model.py", "live_parts.py", "live_function.py", "live_step.py"]
+    assert names == ["live_model.py", "live_parts.py", "live_function.py", "live_step.py", "live_training.py"]
 
 
 def test_the_report_keys_exist(folder: Path) -> None:

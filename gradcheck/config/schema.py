@@ -10,7 +10,7 @@ from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, refusal, single_key
 from gradcheck.config.sections.data import DataConfig
 from gradcheck.config.sections.loss import Losses, LossSpec
-from gradcheck.config.sections.methods import ALL, STEPS_OF_ALL, MethodConfig, MethodOptions, with_all
+from gradcheck.config.sections.methods import ALL, METHODS, STEPS_OF_ALL, MethodConfig, MethodOptions, with_all
 from gradcheck.config.sections.model import ModelSource  # noqa: TC001 - pydantic reads the annotations
 from gradcheck.config.sections.scalars import (
     ByteSize,
@@ -23,6 +23,7 @@ from gradcheck.config.sections.scalars import (
     ToleranceOrNone,
     expecting,
 )
+from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -245,7 +246,12 @@ class Config(Section):
     @classmethod
     def as_written(cls, raw: Any) -> Written:
         """Return the fields, with every way of training in place of `all`, and some steps for them."""
-        methods = _in_full(raw.get("methods")) if isinstance(raw, dict) else None
+        given = raw.get("methods") if isinstance(raw, dict) else None
+        if isinstance(given, str) and given != ALL:
+            help_ = suggestion(given, (ALL, *METHODS), "known")
+            message = f"expected a list of methods, or `{ALL}`. Received: `{given}`"
+            raise refusal(Finding(message=message, path=("methods",), help=help_))
+        methods = _in_full(given)
         if methods is None:
             return Written(raw)
         train = raw.get("train") or {}

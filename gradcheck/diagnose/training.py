@@ -103,7 +103,10 @@ def _searched(
         if suspect.diagnosis.code not in found and effort.attempt(REPLAYS, explains):
             sure = effort.attempt("replays of later steps", partial(_as_sure, training, trained, suspect))
             found[suspect.diagnosis.code] = sure or replace(suspect.diagnosis, confidence="likely")
-    return tuple(found.values()) or (_unexplained(training, trained, tried, left=left),)
+    if found:
+        return tuple(found.values())
+    said = effort.attempt("what the way says", trained.way.said) if trained.way else None
+    return (_unexplained(training, trained, tried, left=left, said=said or ""),)
 
 
 def _not_finite(training: ReferenceTraining, trained: Trained, effort: Effort) -> tuple[Diagnosis, ...]:
@@ -230,12 +233,12 @@ def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]
     return rows
 
 
-def _unexplained(training: ReferenceTraining, trained: Trained, tried: int, *, left: bool) -> Diagnosis:
+def _unexplained(training: ReferenceTraining, trained: Trained, tried: int, *, left: bool, said: str) -> Diagnosis:
     """Return GC900: the step and the tensors in which the runs part, and what that step did."""
     step = trained.first_failing_step or 1
     wrong = [row.path for row in trained.tensors if row.step == step and row.failed]
     did = movement_of(training, trained, step)
-    did = f". In that step {did}" if did else ""
+    did = "".join(f". In that step {what}" for what in (did, said) if what)
     more = "; others were left out for lack of time" if left else ""
     evidence = (
         f"the training runs part in step {step}, first at {trained.first_divergence} ({some(wrong)}){did}. "

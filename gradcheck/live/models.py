@@ -204,7 +204,8 @@ def specs_of(x: Any) -> Any:
 
 def _spec(value: Any) -> keras.KerasTensor:
     given = getattr(value, "dtype", None) or "float32"
-    dtype = "string" if getattr(given, "kind", "") in "SU" else keras.backend.standardize_dtype(given)
+    is_text = given == tf.string or getattr(given, "kind", None) in ("S", "U")
+    dtype = "string" if is_text else keras.backend.standardize_dtype(given)
     return keras.KerasTensor((None, *tuple(value.shape)[1:]), dtype)
 
 

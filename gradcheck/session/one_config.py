@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck.building.imports import imported_once
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.reference import Reference
-from gradcheck.config.keyed import located
+from gradcheck.config.keyed import KeyedRunError, located
 from gradcheck.custom_gradients import watching
 from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunError
 from gradcheck.numerics import euclidean_norm, is_zero
@@ -114,8 +114,9 @@ def _checks(
                 skipped.append(f"{method.label} does not apply: {error}")
                 continue
             options.on_error(loaded.path, error)
-            if isinstance(error, ConfigError) and error.location is None:
-                error.location = loaded.locate("methods", index)
+            if isinstance(error, (ConfigError, KeyedRunError)) and error.location is None:
+                keys = getattr(error, "keys", ())
+                error.location = loaded.locate("methods", index, *((method.method, *keys) if keys else ()))
             check = failed(method, error)
         yield check
         if options.fail_fast and not check.as_expected:

@@ -100,7 +100,7 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
         if training.problem.slices:  # a way slices the batch by itself, if at all
             training = training.over(replace(training.problem, slices=()))
         run = WAYS[method.method](training, method.options)
-        _require_weights(run)
+        _require_values(run)
         found = compared(run.training, run.steps, policy, noise=noise)
         return replace(found, way=run, remarks=(*run.remarks, *found.remarks))
     options = method.options
@@ -115,9 +115,9 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
     return train_by(training, update, policy, noise=noise, may_idle=may_idle, theirs=theirs)
 
 
-def _require_weights(run: WayRun) -> None:
-    """Raise if weights are missing from a step that was looked at: nothing would compare them."""
-    expected = {value_key(weight) for weight in run.training.problem.weights}
+def _require_values(run: WayRun) -> None:
+    """Raise if weights or variables of the optimizer are missing from a step that was looked at: they must be there."""
+    expected = run.training.start.keys()
     for number, step in enumerate(run.steps, 1):
         missing = [key.path for key in expected - step.tensors.keys()]
         if step.tensors and missing:

@@ -157,3 +157,19 @@ def test_a_branch_of_training_is_built_and_a_layer_that_is_never_called_is_penal
         assert not run.notes
         (idle,) = (tensor for tensor in run.checks[0].of_kind("weight") if tensor.shape == (3, 2))
         assert idle.status in ("exact", "close")
+
+
+def test_tensors_of_tensorflow_are_numbers_to_a_model_that_is_not_built() -> None:
+    import keras
+    import tensorflow as tf
+
+    class Net(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.out = keras.layers.Dense(4), keras.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.out(self.hidden(x))
+
+    report = check_model(Net(), tf.ones((3, 5)), tf.zeros((3, 2)), loss="mse")
+    assert report, report

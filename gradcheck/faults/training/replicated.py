@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 from gradcheck.faults.interface import TrainingFault
@@ -33,20 +34,33 @@ class NotDivided(TrainingFault):
     way = "replicas"
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
-        """Whether a loss of several replicas is the user's own function: of a Keras loss the reduction is known."""
-        problem = trainee.problem
-        own = any(term is not None and term.reduction is None for term in problem.loss.terms)
-        return steps > 0 and len(problem.slices) > 1 and own
+        """Whether a loss of several replicas returns a scalar, which Keras does not divide."""
+        return steps > 0 and len(trainee.problem.slices) > 1 and any(_scalars(trainee.problem))
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
         """Return a step whose replicas count in full."""
-        terms = trainee.problem.loss.terms
+        scalars = _scalars(trainee.problem)
 
         def whole(part: Slice) -> Slice:
-            pairs = zip(part.scales, terms, strict=True)
-            return replace(part, scales=tuple(1.0 if t is not None and t.reduction is None else s for s, t in pairs))
+            pairs = zip(part.scales, scalars, strict=True)
+            return replace(part, scales=tuple(1.0 if is_scalar else scale for scale, is_scalar in pairs))
 
         return trainee.applying(lambda problem: compute(replace(problem, slices=tuple(map(whole, problem.slices)))))
+
+
+def _scalars(problem: Problem) -> list[bool]:
+    """Return, for each term of the loss, whether its function returns a scalar: the user's own, or a Keras loss's."""
+    batch = problem.batch
+    with problem.state.preserved():
+        outputs = keras.tree.flatten(problem.model(problem.model_inputs(batch.x), training=problem.training))
+    found = []
+    for term, y, output in zip(problem.loss.terms, batch.y, outputs, strict=True):
+        if term is None or term.keras_loss is None:
+            found.append(term is not None and term.reduction is None)
+        else:
+            made = term.keras_loss.call(tf.cast(y, problem.loss.dtype), tf.cast(output, problem.loss.dtype))
+            found.append(tf.convert_to_tensor(made).shape.rank == 0)
+    return found
 
 
 @dataclass(frozen=True)

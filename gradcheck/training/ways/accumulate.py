@@ -12,7 +12,7 @@ from gradcheck.batch.loss import RANDOM_COTANGENT
 from gradcheck.batch.slices import make_slices
 from gradcheck.comparing.batch_coupling import full_batch_note
 from gradcheck.comparing.tape import monolithic
-from gradcheck.config.keyed import KeyedError
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.microbatches import sliced
@@ -40,21 +40,30 @@ def accumulate(training: ReferenceTraining, options: AccumulateOptions) -> WayRu
     The reference takes one step for all slices: so what depends on the batch, such as batch normalisation, is compared
     like with like, and a remark says how far that is from the whole batch.
     """
-    slices = sliced_batch(training.problem, options.slices(training.problem.batch.size))
+    count = options.slices(training.problem.batch.size)
+    slices = sliced_batch(training.problem, count, key="steps" if options.steps else "")
     against = training.over(replace(training.problem, slices=slices))
     with against.replica.entered() as problem, problem.state.preserved():
         plain = against.trainee(problem, [weight.variable for weight in problem.weights])
         trainee = LiveTrainee(**vars(plain), theirs=_accumulating(against, plain.variables, len(slices)))
         steps = [_step(trainee, slices) for _ in range(problem.config.train.steps)]
-    return WayRun(training=against, steps=steps, remarks=coupling(against))
+    fewer = (
+        (f"{count} slices of {training.problem.batch.size} examples are {len(slices)}",) if len(slices) < count else ()
+    )
+    return WayRun(training=against, steps=steps, remarks=(*fewer, *coupling(against)))
 
 
-def sliced_batch(problem: Problem, count: int) -> tuple[Slice, ...]:
-    """Return `count` slices of the batch.
+def sliced_batch(problem: Problem, count: int, key: str = "") -> tuple[Slice, ...]:
+    """Return `count` slices of the batch. `key` is the option that asks for so many, if the config does.
 
     Raises:
+        KeyedError: GC031 if the config asks for more slices than there are examples.
         NotApplicable: if the model or the batch cannot be sliced.
     """
+    if key and count > problem.batch.size:
+        with at(key):
+            message = f"the batch has {problem.batch.size} examples. Received: {key}: {count}"
+            raise KeyedError(message, code="GC031", help="lower it, or raise data.batch_size")
     try:
         with problem.state.preserved():
             return make_slices(count, problem.model, problem.batch, problem.loss, training=problem.training)

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from gradcheck.batch.slices import sliceable
-from gradcheck.catalogue import CATALOGUE
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.errors import NotApplicable
-from gradcheck.numerics import movement
-from gradcheck.results.report import Diagnosis
-from gradcheck.training.steps import Course, value_key
+from gradcheck.training.steps import Course
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import StepRecorder, dataset, fitted, keras_trainee, own_training
+from gradcheck.training.ways.keras_training import (
+    StepRecorder,
+    compilation_alone,
+    dataset,
+    fitted,
+    keras_trainee,
+    own_training,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from gradcheck.config.sections.methods import CompiledOptions
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step
-
-#: How much nearer to the plain loop the eager run must be for the compilation to be the cause.
-_NEARER = 0.01
 
 
 def compiled_step(training: ReferenceTraining, options: CompiledOptions) -> WayRun:
@@ -44,7 +44,7 @@ def compiled_step(training: ReferenceTraining, options: CompiledOptions) -> WayR
     against = training.over(replace(training.problem, execution="eager", slices=()), Course(sizes=sizes))
     run = partial(_fitted, against, each)
     steps = run(jit_compile=xla)
-    tried = partial(_compilation_alone, against, steps, lambda: run(run_eagerly=True))
+    tried = partial(compilation_alone, against, steps, lambda: run(run_eagerly=True))
     return WayRun(training=against, steps=steps, remarks=remarks, tried=tried)
 
 
@@ -61,36 +61,6 @@ def _fitted(against: ReferenceTraining, each: int, **how: bool) -> list[Step]:
     return recorder.steps
 
 
-def _compilation_alone(
-    against: ReferenceTraining, steps: Sequence[Step], eagerly: Callable[[], Sequence[Step]]
-) -> tuple[Diagnosis, ...]:
-    """Return GC606 if the same steps of `fit`, run eagerly, come to what the plain loop comes to."""
-    keys = [value_key(weight) for weight in against.problem.weights]
-    expected, eager = against.steps[-1], eagerly()[-1].tensors
-    compiled_apart, eager_apart = (
-        max((movement(expected[key], tensors[key]) for key in keys), default=0.0)
-        for tensors in (steps[-1].tensors, eager)
-    )
-    if eager_apart > _NEARER * compiled_apart:
-        return ()
-    evidence = (
-        f"the same steps of `fit`, run eagerly, end {eager_apart:.1e} from the plain loop, and compiled "
-        f"{compiled_apart:.1e}: it is compiling them that changes what they do"
-    )
-    entry = CATALOGUE["GC606"]
-    return (
-        Diagnosis(
-            code="GC606",
-            title=entry.title,
-            segment=None,
-            layer=None,
-            confidence="exact",
-            evidence=evidence,
-            fix=entry.fix,
-        ),
-    )
-
-
 def _sizes(problem: Problem, options: CompiledOptions) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return how many examples each step takes, and a remark if it has to be all of them."""
     whole = problem.batch.size
@@ -98,5 +68,6 @@ def _sizes(problem: Problem, options: CompiledOptions) -> tuple[tuple[int, ...],
         return (), (f"compiled for one size alone: the batch, of {whole}, cannot be made smaller",)
     sizes = options.sizes or (whole, max(1, math.ceil(whole / 2)))
     if max(sizes) > whole:
-        raise NotApplicable(f"the batch has {whole} examples, and `sizes` asks for {max(sizes)}")
+        with at("sizes", sizes.index(max(sizes))):
+            raise KeyedError(f"the batch has {whole} examples. Received: {max(sizes)}", code="GC031")
     return sizes, (f"one signature for batches of {' and '.join(map(str, dict.fromkeys(sizes)))}",)

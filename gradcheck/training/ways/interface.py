@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import tensorflow as tf
 
 from gradcheck.comparing.keys import LOSS, as_array
 from gradcheck.handoff.interface import Gradients
@@ -11,7 +14,7 @@ from gradcheck.problem.problem import TensorKey
 from gradcheck.training.steps import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.results.report import Diagnosis
     from gradcheck.training.reference_run import ReferenceTraining
@@ -27,6 +30,7 @@ class WayRun:
         remarks: what is worth knowing, and nothing to mend.
         found: mistakes that the way itself has seen happen, which need no replay.
         tried: looks for others by an experiment of its own, if the run differs.
+        said: says in words what it can see of a difference that nothing explains.
     """
 
     training: ReferenceTraining
@@ -34,6 +38,19 @@ class WayRun:
     remarks: tuple[str, ...] = ()
     found: tuple[Diagnosis, ...] = ()
     tried: Callable[[], tuple[Diagnosis, ...]] = tuple
+    said: Callable[[], str] = str
+
+
+@contextmanager
+def tensorflow_quiet() -> Iterator[None]:
+    """Hold back TensorFlow's warnings: of a function that is traced often, or of integers on a tape."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class Way(Protocol):

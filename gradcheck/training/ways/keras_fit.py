@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 from gradcheck.batch.class_weights import weights_of_classes
 from gradcheck.building import user_code
+from gradcheck.comparing.keys import as_array
+from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.config.sections.live import LiveFit
 from gradcheck.errors import NotApplicable
+from gradcheck.handoff.tensors import divided
 from gradcheck.keras_private import schedule_of
+from gradcheck.numerics import to_array
 from gradcheck.phrases import listed
-from gradcheck.problem.optimizer import innermost
+from gradcheck.problem.optimizer import innermost, loss_scale
 from gradcheck.training.steps import Course
+from gradcheck.training.ways.handed_over import Handed, in_words
 from gradcheck.training.ways.interface import WayRun
-from gradcheck.training.ways.keras_training import StepRecorder, dataset, fitted, keras_trainee, own_training
+from gradcheck.training.ways.keras_training import (
+    StepRecorder,
+    compilation_alone,
+    dataset,
+    fitted,
+    keras_trainee,
+    own_training,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import keras
-
     from gradcheck.config.sections.methods import FitOptions
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
+    from gradcheck.training.steps import Step
 
 
 def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
@@ -43,7 +56,42 @@ def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
         fitted(model, dataset(problem), recorder, epochs=epochs, callbacks=callbacks, **weights)
     course = _course(trainee.optimizer, recorder)
     against = training.over(weighted, course) if course.rates or weights else training
-    return WayRun(training=against, steps=recorder.steps, remarks=tuple(_remarks(model, course, recorder, epochs)))
+    return WayRun(
+        training=against,
+        steps=recorder.steps,
+        remarks=tuple(_remarks(model, course, recorder, epochs)),
+        tried=partial(compilation_alone, against, recorder.steps, partial(_eagerly, against, options)),
+        said=partial(_said, against),
+    )
+
+
+def _eagerly(training: ReferenceTraining, options: FitOptions) -> list[Step]:
+    """Return the steps of the same `fit` without a compiled function."""
+    with keras_trainee(training, run_eagerly=True) as (model, trainee):
+        recorder = StepRecorder(trainee, with_loss=False)
+        weights = {} if options.class_weight is None else {"class_weight": options.class_weight}
+        callbacks, epochs = _callbacks(trainee.problem, options), trainee.problem.config.train.steps
+        fitted(model, dataset(trainee.problem), recorder, epochs=epochs, callbacks=callbacks, **weights)
+    return recorder.steps
+
+
+def _said(training: ReferenceTraining) -> str:
+    """Run the first step of `fit` once more, eagerly, and say what its optimizer is handed."""
+    with keras_trainee(training, run_eagerly=True) as (model, trainee):
+        problem, scale = trainee.problem, loss_scale(trainee.optimizer)
+        handed = Handed(getattr(trainee, "theirs", trainee.optimizer))
+        try:
+            fitted(model, dataset(problem), StepRecorder(trainee, with_loss=False), epochs=1)
+        finally:
+            handed.restore()
+        if len(handed.calls) != 1:
+            return f"the optimizer was called {len(handed.calls)} times in the first step"
+        by_id = {id(variable): gradient for gradient, variable in handed.calls[0] if gradient is not None}
+        found = {weight.path: by_id[id(weight.variable)] for weight in problem.weights if id(weight.variable) in by_id}
+    expected = {weight.path: training.steps[0][weight.key] for weight in training.problem.weights}
+    known = {path: to_array(gradient) for path, gradient in expected.items() if gradient is not None}
+    arrays = {path: as_array(divided(gradient, scale)) for path, gradient in found.items()}
+    return in_words(known, {path: to_array(array) for path, array in arrays.items() if array is not None})
 
 
 def _callbacks(problem: Problem, options: FitOptions) -> list[Any]:
@@ -51,7 +99,12 @@ def _callbacks(problem: Problem, options: FitOptions) -> list[Any]:
         return list(options.made)
     if options.callbacks is None:
         return []
-    return list(user_code.made_by("callbacks", options.callbacks, problem.base, "GC054", {}))
+    with at("callbacks"):
+        made = user_code.made_by("callbacks", options.callbacks, problem.base, "GC054", {})
+        if not isinstance(made, (list, tuple)) or not all(isinstance(one, keras.callbacks.Callback) for one in made):
+            message = f"{options.callbacks} must return a list of Keras callbacks. Received: {type(made).__name__}"
+            raise KeyedRunError(message, code="GC055")
+    return list(made)
 
 
 def _course(optimizer: Any, recorder: StepRecorder) -> Course:

@@ -13,10 +13,13 @@ from gradcheck.batch.loss import RANDOM_COTANGENT
 from gradcheck.building.messages import described
 from gradcheck.building.sources.live import is_live
 from gradcheck.building.sources.subclassed import wraps_one
+from gradcheck.catalogue import CATALOGUE
 from gradcheck.errors import NotApplicable
+from gradcheck.numerics import movement
 from gradcheck.problem.optimizer import numbered
-from gradcheck.training.steps import LiveTrainee
-from gradcheck.training.ways.interface import taken
+from gradcheck.results.report import Diagnosis
+from gradcheck.training.steps import LiveTrainee, value_key
+from gradcheck.training.ways.interface import taken, tensorflow_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step, Trainee
 
+#: How much nearer to the plain loop the eager run must be for the compilation to be the cause.
+_NEARER = 0.01
 #: The methods of keras.Model that a model may override for training.
 OWN_TRAINING = ("train_step", "compute_loss", "fit", "make_train_function")
 
@@ -67,8 +72,10 @@ def compiled_model(problem: Problem, optimizer: Any, **arguments: Any) -> keras.
         **arguments: of `compile`.
 
     Raises:
-        NotApplicable: if the model's own `compile` takes other arguments.
+        NotApplicable: if the model's own `compile` takes other arguments, or the config trains in inference mode.
     """
+    if not problem.training:
+        raise NotApplicable("Keras trains with training=True, and the config says training: false")
     model = own_model(problem)
     losses = keras_losses(problem.loss)
     weights = [1.0 if term is None else float(term.weight) for term in problem.loss.terms]
@@ -182,5 +189,39 @@ def fitted(
     callbacks: Sequence[Any] = (),
     **arguments: Any,
 ) -> None:
-    """Call `fit`; the recorder comes after all other callbacks."""
-    model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder], **arguments)
+    """Call `fit`; the recorder comes after all other callbacks.
+
+    TensorFlow warns of a function that is traced often; here that is one model after another.
+    """
+    with tensorflow_quiet():
+        model.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks, recorder], **arguments)
+
+
+def compilation_alone(
+    against: ReferenceTraining, steps: Sequence[Step], eagerly: Callable[[], Sequence[Step]]
+) -> tuple[Diagnosis, ...]:
+    """Return GC606 if the same steps of `fit`, run eagerly, come to what the plain loop comes to."""
+    keys = [value_key(weight) for weight in against.problem.weights]
+    expected, eager = against.steps[-1], eagerly()[-1].tensors
+    compiled_apart, eager_apart = (
+        max((movement(expected[key], tensors[key]) for key in keys), default=0.0)
+        for tensors in (steps[-1].tensors, eager)
+    )
+    if eager_apart > _NEARER * compiled_apart:
+        return ()
+    evidence = (
+        f"the same steps of `fit`, run eagerly, end {eager_apart:.1e} from the plain loop, and compiled "
+        f"{compiled_apart:.1e}: it is compiling them that changes what they do"
+    )
+    entry = CATALOGUE["GC606"]
+    return (
+        Diagnosis(
+            code="GC606",
+            title=entry.title,
+            segment=None,
+            layer=None,
+            confidence="exact",
+            evidence=evidence,
+            fix=entry.fix,
+        ),
+    )

@@ -17,7 +17,7 @@ from gradcheck.building.state import is_seed
 from gradcheck.catalogue import CATALOGUE, title
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.tape import monolithic
-from gradcheck.config.keyed import KeyedError
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.custom_gradients import watch_of_now
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
@@ -27,7 +27,7 @@ from gradcheck.numerics import movement
 from gradcheck.phrases import did_you_mean, some
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.report import Diagnosis
-from gradcheck.training.ways.interface import WayRun
+from gradcheck.training.ways.interface import WayRun, tensorflow_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,17 +73,13 @@ def _of_keras() -> Iterator[None]:
 
     It also warns of each integer that it is given, for a tape watches all of its arguments.
     """
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
     try:
-        yield
+        with tensorflow_quiet():
+            yield
     except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:
         raise NotApplicable(f"Keras's rematerialisation raises on this model: {described(error):.200}") from error
-    finally:
-        logger.setLevel(level)
 
 
 def _of_its_own(problem: Problem) -> bool:
@@ -104,10 +100,11 @@ def _layers(problem: Problem, options: RematOptions, *, own: bool) -> list[keras
     inner = [layer for layer in all_layers([problem.model]) if not isinstance(layer, keras.Model)]
     if options.layers is not None:
         by_name = {layer.name: layer for layer in all_layers([problem.model])}
-        for name in options.layers:
+        for index, name in enumerate(options.layers):
             if name not in by_name:
                 known = did_you_mean(name, by_name, "the layers are named in `gradcheck plan`")
-                raise KeyedError(f"remat: no layer is called {name}", code="GC020", help=known)
+                with at("layers", index):
+                    raise KeyedError(f"no layer is called {name}", code="GC020", help=known)
         return [by_name[name] for name in options.layers]
     whole = options.mode == "full" and problem.segments
     return [] if own or whole else [layer for layer in inner if not isinstance(layer, keras.layers.InputLayer)]

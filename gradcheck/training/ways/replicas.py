@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck.comparing.keys import LOSS
 from gradcheck.comparing.reference import Reference
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.microbatches import sliced
@@ -53,7 +54,7 @@ def replicas(training: ReferenceTraining, options: ReplicasOptions) -> WayRun:
         given = os.environ.get(VARIABLE)
         cluster = cluster_around(given) if given else local_cluster(count)
         count = cluster.size
-    slices = _slices(training, count)
+    slices = _slices(training, count, asked=options.count is not None)
     departure = Departure.of(training)
     by_fit = cluster is None and fit_begins(problem.batch, count)
     if cluster is None:
@@ -69,10 +70,11 @@ def replicas(training: ReferenceTraining, options: ReplicasOptions) -> WayRun:
     return WayRun(training=against, steps=steps, remarks=(*remarks, *differing, *(() if by_fit else (_LOOPED,))))
 
 
-def _slices(training: ReferenceTraining, count: int) -> tuple[Slice, ...]:
-    """Return the slices of the replicas.
+def _slices(training: ReferenceTraining, count: int, *, asked: bool) -> tuple[Slice, ...]:
+    """Return the slices of `count` replicas; `asked` is whether the config asks for so many.
 
     Raises:
+        KeyedError: GC031 if the config asks for more than there are parts of the batch.
         NotApplicable: if the batch cannot be divided, or nobody could say what the replicas should come to.
     """
     problem = training.problem
@@ -80,9 +82,13 @@ def _slices(training: ReferenceTraining, count: int) -> tuple[Slice, ...]:
         raise NotApplicable("each replica draws random numbers of its own")
     if any(term and term.compiled is None and term.reduction is None for term in problem.loss.terms):
         raise NotApplicable("`compile` takes no loss function with an argument sample_weight")
-    slices = sliced_batch(problem, count)
+    slices = sliced_batch(problem, count, key="count" if asked else "")
     if len(slices) < count:
-        raise NotApplicable(f"{count} replicas do not all get a part of {problem.batch.size} examples")
+        message = f"{count} replicas do not all get a part of {problem.batch.size} examples"
+        if asked:
+            with at("count"):
+                raise KeyedError(message, code="GC031", help="lower it, or change data.batch_size")
+        raise NotApplicable(message)
     return _sums_told(problem, slices)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradcheck.comparing.keys import LOSS, as_array
 from gradcheck.comparing.tape import monolithic
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.errors import NotApplicable
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.problem.optimizer import innermost
@@ -136,14 +137,16 @@ def _after(options: ResumeOptions, count: int) -> int:
     """Return the number of steps before saving.
 
     Raises:
-        NotApplicable: if no step is left to be continued with.
+        KeyedError: GC031 if the config asks for more steps than leave one to continue with.
+        NotApplicable: if there is but one step.
     """
-    after = options.saved_after(count)
-    if not 0 < after < count:
-        raise NotApplicable(
-            f"it takes a step to save after, and another one to continue with. Received: train.steps: {count}"
-        )
-    return after
+    if options.after is not None and options.after >= count:
+        with at("after"):
+            message = f"no step is left to continue with. Received: after {options.after} of train.steps: {count}"
+            raise KeyedError(message, code="GC031", help="save after fewer steps, or raise train.steps")
+    if count < 2:  # noqa: PLR2004 - one before saving, one after it
+        raise NotApplicable("it takes a step to save after, and another one to continue with, and train.steps is 1")
+    return options.saved_after(count)
 
 
 def _steps(trainee: Trainee, count: int) -> Iterator[Step]:

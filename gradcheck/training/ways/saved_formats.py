@@ -16,6 +16,7 @@ from gradcheck.building.endpoints import packed_inputs
 from gradcheck.building.imports import imported_once
 from gradcheck.building.messages import described, raised, user_location
 from gradcheck.building.sources.live import LiveModel, is_live
+from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.config.sections.model import FileSource
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.keras_private import all_layers
@@ -82,6 +83,9 @@ class Archive:
         own = {type(layer).__name__: type(layer) for layer in all_layers([outline.model])}
         custom = own | _registered(folder / "model.keras", own)
         custom |= {name: value for module in modules for name, value in _named(module).items()}
+        if isinstance(config.train.optimizer, LiveOptimizer):
+            kind = config.train.optimizer.made.kind
+            custom[keras.saving.get_registered_name(kind)] = kind
         safe = isinstance(config.model, FileSource) and not config.model.trust
         inputs = [keras.KerasTensor((None, *t.shape[1:]), t.dtype, sparse=t.sparse) for t in outline.model.inputs]
         made: list[keras.Model] = []

@@ -1,4 +1,4 @@
-"""Mistakes of ways of training: each is injected where a config has its way, and named; elsewhere it is said why not."""
+"""Mistakes of ways of training: injected where a config has the way, and named; elsewhere it is said why not."""
 
 from __future__ import annotations
 
