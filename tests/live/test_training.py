@@ -69,7 +69,9 @@ def outcomes(report: Any) -> dict[str, str]:
 def test_all_ways_and_nothing_is_changed() -> None:
     """A layer of this module is there in the other processes too."""
     model = network(keras.Model, Halved(name="half"), keras.layers.BatchNormalization())
-    compiled = {name: vars(model)[name] for name in ("optimizer", "_compile_loss", "_compile_metrics", "train_function")}
+    compiled = {
+        name: vars(model)[name] for name in ("optimizer", "_compile_loss", "_compile_metrics", "train_function")
+    }
     before = everything(model)
     report = check_training(model, batch(), steps=2)
     assert everything(model) == before
@@ -142,7 +144,9 @@ def test_callbacks_and_another_optimizer() -> None:
 
 
 def test_options_of_a_way() -> None:
-    report = check_training(network(), batch(), [{"accumulate": {"steps": 3}}, {"fit": {"expect": "mismatch"}}], steps=2)
+    report = check_training(
+        network(), batch(), [{"accumulate": {"steps": 3}}, {"fit": {"expect": "mismatch"}}], steps=2
+    )
     assert [(c.method, c.outcome, c.as_expected) for c in report.runs[0].checks] == [
         ("accumulate", "match", True),
         ("fit", "match", False),
