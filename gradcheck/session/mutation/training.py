@@ -68,9 +68,7 @@ def _ways(plain: ReferenceTraining, methods: Sequence[MethodConfig]) -> Iterator
 
 def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, end: float) -> FaultReport:
     """Inject one fault and return its report, with the diagnosis if it is caught."""
-    trained = train_by(training, partial(committed, fault), bench.policy, noise=bench.noise)
-    if fault.way:
-        trained = _as_a_way(trained)
+    trained = _as_a_loop(train_by(training, partial(committed, fault), bench.policy, noise=bench.noise))
     failing = [row for row in trained.tensors if row.failed]
     if not failing:
         same = all(row.status in UNCHANGED for row in trained.tensors)
@@ -81,8 +79,8 @@ def _injected(training: ReferenceTraining, fault: TrainingFault, bench: Bench, e
     return diagnosed(caught, diagnose_training(training, trained, seconds=seconds, way=fault.way))
 
 
-def _as_a_way(trained: Trained) -> Trained:
-    """Return a run with what a way of training shows of it: loss, weights, slots and state, and no gradients."""
+def _as_a_loop(trained: Trained) -> Trained:
+    """Return a run with what a training loop shows of it: loss, weights, slots and state, and no gradients."""
     gradients = replace(trained.gradients, tensors={}, outputs=())
     shown = tuple(row for row in trained.tensors if row.quantity == "value" and row.kind != "output")
     return replace(trained, gradients=gradients, tensors=shown)

@@ -137,5 +137,7 @@ def test_batches_of_one_size(run: Run, model: Any, size: int) -> None:
 
 def test_sizes_larger_than_the_batch(run: Run) -> None:
     found = run(*compiled(SMALL, options={"sizes": [4, 8]}))
-    assert found.checks == ()
-    assert "compiled does not apply: the batch has 6 examples, and `sizes` asks for 8" in found.notes
+    assert found.error is not None
+    assert (found.error.code, found.error.message) == ("GC031", "the batch has 6 examples. Received: 8")
+    assert found.error.location is not None
+    assert found.error.location.excerpt.strip() == "- 8"

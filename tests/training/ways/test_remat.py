@@ -116,7 +116,7 @@ def test_an_unknown_layer(run: Run) -> None:
     found = run(again(MODEL, {"layers": ["secnd"]}))
     assert found.error is not None
     assert (found.error.code, found.exit_code) == ("GC020", 2)
-    assert found.error.message == "remat: no layer is called secnd"
+    assert found.error.message == "no layer is called secnd"
     assert "second" in (found.error.help or "")
 
 
