@@ -56,7 +56,8 @@ def _one_loss(loss: Any) -> LossSpec:
     if not callable(made):
         raise KeyedError(f"a loss is a name, a function or an object. Received: {loss!r:.100}", code="GC020")
     if not isinstance(made, keras.losses.Loss):
-        name = getattr(made, "__name__", None)
+        name = getattr(made, "__name__", "")
+        name = name if name.isidentifier() else None  # a lambda: TensorFlow takes the name for its scopes
         own = not str(getattr(made, "__module__", "")).startswith("keras.")
         return LiveLoss(name=None if own else name, made=LossFunctionWrapper(made, name=name))
     own = not type(made).__module__.startswith("keras.")
