@@ -46,13 +46,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)  # of those that -k and -m select
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out two of three tests of a function that is marked `third`, unless its option says `all`."""
+    """Leaves out two of three tests of a function marked `third`, and those `on_request`, unless an option says `all`."""
     families: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         marker = item.get_closest_marker("third")
         if marker is not None and config.getoption(marker.kwargs.get("option", "--families")) != "all":
             families[item.nodeid.partition("[")[0]].append(item)
-    left_out = {id(item) for family in families.values() if len(family) > 2 for item in _but_a_third(family)}
+    whole = config.getoption("--families") == "all"
+    left_out = {id(item) for item in items if item.get_closest_marker("on_request") and not whole}
+    left_out |= {id(item) for family in families.values() if len(family) > 2 for item in _but_a_third(family)}
     config.hook.pytest_deselected(items=[item for item in items if id(item) in left_out])
     items[:] = [item for item in items if id(item) not in left_out]
 

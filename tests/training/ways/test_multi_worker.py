@@ -82,6 +82,7 @@ def test_workers_agree_with_the_plain_loop_and_leave_nothing_behind(run: Run) ->
     assert VARIABLE not in os.environ
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     ("how", "code", "said"),
     [
@@ -102,6 +103,7 @@ def test_a_worker_that_fails_ends_the_check_with_its_name(run: Run, how: str, co
     assert children() == before
 
 
+@pytest.mark.on_request
 def test_a_loss_that_is_not_divided_differs(run: Run) -> None:
     losses = "import tensorflow as tf\n\ndef mean():\n    return lambda y, z: tf.reduce_mean((y - z) ** 2)\n"
     loss = {"factory": "./losses.py:mean"}
@@ -109,6 +111,7 @@ def test_a_loss_that_is_not_divided_differs(run: Run) -> None:
     assert found.verdict == "fail", found.error
 
 
+@pytest.mark.on_request
 def test_machines_of_a_tf_config_check_each_for_itself(tmp_path: Path) -> None:
     """Two commands, as on two machines, the second of which is not the first worker."""
     (tmp_path / "models.py").write_text(MODELS.replace("\n    ", "\n"), encoding="utf-8")

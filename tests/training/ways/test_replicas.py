@@ -133,6 +133,7 @@ def kinds(check: CheckReport) -> set[str]:
     return {row.kind for row in check.tensors}
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     "keys",
     [
@@ -162,6 +163,7 @@ def test_sparse_gradients_are_added_up(run: Run) -> None:
     require_match(divided(run, SHARED, SGD))
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     "keys",
     [
@@ -187,6 +189,7 @@ def test_batch_normalisation_by_the_replicas_own_statistics_is_a_remark(run: Run
     assert "state" in kinds(check)
 
 
+@pytest.mark.on_request
 def test_synchronized_batch_normalisation_is_that_of_the_whole_batch(run: Run) -> None:
     check = require_match(divided(run, MODEL % "BatchNormalization: {synchronized: true}"))
     assert not any("GC301" in note for note in check.notes)
@@ -199,6 +202,7 @@ def test_a_scalar_loss_is_not_taken_for_a_sum_where_examples_are_coupled(run: Ru
     assert divided(run, text, loss={"factory": "./losses.py:mean"}).verdict == "fail"
 
 
+@pytest.mark.on_request
 def test_each_replica_moves_state_of_its_own_unless_it_is_aggregated(run: Run) -> None:
     check = require_match(divided(run, PLAIN, **made("counts")))
     assert {row.path.rpartition("/")[2] for row in check.tensors if row.kind == "state"} == {"calls", "own", "mean"}
@@ -216,16 +220,21 @@ def test_a_batch_that_fit_does_not_begin_with_is_looped_over(run: Run) -> None:
     ("keys", "reason"),
     [
         (made("draws"), "draws random numbers"),
-        ({"data": {"batch_size": 2}, "count": 3}, "cannot be sliced"),
-        ({"data": {"batch_size": 6}, "count": 4}, "do not all get a part of 6 examples"),
         ({"loss": {"factory": "./losses.py:weighted"}}, "sample_weight"),
     ],
-    ids=["draws", "few", "empty", "weighted"],
+    ids=["draws", "weighted"],
 )
 def test_what_does_not_apply_says_why(run: Run, keys: dict[str, Any], reason: str) -> None:
     found = divided(run, PLAIN, **keys)
     assert found.verdict == "vacuous", found.error
     assert any(note.startswith("replicas does not apply: ") and reason in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("size", "count"), [(2, 3), (6, 4)])
+def test_more_replicas_than_parts_are_a_mistake_in_the_config(run: Run, size: int, count: int) -> None:
+    found = divided(run, PLAIN, data={"batch_size": size}, count=count)
+    assert (found.exit_code, found.error.code) == (2, "GC031")
+    assert found.error.line
 
 
 def test_an_error_in_a_replica_has_the_users_line(run: Run) -> None:

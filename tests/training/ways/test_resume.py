@@ -150,6 +150,7 @@ WITHOUT_DRAWS = {**yaml.safe_load(STATEFUL)}
 WITHOUT_DRAWS["model"]["layers"].pop(3)
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     ("text", "optimizer", "keys"),
     [
@@ -186,6 +187,7 @@ def test_a_layer_that_saves_its_seed(run: Run) -> None:
             assert check.outcome == "match", name
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     ("kind", "execution", "confidence", "words"),
     [
@@ -262,10 +264,12 @@ def test_a_model_that_cannot_be_loaded(run: Run) -> None:
     assert "**kwargs" in (found.error.help or "")
 
 
-@pytest.mark.parametrize(("steps", "options"), [(1, {}), (2, {"after": 2})])
-def test_no_step_before_or_after(run: Run, steps: int, options: dict[str, Any]) -> None:
-    found = run(trained(MODEL, "SGD", steps=steps, methods=["vjp", {"resume": options}]))
-    assert any(f"another one to continue with. Received: train.steps: {steps}" in note for note in found.notes)
+def test_no_step_before_or_after(run: Run) -> None:
+    alone = run(trained(MODEL, "SGD", steps=1, methods=["vjp", "resume"]))
+    assert any("and train.steps is 1" in note for note in alone.notes)
+    late = run(trained(MODEL, "SGD", steps=2, methods=["vjp", {"resume": {"after": 2}}]))
+    assert (late.exit_code, late.error.code) == (2, "GC031")
+    assert "after 2 of train.steps: 2" in late.error.message
 
 
 @keras.saving.register_keras_serializable(package="tests")
