@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)  # of those that -k and -m select
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out two of three tests of a function marked `third`, and those `on_request`, unless an option says `all`."""
+    """Leaves out two of three tests of a function marked `third`, and those `on_request`: an option asks for all."""
     families: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         marker = item.get_closest_marker("third")

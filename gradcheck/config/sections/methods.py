@@ -161,7 +161,7 @@ class ReplicasOptions(MethodOptions):
 class ResumeOptions(MethodOptions):
     """Training that is saved, and continued in a new process."""
 
-    after: Count | None = Field(default=None, description="Steps before saving. Default: half of `train.steps`.")
+    after: Count | None = Field(default=None, description="Steps before saving. Default: half of `train.steps`, rounded up.")
     format: Literal["keras", "weights", "checkpoint", "backup"] = Field(
         default="keras",
         description="`keras`: `model.save`. `weights`: `save_weights`, and the optimizer's variables. `checkpoint`: "
@@ -170,7 +170,7 @@ class ResumeOptions(MethodOptions):
 
     def saved_after(self, steps: int) -> int:
         """Return the number of steps before saving, of `steps` in all."""
-        return self.after or max(1, steps // 2)
+        return self.after or (steps + 1) // 2
 
 
 class RematOptions(MethodOptions):
