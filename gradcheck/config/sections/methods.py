@@ -161,7 +161,9 @@ class ReplicasOptions(MethodOptions):
 class ResumeOptions(MethodOptions):
     """Training that is saved, and continued in a new process."""
 
-    after: Count | None = Field(default=None, description="Steps before saving. Default: half of `train.steps`, rounded up.")
+    after: Count | None = Field(
+        default=None, description="Steps before saving. Default: half of `train.steps`, rounded up."
+    )
     format: Literal["keras", "weights", "checkpoint", "backup"] = Field(
         default="keras",
         description="`keras`: `model.save`. `weights`: `save_weights`, and the optimizer's variables. `checkpoint`: "
