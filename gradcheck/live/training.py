@@ -78,7 +78,11 @@ def check_training(  # noqa: PLR0917 - x, y and loss as in `fit` and `compile`
 
     def finish(config: Config, _: Given) -> Config:
         methods = tuple(_with_callbacks(method, callbacks) for method in config.methods)
-        return config.model_copy(update={"methods": methods, "train": train_section(used, steps)})
+        train = train_section(used, steps)
+        if optimizer is None and loss is None:
+            live = train.optimizer.model_copy(update={"as_compiled": True})
+            train = train.model_copy(update={"optimizer": live})
+        return config.model_copy(update={"methods": methods, "train": train})
 
     return checked([model], x, y, loss, options, name="check_training", holders=(used, *callbacks), finish=finish)
 

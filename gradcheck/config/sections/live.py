@@ -26,9 +26,13 @@ class LiveLoss(LossSpec):
 
 
 class LiveOptimizer(OptimizerSpec):
-    """An optimizer as it was handed over: `made` is a `problem.optimizer.HandedOver`."""
+    """An optimizer as it was handed over: `made` is a `problem.optimizer.HandedOver`.
+
+    `as_compiled` says that it is the one that the model was compiled with: `fit` then takes the object itself.
+    """
 
     made: Any
+    as_compiled: bool = False
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:

@@ -51,6 +51,10 @@ class _Weights(Fault):
     ways: tuple[Weighting, ...]
     nowhere = "no micro-batches that it could change"
 
+    def weightings(self, count: int, *, own: bool) -> tuple[Weighting, ...]:  # noqa: ARG002 - for those that need them
+        """Return the weightings of `count` micro-batches, which are the problem's `own`, or such as are suspected."""
+        return self.ways
+
     def injections(self, problem: Problem) -> Iterator[Injection]:
         """Yield each weighting over the problem's own micro-batches."""
         return self._over(problem, own_sizes(problem), None)
@@ -70,7 +74,7 @@ class _Weights(Fault):
             "counted": ragged and counted,
         }
         adds = len(sizes) > 1 and adds_to_loss(problem)
-        for way in self.ways if len(sizes) > 1 else ():
+        for way in self.weightings(len(sizes), own=slices is None) if len(sizes) > 1 else ():
             if not shown[way.shows]:
                 continue
             wrong = partial(Injection, code=self.code, place=over(len(sizes)), slices=slices)
@@ -189,6 +193,42 @@ class LastLeftOut(_Weights):
             effect="the last micro-batch was left out, and each of the others got the weight 1/M",
             weigh=lambda right, _: [*[1 / len(right)] * (len(right) - 1), 0.0],
             shows="uneven",
+        ),
+    )
+
+    def weightings(self, count: int, *, own: bool) -> tuple[Weighting, ...]:
+        """Return also those that leave out another micro-batch, or count one twice: in few, for each costs a replay."""
+        if not own and count > MOST_SUSPECTED:
+            return self.ways
+        others = (_without(index) for index in range(count - 1))
+        twice = (way for index in range(count) for way in _twice(index))
+        return (*self.ways, *others, *twice)
+
+
+#: Of how many micro-batches that a candidate may have made each is suspected to be left out, or counted twice.
+MOST_SUSPECTED = 4
+
+
+def _without(index: int) -> Weighting:
+    """Leave out micro-batch `index`, which is not the last."""
+    return Weighting(
+        effect=f"micro-batch {index} was left out, and the others weighed as if it were there",
+        weigh=lambda right, _: [0.0 if i == index else weight for i, weight in enumerate(right)],
+    )
+
+
+def _twice(index: int) -> tuple[Weighting, ...]:
+    """Count micro-batch `index` twice, beside the right weights of the others, or beside one more of them."""
+    return (
+        Weighting(
+            effect=f"micro-batch {index} was counted twice",
+            weigh=lambda right, _: [weight * (1 + (i == index)) for i, weight in enumerate(right)],
+        ),
+        Weighting(
+            effect=f"micro-batch {index} was counted twice, and all divided by one more than there are",
+            weigh=lambda right, _: [
+                weight * (1 + (i == index)) * len(right) / (len(right) + 1) for i, weight in enumerate(right)
+            ],
         ),
     )
 

@@ -11,6 +11,7 @@ from gradcheck.config.sections.methods import MethodOptions
 from gradcheck.faults.training.accumulating import PerMicroBatch
 from gradcheck.faults.training.loop import (
     NOT_CLEARED,
+    STALE_FROM_ZEROS,
     STALE_WEIGHTS,
     AppliedTwice,
     ClippedPerSegment,
@@ -49,6 +50,7 @@ TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     ClippedPerSegment(),
     NOT_CLEARED,
     STALE_WEIGHTS,
+    STALE_FROM_ZEROS,
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.faults.interface import TrainingFault
-from gradcheck.handoff.tensors import added
+from gradcheck.handoff.tensors import added, scaled
 from gradcheck.problem.optimizer import innermost, loss_scale
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ class FromEarlierSteps(TrainingFault):
     Attributes:
         applied: called with the gradients kept by the step before (the first step keeps its own) and the step's own
             gradients. Returns the gradients to apply and those to keep.
+        from_zeros: whether zeros are kept before the first step, which then applies these.
     """
 
     code: str
     effect: str
     applied: Callable[[Sequence[Gradient], Sequence[Gradient]], tuple[Sequence[Gradient], Sequence[Gradient]]]
+    from_zeros: bool = False
 
     def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
         """Whether some step has one before it."""
@@ -42,6 +44,8 @@ class FromEarlierSteps(TrainingFault):
 
         def changed(own: Sequence[Gradient]) -> list[Gradient]:
             nonlocal kept
+            if self.from_zeros and not kept:
+                kept = [scaled(gradient, tf.zeros(())) for gradient in own]
             found, kept = self.applied(kept, own) if kept else (own, own)
             return list(found)
 
@@ -62,6 +66,12 @@ STALE_WEIGHTS = FromEarlierSteps(
     code="GC305",
     effect="each step after the first applied the gradients of the step before",
     applied=lambda kept, own: (kept, own),
+)
+STALE_FROM_ZEROS = FromEarlierSteps(
+    code="GC305",
+    effect="each step applied the gradients of the step before, and the first one zeros",
+    applied=lambda kept, own: (kept, own),
+    from_zeros=True,
 )
 
 

@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from gradcheck.batch.loss import RANDOM_COTANGENT
 from gradcheck.building.messages import described
-from gradcheck.building.sources.live import is_live
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.catalogue import CATALOGUE
+from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import NotApplicable
 from gradcheck.numerics import movement
-from gradcheck.problem.optimizer import numbered
 from gradcheck.results.report import Diagnosis
-from gradcheck.training.steps import LiveTrainee, value_key
+from gradcheck.training.steps import LiveTrainee, slots_like, value_key
 from gradcheck.training.ways.interface import taken, tensorflow_quiet
 
 if TYPE_CHECKING:
@@ -103,20 +102,20 @@ def keras_trainee(training: ReferenceTraining, **arguments: Any) -> Iterator[tup
     """Yield a compiled copy of the model and its trainee, from the start; `arguments` are those of `compile`.
 
     A model with a `train_step` of its own may hold on to the optimizer that it was compiled with first, as under
-    `tf.function`: it is copied anew, and a live one keeps its own optimizer.
+    `tf.function`: it is copied anew. A live model keeps the optimizer and the loss that it was compiled with.
     """
     own = own_training(own_model(training.problem))
     copy = training.new_replica() if own else training.replica
     with copy.entered() as problem, problem.state.preserved():
         trainee = training.trainee(problem, [weight.variable for weight in problem.weights])
         model = own_model(problem)
-        if own and is_live(problem.config.model) and model.compiled and model.optimizer is not None:
+        spec = problem.config.train.optimizer
+        if isinstance(spec, LiveOptimizer) and spec.as_compiled and problem.training:
             theirs = model.optimizer
             if not theirs.built:
                 theirs.build(list(trainee.variables))
-            first = dict(numbered(trainee.optimizer.variables))
-            for key, variable in numbered(theirs.variables):
-                variable.assign(first[key])
+            for first, variable in zip(trainee.optimizer.variables, slots_like(trainee.optimizer, theirs), strict=True):
+                variable.assign(first)
             trainee = LiveTrainee(**vars(trainee), theirs=theirs)
             for name, value in {"train_function": None, **arguments}.items():
                 setattr(model, name, value)
@@ -163,7 +162,7 @@ class StepRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as Keras calls it
         """Let the loss be that of the steps to come alone."""
         self.model.reset_metrics()
-        rate = getattr(self._trainee.optimizer, "learning_rate", None)  # a MultiOptimizer has none
+        rate = getattr(self.model.optimizer, "learning_rate", None)  # a MultiOptimizer has none
         if rate is not None:
             self.rates.append(float(tf.convert_to_tensor(rate)))
         self._start = time.perf_counter()
