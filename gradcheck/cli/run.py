@@ -41,7 +41,7 @@ _EXAMPLES = (
     multiple=True,
     metavar="NAME",
     section="Config",
-    help="Run this method instead of the config's; repeat for several.",
+    help="Run this method instead of the config's; repeat for several. all: every way of training, beside them.",
 )
 @option("--rtol", metavar="NUMBER", section="Config", help="Relative tolerance.")
 @option("--atol", metavar="NUMBER", section="Config", help="Absolute tolerance, or auto.")
