@@ -1,7 +1,8 @@
 """Training set-ups as people write them, in each way of training: what each comes to is said at the top of its config.
 
 `# expect: WAY match`, `# expect: WAY GC309 GC203` (the codes of the diagnosis, the first of them first), or
-`# expect: WAY none` where the way does not apply. A third of them in CI, `--families all` for all.
+`# expect: WAY none` where the way does not apply. In CI a third of them, and two of those that are published;
+`--families all` for all.
 """
 
 from __future__ import annotations
@@ -54,7 +55,13 @@ def test_a_mistake_is_diagnosed(path: Path) -> None:
         assert found[way][0] == code
 
 
-@pytest.mark.third
-@pytest.mark.parametrize("path", configs("published"), ids=lambda path: path.stem)
+#: The published ones that are run in CI: in seconds, and with both outcomes but a difference.
+QUICK = ("distillation", "mixed_precision")
+PUBLISHED = [
+    pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.on_request) for path in configs("published")
+]
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=[path.stem for path in configs("published")])
 def test_a_published_set_up_is_diagnosed(path: Path) -> None:
     assert came_out(path) == expected(path)
