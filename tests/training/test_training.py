@@ -39,6 +39,7 @@ def optimizers() -> list[str]:
     return sorted(c.__name__ for c in classes if c is not base)
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -62,12 +63,14 @@ def test_five_steps_of_split_and_whole(run: Run, optimizer: dict[str, Any]) -> N
     assert found.checks[1].outcome == "match"
 
 
+@pytest.mark.third
 @pytest.mark.parametrize("name", optimizers())
 def test_every_optimizer_of_keras(run: Run, name: str) -> None:
     check = require_match(run(trained(SHARED, {name: OWN_ARGUMENTS.get(name, {})}, steps=2)), 2)
     assert statuses(check, "weight", "value", 2).keys() >= {"tokens/embeddings", "shared/kernel"}
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     "arguments",
     [
