@@ -221,7 +221,7 @@ def _twice(index: int) -> tuple[Weighting, ...]:
     """Count micro-batch `index` twice, beside the right weights of the others, or beside one more of them."""
     return (
         Weighting(
-            effect=f"micro-batch {index} was counted twice",
+            effect=f"micro-batch {index} was counted twice, and the others once",
             weigh=lambda right, _: [weight * (1 + (i == index)) for i, weight in enumerate(right)],
         ),
         Weighting(

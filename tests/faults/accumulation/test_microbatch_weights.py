@@ -38,7 +38,10 @@ WEIGHTS = [
     ("GC204", "as it is", [0, 0, 1]),
     ("GC204", "by its share", [0, 0, 1 / 7]),
     ("GC204", "by the number", [0, 0, 1 / 3]),
-    ("GC206", "as if it were there", [3 / 7, 3 / 7, 0]),
+    ("GC206", "the last micro-batch was left out, and the others weighed as if it were there", [3 / 7, 3 / 7, 0]),
+    ("GC206", "micro-batch 1 was left out", [3 / 7, 0, 1 / 7]),
+    ("GC206", "micro-batch 0 was counted twice, and the others once", [6 / 7, 3 / 7, 1 / 7]),
+    ("GC206", "micro-batch 2 was counted twice, and all divided", [9 / 28, 9 / 28, 6 / 28]),
     ("GC206", "ended before", [1 / 2, 1 / 2, 0]),
     ("GC206", "the weight 1/M", [1 / 3, 1 / 3, 0]),
 ]
@@ -101,7 +104,7 @@ def test_equal_slices_hide_what_only_ragged_ones_show(study: Any) -> None:
     even = study(EVEN)
     assert not even.injections("GC203")
     assert len(of_effect(even.injections("GC204"), "")) == 2
-    assert len(of_effect(even.injections("GC206"), "")) == 2
+    assert len(of_effect(even.injections("GC206"), "the last")) == 2
     assert all(even.wrong(i) for code in ("GC201", "GC202", "GC204", "GC206") for i in even.injections(code))
 
 
