@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
+from gradcheck.catalogue import CATALOGUE
 from gradcheck.comparing.keys import LOSS, as_array
 from gradcheck.handoff.interface import Gradients
 from gradcheck.problem.problem import TensorKey
+from gradcheck.results.report import Diagnosis
 from gradcheck.training.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gradcheck.results.report import Diagnosis
+    from gradcheck.results.report import Confidence
     from gradcheck.training.reference_run import ReferenceTraining
 
 
@@ -68,6 +70,22 @@ class Way(Protocol):
             RunError: if training raises.
         """
         ...
+
+
+def seen(
+    code: str, evidence: str, *, layer: str | None = None, confidence: Confidence = "exact", fix: str | None = None
+) -> Diagnosis:
+    """Return the diagnosis of what a way has seen happen; `fix` in place of the catalogue's."""
+    entry = CATALOGUE[code]
+    return Diagnosis(
+        code=code,
+        title=entry.title,
+        segment=None,
+        layer=layer,
+        confidence=confidence,
+        evidence=evidence,
+        fix=fix or entry.fix,
+    )
 
 
 def taken(values: Mapping[TensorKey, Any], *, loss: Any, state: Mapping[str, Any], seconds: float) -> Step:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.methods import FitOptions
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
-    from gradcheck.training.steps import Step
+    from gradcheck.training.steps import Trainee
 
 
 def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
@@ -48,31 +48,28 @@ def keras_fit(training: ReferenceTraining, options: FitOptions) -> WayRun:
     examples.
     """
     weighted = training.problem if options.class_weight is None else _weighted(training.problem, options.class_weight)
-    with keras_trainee(training) as (model, trainee):
-        problem = trainee.problem
-        recorder = StepRecorder(trainee, with_loss=not own_training(model))
-        weights = {} if options.class_weight is None else {"class_weight": options.class_weight}
-        callbacks, epochs = _callbacks(problem, options), problem.config.train.steps
-        fitted(model, dataset(problem), recorder, epochs=epochs, callbacks=callbacks, **weights)
-    course = _course(trainee.optimizer, recorder)
-    against = training.over(weighted, course) if course.rates or weights else training
+    model, trainee, recorder = _fitted(training, options)
+    course, epochs = _course(trainee.optimizer, recorder), training.problem.config.train.steps
+    against = training.over(weighted, course) if course.rates or options.class_weight is not None else training
     return WayRun(
         training=against,
         steps=recorder.steps,
         remarks=tuple(_remarks(model, course, recorder, epochs)),
-        tried=partial(compilation_alone, against, recorder.steps, partial(_eagerly, against, options)),
+        tried=partial(
+            compilation_alone, against, recorder.steps, lambda: _fitted(training, options, run_eagerly=True)[2].steps
+        ),
         said=partial(_said, against),
     )
 
 
-def _eagerly(training: ReferenceTraining, options: FitOptions) -> list[Step]:
-    """Return the steps of the same `fit` without a compiled function."""
-    with keras_trainee(training, run_eagerly=True) as (model, trainee):
-        recorder = StepRecorder(trainee, with_loss=False)
+def _fitted(training: ReferenceTraining, options: FitOptions, **how: bool) -> tuple[keras.Model, Trainee, StepRecorder]:
+    """Call `fit`, and return its model, what it trained and the record of it; `how` are arguments of `compile`."""
+    with keras_trainee(training, **how) as (model, trainee):
+        recorder = StepRecorder(trainee, with_loss=not own_training(model))
         weights = {} if options.class_weight is None else {"class_weight": options.class_weight}
         callbacks, epochs = _callbacks(trainee.problem, options), trainee.problem.config.train.steps
         fitted(model, dataset(trainee.problem), recorder, epochs=epochs, callbacks=callbacks, **weights)
-    return recorder.steps
+    return model, trainee, recorder
 
 
 def _said(training: ReferenceTraining) -> str:

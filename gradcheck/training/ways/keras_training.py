@@ -12,19 +12,18 @@ import tensorflow as tf
 from gradcheck.batch.loss import RANDOM_COTANGENT
 from gradcheck.building.messages import described
 from gradcheck.building.sources.subclassed import wraps_one
-from gradcheck.catalogue import CATALOGUE
 from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import NotApplicable
 from gradcheck.numerics import movement
-from gradcheck.results.report import Diagnosis
 from gradcheck.training.steps import LiveTrainee, slots_like, value_key
-from gradcheck.training.ways.interface import taken, tensorflow_quiet
+from gradcheck.training.ways.interface import seen, taken, tensorflow_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck.batch.loss import Loss, Term
     from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import Diagnosis
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step, Trainee
 
@@ -212,15 +211,4 @@ def compilation_alone(
         f"the same steps of `fit`, run eagerly, end {eager_apart:.1e} from the plain loop, and compiled "
         f"{compiled_apart:.1e}: it is compiling them that changes what they do"
     )
-    entry = CATALOGUE["GC606"]
-    return (
-        Diagnosis(
-            code="GC606",
-            title=entry.title,
-            segment=None,
-            layer=None,
-            confidence="exact",
-            evidence=evidence,
-            fix=entry.fix,
-        ),
-    )
+    return (seen("GC606", evidence),)

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck.building.draws import Draws
-from gradcheck.catalogue import CATALOGUE
 from gradcheck.keras_private import all_layers, global_seed
 from gradcheck.phrases import some
-from gradcheck.results.report import Diagnosis
+from gradcheck.training.ways.interface import seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from gradcheck.problem.problem import Problem, TensorKey
-    from gradcheck.results.report import Confidence
+    from gradcheck.results.report import Diagnosis
 
 #: How far, relatively, a loss moves at least by other random numbers; rounding moves it less.
 _OTHER_LOSS = 1e-3
@@ -86,29 +85,27 @@ class Interruption:
         if seeds:
             layers = list(dict.fromkeys(self.holders[path] for path in seeds))
             text = f"{after}, the random numbers of {some(layers)} start anew: {some(seeds)} not restored"
-            yield _diagnosis("GC307", text, layer=layers[0] if len(layers) == 1 else None)
+            yield seen("GC307", text, layer=layers[0] if len(layers) == 1 else None)
         if slots:
-            yield _diagnosis("GC308", f"{after}, variables of the optimizer are not restored: {some(slots)}")
+            yield seen("GC308", f"{after}, variables of the optimizer are not restored: {some(slots)}")
         elif self.rates[0] != self.rates[1]:
             was, now = self.rates
-            yield _diagnosis("GC308", f"{after}, the learning rate of {following} is {now:g}, and was {was:g}")
+            yield seen("GC308", f"{after}, the learning rate of {following} is {now:g}, and was {was:g}")
         weights = [key.path for key in lost if key.quantity == "value" and key.kind == "weight"]
         if self.averaged and weights:
             text = f"`fit` ends by putting the averages in the place of the weights, and {self.by} keeps these alone"
             advice = "Save while `fit` runs, by ModelCheckpoint or BackupAndRestore, or keep the weights beside them."
-            yield _diagnosis("GC308", f"{text}: {some(weights)} are not what they were", fix=advice)
+            yield seen("GC308", f"{text}: {some(weights)} are not what they were", fix=advice)
             others = [path for path in others if path not in weights]
         if others:
             text = f"{after}, these are not what they were: {some(others)}"
-            yield _diagnosis("GC900", text, fix="Save them beside the model, and assign them after loading.")
+            yield seen("GC900", text, fix="Save them beside the model, and assign them after loading.")
         if not lost and self._other_loss:
             text = f"{after}, all that was saved is there again, and the loss of {following} is another: "
             if self.drawn:
-                yield _diagnosis("GC307", f"{text}its random numbers are from {some(self.drawn)}", confidence="likely")
+                yield seen("GC307", f"{text}its random numbers are from {some(self.drawn)}", confidence="likely")
             elif self.rates[0] == self.rates[1]:
-                yield _diagnosis(
-                    "GC307", f"{text}what it draws, or remembers, is in no variable", confidence="possible"
-                )
+                yield seen("GC307", f"{text}what it draws, or remembers, is in no variable", confidence="possible")
 
     @property
     def _other_loss(self) -> bool:
@@ -120,18 +117,3 @@ class Interruption:
 def same(saved: Any, loaded: Any) -> bool:
     """Whether two arrays are equal, bit for bit."""
     return loaded is not None and saved.shape == loaded.shape and saved.tobytes() == loaded.tobytes()
-
-
-def _diagnosis(
-    code: str, evidence: str, *, layer: str | None = None, confidence: Confidence = "exact", fix: str | None = None
-) -> Diagnosis:
-    entry = CATALOGUE[code]
-    return Diagnosis(
-        code=code,
-        title=entry.title,
-        segment=None,
-        layer=layer,
-        confidence=confidence,
-        evidence=evidence,
-        fix=fix or entry.fix,
-    )

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from gradcheck.building.messages import described
 from gradcheck.building.state import is_seed
-from gradcheck.catalogue import CATALOGUE, title
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.tape import monolithic
 from gradcheck.config.keyed import KeyedError, at
@@ -26,8 +25,7 @@ from gradcheck.keras_private import all_layers, mask_of, rematerialized, set_mas
 from gradcheck.numerics import movement
 from gradcheck.phrases import did_you_mean, some
 from gradcheck.problem.problem import TensorKey
-from gradcheck.results.report import Diagnosis
-from gradcheck.training.ways.interface import WayRun, tensorflow_quiet
+from gradcheck.training.ways.interface import WayRun, seen, tensorflow_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from gradcheck.cutting.segment import Segment
     from gradcheck.handoff.interface import Computed, Gradients, Tensors
     from gradcheck.problem.problem import Problem
+    from gradcheck.results.report import Diagnosis
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step
 
@@ -152,15 +151,8 @@ def _seen(training: ReferenceTraining, steps: Sequence[Step]) -> Iterator[Diagno
         held = {state.path: _holder(training.problem, state) for state in moved if is_seed(state.variable) == seeds}
         paths = list(held)
         if paths:
-            yield Diagnosis(
-                code=code,
-                title=title(code),
-                segment=None,
-                layer=held[paths[0]],
-                confidence="exact",
-                evidence=f"{some([f'{path} of {held[path]}' for path in paths])} {says}",
-                fix=CATALOGUE[code].fix,
-            )
+            named = some([f"{path} of {held[path]}" for path in paths])
+            yield seen(code, f"{named} {says}", layer=held[paths[0]])
 
 
 def _holder(problem: Problem, state: StateVariable) -> str:
