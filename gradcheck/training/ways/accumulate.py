@@ -22,7 +22,7 @@ from gradcheck.training.steps import LiveTrainee, slot_key
 from gradcheck.training.ways.interface import WayRun, taken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradcheck.batch.slices import Slice
     from gradcheck.config.sections.methods import AccumulateOptions
@@ -46,7 +46,8 @@ def accumulate(training: ReferenceTraining, options: AccumulateOptions) -> WayRu
     with against.replica.entered() as problem, problem.state.preserved():
         plain = against.trainee(problem, [weight.variable for weight in problem.weights])
         trainee = LiveTrainee(**vars(plain), theirs=_accumulating(against, plain.variables, len(slices)))
-        steps = [_step(trainee, slices) for _ in range(problem.config.train.steps)]
+        executions = {part: _execution(problem, part, len(slices)) for part in slices}  # each compiled once
+        steps = [_step(trainee, executions) for _ in range(problem.config.train.steps)]
     fewer = (
         (f"{count} slices of {training.problem.batch.size} examples are {len(slices)}",) if len(slices) < count else ()
     )
@@ -95,25 +96,30 @@ def _accumulating(training: ReferenceTraining, variables: Sequence[Any], count: 
     return optimizer
 
 
-def _step(trainee: LiveTrainee, slices: Sequence[Slice]) -> Step:
+def _execution(problem: Problem, part: Slice, count: int) -> Execution:
+    """Return the computation of the gradients of one of `count` slices, of its own loss."""
+    # A mean over the batch is what accumulation expects: the random cotangent, a sum, stands for one.
+    scales = [None if t is None else count if t.name == RANDOM_COTANGENT else 1.0 for t in problem.loss.terms]
+    size = part.stop - part.start
+    own = replace(part, scales=tuple(scales), batch_size=size, start=0, stop=size)
+    return Execution(replace(problem, slices=(own,)), monolithic, split=False)
+
+
+def _step(trainee: LiveTrainee, executions: Mapping[Slice, Execution]) -> Step:
     """Give the optimizer the gradients of one slice after another, each of the slice's own loss."""
     problem, optimizer = trainee.problem, trainee.theirs
-    state = problem.state.retaken(flows=True)
     start, losses = time.perf_counter(), []
-    for part in slices:
-        # A mean over the batch is what accumulation expects: the random cotangent, a sum, stands for one.
-        scales = [None if t is None else len(slices) if t.name == RANDOM_COTANGENT else 1.0 for t in problem.loss.terms]
-        own = replace(
-            part, scales=tuple(scales), batch_size=part.stop - part.start, start=0, stop=part.stop - part.start
-        )
-        now = replace(problem, state=state, slices=(own,), loss_scale=loss_scale(optimizer))
-        found = Execution(now, monolithic, split=False).run_as_it_is(sliced(batch_tensors(now), part))
-        gradients = [scaled(found.tensors[weight.key], now.loss_scale) for weight in problem.weights]
+    for part, run in executions.items():
+        found = run.run_as_it_is(sliced(batch_tensors(problem)._replace(loss_scale=loss_scale(optimizer)), part))
+        gradients = [scaled(found.tensors[weight.key], loss_scale(optimizer)) for weight in problem.weights]
         optimizer.apply(gradients, trainee.variables)
         losses.append(tf.cast(part.share, found.loss.dtype) * found.loss)
     seconds = time.perf_counter() - start
     return taken(
-        _in_steps(trainee, len(slices)), loss=tf.add_n(losses), state=problem.state.read(split=False), seconds=seconds
+        _in_steps(trainee, len(executions)),
+        loss=tf.add_n(losses),
+        state=problem.state.read(split=False),
+        seconds=seconds,
     )
 
 
