@@ -13,6 +13,8 @@ from gradcheck.diagnose.custom_gradients import blamed
 from gradcheck.diagnose.effort import Effort
 from gradcheck.diagnose.evidence.gradient_figures import by_figures, what_they_are
 from gradcheck.diagnose.evidence.location import located
+from gradcheck.diagnose.replaying.factors import with_factors
+from gradcheck.diagnose.replaying.pairs import pair
 from gradcheck.diagnose.replaying.replays import Replayed, search
 from gradcheck.diagnose.replaying.several import together
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
@@ -138,9 +140,15 @@ def _explained(observed: Observed, here: Diagnosing) -> Sequence[Diagnosis]:
     explained = _by_itself(observed, here, [_replayed(match, observed) for match in found.matches])
     if explained:
         return explained
-    # Combinations get the time that single faults have left.
-    several = partial(together, observed, here.replayed, seconds=here.end - time.monotonic(), effort=here.effort)
-    parts = here.effort.attempt("several mistakes at once", several) or ()
+    # Unknown numbers and combinations get the time that single faults have left.
+    scaled = partial(with_factors, observed, here.replayed, end=here.end, effort=here.effort)
+    match = here.effort.attempt("mistakes with a factor", scaled)
+    if match is not None:
+        return [_replayed(match, observed)]
+    parts: Sequence[Part] = ()
+    for search_for in (together, pair):
+        combined = partial(search_for, observed, here.replayed, end=here.end, effort=here.effort)
+        parts = parts or here.effort.attempt("several mistakes at once", combined) or ()
     return [*_unexplained(observed, found, parts), *(_part(part, observed) for part in parts)]
 
 
@@ -170,7 +178,8 @@ def _part(part: Part, observed: Observed) -> Diagnosis:
     """Return the diagnosis of one of several simultaneous mistakes."""
     injection, explains, _ = part
     paths = some([key.path for key in observed.failing if key in explains])
-    evidence = f"{injection.effect}. That alone gives {len(explains)} of {len(observed.failing)} wrong tensors: {paths}"
+    alone = f"That alone gives {len(explains)} of {len(observed.failing)} wrong tensors: {paths}"
+    evidence = f"{injection.effect}. {alone if explains else 'The other mistake is in the same tensors'}"
     return named_at(injection, evidence, confidence="likely")
 
 

@@ -14,6 +14,7 @@ from gradcheck.faults.accumulation.microbatch_weights import (
 )
 from gradcheck.faults.boundary.boundary_detached import BoundaryDetached
 from gradcheck.faults.boundary.cotangent_dropped import CotangentDropped
+from gradcheck.faults.boundary.cotangent_factor import CotangentFactor
 from gradcheck.faults.boundary.cotangent_missing import CotangentMissing
 from gradcheck.faults.boundary.cotangent_reduced import CotangentReduced
 from gradcheck.faults.boundary.cotangents_swapped import CotangentsSwapped
@@ -25,6 +26,7 @@ from gradcheck.faults.custom.examples_apart import ExamplesApart
 from gradcheck.faults.custom.traced_once import TracedOnce
 from gradcheck.faults.losses.added_losses import AddedLossDropped, AddedLossRepeated
 from gradcheck.faults.losses.factors import LossScaleLeft, SignFlipped
+from gradcheck.faults.losses.terms import TermWeighed
 from gradcheck.faults.state.batch_statistics import BatchStatistics
 from gradcheck.faults.state.recomputation import DropoutDrawnAfresh, RecomputationDiffers, StateUpdatedTwice
 from gradcheck.faults.state.state_detached import StateDetached
@@ -68,6 +70,8 @@ FAULTS: tuple[Fault, ...] = (
     AddedLossRepeated(),
     TracedOnce(),
     ExamplesApart(),
+    TermWeighed(),
     SignFlipped(),
     LossScaleLeft(),
+    CotangentFactor(),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +66,19 @@ class Fault(Protocol):
 
         Yield nothing if the fault does not apply to `problem`.
         """
+        ...
+
+
+@runtime_checkable
+class ScalingFault(Fault, Protocol):
+    """A fault that multiplies something by a number, which may be any: the observed gradients tell it."""
+
+    def injections_with(self, problem: Problem, factor: float) -> Iterator[Injection]:
+        """Yield the fault with `factor` at every place, in one order whatever the factor; 1 is right, 0 leaves out."""
+        ...
+
+    def fits(self, problem: Problem, factor: float) -> bool:
+        """Whether `factor`, which is neither 0 nor 1, can be that of this fault."""
         ...
 
 

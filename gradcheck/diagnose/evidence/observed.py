@@ -38,11 +38,13 @@ class Agreement:
 
     Attributes:
         wrong: the number of wrong tensors, all of which the replay explains.
+        elements: the number of elements of these.
         furthest: their largest distance from the replay, as a share of the tensor's largest element.
         close: whether all of them are within tolerance, or within the noise floor.
     """
 
     wrong: int
+    elements: int
     furthest: float
     close: bool
 
@@ -134,6 +136,7 @@ class Observed:
         wrong = [key for key in judged if key in self.failing]
         return Agreement(
             wrong=len(wrong),
+            elements=sum(_size(found[key]) for key in wrong),
             furthest=max((self._share(key, found[key]) for key in wrong), default=0.0),
             close=all(self._is_close(key, found[key]) for key in wrong),
         )
@@ -249,6 +252,10 @@ def same(
         return found.allclose or found.max_abs_error <= floor
     # For a small mistake even the reference is almost within tolerance: the distance from it decides.
     return found.max_abs_error <= (EXPLAINED if found.allclose else ROUNDING) * _apart(here, expected)
+
+
+def _size(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else math.prod(tensor.shape)
 
 
 def _is_finite(tensor: Tensor | None) -> bool:

@@ -99,9 +99,13 @@ class Replayed:
             self.gradients(injection)
         return self._prints[_name(injection)]
 
+    def known_print(self, injection: Injection) -> NDArray[np.float64] | None:
+        """Return the fingerprint of a replay that has run; None if it has not."""
+        return self._prints.get(_name(injection))
+
     def may_equal(self, injection: Injection, observed: NDArray[np.float64]) -> bool:
         """Whether the replay may give gradients with the fingerprint `observed`; True as long as it has not run."""
-        kept = self._prints.get(_name(injection))
+        kept = self.known_print(injection)
         return kept is None or bool(self.alike(kept, observed).all())
 
     def alike(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -164,12 +168,14 @@ def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[In
     """
     last = observed.last_wrong_segment
     found = replayed.suspects(own_slices=not observed.gradients.outputs, effort=effort)
+    possible = [injection for injection in found if may_have_made(injection, last)]
+    return sorted(possible, key=lambda injection: _effort(injection, last))
 
-    def possible(injection: Injection) -> bool:
-        segment = injection.place.segment
-        return segment is None or last is None or segment >= last or _changes_forward(injection)
 
-    return sorted(filter(possible, found), key=lambda injection: _effort(injection, last))
+def may_have_made(injection: Injection, last: int | None) -> bool:
+    """Whether a fault at its place can have made segment `last` wrong, the nearest to the loss that is."""
+    segment = injection.place.segment
+    return segment is None or last is None or segment >= last or _changes_forward(injection)
 
 
 def suspected_in(problem: Problem, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
@@ -228,7 +234,7 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
         later = injection.slices is not None and precedence[injection.code] > first  # costly, and never named first
         if later or not replayed.may_equal(injection, seen):
             continue
-        agreement = effort.attempt(REPLAYS, partial(_agreement, observed, replayed, injection))
+        agreement = effort.attempt(REPLAYS, partial(agreement_with, observed, replayed, injection))
         if agreement is not None:
             matches.append(Match(injection, agreement))
             first = min(first, precedence[injection.code])
@@ -236,7 +242,8 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
     return Search(matches=_first_of_each_code(closest), tried=tried, left=len(candidates) - tried)
 
 
-def _agreement(observed: Observed, replayed: Replayed, injection: Injection) -> Agreement | None:
+def agreement_with(observed: Observed, replayed: Replayed, injection: Injection) -> Agreement | None:
+    """Return how well a replay agrees with all that was observed; None if it does not."""
     return observed.explained_by(replayed.gradients(injection))
 
 

@@ -34,7 +34,7 @@ class Part(NamedTuple):
     beyond: int
 
 
-def together(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort) -> tuple[Part, ...]:
+def together(observed: Observed, replayed: Replayed, *, end: float, effort: Effort) -> tuple[Part, ...]:
     """Return faults that explain all wrong tensors together, the one that explains most first; () if there are none.
 
     Each must explain some tensors alone: mistakes that all change the same tensors are not found.
@@ -42,11 +42,11 @@ def together(observed: Observed, replayed: Replayed, *, seconds: float, effort: 
     Args:
         observed: a mismatch that no single fault explains.
         replayed: earlier replays; the missing ones run here.
-        seconds: about how long these may take.
+        end: the `time.monotonic()` at which these stop, in seconds.
         effort: collects the replays that raise.
     """
     remaining, chosen = set(observed.failing), list[Part]()
-    likely = list(_likely(observed, replayed, seconds=seconds, effort=effort))
+    likely = list(_likely(observed, replayed, end=end, effort=effort))
     # A greedy set cover: there are too many combinations to try each.
     while remaining and len(chosen) < MOST:
         part = _most_of(remaining, likely, observed, replayed)
@@ -57,9 +57,8 @@ def together(observed: Observed, replayed: Replayed, *, seconds: float, effort: 
     return () if remaining else tuple(chosen)
 
 
-def _likely(observed: Observed, replayed: Replayed, *, seconds: float, effort: Effort) -> Iterator[Part]:
+def _likely(observed: Observed, replayed: Replayed, *, end: float, effort: Effort) -> Iterator[Part]:
     """Yield the faults whose fingerprints may explain some wrong weights and leave the right ones right."""
-    end = time.monotonic() + seconds
     weights = [weight.key for weight in observed.problem.weights]
     wrong = np.array([key in observed.failing for key in weights])
     seen, right = replayed.fingerprint(observed.gradients), replayed.fingerprint(replayed.replays.right)

@@ -95,7 +95,13 @@ def adds_to_loss(problem: Problem) -> bool:
     return bool(_adding(problem).anything)
 
 
-def _counted(problem: Problem, adding: Adding, code: str, times: int, outcome: str) -> Iterator[Injection]:
+def added_losses_with(problem: Problem, code: str, factor: float) -> Iterator[Injection]:
+    """Yield all added losses of each segment, each kind, and those of every segment, multiplied by `factor`."""
+    outcome = f"multiplied by {factor:.4g}"
+    return _counted(problem, _adding(problem), code, factor, outcome)
+
+
+def _counted(problem: Problem, adding: Adding, code: str, times: float, outcome: str) -> Iterator[Injection]:
     """Yield all added losses of each segment; each kind, for segments with both; then each kind everywhere."""
     effect = f"what {{}} adds to the loss was {outcome}"
     yield from at_segments(problem, code, partial(Counted, times), effect, adding.anything)
@@ -118,7 +124,7 @@ def _penalises_activity(segment: Segment) -> bool:
 class Counted(HandOff):
     """The hand-off in which the added losses of some segments count several times, or not at all."""
 
-    def __init__(self, times: int, at: Collection[int]) -> None:
+    def __init__(self, times: float, at: Collection[int]) -> None:
         """Count the added losses of the segments with the indices `at` so many times."""
         self._times, self._at = times, at
 
@@ -132,7 +138,7 @@ class KindCounted(HandOff):
 
     changes_forward = True
 
-    def __init__(self, times: int, at: Collection[int], *, penalties: bool) -> None:
+    def __init__(self, times: float, at: Collection[int], *, penalties: bool) -> None:
         """Count weight penalties if `penalties`, otherwise the losses that layers add in calls."""
         self._times, self._at, self._penalties = times, at, penalties
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The initial scale of Keras's `LossScaleOptimizer`.
 _FIRST_SCALE = 2**15
+#: How far from a whole number a logarithm may be that is one but for rounding.
+WHOLE = 1e-4
 
 
 class LossScaleLeft(Fault):
@@ -34,9 +37,26 @@ class LossScaleLeft(Fault):
         """Yield the fault with Keras's initial scale, if the precision scales the loss."""
         return self.injections_with(problem, _FIRST_SCALE) if "float16" in _words(problem.precision) else iter(())
 
-    def injections_with(self, problem: Problem, factor: int) -> Iterator[Injection]:
-        """Yield the fault with `factor`, in any precision: each boundary, each segment's own weights, all gradients."""
-        return _multiplied(problem, self.code, factor, f"multiplied by the loss scale {factor}, and not divided again")
+    def injections_with(self, problem: Problem, factor: float) -> Iterator[Injection]:
+        """Yield the fault with `factor`, in any precision: all gradients, each boundary, the weights of each segment.
+
+        Then those of every segment but one, which alone divides them.
+        """
+        scale = f"multiplied by the loss scale {factor:g}"
+        yield from _multiplied(problem, self.code, factor, f"{scale}, and not divided again")
+        every = range(len(problem.segments))
+        for segment in problem.segments[::-1] if len(every) > 2 else ():  # noqa: PLR2004 - of two: the other one alone
+            plan = segment.plan
+            yield Injection(
+                code=self.code,
+                place=Place(text=f"every segment but {plan.index}", everywhere=True),
+                effect=f"every gradient was {scale}, and those of {plan.name} alone were divided again",
+                steps=partial(ScaledWeights, {*every} - {plan.index}, factor=factor),
+            )
+
+    def fits(self, problem: Problem, factor: float) -> bool:
+        """Whether the factor may be a loss scale."""
+        return may_be_loss_scale(problem, factor)
 
 
 class SignFlipped(Fault):
@@ -49,13 +69,20 @@ class SignFlipped(Fault):
         return _multiplied(problem, self.code, -1, "negated")
 
 
+def may_be_loss_scale(problem: Problem, factor: float) -> bool:
+    """Whether `factor` is a power of two or ten above the batch size, so that it counts no examples."""
+    if factor <= problem.batch.size:
+        return False
+    return any(abs(power - round(power)) < WHOLE for power in (math.log2(factor), math.log10(factor)))
+
+
 def _words(precision: str) -> list[str]:
     return precision.split("_")
 
 
-def _multiplied(problem: Problem, code: str, factor: int, done: str) -> Iterator[Injection]:
+def _multiplied(problem: Problem, code: str, factor: float, done: str) -> Iterator[Injection]:
     whole = Place(text="every gradient", everywhere=True)
-    yield Injection(code=code, place=whole, effect=f"every gradient was {done}", finish=partial(_all_scaled, factor))
+    yield Injection(code=code, place=whole, effect=f"every gradient was {done}", finish=partial(all_scaled, factor))
     if adds_to_loss(problem):
         effect = f"every gradient of the data loss was {done}, and that of what layers add to it was not"
         yield Injection(code=code, place=whole, effect=effect, steps=partial(ScaledLoss, factor))
@@ -68,14 +95,15 @@ def _multiplied(problem: Problem, code: str, factor: int, done: str) -> Iterator
         yield from (injection for injection in own if not injection.place.everywhere)
 
 
-def _all_scaled(factor: int, found: Found) -> Found:
+def all_scaled(factor: float, found: Found) -> Found:
+    """Return every gradient, multiplied."""
     return {key: scaled(gradient, factor) for key, gradient in found.items()}
 
 
 class ScaledLoss(HandOff):
     """The hand-off in which the gradient of the data loss is multiplied where the backward pass starts."""
 
-    def __init__(self, factor: int) -> None:
+    def __init__(self, factor: float) -> None:
         """Multiply by `factor`."""
         self._factor = factor
 
@@ -88,7 +116,7 @@ class ScaledLoss(HandOff):
 class ScaledCotangents(AtBoundaries):
     """The hand-off in which the cotangents of some segments are multiplied."""
 
-    def __init__(self, problem: Problem, at: Collection[int], *, factor: int) -> None:
+    def __init__(self, problem: Problem, at: Collection[int], *, factor: float) -> None:
         """Multiply at the segments with the indices `at`."""
         super().__init__(problem, at)
         self._factor = factor
@@ -102,7 +130,7 @@ class ScaledCotangents(AtBoundaries):
 class ScaledWeights(HandOff):
     """The hand-off in which weight gradients of some segments are multiplied, and their input cotangents are not."""
 
-    def __init__(self, at: Collection[int], *, factor: int) -> None:
+    def __init__(self, at: Collection[int], *, factor: float) -> None:
         """Multiply at the segments with the indices `at`."""
         self._at, self._factor = at, factor
 
