@@ -43,7 +43,13 @@ def named_at(injection: Injection, evidence: str, *, confidence: Confidence = "e
     """Return the diagnosis of an injected fault at its place."""
     place = injection.place
     return named(
-        injection.code, evidence, where=place.text, segment=place.segment, layer=place.layer, confidence=confidence
+        injection.code,
+        evidence,
+        where=place.text,
+        segment=place.segment,
+        layer=place.layer,
+        confidence=confidence,
+        fix=injection.advice(),
     )
 
 

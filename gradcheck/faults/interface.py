@@ -44,6 +44,7 @@ class Injection:
         steps: makes a hand-off with one wrong step; None if the hand-off is correct.
         finish: maps the finished gradients to the changed ones; it may leave out those that stay as they are.
         slices: the number of micro-batches, if it is not the problem's own.
+        advice: returns what to do about it on this model, if that is not what the catalogue advises.
     """
 
     code: str
@@ -52,6 +53,7 @@ class Injection:
     steps: Callable[[], HandOff] | None = None
     finish: Callable[[Found], Found] | None = None
     slices: int | None = None
+    advice: Callable[[], str | None] = lambda: None
 
 
 class Fault(Protocol):

@@ -147,6 +147,7 @@ class MicroBatchPasses:
         self._problem, self.part, self._steps, self._weights = problem, part, steps, weights
         self._values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(part.tensors.x)}
         self._passes: dict[int, Pass] = {}  # by index of the segment
+        self._found_at_loss: LossGradients | None = None  # before `steps` change it
         self._at_loss: LossGradients | None = None
         self._cotangents: dict[TensorRef, Any] = {}
 
@@ -170,8 +171,10 @@ class MicroBatchPasses:
     def _differentiate_loss(self) -> None:
         """Compute the loss and its gradient for each of the model's outputs: the first cotangents."""
         outputs = self._problem.graph.outputs
-        found = loss_gradients(self._problem, self.part, [self._values[ref] for ref in outputs], self._steps)
-        at_loss = self._steps.loss_cotangents(found)
+        if self._found_at_loss is None:
+            made = [self._values[ref] for ref in outputs]
+            self._found_at_loss = loss_gradients(self._problem, self.part, made, self._steps)
+        at_loss = self._steps.loss_cotangents(self._found_at_loss)
         extras = [
             scaled(done.added_loss, self._share(done)) for done in self._passes.values() if done.added_loss is not None
         ]
@@ -186,6 +189,8 @@ class MicroBatchPasses:
         """
         passes = MicroBatchPasses(self._problem, part, steps, weights)
         passes._passes, passes._values = dict(self._passes), self._values
+        if part is self.part:
+            passes._found_at_loss = self._found_at_loss
         passes._differentiate_loss()
         return passes
 

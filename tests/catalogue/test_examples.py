@@ -98,6 +98,18 @@ def with_weight(names: Names) -> Any:
     return names["loss_fn"](names["y"], outputs) + 0.1 * tf.reduce_mean(tf.square(outputs))
 
 
+def heads_names() -> Names:
+    """Two outputs, and a penalty."""
+    inputs = keras.Input([3])
+    hidden = keras.layers.Dense(4, "tanh", kernel_regularizer="l2")(inputs)
+    return dense_names(two_heads=keras.Model(inputs, [keras.layers.Dense(1)(hidden), keras.layers.Dense(1)(hidden)]))
+
+
+def of_heads(names: Names) -> Any:
+    first, second = (names["loss_fn"](names["y"], output) for output in names["two_heads"](names["x"]))
+    return first + 0.3 * second + sum(names["two_heads"].losses)
+
+
 def encoded(names: Names) -> Any:
     return names["loss_fn"](names["y"], names["decoder"](names["encoder"](names["x"])))
 
@@ -113,7 +125,7 @@ def of_sequence(names: Names) -> Any:
 #: By code: the namespace, the whole model's loss, and whose trainable variables `gradients` belong to, in order.
 GRADIENTS: dict[str, tuple[Callable[[], Names], Whole, tuple[str, ...]]] = {
     **dict.fromkeys(
-        ("GC101", "GC102", "GC103", "GC201", "GC202", "GC203", "GC204", "GC206", "GC402", "GC403"),
+        ("GC101", "GC102", "GC103", "GC201", "GC202", "GC203", "GC204", "GC206", "GC402", "GC403", "GC112"),
         (dense_names, parts_chained, ("front", "back")),
     ),
     **dict.fromkeys(("GC105", "GC106"), (skip_names, encoded, ("encoder", "decoder"))),
@@ -124,6 +136,7 @@ GRADIENTS: dict[str, tuple[Callable[[], Names], Whole, tuple[str, ...]]] = {
     **dict.fromkeys(
         ("GC501", "GC502"), (lambda: dense_names(regularizer="l2"), with_penalties, ("front", "back"))
     ),
+    "GC505": (heads_names, of_heads, ("two_heads",)),
     "GC606": (dense_names, with_weight, ("front", "back")),
 }  # fmt: skip
 #: By code: how many steps of SGD the example takes.
@@ -179,6 +192,7 @@ def test_gradients_are_those_of_the_whole_model(code: str) -> None:
         ("GC105", "output_gradients=cotangents", "output_gradients=[cotangents[0], tf.zeros_like(cotangents[1])]"),
         ("GC106", "output_gradients=cotangents", "output_gradients=[*cotangents.values()][::-1]"),
         ("GC107", ", mask=mask", ""),
+        ("GC112", "tf.reduce_sum", "tf.reduce_mean"),
         ("GC203", "share = len(x_part) / len(x)", "share = 1 / 3"),
         ("GC302", "v.assign(value)  # rewind", "pass"),
         ("GC304", "output_gradients=cotangents", "output_gradients=[0 * c for c in cotangents]"),
@@ -186,6 +200,7 @@ def test_gradients_are_those_of_the_whole_model(code: str) -> None:
         ("GC501", "tf.add_n(front.losses)", "tf.constant(0.0)"),
         ("GC502", "    with tf.GradientTape() as tape:\n        loss = loss_fn(y_part, model(x_part, training=True))",
          "    with tf.GradientTape() as tape:\n        loss = loss_fn(y_part, model(x_part)) + sum(model.losses)"),
+        ("GC505", "weight * term", "term"),
     ],
 )  # fmt: skip
 def test_with_the_mistake_they_are_not(code: str, right: str, wrong: str) -> None:

@@ -62,7 +62,8 @@ def _likely(observed: Observed, replayed: Replayed, *, end: float, effort: Effor
     weights = [weight.key for weight in observed.problem.weights]
     wrong = np.array([key in observed.failing for key in weights])
     seen, right = replayed.fingerprint(observed.gradients), replayed.fingerprint(replayed.replays.right)
-    for injection in replayed.suspects(own_slices=False, effort=effort):
+    suspects = replayed.suspects(own_slices=not observed.gradients.outputs, effort=effort)
+    for injection in (suspect for suspect in suspects if suspect.slices is None):
         if time.monotonic() > end:
             return
         found = effort.attempt(REPLAYS, partial(replayed.print_of, injection))
