@@ -13,10 +13,10 @@ from gradcheck.diagnose.custom_gradients import blamed
 from gradcheck.diagnose.effort import Effort
 from gradcheck.diagnose.evidence.gradient_figures import by_figures, what_they_are
 from gradcheck.diagnose.evidence.location import located
-from gradcheck.diagnose.replaying.factors import with_factors
-from gradcheck.diagnose.replaying.pairs import pair
+from gradcheck.diagnose.replaying.in_pairs import pair
 from gradcheck.diagnose.replaying.replays import Replayed, search
 from gradcheck.diagnose.replaying.several import together
+from gradcheck.diagnose.replaying.solved import with_factors
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_differ
 from gradcheck.diagnose.wording import named, named_at

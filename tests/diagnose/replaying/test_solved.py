@@ -14,7 +14,7 @@ from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config import load_config
 from gradcheck.diagnose import Effort, Observed, Replayed
-from gradcheck.diagnose.replaying.factors import with_factors
+from gradcheck.diagnose.replaying.solved import with_factors
 from gradcheck.faults.boundary.cotangent_factor import CotangentFactor
 from gradcheck.faults.losses.factors import LossScaleLeft, may_be_loss_scale
 from gradcheck.faults.losses.terms import TermWeighed
