@@ -19,6 +19,8 @@ from gradcheck.faults.boundary.cotangent_reduced import CotangentReduced
 from gradcheck.faults.boundary.cotangents_swapped import CotangentsSwapped
 from gradcheck.faults.boundary.lower_precision import LowerPrecision
 from gradcheck.faults.boundary.mask_lost import MaskLost
+from gradcheck.faults.boundary.microbatches_exchanged import MicroBatchesExchanged
+from gradcheck.faults.boundary.rows_reordered import RowsReordered
 from gradcheck.faults.boundary.targets_misaligned import TargetsMisaligned
 from gradcheck.faults.boundary.training_flag_lost import TrainingFlagLost
 from gradcheck.faults.custom.examples_apart import ExamplesApart
@@ -46,6 +48,8 @@ FAULTS: tuple[Fault, ...] = (
     CotangentMissing(),
     CotangentsSwapped(),
     CotangentReduced(),
+    MicroBatchesExchanged(),  # before RowsReordered: a micro-batch may be one row
+    RowsReordered(),
     LowerPrecision(),
     MaskLost(),
     TrainingFlagLost(),

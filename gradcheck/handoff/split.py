@@ -27,7 +27,7 @@ from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, summed
 from gradcheck.keras_private import logits_of, mask_of, set_logits, set_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradcheck.cutting.segment import Segment
     from gradcheck.handoff.interface import Tensors
@@ -60,6 +60,15 @@ class HandOff:
     def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
         """Return the micro-batches with their weights."""
         return parts
+
+    def drive(self, problem: Problem, all_passes: Sequence[MicroBatchPasses], *, only: Direction | None = None) -> None:
+        """Run every micro-batch forward and backward through every segment, as scheduled; `only` one way if given."""
+        for work in order(problem.schedule, len(problem.segments), len(all_passes)):
+            passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
+            if work.backward and only != "forward":
+                passes.backward(segment)
+            elif not work.backward and only != "backward":
+                passes.forward(segment)
 
     def tape(self) -> Any:
         """Return the tape of one forward pass."""
@@ -125,18 +134,8 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
     all_passes = [
         MicroBatchPasses(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))
     ]
-    drive(problem, all_passes)
+    steps.drive(problem, all_passes)
     return joined([passes.result for passes in all_passes], weights, tensors.loss_scale)
-
-
-def drive(problem: Problem, all_passes: Sequence[MicroBatchPasses], *, only: Direction | None = None) -> None:
-    """Run every micro-batch forward and backward through every segment, as scheduled; `only` one way if given."""
-    for work in order(problem.schedule, len(problem.segments), len(all_passes)):
-        passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
-        if work.backward and only != "forward":
-            passes.backward(segment)
-        elif not work.backward and only != "backward":
-            passes.forward(segment)
 
 
 class MicroBatchPasses:
@@ -235,6 +234,11 @@ class MicroBatchPasses:
         if self._at_loss is None:
             raise AssertionError("a backward pass before the last forward pass")
         return self._at_loss
+
+    @property
+    def cotangents(self) -> Mapping[TensorRef, Any]:
+        """What has come back so far for each tensor."""
+        return self._cotangents
 
     @property
     def result(self) -> Computed:
