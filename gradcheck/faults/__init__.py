@@ -8,7 +8,7 @@ from gradcheck.faults.accumulation.microbatch_weights import (
     AveragedTwice,
     EachByItsOwn,
     LastLeftOut,
-    OnlyLastKept,
+    OnlyOneKept,
     RaggedLast,
     Summed,
 )
@@ -27,6 +27,7 @@ from gradcheck.faults.custom.examples_apart import ExamplesApart
 from gradcheck.faults.custom.traced_once import TracedOnce
 from gradcheck.faults.losses.added_losses import AddedLossDropped, AddedLossRepeated
 from gradcheck.faults.losses.factors import LossScaleLeft, SignFlipped
+from gradcheck.faults.losses.forgotten import MaskForgotten, WeightsForgotten
 from gradcheck.faults.state.batch_statistics import BatchStatistics
 from gradcheck.faults.state.recomputation import DropoutDrawnAfresh, RecomputationDiffers, StateUpdatedTwice
 from gradcheck.faults.state.state_detached import StateDetached
@@ -58,7 +59,7 @@ FAULTS: tuple[Fault, ...] = (
     AveragedTwice(),
     EachByItsOwn(),  # before RaggedLast: the cause beside the same weights
     RaggedLast(),
-    OnlyLastKept(),
+    OnlyOneKept(),
     LastLeftOut(),
     BatchStatistics(),
     StateUpdatedTwice(),
@@ -70,6 +71,8 @@ FAULTS: tuple[Fault, ...] = (
     NoGradient(),
     AddedLossDropped(),
     AddedLossRepeated(),
+    WeightsForgotten(),
+    MaskForgotten(),
     TracedOnce(),
     ExamplesApart(),
     SignFlipped(),

@@ -95,6 +95,10 @@ class HandOff:
         """Copy the tensor that crosses, so that the tape of `segment` can tell it from every other tensor."""
         return copied(tensor)
 
+    def loss(self, problem: Problem, part: MicroBatch, outputs: Sequence[Any]) -> Any:
+        """Return the data loss of a micro-batch."""
+        return problem.loss(part.tensors.y, outputs, part.tensors.sample_weight, part.scales)
+
     def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
         """Hook on the loss and its gradients for the model's outputs, before the backward pass starts."""
         return at_loss
@@ -262,14 +266,14 @@ class LossGradients(NamedTuple):
 
 def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], steps: HandOff) -> LossGradients:
     """Compute the loss under a tape of its own, and differentiate it with respect to the model's outputs."""
-    tensors, graph = part.tensors, problem.graph
+    graph = problem.graph
     with steps.tape() as tape:
         given = [copied(output) for output in outputs]
         hidden = {ref: _own_logits(t) for ref, t in zip(graph.outputs, given, strict=True) if logits_of(t) is not None}
         watch(tape, [*given, *hidden.values()])
         final = [entered(source, tensor) for source, tensor in zip(graph.output_sources, given, strict=True)]
-        loss = problem.loss(tensors.y, final, tensors.sample_weight, part.scales)
-        target = scaled(loss, tensors.loss_scale)
+        loss = steps.loss(problem, part, final)
+        target = scaled(loss, part.tensors.loss_scale)
     gradients = [dense(gradient) for gradient in gradients_of(tape, [target], [*given, *hidden.values()])]
     seeds, of_hidden = gradients[: len(given)], gradients[len(given) :]
     return LossGradients(loss, final, seeds, dict(zip(hidden, of_hidden, strict=True)))
