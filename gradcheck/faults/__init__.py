@@ -8,7 +8,7 @@ from gradcheck.faults.accumulation.microbatch_weights import (
     AveragedTwice,
     EachByItsOwn,
     LastLeftOut,
-    OnlyLastKept,
+    OnlyOneKept,
     RaggedLast,
     Summed,
 )
@@ -20,12 +20,15 @@ from gradcheck.faults.boundary.cotangent_reduced import CotangentReduced
 from gradcheck.faults.boundary.cotangents_swapped import CotangentsSwapped
 from gradcheck.faults.boundary.lower_precision import LowerPrecision
 from gradcheck.faults.boundary.mask_lost import MaskLost
+from gradcheck.faults.boundary.microbatches_exchanged import MicroBatchesExchanged
+from gradcheck.faults.boundary.rows_reordered import RowsReordered
 from gradcheck.faults.boundary.targets_misaligned import TargetsMisaligned
 from gradcheck.faults.boundary.training_flag_lost import TrainingFlagLost
 from gradcheck.faults.custom.examples_apart import ExamplesApart
 from gradcheck.faults.custom.traced_once import TracedOnce
 from gradcheck.faults.losses.added_losses import AddedLossDropped, AddedLossRepeated
 from gradcheck.faults.losses.factors import LossScaleLeft, SignFlipped
+from gradcheck.faults.losses.forgotten import MaskForgotten, WeightsForgotten
 from gradcheck.faults.losses.terms import TermWeighed
 from gradcheck.faults.state.batch_statistics import BatchStatistics
 from gradcheck.faults.state.recomputation import DropoutDrawnAfresh, RecomputationDiffers, StateUpdatedTwice
@@ -48,6 +51,8 @@ FAULTS: tuple[Fault, ...] = (
     CotangentMissing(),
     CotangentsSwapped(),
     CotangentReduced(),
+    MicroBatchesExchanged(),  # before RowsReordered: a micro-batch may be one row
+    RowsReordered(),
     LowerPrecision(),
     MaskLost(),
     TrainingFlagLost(),
@@ -56,7 +61,7 @@ FAULTS: tuple[Fault, ...] = (
     AveragedTwice(),
     EachByItsOwn(),  # before RaggedLast: the cause beside the same weights
     RaggedLast(),
-    OnlyLastKept(),
+    OnlyOneKept(),
     LastLeftOut(),
     BatchStatistics(),
     StateUpdatedTwice(),
@@ -68,6 +73,8 @@ FAULTS: tuple[Fault, ...] = (
     NoGradient(),
     AddedLossDropped(),
     AddedLossRepeated(),
+    WeightsForgotten(),
+    MaskForgotten(),
     TracedOnce(),
     ExamplesApart(),
     TermWeighed(),

@@ -10,7 +10,7 @@ from gradcheck.batch.slices import make_slices
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.interface import Gradients
 from gradcheck.handoff.microbatches import joined, micro_batches
-from gradcheck.handoff.split import HandOff, MicroBatchPasses, drive, split
+from gradcheck.handoff.split import HandOff, MicroBatchPasses, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ class _SharedPasses:
             self._all_passes = [
                 MicroBatchPasses(problem, part, steps, unused) for part in micro_batches(problem, tensors)
             ]
-            drive(problem, self._all_passes, only="forward")
+            steps.drive(problem, self._all_passes, only="forward")
             self._state: Mapping[str, Any] = problem.state.read()
 
     def backward_on_shared_tapes(self, steps: HandOff) -> Gradients:
@@ -95,7 +95,7 @@ class _SharedPasses:
         weights: dict[Any, Any] = {weight.key: None for weight in self._problem.weights}
         parts = steps.sliced([passes.part for passes in self._all_passes])
         all_passes = [p.sharing_tapes(part, steps, weights) for p, part in zip(self._all_passes, parts, strict=True)]
-        drive(self._problem, all_passes, only="backward")
+        steps.drive(self._problem, all_passes, only="backward")
         found = joined([passes.result for passes in all_passes], weights, self._loss_scale)
         return Gradients(
             loss=found.loss, outputs=found.outputs, tensors=found.gradients, state=self._state, seconds=0.0

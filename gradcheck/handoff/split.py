@@ -27,7 +27,7 @@ from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, summed
 from gradcheck.keras_private import logits_of, mask_of, set_logits, set_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradcheck.cutting.segment import Segment
     from gradcheck.handoff.interface import Tensors
@@ -61,6 +61,15 @@ class HandOff:
         """Return the micro-batches with their weights."""
         return parts
 
+    def drive(self, problem: Problem, all_passes: Sequence[MicroBatchPasses], *, only: Direction | None = None) -> None:
+        """Run every micro-batch forward and backward through every segment, as scheduled; `only` one way if given."""
+        for work in order(problem.schedule, len(problem.segments), len(all_passes)):
+            passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
+            if work.backward and only != "forward":
+                passes.backward(segment)
+            elif not work.backward and only != "backward":
+                passes.forward(segment)
+
     def tape(self) -> Any:
         """Return the tape of one forward pass."""
         return tf.GradientTape(persistent=self.persistent)
@@ -85,6 +94,10 @@ class HandOff:
     def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:  # noqa: ARG002 - what an override may need
         """Copy the tensor that crosses, so that the tape of `segment` can tell it from every other tensor."""
         return copied(tensor)
+
+    def loss(self, problem: Problem, part: MicroBatch, outputs: Sequence[Any]) -> Any:
+        """Return the data loss of a micro-batch."""
+        return problem.loss(part.tensors.y, outputs, part.tensors.sample_weight, part.scales)
 
     def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
         """Hook on the loss and its gradients for the model's outputs, before the backward pass starts."""
@@ -125,18 +138,8 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
     all_passes = [
         MicroBatchPasses(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))
     ]
-    drive(problem, all_passes)
+    steps.drive(problem, all_passes)
     return joined([passes.result for passes in all_passes], weights, tensors.loss_scale)
-
-
-def drive(problem: Problem, all_passes: Sequence[MicroBatchPasses], *, only: Direction | None = None) -> None:
-    """Run every micro-batch forward and backward through every segment, as scheduled; `only` one way if given."""
-    for work in order(problem.schedule, len(problem.segments), len(all_passes)):
-        passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
-        if work.backward and only != "forward":
-            passes.backward(segment)
-        elif not work.backward and only != "backward":
-            passes.forward(segment)
 
 
 class MicroBatchPasses:
@@ -189,7 +192,7 @@ class MicroBatchPasses:
         """
         passes = MicroBatchPasses(self._problem, part, steps, weights)
         passes._passes, passes._values = dict(self._passes), self._values
-        if part is self.part:
+        if part is self.part and type(steps).loss is HandOff.loss:  # nobody computes another loss
             passes._found_at_loss = self._found_at_loss
         passes._differentiate_loss()
         return passes
@@ -242,6 +245,11 @@ class MicroBatchPasses:
         return self._at_loss
 
     @property
+    def cotangents(self) -> Mapping[TensorRef, Any]:
+        """What has come back so far for each tensor."""
+        return self._cotangents
+
+    @property
     def result(self) -> Computed:
         """Loss and outputs, and the gradients of inputs and boundaries."""
         return Computed(
@@ -263,14 +271,14 @@ class LossGradients(NamedTuple):
 
 def loss_gradients(problem: Problem, part: MicroBatch, outputs: Sequence[Any], steps: HandOff) -> LossGradients:
     """Compute the loss under a tape of its own, and differentiate it with respect to the model's outputs."""
-    tensors, graph = part.tensors, problem.graph
+    graph = problem.graph
     with steps.tape() as tape:
         given = [copied(output) for output in outputs]
         hidden = {ref: _own_logits(t) for ref, t in zip(graph.outputs, given, strict=True) if logits_of(t) is not None}
         watch(tape, [*given, *hidden.values()])
         final = [entered(source, tensor) for source, tensor in zip(graph.output_sources, given, strict=True)]
-        loss = problem.loss(tensors.y, final, tensors.sample_weight, part.scales)
-        target = scaled(loss, tensors.loss_scale)
+        loss = steps.loss(problem, part, final)
+        target = scaled(loss, part.tensors.loss_scale)
     gradients = [dense(gradient) for gradient in gradients_of(tape, [target], [*given, *hidden.values()])]
     seeds, of_hidden = gradients[: len(given)], gradients[len(given) :]
     return LossGradients(loss, final, seeds, dict(zip(hidden, of_hidden, strict=True)))

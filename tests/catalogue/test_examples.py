@@ -74,6 +74,13 @@ def text_names() -> Names:
     return names | {"y": tf.ones([3, 1])}
 
 
+def masked_names() -> Names:
+    """The mask reaches the loss."""
+    names = text_names() | {"head": keras.layers.Dense(2)}
+    names["head"](names["embedding"](names["tokens"]))
+    return names
+
+
 def sequence_names() -> Names:
     names = dense_names(lstm=keras.layers.LSTM(3, return_state=True), head=keras.layers.Dense(1))
     sequence = tf.random.stateless_normal([10, 6, 2], [5, 6])
@@ -110,6 +117,16 @@ def of_heads(names: Names) -> Any:
     return first + 0.3 * second + sum(names["two_heads"].losses)
 
 
+def with_sample_weight(names: Names) -> Any:
+    return names["loss_fn"](names["y"], names["model"](names["x"]), sample_weight=tf.linspace(0.0, 2.0, 10))
+
+
+def of_kept(names: Names) -> Any:
+    """Keras's own mean over what the mask keeps."""
+    outputs = names["head"](names["embedding"](names["tokens"]))
+    return names["loss_fn"](tf.zeros_like(outputs), outputs)
+
+
 def encoded(names: Names) -> Any:
     return names["loss_fn"](names["y"], names["decoder"](names["encoder"](names["x"])))
 
@@ -125,7 +142,8 @@ def of_sequence(names: Names) -> Any:
 #: By code: the namespace, the whole model's loss, and whose trainable variables `gradients` belong to, in order.
 GRADIENTS: dict[str, tuple[Callable[[], Names], Whole, tuple[str, ...]]] = {
     **dict.fromkeys(
-        ("GC101", "GC102", "GC103", "GC201", "GC202", "GC203", "GC204", "GC206", "GC402", "GC403", "GC112"),
+        ("GC101", "GC102", "GC103", "GC110", "GC111", "GC112",
+         "GC201", "GC202", "GC203", "GC204", "GC206", "GC402", "GC403"),
         (dense_names, parts_chained, ("front", "back")),
     ),
     **dict.fromkeys(("GC105", "GC106"), (skip_names, encoded, ("encoder", "decoder"))),
@@ -137,6 +155,8 @@ GRADIENTS: dict[str, tuple[Callable[[], Names], Whole, tuple[str, ...]]] = {
         ("GC501", "GC502"), (lambda: dense_names(regularizer="l2"), with_penalties, ("front", "back"))
     ),
     "GC505": (heads_names, of_heads, ("two_heads",)),
+    "GC506": (dense_names, with_sample_weight, ("front", "back")),
+    "GC507": (masked_names, of_kept, ("embedding", "head")),
     "GC606": (dense_names, with_weight, ("front", "back")),
 }  # fmt: skip
 #: By code: how many steps of SGD the example takes.
@@ -193,10 +213,15 @@ def test_gradients_are_those_of_the_whole_model(code: str) -> None:
         ("GC106", "output_gradients=cotangents", "output_gradients=[*cotangents.values()][::-1]"),
         ("GC107", ", mask=mask", ""),
         ("GC112", "tf.reduce_sum", "tf.reduce_mean"),
+        ("GC110", "reversed([*enumerate(parts)]):\n    tape_0, boundary = sent.pop(k)",
+         "reversed([*enumerate(parts)]):\n    tape_0, boundary = sent.pop(1 - k)"),
+        ("GC111", "tf.argsort(order)", "order"),
         ("GC203", "share = len(x_part) / len(x)", "share = 1 / 3"),
         ("GC302", "v.assign(value)  # rewind", "pass"),
         ("GC304", "output_gradients=cotangents", "output_gradients=[0 * c for c in cotangents]"),
         ("GC401", "total.get(id(variable), 0) + gradient", "gradient"),
+        ("GC506", ", sample_weight=sample_weight", ""),
+        ("GC507", "tf.reduce_sum(kept)", "tf.size(kept, errors.dtype)"),
         ("GC501", "tf.add_n(front.losses)", "tf.constant(0.0)"),
         ("GC502", "    with tf.GradientTape() as tape:\n        loss = loss_fn(y_part, model(x_part, training=True))",
          "    with tf.GradientTape() as tape:\n        loss = loss_fn(y_part, model(x_part)) + sum(model.losses)"),

@@ -253,6 +253,36 @@ def test_a_rounded_boundary_by_hand(study: Any, same: Any) -> None:
     same(chain.weights(injection), by_hand(chain, lambda _, c: tf.cast(tf.cast(c, tf.float16), tf.float32)))
 
 
+@pytest.mark.parametrize(
+    ("effect", "each", "total"),
+    [
+        ("the summed cotangent of segment_0", False, True),
+        ("the cotangents of segment_0 and their sum", True, True),
+        ("the cotangent of segment_0", True, False),
+    ],
+)
+def test_cotangents_that_are_cast_before_or_after_they_are_summed(
+    study: Any, same: Any, effect: str, each: bool, total: bool
+) -> None:
+    chain, rounded = study(CHAIN), (lambda c: tf.cast(tf.cast(c, tf.bfloat16), tf.float32))
+    expected = by_hand(
+        chain,
+        back=lambda link, c: rounded(c) if each and link in ("2.first", "1.first", "1.hidden") else c,
+        seed=lambda name, c: rounded(c) if total and name in ("first", "hidden") else c,
+    )
+    injection = chain.one("GC104", place="boundary 0 → 1, 2", effect=f"{effect} went through bfloat16")
+    same(chain.weights(injection), expected)
+    assert ("boundary:hidden" in chain.wrong(injection)) == each  # what came back is right until it is summed
+
+
+def test_only_a_tensor_with_several_takers_has_a_sum(study: Any) -> None:
+    chain = study(CHAIN)
+    assert not chain.injections("GC104", place="boundary 1 → 2", effect="their sum")
+    assert not chain.injections("GC104", place="every boundary", effect="their sum")  # the first alone
+    both = chain.one("GC104", place="boundary 0", effect="hands on, its cotangents and their sum went through float16")
+    assert any(key.startswith("output") for key in chain.wrong(both))
+
+
 def test_a_boundary_that_is_short_already_is_not_cast_again(study: Any) -> None:
     mixed = study("""
         precision: mixed_float16

@@ -106,3 +106,52 @@ def test_rolled_targets(study: Any, same: Any, by: int, shift: int, slices: str)
     gradients = tape.gradient(loss, [v.value for v in variables])
     same(plain.weights(injection), {v.path: g for v, g in zip(variables, gradients, strict=True)})
     assert injection.place.segment == 1
+
+
+@pytest.mark.parametrize(("by", "batch", "times"), [(2, 6, 2), (3, 6, 3), (4, 6, -2), (4, 9, 4), (5, 9, -4)])
+def test_targets_rolled_by_several(study: Any, same: Any, by: int, batch: int, times: int) -> None:
+    plain = study(f"""
+    model:
+      input: {{shape: [4]}}
+      layers: [Dense: {{units: 5, activation: tanh, name: first}}, Dense: {{units: 2, name: out}}]
+    split: {{after: [first]}}
+    loss: MeanSquaredError
+    data: {{batch_size: {batch}}}
+    """)
+    rolled(plain, same, plain.one("GC109", effect=f"example {by} "), times, 0)
+    assert len(plain.injections("GC109")) == (5 if batch == 6 else 8)
+
+
+def rolled(plain: Any, same: Any, injection: Any, times: int, axis: int) -> None:
+    """An injection gives the gradients of one tape over targets rolled along `axis`."""
+    x, y = plain.problem.batch.x[0], plain.problem.batch.y[0]
+    variables = plain.problem.model.trainable_variables
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((plain.problem.model(x) - tf.roll(y, times, axis)) ** 2)
+    gradients = tape.gradient(loss, [v.value for v in variables])
+    same(plain.weights(injection), {v.path: g for v, g in zip(variables, gradients, strict=True)})
+
+
+SEQUENCE = """
+    {slices}model:
+      input: {{shape: [5, 2]}}
+      layers:
+        - GRU: {{units: 3, return_sequences: {all}, name: gru}}
+        - Dense: {{units: 2, name: out}}
+    split: {{after: [gru]}}
+    loss: MeanSquaredError
+    data: {{batch_size: 4}}
+"""
+
+
+@pytest.mark.parametrize(("said", "times"), [("before it", 1), ("after it", -1)])
+@pytest.mark.parametrize("slices", ["", "microbatches: 2\n    "])
+def test_targets_rolled_along_time(study: Any, same: Any, said: str, times: int, slices: str) -> None:
+    sequence = study(SEQUENCE.format(slices=slices, all="true"))
+    injection = sequence.one("GC109", effect=f"the target of the one {said}")
+    rolled(sequence, same, injection, times, 1)
+    assert injection.place.segment == 1
+
+
+def test_a_single_step_has_no_time(study: Any) -> None:
+    assert not study(SEQUENCE.format(slices="", all="false")).injections("GC109", effect="time")

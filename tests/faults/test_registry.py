@@ -55,13 +55,13 @@ def test_every_injection_is_told_apart(study: Any, config: str) -> None:
 def test_a_rich_model_has_a_place_for_nearly_every_fault(study: Any) -> None:
     rich = study(RICH)
     without = {fault.code for fault in FAULTS if not list(fault.injections(rich.problem))}
-    assert without == {"GC208", "GC304", "GC503"}  # no sample weights, no chunks, no float16
+    assert without == {"GC208", "GC304", "GC503", "GC506"}  # no sample weights, no chunks, no float16
 
 
 def test_slices_can_be_asked_for(study: Any) -> None:
     rich = study(RICH)
     codes = {f.code for f in FAULTS if isinstance(f, SlicingFault) and list(f.injections_over(rich.problem, 7))}
-    assert codes == {"GC201", "GC202", "GC203", "GC204", "GC206", "GC301", "GC502", "GC606"}
+    assert codes == {"GC110", "GC201", "GC202", "GC203", "GC204", "GC206", "GC301", "GC404", "GC502", "GC606"}
 
 
 def test_every_fault_is_in_the_catalogue_once() -> None:
@@ -76,6 +76,7 @@ def test_every_fault_is_in_the_catalogue_once() -> None:
         ("GC201", "GC503"),
         ("GC102", "GC403"),
         ("GC105", "GC102"),
+        ("GC110", "GC111"),
         ("GC304", "GC102"),
         ("GC304", "GC105"),
         ("GC304", "GC401"),

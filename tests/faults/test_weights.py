@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
+
+from gradcheck.faults import FAULTS
+from gradcheck.faults.accumulation.slicing import SlicingFault
+from gradcheck.numerics import to_array
+from gradcheck.problem.problem import TensorKey
 
 #: `shared` is called in both segments; `square` and it have kernels of one shape.
 TIED = """
@@ -112,12 +118,70 @@ def test_the_last_row_of_each_index(study: Any) -> None:
     expected = np.zeros((4, 3), np.float32)
     for index, row in zip(sparse.indices.numpy(), sparse.values.numpy(), strict=True):
         expected[index] = row
-    injection = table.one("GC404")
+    injection = table.one("GC404", effect="the last was kept")
     key = next(weight.key for weight in table.problem.weights if weight.path == "table/embeddings")
     found = np.asarray(tf.convert_to_tensor(table.replays.gradients(injection).tensors[key]))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert table.wrong_weights(injection) == {"table/embeddings"}
     assert not study(TIED).injections("GC404")
+
+
+def sparse_of(segment: Any, x: Any, cotangent: Any) -> tf.IndexedSlices:
+    """The gradient of the table, in a segment that is seeded with `cotangent`."""
+    table = next(v for v in segment.trainable_variables if v.path == "table/embeddings")
+    with tf.GradientTape() as tape:
+        output = segment([x], training=True)
+    (found,) = tape.gradient(output, [table.value], output_gradients=cotangent)
+    assert isinstance(found, tf.IndexedSlices)
+    return found
+
+
+@pytest.mark.parametrize(("word", "which"), [("first", 0), ("last", -1)])
+@pytest.mark.parametrize("own", [True, False])
+def test_values_under_the_indices_of_one_micro_batch(study: Any, word: str, which: int, own: bool) -> None:
+    config = TABLE.replace("batch_size: 3", "batch_size: 4")
+    table = study(config.replace("    model:", "    microbatches: 2\n    model:") if own else config)
+    (fault,) = (fault for fault in FAULTS if fault.code == "GC404")
+    assert isinstance(fault, SlicingFault)
+    found = list(fault.injections(table.problem) if own else fault.injections_over(table.problem, 2))
+    (injection,) = (i for i in found if f"under the indices of the {word} micro-batch, of 2" in i.effect)
+    assert injection.slices == (None if own else 2)
+    (x,), cotangent = table.problem.batch.x, table.replays.right.tensors[TensorKey("boundary", "table")]
+    parts = [sparse_of(table.problem.segments[0], x[i : i + 2], cotangent[i : i + 2]) for i in (0, 2)]
+    expected = np.zeros((4, 3), np.float32)
+    np.add.at(expected, parts[which].indices.numpy(), parts[0].values.numpy() + parts[1].values.numpy())
+    np.testing.assert_allclose(to_array(table.weights(injection)["table/embeddings"]), expected, rtol=1e-5, atol=1e-7)
+    assert table.wrong_weights(injection) == {"table/embeddings"}
+
+
+#: Two segments look up one table.
+TWO_LOOKUPS = """
+    model:
+      input:
+        one: {shape: [5], dtype: int32}
+        two: {shape: [5], dtype: int32}
+      layers:
+        - Embedding: {input_dim: 4, output_dim: 3, name: table, inputs: [one]}
+        - Dense: {units: 3, activation: tanh, name: middle}
+        - call: {layer: table, inputs: [two], name: again}
+        - Add: {name: total, inputs: [middle, again]}
+        - Dense: {units: 2, name: out}
+    split: {after: [middle]}
+    loss: MeanSquaredError
+    data: {batch_size: 3}
+"""
+
+
+def test_values_of_one_segment_under_the_indices_of_another(study: Any) -> None:
+    looked_up = study(TWO_LOOKUPS)
+    first, last = looked_up.injections("GC404", effect="segment that uses it, of 2")
+    right = looked_up.weights()["table/embeddings"]
+    for injection in (first, last):
+        found = looked_up.weights(injection)["table/embeddings"]
+        np.testing.assert_allclose(to_array(found).sum(0), to_array(right).sum(0), rtol=1e-4, atol=1e-6)
+        assert looked_up.wrong_weights(injection) == {"table/embeddings"}
+    ragged = study(TABLE.replace("    model:", "    microbatches: 2\n    model:"))
+    assert not ragged.injections("GC404", effect="under the indices")  # slices of 2 and 1: a sum does not fit
 
 
 def test_transposed(study: Any) -> None:

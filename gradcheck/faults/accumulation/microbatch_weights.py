@@ -155,25 +155,18 @@ class RaggedLast(_Weights):
     )
 
 
-class OnlyLastKept(_Weights):
-    """Each micro-batch's gradients overwrite the previous ones."""
+class OnlyOneKept(_Weights):
+    """Each micro-batch's gradients overwrite the previous ones, or a loop ends after its first turn."""
 
     code = "GC204"
-    ways = (
-        Weighting(
-            effect="only the last micro-batch's gradient was kept, as it is",
-            weigh=lambda right, _: [*_none(right), 1.0],
-        ),
-        Weighting(
-            effect="only the last micro-batch's gradient was kept, weighed by its share",
-            weigh=lambda right, _: [*_none(right), right[-1]],
-        ),
-        Weighting(
-            effect="only the last micro-batch's gradient was kept, divided by the number of micro-batches",
-            weigh=lambda right, _: [*_none(right), 1 / len(right)],
-            shows="uneven",
-        ),
-    )
+
+    def weightings(self, count: int, *, own: bool) -> tuple[Weighting, ...]:  # noqa: ARG002 - as the others
+        """Return those that keep the last or the first alone; in few, any; of two, the first alone is GC206."""
+        others = range(count - 1) if count <= MOST_SUSPECTED else range(1)
+        return (
+            *_alone(count - 1, "the last micro-batch"),
+            *(way for i in others if count > 2 for way in _alone(i, f"micro-batch {i}")),  # noqa: PLR2004 - of two
+        )
 
 
 class LastLeftOut(_Weights):
@@ -209,6 +202,24 @@ class LastLeftOut(_Weights):
 MOST_SUSPECTED = 4
 
 
+def _alone(index: int, name: str) -> tuple[Weighting, ...]:
+    """Keep the gradient of micro-batch `index` alone: as it is, or with a weight."""
+    kept = f"only {name}'s gradient was kept"
+
+    def only(weight: float, right: Sequence[float]) -> list[float]:
+        return [weight if i == index else 0.0 for i in range(len(right))]
+
+    return (
+        Weighting(effect=f"{kept}, as it is", weigh=lambda right, _: only(1.0, right)),
+        Weighting(effect=f"{kept}, weighed by its share", weigh=lambda right, _: only(right[index], right)),
+        Weighting(
+            effect=f"{kept}, divided by the number of micro-batches",
+            weigh=lambda right, _: only(1 / len(right), right),
+            shows="uneven",
+        ),
+    )
+
+
 def _without(index: int) -> Weighting:
     """Leave out micro-batch `index`, which is not the last."""
     return Weighting(
@@ -231,11 +242,6 @@ def _twice(index: int) -> tuple[Weighting, ...]:
             ],
         ),
     )
-
-
-def _none(right: Sequence[float]) -> list[float]:
-    """Return a weight of 0 for every micro-batch but the last."""
-    return [0.0] * (len(right) - 1)
 
 
 class Weighed(HandOff):

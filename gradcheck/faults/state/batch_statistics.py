@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from gradcheck.faults.accumulation.slicing import new_sizes, over
 from gradcheck.faults.interface import Fault, Injection
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.microbatches import MicroBatch
-from gradcheck.handoff.split import HandOff, MicroBatchPasses, drive
+from gradcheck.handoff.split import HandOff, MicroBatchPasses
 from gradcheck.keras_private import mask_of
 
 if TYPE_CHECKING:
@@ -56,8 +55,9 @@ def _advice(problem: Problem, count: int) -> str | None:
     """Return what to do if the loss couples the examples: over slices of the same outputs it does not add up."""
     tensors = batch_tensors(problem)
     with problem.state.preserved():
-        passes = MicroBatchPasses(problem, MicroBatch(tensors), HandOff(), {})
-        drive(replace(problem, slices=()), [passes], only="forward")
+        steps = HandOff()
+        passes = MicroBatchPasses(problem, MicroBatch(tensors), steps, {})
+        steps.drive(problem, [passes], only="forward")
         slices = make_slices(count, problem.model, problem.batch, problem.loss, training=problem.training)
     if any(mask_of(output) is not None for output in passes.result.outputs):
         return None  # rows of a tensor lose their mask: what a loss is divided by would be another number

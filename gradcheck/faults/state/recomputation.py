@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.building.state import Moment, Snapshot, is_seed, movable_variables
 from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.places import at_segments
+from gradcheck.faults.state.forward_twice import ForwardTwice, WholeModelBefore
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.microbatches import micro_batches
 from gradcheck.handoff.split import HandOff, MicroBatchPasses
+from gradcheck.keras_private import all_layers
 from gradcheck.methods.by_segment.recompute import Recomputing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.faults.places import Change
     from gradcheck.handoff.split import Pass
     from gradcheck.problem.problem import Problem
 
@@ -56,6 +60,11 @@ class OfRecomputation(Fault):
                     effect=effect.format(most),
                     steps=partial(change, problem, earlier),
                 )
+        yield from self.forward_twice(problem, moving)
+
+    def forward_twice(self, problem: Problem, moving: Mapping[int, Sequence[Any]]) -> Iterator[Injection]:  # noqa: ARG002 - for subclasses
+        """Yield ways that do not recompute, but run forward passes twice; `moving` is what these change by segment."""
+        return iter(())
 
     def _applies(self, variables: Sequence[Any]) -> bool:
         return any(map(is_seed, variables)) if self.random else bool(variables)
@@ -149,11 +158,29 @@ class OtherModeFromThere(OtherModeAgain):
 
 
 class StateUpdatedTwice(OfRecomputation):
-    """State that is updated twice: statistics move two steps, seeds advance twice, and gradients are right."""
+    """State that is updated twice: statistics move two steps, seeds advance twice.
+
+    Gradients are right, unless the additional pass comes first: then they are those of the second random draws.
+    """
 
     code = "GC302"
     nowhere = "no forward pass moves any state"
     ways = (("{} ran forward once more than the step has, and moved its state twice", OneMoreForward),)
+
+    def forward_twice(self, problem: Problem, moving: Mapping[int, Sequence[Any]]) -> Iterator[Injection]:
+        """Yield one more pass of each segment that draws numbers, just before its own; then one of the whole model."""
+        effect = "{} ran forward once before its own pass, which drew the second random numbers"
+        yield from at_segments(problem, self.code, _twice(1, 1), effect, _drawing(moving))
+        # Statistics alone change nothing in the step: there this is a forward pass too many, as above.
+        if _drawing(moving) or any(map(_is_stateful, problem.segments)):
+            for by_slice in (False, True) if problem.slices else (False,):
+                over = "each micro-batch" if by_slice else "the batch"
+                yield Injection(
+                    code=self.code,
+                    place=Place(text="every segment", everywhere=True),
+                    effect=f"all segments ran forward over {over} once before the step, which started from their state",
+                    steps=partial(WholeModelBefore, problem, by_slice=by_slice),
+                )
 
 
 class DropoutDrawnAfresh(OfRecomputation):
@@ -166,6 +193,28 @@ class DropoutDrawnAfresh(OfRecomputation):
         ("the second forward pass of {} drew new random numbers, and its state moved twice", NeitherRewoundNorUndone),
     )
     random = True
+
+    def forward_twice(self, problem: Problem, moving: Mapping[int, Sequence[Any]]) -> Iterator[Injection]:
+        """Yield two passes of which one is recorded, and the other's outputs are sent on."""
+        effect = "{} ran forward twice: the first draw was recorded by the tape, and the second one's outputs sent on"
+        yield from at_segments(problem, self.code, _twice(1, 0), effect, _drawing(moving))
+        if problem.slices:  # in a single piece it is a second pass in the backward pass, whose state moved twice
+            effect = "{} ran forward twice: the outputs of the first draw were sent on, and the second recorded"
+            yield from at_segments(problem, self.code, _twice(0, 1), effect, _drawing(moving))
+
+
+def _is_stateful(segment: Segment) -> bool:
+    """Whether a recurrent layer of `segment` goes on from the state of the previous call."""
+    return any(getattr(layer, "stateful", False) for layer in all_layers(segment.used_layers))
+
+
+def _twice(sent: int, recorded: int) -> Change:
+    return partial(ForwardTwice, sent=sent, recorded=recorded)
+
+
+def _drawing(moving: Mapping[int, Sequence[Any]]) -> list[int]:
+    """Return the segments that draw random numbers, from the last to the first."""
+    return [index for index in sorted(moving, reverse=True) if any(map(is_seed, moving[index]))]
 
 
 class RecomputationDiffers(OfRecomputation):

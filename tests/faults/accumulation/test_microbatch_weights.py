@@ -35,9 +35,12 @@ WEIGHTS = [
     ("GC203", "the weight 1/M", [1 / 3, 1 / 3, 1 / 3]),
     ("GC203", "of a full one", [3 / 7, 3 / 7, 3 / 7]),
     ("GC203", "as if it were full", [1 / 3, 1 / 3, 1 / 9]),
-    ("GC204", "as it is", [0, 0, 1]),
-    ("GC204", "by its share", [0, 0, 1 / 7]),
-    ("GC204", "by the number", [0, 0, 1 / 3]),
+    ("GC204", "only the last micro-batch's gradient was kept, as it is", [0, 0, 1]),
+    ("GC204", "only the last micro-batch's gradient was kept, weighed by its share", [0, 0, 1 / 7]),
+    ("GC204", "only the last micro-batch's gradient was kept, divided by the number", [0, 0, 1 / 3]),
+    ("GC204", "only micro-batch 0's gradient was kept, as it is", [1, 0, 0]),
+    ("GC204", "only micro-batch 1's gradient was kept, weighed by its share", [0, 3 / 7, 0]),
+    ("GC204", "only micro-batch 0's gradient was kept, divided by the number", [1 / 3, 0, 0]),
     ("GC206", "the last micro-batch was left out, and the others weighed as if it were there", [3 / 7, 3 / 7, 0]),
     ("GC206", "micro-batch 1 was left out", [3 / 7, 0, 1 / 7]),
     ("GC206", "micro-batch 0 was counted twice, and the others once", [6 / 7, 3 / 7, 1 / 7]),
@@ -103,9 +106,17 @@ def test_micro_batches_that_a_candidate_made(
 def test_equal_slices_hide_what_only_ragged_ones_show(study: Any) -> None:
     even = study(EVEN)
     assert not even.injections("GC203")
-    assert len(of_effect(even.injections("GC204"), "")) == 2
+    assert len(of_effect(even.injections("GC204"), "")) == 6
     assert len(of_effect(even.injections("GC206"), "the last")) == 2
     assert all(even.wrong(i) for code in ("GC201", "GC202", "GC204", "GC206") for i in even.injections(code))
+
+
+def test_of_two_micro_batches_the_first_alone_is_the_last_left_out(study: Any) -> None:
+    two = study(SLICED.replace("microbatches: 3", "microbatches: 2"))
+    assert {i.effect.partition("'")[0] for i in two.injections("GC204")} == {"only the last micro-batch"}
+    many = study(SLICED.replace("microbatches: 3", "microbatches: 7"))
+    kept = {i.effect.partition("'")[0] for i in many.injections("GC204")}
+    assert kept == {"only the last micro-batch", "only micro-batch 0"}
 
 
 def test_a_mask_makes_equal_slices_count_differently(study: Any) -> None:

@@ -1,0 +1,104 @@
+"""Cotangents that come back to other rows of the batch, and the orders in which they do."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from gradcheck.faults.interface import boundaries
+from gradcheck.faults.places import AtBoundaries, handed_on, has_cotangent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from gradcheck.cutting.model_graph import TensorRef
+    from gradcheck.cutting.segment import Segment
+    from gradcheck.handoff.split import Direction, MicroBatchPasses
+    from gradcheck.problem.problem import Problem
+
+    #: The index of the item that each item gets something of.
+    Order = tuple[int, ...]
+
+#: The number of items up to which every order is tried, and of boundaries up to which it is tried at each.
+FEW_ITEMS, FEW_BOUNDARIES = 4, 2
+
+
+def usual_orders(count: int) -> dict[str, Order]:
+    """Return the orders of `count` items that loops make, by their words; of two items some are the same."""
+    own = tuple(range(count))
+    return {
+        "in reversed order": own[::-1],
+        "rolled by one": own[-1:] + own[:-1],
+        "rolled back by one": own[1:] + own[:1],
+    }
+
+
+def more_orders(count: int) -> dict[str, Order]:
+    """Return exchanged halves and neighbours, if the count is even, and every order of a few items, by their words."""
+    own, half = tuple(range(count)), count // 2
+    found: dict[str, Order] = {}
+    if count % 2 == 0:
+        found["with its halves exchanged"] = own[half:] + own[:half]
+        found["with each two neighbours exchanged"] = tuple(i ^ 1 for i in own)
+    if count <= FEW_ITEMS:
+        found |= {f"in the order {', '.join(map(str, order))}": order for order in permutations(own)}
+    return found
+
+
+def distinct(found: Iterable[tuple[str, Order]]) -> Iterator[tuple[str, Order]]:
+    """Yield each order once, without the items' own."""
+    known: set[Order] = set()
+    for words, order in found:
+        if order not in known and order != tuple(range(len(order))):
+            known.add(order)
+            yield words, order
+
+
+def row_boundaries(problem: Problem) -> list[int]:
+    """Return the indices of the segments whose cotangents have a row for each example, from the last to the first."""
+
+    def has_rows(ref: TensorRef) -> bool:
+        shape = problem.graph.spec(ref).shape
+        return has_cotangent(problem, ref) and bool(shape) and (shape[0] or 0) % problem.batch.size == 0
+
+    return [index for index in boundaries(problem) if any(map(has_rows, handed_on(problem, index)))]
+
+
+class OtherRows(AtBoundaries):
+    """The hand-off in which the examples of the batch get one another's cotangents at some boundaries."""
+
+    def __init__(self, problem: Problem, at: Collection[int], *, rows: Sequence[int]) -> None:
+        """Give example i the cotangent of example `rows[i]`."""
+        super().__init__(problem, at)
+        self._rows = rows
+        self._given: Mapping[TensorRef, Any] = {}
+
+    def drive(self, problem: Problem, all_passes: Sequence[MicroBatchPasses], *, only: Direction | None = None) -> None:
+        """Go backward through one segment after another, so that all cotangents of a boundary are known at once."""
+        if only != "backward":
+            super().drive(problem, all_passes, only="forward")
+        for segment in reversed(problem.segments) if only != "forward" else ():
+            made = self.refs.intersection(segment.plan.outputs)
+            given = {ref: self._exchanged([passes.cotangents.get(ref) for passes in all_passes]) for ref in made}
+            for index, passes in enumerate(all_passes):
+                self._given = {ref: parts[index] for ref, parts in given.items()}
+                passes.backward(segment)
+
+    def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
+        """Return the rows of other examples."""
+        right = super().cotangent(segment, ref, output, cotangent)
+        return self._given.get(ref, right)
+
+    def _exchanged(self, parts: Sequence[Any]) -> Sequence[Any]:
+        """Return the cotangents of the micro-batches with other rows. An example may have several; None stays None."""
+        if any(part is None or not part.shape.rank for part in parts):
+            return parts
+        sizes = [int(part.shape[0]) for part in parts]
+        each, rest = divmod(sum(sizes), len(self._rows))
+        if rest:
+            return parts
+        rows = [row * each + i for row in self._rows for i in range(each)]
+        found: Sequence[Any] = tf.split(tf.gather(tf.concat(parts, 0), rows), sizes)
+        return found
