@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck.batch.slices import sliceable
 from gradcheck.building.precision import compute_dtype
 from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.diagnose.evidence.movement import movement_of
 from gradcheck.diagnose.evidence.observed import EXPLAINED, Observed, same
 from gradcheck.diagnose.gradients import diagnose_gradients
-from gradcheck.diagnose.replaying.replays import suspected_in
+from gradcheck.diagnose.replaying.replays import MOST_SLICES, suspected_in
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
 from gradcheck.diagnose.wording import named, named_at
 from gradcheck.faults.injection import Replays
-from gradcheck.faults.training import applicable, committed
+from gradcheck.faults.training import Calls, applicable, committed
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
@@ -140,8 +141,10 @@ def _is_update(row: TensorReport) -> bool:
 
 def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way: str) -> Iterator[_Suspect]:
     """Yield mistakes of the loop over all steps; then those of gradients, if the first step is wrong already."""
-    count = trained.steps
-    for fault in applicable(training, count, way):
+    count, own_slices = trained.steps, not trained.gradients.outputs and way in ("", "fit")
+    sliced = own_slices and not training.problem.slices and sliceable(training.problem.model, training.problem.batch)
+    counts = range(2, min(training.problem.batch.size, MOST_SLICES) + 1) if sliced else ()
+    for fault in applicable(training, count, way, counts=counts, seen=_calls(training, trained)):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
         yield _Suspect(
             diagnosis=named(fault.code, evidence),
@@ -152,7 +155,6 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
     if trained.first_failing_step != 1:
         return
     kept: list[Replays] = []  # made in the first step, once its problem has the loss scale; shared by all suspects
-    own_slices = not trained.gradients.outputs and way in ("", "fit")
     with training.cut.entered() as problem:
         injections = suspected_in(problem, own_slices=own_slices, effort=effort)
     for injection in injections:
@@ -171,6 +173,14 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
 
         again = _Suspect(diagnosis=found, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
         yield _Suspect(diagnosis=found, update=partial(_applying, wrong), steps=1, again=again)
+
+
+def _calls(training: ReferenceTraining, trained: Trained) -> Calls:
+    """Return what the first step shows of its calls of optimizers."""
+    first = trained.observed[0]
+    counts = [key for key, place in training.where.items() if key.kind == "optimizer" and place.name == "iteration"]
+    changed = [int(first[key]) - int(training.start[key]) for key in counts if key in first]
+    return Calls(counted=changed[0] if len(changed) == 1 else None)
 
 
 def _applying(compute: Compute, trainee: Trainee) -> Update:
