@@ -28,7 +28,7 @@ from gradcheck.problem.problem import TensorKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gradcheck.faults.interface import Injection
+    from gradcheck.faults.interface import Injection, TrainingFault
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, TensorReport
@@ -147,7 +147,7 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
     for fault in applicable(training, count, way, counts=counts, seen=_calls(training, trained)):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
         yield _Suspect(
-            diagnosis=named(fault.code, evidence),
+            diagnosis=_in_loop(fault, evidence),
             update=partial(committed, fault),
             steps=count,
         )
@@ -173,6 +173,14 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
 
         again = _Suspect(diagnosis=found, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
         yield _Suspect(diagnosis=found, update=partial(_applying, wrong), steps=1, again=again)
+
+
+def _in_loop(fault: TrainingFault, evidence: str) -> Diagnosis:
+    """Return the diagnosis of a fault of a training loop."""
+    place = fault.place
+    if place is None:
+        return named(fault.code, evidence)
+    return named(fault.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
 
 
 def _calls(training: ReferenceTraining, trained: Trained) -> Calls:

@@ -81,6 +81,8 @@ class TrainingFault(Protocol):
     way: str = ""
     #: Whether each segment has an optimizer of its own.
     own: bool = False
+    #: The place of the fault; None if it is the loop itself.
+    place: Place | None = None
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
         """Whether the fault can change anything within `steps` training steps."""

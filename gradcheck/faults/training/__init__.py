@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gradcheck.training.steps import Trainee, Update
 
 #: Every fault of a training run that is the same in every model; of several that give the same result the earlier is
-#: named first. Those that depend on the segments come after them: `later_first`, `scale_of_segments`, `per_micro_batch`.
+#: named first. Those that depend on the segments come after them.
 TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     PerMicroBatch("schedule"),
     PerMicroBatch("average"),

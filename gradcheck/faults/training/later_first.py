@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.faults.interface import TrainingFault
+from gradcheck.faults.interface import EVERYWHERE, TrainingFault, boundary
 from gradcheck.faults.training.apart import Apart, Held, can_count_apart, first_users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from gradcheck.faults.interface import Place
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
     from gradcheck.training.steps import Compute, Trainee, Update
@@ -22,20 +23,20 @@ class LaterFirst(TrainingFault):
 
     Attributes:
         phases: the groups of weights (as in `by_segment`) that are updated together, in order.
-        boundary: the place in words.
+        place: the boundary.
         own: whether each segment has an optimizer of its own.
     """
 
     code = "GC305"
     phases: tuple[tuple[int, ...], ...]
-    boundary: str
+    place: Place
     own: bool
 
     @property
     def effect(self) -> str:  # type: ignore[override]
         """The mistake, as a clause of a message."""
         how = "each with an optimizer of its own" if self.own else "with one optimizer"
-        return f"the cotangent at {self.boundary} was computed with weights that were already updated, {how}"
+        return f"the cotangent at {self.place.text} was computed with weights that were already updated, {how}"
 
     def calls(self, trainee: Trainee) -> int:  # noqa: ARG002 - as the others
         """Return how often optimizers are called in a step."""
@@ -75,6 +76,6 @@ def later_first(trainee: Trainee) -> Iterator[TrainingFault]:
     for own in [True, False] if can_count_apart(trainee) else [False]:
         for cut in reversed(range(1, count)):
             phases = tuple(range(cut, count))[::-1], tuple(range(cut))[::-1]
-            yield LaterFirst(phases=phases, boundary=f"boundary {users[cut - 1]} → {users[cut]}", own=own)
+            yield LaterFirst(phases=phases, place=boundary(trainee.problem, users[cut - 1]), own=own)
         if count > 2:  # noqa: PLR2004 - with two the chain has one boundary
-            yield LaterFirst(phases=chain, boundary="every boundary", own=own)
+            yield LaterFirst(phases=chain, place=EVERYWHERE, own=own)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.batch.slices import make_slices
 from gradcheck.faults.accumulation.slicing import new_sizes
-from gradcheck.faults.interface import TrainingFault
+from gradcheck.faults.interface import Place, TrainingFault
 from gradcheck.faults.training.accumulating import in_sum
 from gradcheck.faults.training.apart import Apart, Held, can_count_apart, first_users
 from gradcheck.handoff.tensors import scaled
@@ -32,7 +32,7 @@ class SteppedPerMicroBatch(TrainingFault):
             once; None for all.
         fresh: whether the cotangents for the others are computed with the new weights of that group.
         own: whether each segment has an optimizer of its own.
-        name: of the segment that is updated alone.
+        place: the segment that is updated alone.
     """
 
     code = "GC310"
@@ -42,15 +42,15 @@ class SteppedPerMicroBatch(TrainingFault):
     alone: int | None = None
     fresh: bool = False
     own: bool = False
-    name: str = ""
+    place: Place | None = None
 
     @property
     def effect(self) -> str:  # type: ignore[override]
         """The mistake, as a clause of a message."""
-        whose = f"{self.name} alone was" if self.name else "all segments were"
+        whose = f"{self.place.text} alone was" if self.place else "all segments were"
         what = "its share of the gradient" if self.shares else "its own mean gradient"
         over = f" of {self.count}" if self.count else ""
-        others = ", and the other segments once in a step" if self.name else ""
+        others = ", and the other segments once in a step" if self.place else ""
         fresh = ", by cotangents that were computed with its new weights" if self.fresh else ""
         return f"{whose} updated after every micro-batch{over}, with {what}{others}{fresh}"
 
@@ -136,4 +136,6 @@ def _over(trainee: Trainee, count: int | None) -> Iterator[TrainingFault]:
                 yield here
             for group, index in reversed([*enumerate(users)] if several else []):
                 for fresh in [False, True] if group else [False]:
-                    yield replace(here, alone=group, fresh=fresh, name=segments[index].plan.name)
+                    yield replace(
+                        here, alone=group, fresh=fresh, place=Place(text=segments[index].plan.name, segment=index)
+                    )

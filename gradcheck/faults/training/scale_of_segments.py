@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from gradcheck.faults.interface import TrainingFault
+from gradcheck.faults.interface import Place, TrainingFault
 from gradcheck.handoff.tensors import divided, scaled
 from gradcheck.problem.optimizer import innermost, loss_scale
 
@@ -26,18 +26,18 @@ _SAYS: dict[Mistake, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleOfSegments(TrainingFault):
-    """The loss scale is wrong for the groups of weights (as in `by_segment`) in `groups`, called `names`."""
+    """The loss scale is wrong for the groups of weights (as in `by_segment`) in `groups`, at `place`."""
 
     code = "GC503"
     groups: tuple[int, ...]
-    names: str
+    place: Place
     mistake: Mistake
     last: bool = False  # whether they are updated after the others, where that are two calls
 
     @property
     def effect(self) -> str:  # type: ignore[override]
         """The mistake, as a clause of a message."""
-        return _SAYS[self.mistake].format(self.names)
+        return _SAYS[self.mistake].format(self.place.text)
 
     def applies(self, trainee: Trainee, steps: int) -> bool:  # noqa: ARG002 - as the others
         """Whether there is any step."""
@@ -81,11 +81,13 @@ def scale_of_segments(trainee: Trainee) -> Iterator[TrainingFault]:
         return
     indices = sorted({min(weight.segments, default=0) for weight in trainee.problem.weights})
     names = [trainee.problem.segments[i].plan.name for i in indices]
-    alone = {(i,): f"{names[i]} alone" for i in reversed(range(count))}
-    but_one = {tuple(j for j in range(count) if j != i): f"all segments but {names[i]}" for i in range(count)}
+    alone = [((i,), Place(text=f"{names[i]} alone", segment=indices[i])) for i in reversed(range(count))]
+    but_one = [
+        (tuple(j for j in range(count) if j != i), Place(text=f"all segments but {names[i]}")) for i in range(count)
+    ]
     wraps = innermost(trainee.optimizer) is not trainee.optimizer
-    for groups, said in {**but_one, **alone}.items():
-        yield ScaleOfSegments(groups=groups, names=said, mistake="undone twice")
-        yield ScaleOfSegments(groups=groups, names=said, mistake="still scaled")
+    for groups, place in alone if count == 2 else [*but_one, *alone]:  # noqa: PLR2004 - one is all but the other
+        yield ScaleOfSegments(groups=groups, place=place, mistake="undone twice")
+        yield ScaleOfSegments(groups=groups, place=place, mistake="still scaled")
         for last in [False, True] if wraps else []:
-            yield ScaleOfSegments(groups=groups, names=said, mistake="past it", last=last)
+            yield ScaleOfSegments(groups=groups, place=place, mistake="past it", last=last)
