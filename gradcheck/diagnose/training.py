@@ -15,6 +15,7 @@ from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.diagnose.evidence.movement import movement_of
 from gradcheck.diagnose.evidence.observed import EXPLAINED, Observed, same
 from gradcheck.diagnose.gradients import diagnose_gradients
+from gradcheck.diagnose.handed import diagnose_handed, other_optimizer, uses_another
 from gradcheck.diagnose.replaying.replays import MOST_SLICES, suspected_in
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
@@ -72,6 +73,11 @@ def diagnose_training(
         seen = trained.way.found or effort.attempt("an experiment", trained.way.tried)
         if seen:
             return seen
+    if trained.judged is not None:
+        return diagnose_handed(training, trained.judged, seconds=seconds, effort=effort)
+    if uses_another(training, trained):
+        handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
+        return (*handed, other_optimizer(training, trained, agree=not handed))
     wrong = [row for row in trained.tensors if row.step == 1 and not _is_update(row)]
     if any(row.failed for row in wrong) and trained.gradients.tensors:
         gradients = Observed(
@@ -83,6 +89,9 @@ def diagnose_training(
         return broken
     differ = parts_apart(training.problem, training.reference, effort)
     found = _searched(training, trained, effort, end=time.monotonic() + seconds, way=way)
+    if all(diagnosis.code == "GC900" for diagnosis in found) and any(step.calls for step in trained.handed):
+        handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
+        found = handed if any(diagnosis.code != "GC900" for diagnosis in handed) else found
     # Parts that are not the whole model account for some of the difference: no fault explains the run exactly.
     if differ:
         found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
@@ -188,7 +197,8 @@ def _calls(training: ReferenceTraining, trained: Trained) -> Calls:
     first = trained.observed[0]
     counts = [key for key, place in training.where.items() if key.kind == "optimizer" and place.name == "iteration"]
     changed = [int(first[key]) - int(training.start[key]) for key in counts if key in first]
-    return Calls(counted=changed[0] if len(changed) == 1 else None)
+    made = trained.handed[0].calls if trained.handed else 0
+    return Calls(made=made or None, counted=changed[0] if len(changed) == 1 else None)
 
 
 def _applying(compute: Compute, trainee: Trainee) -> Update:
