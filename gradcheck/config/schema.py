@@ -112,7 +112,8 @@ class TrainConfig(Section):
     steps: Annotated[int, Field(ge=0, strict=True)] = Field(default=0, description="Training steps; 0: none.")
     optimizer: OptimizerSpec = Field(
         default=OptimizerSpec(name="SGD", kwargs={"learning_rate": 0.1}),
-        description="What applies the gradients.",
+        description="What applies the gradients. Leave it out for a `train_step` with optimizers of its own: the "
+        "gradients that it hands to them are compared.",
         json_schema_extra={"default": {"SGD": {"learning_rate": 0.1}}},
     )
 

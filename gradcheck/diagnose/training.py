@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck.batch.slices import sliceable
 from gradcheck.building.precision import compute_dtype
 from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.diagnose.evidence.movement import movement_of
 from gradcheck.diagnose.evidence.observed import EXPLAINED, Observed, same
 from gradcheck.diagnose.gradients import diagnose_gradients
-from gradcheck.diagnose.replaying.replays import suspected_in
+from gradcheck.diagnose.handed import diagnose_handed, other_optimizer, uses_another
+from gradcheck.diagnose.replaying.replays import MOST_SLICES, suspected_in
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
 from gradcheck.diagnose.wording import named, named_at
 from gradcheck.faults.injection import Replays
-from gradcheck.faults.training import applicable, committed
+from gradcheck.faults.training import Calls, applicable, committed
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
@@ -27,7 +29,7 @@ from gradcheck.problem.problem import TensorKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gradcheck.faults.interface import Injection
+    from gradcheck.faults.interface import Injection, TrainingFault
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, TensorReport
@@ -71,6 +73,11 @@ def diagnose_training(
         seen = trained.way.found or effort.attempt("an experiment", trained.way.tried)
         if seen:
             return seen
+    if trained.judged is not None:
+        return diagnose_handed(training, trained.judged, seconds=seconds, effort=effort)
+    if uses_another(training, trained):
+        handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
+        return (*handed, other_optimizer(training, trained, agree=not handed))
     wrong = [row for row in trained.tensors if row.step == 1 and not _is_update(row)]
     if any(row.failed for row in wrong) and trained.gradients.tensors:
         gradients = Observed(
@@ -82,6 +89,9 @@ def diagnose_training(
         return broken
     differ = parts_apart(training.problem, training.reference, effort)
     found = _searched(training, trained, effort, end=time.monotonic() + seconds, way=way)
+    if all(diagnosis.code == "GC900" for diagnosis in found) and any(step.calls for step in trained.handed):
+        handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
+        found = handed if any(diagnosis.code != "GC900" for diagnosis in handed) else found
     # Parts that are not the whole model account for some of the difference: no fault explains the run exactly.
     if differ:
         found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
@@ -140,11 +150,13 @@ def _is_update(row: TensorReport) -> bool:
 
 def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way: str) -> Iterator[_Suspect]:
     """Yield mistakes of the loop over all steps; then those of gradients, if the first step is wrong already."""
-    count = trained.steps
-    for fault in applicable(training, count, way):
+    count, own_slices = trained.steps, not trained.gradients.outputs and way in ("", "fit")
+    sliced = own_slices and not training.problem.slices and sliceable(training.problem.model, training.problem.batch)
+    counts = range(2, min(training.problem.batch.size, MOST_SLICES) + 1) if sliced else ()
+    for fault in applicable(training, count, way, counts=counts, seen=_calls(training, trained)):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
         yield _Suspect(
-            diagnosis=named(fault.code, evidence),
+            diagnosis=_in_loop(fault, evidence),
             update=partial(committed, fault),
             steps=count,
         )
@@ -152,7 +164,6 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
     if trained.first_failing_step != 1:
         return
     kept: list[Replays] = []  # made in the first step, once its problem has the loss scale; shared by all suspects
-    own_slices = not trained.gradients.outputs and way in ("", "fit")
     with training.cut.entered() as problem:
         injections = suspected_in(problem, own_slices=own_slices, effort=effort)
     for injection in injections:
@@ -171,6 +182,23 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
 
         again = _Suspect(diagnosis=found, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
         yield _Suspect(diagnosis=found, update=partial(_applying, wrong), steps=1, again=again)
+
+
+def _in_loop(fault: TrainingFault, evidence: str) -> Diagnosis:
+    """Return the diagnosis of a fault of a training loop."""
+    place = fault.place
+    if place is None:
+        return named(fault.code, evidence)
+    return named(fault.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
+
+
+def _calls(training: ReferenceTraining, trained: Trained) -> Calls:
+    """Return what the first step shows of its calls of optimizers."""
+    first = trained.observed[0]
+    counts = [key for key, place in training.where.items() if key.kind == "optimizer" and place.name == "iteration"]
+    changed = [int(first[key]) - int(training.start[key]) for key in counts if key in first]
+    made = trained.handed[0].calls if trained.handed else 0
+    return Calls(made=made or None, counted=changed[0] if len(changed) == 1 else None)
 
 
 def _applying(compute: Compute, trainee: Trainee) -> Update:

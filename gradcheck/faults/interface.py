@@ -94,6 +94,10 @@ class TrainingFault(Protocol):
     nowhere: str = "no training steps"
     #: The way of training that it is a mistake in; "" for any loop.
     way: str = ""
+    #: Whether each segment has an optimizer of its own.
+    own: bool = False
+    #: The place of the fault; None if it is the loop itself.
+    place: Place | None = None
 
     def applies(self, trainee: Trainee, steps: int) -> bool:
         """Whether the fault can change anything within `steps` training steps."""
@@ -105,6 +109,10 @@ class TrainingFault(Protocol):
         Called once for each training run: a step may keep gradients for the next one.
         """
         ...
+
+    def calls(self, trainee: Trainee) -> int | None:  # noqa: ARG002 - for those that tell
+        """Return how often optimizers are called in a step; None if that tells nothing."""
+        return None
 
 
 def boundary(problem: Problem, index: int) -> Place:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.python.ops import resource_variable_ops  # variables that no variable creator of the user's sees
 
 from gradcheck.building.precision import loss_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+def unseen_variable(dtype: tf.DType) -> Any:
+    """Return a variable of any shape, without a value, that a function may make whenever it is traced."""
+    with tf.init_scope():
+        return resource_variable_ops.UninitializedVariable(
+            dtype=dtype, shape=tf.TensorShape(None), trainable=False, name="gradcheck"
+        )
 
 
 def is_differentiable(tensor: Any) -> bool:

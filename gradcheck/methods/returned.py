@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,16 +83,26 @@ _AMBIGUOUS = (
 )
 
 
+def paths_by_id(problem: Problem) -> Mapping[int, str]:
+    """Return the path of the weight that a variable of the model or of its parts stands for, by its id."""
+    return {i: path for v, path in chain(*_paths(problem)) for i in (id(v), id(v.value))}
+
+
+def _paths(problem: Problem) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]]:
+    """Return the variables of the whole model, and those of the parts, each with the path of its weight."""
+    parts = (v for segment in problem.segments for v in segment.trainable_variables)
+    of_parts = [(v, problem.counterparts[id(v.value)].path) for v in parts if id(v.value) in problem.counterparts]
+    return [(weight.variable, weight.path) for weight in problem.weights], of_parts
+
+
 class _Keys:
     """The weights that the keys of one mapping stand for."""
 
     def __init__(self, problem: Problem, keys: Collection[Any]) -> None:
         self._named = {key for key in keys if isinstance(key, str)}
         self._reported = {weight.path for weight in problem.weights}
-        parts = (v for segment in problem.segments for v in segment.trainable_variables)
-        of_parts = [(v, problem.counterparts[id(v.value)].path) for v in parts if id(v.value) in problem.counterparts]
-        of_whole = [(weight.variable, weight.path) for weight in problem.weights]
-        self._by_id = {i: path for v, path in (*of_whole, *of_parts) for i in (id(v), id(v.value))}
+        of_whole, of_parts = _paths(problem)
+        self._by_id = paths_by_id(problem)
         tables = [_by_path(of_parts), _by_path(of_whole)]
         fitting = [table for table in tables if self._named <= table.keys() | self._reported]
         self._tables = fitting or tables

@@ -131,6 +131,21 @@ def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | None:
     return None
 
 
+def accumulated_over(optimizer: Any) -> int:
+    """Return over how many calls `optimizer` averages gradients before an update."""
+    return innermost(optimizer).gradient_accumulation_steps or 1
+
+
+def classes_that_apply() -> list[type[Any]]:
+    """Return every class of optimizers, of Keras or of the user's own, that defines `apply`, the most general first."""
+    base = next(kind for kind in reversed(keras.optimizers.Optimizer.__mro__) if "apply" in vars(kind))
+    return [kind for kind in _subclasses(base) if "apply" in vars(kind)]
+
+
+def _subclasses(kind: type[Any]) -> list[type[Any]]:
+    return list(dict.fromkeys([kind, *(found for sub in kind.__subclasses__() for found in _subclasses(sub))]))
+
+
 def _optimizer(name: str, kwargs: Mapping[str, Any]) -> keras.optimizers.Optimizer:
     arguments = {key: _argument(key, value) for key, value in kwargs.items()}
     return _made("optimizer", name, arguments, keras.optimizers, keras.optimizers.Optimizer)

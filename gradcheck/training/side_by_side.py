@@ -7,6 +7,7 @@ optimizer of its own. The tensors after each step are compared.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,10 @@ from gradcheck.methods import METHODS
 from gradcheck.methods.candidate import UserFunction
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
+from gradcheck.problem.optimizer import innermost
+from gradcheck.problem.optimizer_settings import in_words
+from gradcheck.training.handed import HandedStep, recording
+from gradcheck.training.judged import judged_steps
 from gradcheck.training.steps import LiveTrainee, value_key
 from gradcheck.training.ways import WAYS
 
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey
     from gradcheck.results.report import TensorReport
     from gradcheck.results.tensor import Comparison
+    from gradcheck.training.judged import Judged
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Step, Trainee, Update
     from gradcheck.training.ways.interface import WayRun
@@ -41,6 +47,10 @@ _ROUNDING: dict[str, Any] = {
     "status": "inconclusive",
     "note": "the gradient is zero but for rounding, which the optimizer amplifies",
 }
+_HANDED = (
+    "no train.optimizer: compared are the gradients that each step hands to its own optimizers, with the reference's "
+    "at the weights that the step begins with"
+)
 _IDLE = (
     "the candidate does not use the optimizer that it is given: its slots and iteration count are not compared, "
     "only what becomes of the weights"
@@ -61,6 +71,10 @@ class Trained:
         remarks: of any step.
         observed: the tensors after each step, as NumPy arrays.
         way: the run of a way of training; None for a method that computes gradients.
+        handed: what each step handed to optimizers, if the user's own step was recorded.
+        own: the optimizers among them that are not the one that the step was given.
+        judge: compares what was handed over with the reference's gradients, step by step.
+        judged: the result, if the run is judged by it, and not by what becomes of the weights.
     """
 
     training: ReferenceTraining
@@ -72,6 +86,10 @@ class Trained:
     warnings: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     way: WayRun | None = None
+    handed: Sequence[HandedStep] = ()
+    own: Sequence[Any] = ()
+    judge: Callable[[], Sequence[Judged]] = tuple
+    judged: Sequence[Judged] | None = None
 
     @property
     def first_failing_step(self) -> int | None:
@@ -110,9 +128,74 @@ def train_with(training: ReferenceTraining, method: MethodConfig, policy: Tolera
     def update(trainee: Trainee) -> Update:
         return _update(trainee, method, function, moving)
 
-    may_idle = function is not None and function.trains
-    theirs = options.optimizer if isinstance(options, LiveStep) else None
-    return train_by(training, update, policy, noise=noise, may_idle=may_idle, theirs=theirs)
+    if function is None or not function.trains:
+        return train_by(training, update, policy, noise=noise)
+    if isinstance(options, LiveStep):
+        return train_by(training, update, policy, noise=noise, may_idle=True, theirs=options.optimizer)
+    return _train_step(training, function, policy, noise=noise)
+
+
+def _train_step(
+    training: ReferenceTraining, function: UserFunction, policy: TolerancePolicy, *, noise: bool
+) -> Trained:
+    """Train by the user's own step, and record what it hands to optimizers.
+
+    If the config names no optimizer, and the step has some of its own, it is judged by the gradients that it hands to
+    them; else by the weights.
+
+    Raises:
+        RunError: GC055 if the config names no optimizer, and the step updates the weights without any of Keras.
+    """
+    handed: list[HandedStep] = []
+    with recording() as recorder:
+
+        def update(problem: Problem, optimizer: Any) -> Gradients:
+            gradients = function.train_step(problem, optimizer)
+            handed.append(HandedStep.of(problem, recorder.taken()))
+            return gradients
+
+        trainee, steps = _taken(training, lambda _: update)
+    given = {id(trainee.optimizer), id(innermost(trainee.optimizer))}
+    every = {id(one): one for step in handed for one in step.optimizers}
+    own = [optimizer for key, optimizer in every.items() if key not in given]
+    judge = partial(judged_steps, training, steps, handed, policy, noise=noise)
+    if "optimizer" not in training.problem.config.train.model_fields_set:
+        if own:
+            return _by_gradients(training, steps, handed, own, judge())
+        if _idle(training, steps[-1].tensors):
+            raise RunError(
+                "the step updates the weights by itself: it calls neither check.optimizer nor another optimizer of "
+                "Keras, and the config does not say by what rule the weights should move",
+                code="GC055",
+                help="add train.optimizer, or update the weights by an optimizer of Keras",
+            )
+    trained = compared(training, steps, policy, noise=noise, may_idle=True)
+    return replace(trained, handed=handed, own=own, judge=judge)
+
+
+def _by_gradients(
+    training: ReferenceTraining,
+    steps: Sequence[Step],
+    handed: Sequence[HandedStep],
+    own: Sequence[Any],
+    judged: Sequence[Judged],
+) -> Trained:
+    """Return a run that is judged by the gradients that its steps handed to optimizers of their own."""
+    names = some([in_words(optimizer) for optimizer in own])
+    return Trained(
+        training=training,
+        gradients=judged[0].gradients,
+        observed=[step.tensors for step in steps],
+        tensors=tuple(row for step in judged for row in step.rows),
+        steps=len(steps),
+        seconds=sum(step.gradients.seconds for step in steps),
+        warnings=tuple(dict.fromkeys(_warnings(steps, idle=False))),
+        remarks=(f"{_HANDED}: {names}",),
+        handed=handed,
+        own=own,
+        judge=lambda: judged,
+        judged=judged,
+    )
 
 
 def _require_values(run: WayRun) -> None:
@@ -137,12 +220,19 @@ def train_by(
 
     `may_idle` is whether the update may ignore the optimizer; `theirs` is the user's own that it uses instead, if any.
     """
+    _, steps = _taken(training, update, theirs)
+    return compared(training, steps, policy, noise=noise, may_idle=may_idle)
+
+
+def _taken(
+    training: ReferenceTraining, update: Callable[[Trainee], Update], theirs: Any = None
+) -> tuple[Trainee, list[Step]]:
+    """Train the copy of the model by `update`, and return it with its steps."""
     with training.replica.entered() as problem, problem.state.preserved():
         trainee = training.trainee(_without_jacobians(problem), problem.owned_variables)
         if theirs is not None:
             trainee = LiveTrainee(**vars(trainee), theirs=theirs)
-        steps = list(trainee.steps(update(trainee), training.problem.config.train.steps))
-    return compared(training, steps, policy, noise=noise, may_idle=may_idle)
+        return trainee, list(trainee.steps(update(trainee), training.problem.config.train.steps))
 
 
 def compared(

@@ -160,7 +160,7 @@ GRADIENTS: dict[str, tuple[Callable[[], Names], Whole, tuple[str, ...]]] = {
     "GC606": (dense_names, with_weight, ("front", "back")),
 }  # fmt: skip
 #: By code: how many steps of SGD the example takes.
-STEPS = {"GC205": 2, "GC305": 2, "GC306": 1, "GC309": 1, "GC503": 1, "GC504": 1}
+STEPS = {"GC205": 2, "GC305": 2, "GC306": 1, "GC309": 1, "GC310": 1, "GC311": 1, "GC503": 1, "GC504": 1}
 
 
 def example(code: str) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-from tensorflow.python.ops import resource_variable_ops  # variables that no variable creator of the user's sees
+
+from gradcheck.handoff.tensors import unseen_variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,12 +55,12 @@ class Exports:
         structure = tf.nest.map_structure(lambda t: None if t is None else tf.convert_to_tensor(t), structure)
         places: list[Any] = []
         for tensor in tf.nest.flatten(structure):
-            place = None if tensor is None else _place(tensor.dtype)
+            place = None if tensor is None else unseen_variable(tensor.dtype)
             if place is not None:
                 place.assign(tensor)
             places.append(place)
         with tf.init_scope():
-            runs = _place(tf.int64)
+            runs = unseen_variable(tf.int64)
             runs.assign(0)
         runs.assign_add(1)
         self.exports.append(Export(structure, places, runs, then, order))
@@ -70,10 +71,3 @@ class Exports:
         self.reads += 1
         for export in self.exports:
             export.read()
-
-
-def _place(dtype: tf.DType) -> Any:
-    with tf.init_scope():
-        return resource_variable_ops.UninitializedVariable(
-            dtype=dtype, shape=tf.TensorShape(None), trainable=False, name="gradcheck"
-        )

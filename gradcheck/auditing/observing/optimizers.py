@@ -8,13 +8,11 @@ import keras
 import tensorflow as tf
 
 from gradcheck.auditing.observing.script_step import current_graph
+from gradcheck.problem.optimizer import classes_that_apply
 
 if TYPE_CHECKING:
     from gradcheck.auditing.observing.patches import Patches
     from gradcheck.auditing.watch import Watch
-
-#: The class that all optimizers inherit `apply` from; others around it add the backend's part.
-_BASE = next(kind for kind in reversed(keras.optimizers.Optimizer.__mro__) if "apply" in vars(kind))
 
 
 class Optimizers:
@@ -24,9 +22,9 @@ class Optimizers:
         """Watch what Keras offers now, and every class of the user's once it is used."""
         self._watch, self._patches = watch, patches
         self._patched: set[type] = set()
-        patches.wrap(_BASE, "__init__", self._made)
+        patches.wrap(classes_that_apply()[0], "__init__", self._made)
         patches.wrap(keras.optimizers.LossScaleOptimizer, "scale_loss", self._scale_loss)
-        for kind in _subclasses(_BASE):
+        for kind in classes_that_apply():
             self._patch(kind)
 
     def _made(self, original: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
@@ -60,7 +58,3 @@ class Optimizers:
         finally:
             here.applying -= 1
             self._watch.rest()
-
-
-def _subclasses(kind: type[Any]) -> list[type[Any]]:
-    return [kind, *(found for sub in kind.__subclasses__() for found in _subclasses(sub))]

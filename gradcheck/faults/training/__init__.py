@@ -5,10 +5,11 @@ A new one is a class in a file here and an entry in `TRAINING_FAULTS`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gradcheck.config.sections.methods import MethodOptions
 from gradcheck.faults.training.accumulating import PerMicroBatch
+from gradcheck.faults.training.later_first import later_first
 from gradcheck.faults.training.loop import (
     NOT_CLEARED,
     STALE_FROM_ZEROS,
@@ -19,18 +20,23 @@ from gradcheck.faults.training.loop import (
     LossScaleKept,
     SteppedPerSegment,
 )
+from gradcheck.faults.training.per_micro_batch import SteppedPerMicroBatch, per_micro_batch
 from gradcheck.faults.training.replicated import ClippedPerReplica, NotDivided
 from gradcheck.faults.training.saving import SeedsLost, SlotsLost
+from gradcheck.faults.training.scale_of_segments import scale_of_segments
 from gradcheck.methods import METHODS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from gradcheck.faults.interface import TrainingFault
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.steps import Trainee, Update
 
-#: Every fault of a training run; of several that give the same result the earlier is named first.
+#: Every fault of a training run that is the same in every model; of several that give the same result the earlier is
+#: named first. Those that depend on the segments come after them.
 TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     PerMicroBatch("schedule"),
     PerMicroBatch("average"),
@@ -48,17 +54,56 @@ TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     LossNotScaled(),
     LossScaleKept(),
     ClippedPerSegment(),
+    SteppedPerMicroBatch(shares=False),
+    SteppedPerMicroBatch(shares=True),
     NOT_CLEARED,
     STALE_WEIGHTS,
     STALE_FROM_ZEROS,
 )
 
 
-def applicable(training: ReferenceTraining, steps: int, way: str = "") -> list[TrainingFault]:
-    """Return the faults that can change anything within `steps` training steps, done in the given way of training."""
+class Calls(NamedTuple):
+    """What a step shows of its calls of optimizers: how many there were, and how many the optimizer counts."""
+
+    made: int | None = None
+    counted: int | None = None
+
+    def fit(self, fault: TrainingFault, trainee: Trainee) -> bool:
+        """Whether a step with this fault shows the same."""
+        calls = fault.calls(trainee)
+        if calls is None:
+            return True
+        if self.made is not None:
+            return self.made == calls
+        return self.counted is None or self.counted == (1 if fault.own else calls)
+
+
+def applicable(
+    training: ReferenceTraining, steps: int, way: str = "", *, counts: Sequence[int] = (), seen: Calls | None = None
+) -> list[TrainingFault]:
+    """Return the faults that can change anything within `steps` training steps, done in the given way of training.
+
+    Args:
+        training: the reference's run.
+        steps: the number of steps.
+        way: the way of training; "" for a loop.
+        counts: the numbers of micro-batches that a loop may have made of the batch, beside the problem's own.
+        seen: what the first step shows of its calls of optimizers.
+    """
     with training.cut.entered() as problem:
         trainee = training.trainee(problem, problem.owned_variables)
-        return [fault for fault in TRAINING_FAULTS if fault.way in ("", way) and fault.applies(trainee, steps)]
+        known = seen or Calls()
+        return [
+            fault
+            for fault in (*TRAINING_FAULTS, *_of_segments(trainee, counts))
+            if fault.way in ("", way) and fault.applies(trainee, steps) and known.fit(fault, trainee)
+        ]
+
+
+def _of_segments(trainee: Trainee, counts: Sequence[int]) -> Iterator[TrainingFault]:
+    yield from scale_of_segments(trainee)
+    yield from later_first(trainee)
+    yield from per_micro_batch(trainee, counts)
 
 
 def committed(fault: TrainingFault, trainee: Trainee) -> Update:

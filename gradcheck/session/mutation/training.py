@@ -87,5 +87,5 @@ def _as_a_loop(trained: Trained) -> Trained:
 
 
 def _report(fault: TrainingFault, **found: Any) -> FaultReport:
-    title = CATALOGUE[fault.code].title
-    return FaultReport(code=fault.code, title=title, place="the training loop", effect=fault.effect, **found)
+    title, place = CATALOGUE[fault.code].title, fault.place.text if fault.place else "the training loop"
+    return FaultReport(code=fault.code, title=title, place=place, effect=fault.effect, **found)

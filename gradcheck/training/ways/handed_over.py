@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck.keras_private import trained_variables
 from gradcheck.numerics import euclidean_norm, movement
 from gradcheck.phrases import plural, some
 
@@ -19,27 +18,6 @@ if TYPE_CHECKING:
 
 #: How far, relatively, a gradient may be from what is said of it.
 _NEAR = 1e-3
-
-
-class Handed:
-    """An optimizer's `apply`, which notes the gradients that it is given; eager code alone."""
-
-    def __init__(self, optimizer: Any) -> None:
-        """Stand in for the optimizer's own until `restore`."""
-        self._optimizer, self._apply = optimizer, optimizer.apply
-        self.calls: list[list[tuple[Any, Any]]] = []
-        vars(optimizer)["apply"] = self
-
-    def __call__(self, gradients: Sequence[Any], trainable_variables: Any = None) -> Any:
-        """Note the call, and do what it does."""
-        gradients = list(gradients)
-        variables = trained_variables(self._optimizer) if trainable_variables is None else list(trainable_variables)
-        self.calls.append(list(zip(gradients, variables, strict=False)))
-        return self._apply(gradients, variables)
-
-    def restore(self) -> None:
-        """Give the optimizer its own `apply` back."""
-        vars(self._optimizer).pop("apply", None)
 
 
 def in_words(expected: Arrays, handed: Arrays) -> str:

@@ -11,17 +11,16 @@ import tensorflow as tf
 
 from gradcheck.batch.class_weights import weights_of_classes
 from gradcheck.building import user_code
-from gradcheck.comparing.keys import as_array
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.config.sections.live import LiveFit
 from gradcheck.errors import NotApplicable
-from gradcheck.handoff.tensors import divided
 from gradcheck.keras_private import schedule_of
 from gradcheck.numerics import to_array
 from gradcheck.phrases import listed
-from gradcheck.problem.optimizer import innermost, loss_scale
+from gradcheck.problem.optimizer import innermost
+from gradcheck.training.handed import HandedStep, recording
 from gradcheck.training.steps import Course
-from gradcheck.training.ways.handed_over import Handed, in_words
+from gradcheck.training.ways.handed_over import in_words
 from gradcheck.training.ways.interface import WayRun
 from gradcheck.training.ways.keras_training import (
     StepRecorder,
@@ -75,20 +74,16 @@ def _fitted(training: ReferenceTraining, options: FitOptions, **how: bool) -> tu
 def _said(training: ReferenceTraining) -> str:
     """Run the first step of `fit` once more, eagerly, and say what its optimizer is handed."""
     with keras_trainee(training, run_eagerly=True) as (model, trainee):
-        problem, scale = trainee.problem, loss_scale(trainee.optimizer)
-        handed = Handed(getattr(trainee, "theirs", trainee.optimizer))
-        try:
+        problem, optimizer = trainee.problem, getattr(trainee, "theirs", trainee.optimizer)
+        with recording() as recorder:
             fitted(model, dataset(problem), StepRecorder(trainee, with_loss=False), epochs=1)
-        finally:
-            handed.restore()
-        if len(handed.calls) != 1:
-            return f"the optimizer was called {len(handed.calls)} times in the first step"
-        by_id = {id(variable): gradient for gradient, variable in handed.calls[0] if gradient is not None}
-        found = {weight.path: by_id[id(weight.variable)] for weight in problem.weights if id(weight.variable) in by_id}
+        calls = [call for call in recorder.taken() if call.optimizer is optimizer]
+        if len(calls) != 1:
+            return f"the optimizer was called {len(calls)} times in the first step"
+        handed = HandedStep.of(problem, calls).gradients
     expected = {weight.path: training.steps[0][weight.key] for weight in training.problem.weights}
     known = {path: to_array(gradient) for path, gradient in expected.items() if gradient is not None}
-    arrays = {path: as_array(divided(gradient, scale)) for path, gradient in found.items()}
-    return in_words(known, {path: to_array(array) for path, array in arrays.items() if array is not None})
+    return in_words(known, {key.path: to_array(array) for key, array in handed.items() if array is not None})
 
 
 def _callbacks(problem: Problem, options: FitOptions) -> list[Any]:
