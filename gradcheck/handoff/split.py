@@ -19,11 +19,11 @@ import tensorflow as tf
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import entered
 from gradcheck.cutting.tensor_copies import copied
+from gradcheck.handoff.hand_off import HandOff, Pass
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import joined, micro_batches
 from gradcheck.handoff.schedule import order
 from gradcheck.handoff.split_model import split_by_model
-from gradcheck.handoff.hand_off import HandOff, Pass
 from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, total_loss, watch
 from gradcheck.keras_private import logits_of, mask_of, set_logits, set_mask
 

@@ -17,9 +17,9 @@ from gradcheck.building.endpoints import packed_outputs
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import entered
 from gradcheck.cutting.tensor_copies import copied
+from gradcheck.handoff.hand_off import HandOff, Pass
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
-from gradcheck.handoff.hand_off import HandOff, Pass
 from gradcheck.handoff.tensors import dense, gradients_of, is_differentiable, scaled, total_loss, watch
 from gradcheck.keras_private import mask_of, set_mask
 
@@ -97,14 +97,17 @@ class SplitModel:
             AttributeError: always.
         """
         raise AttributeError(
-            f"the model is split here, and can only be called: it has no `{name}`. Methods that do not split take a loss "
-            "with more of the model: numeric, forward, candidate"
+            f"the model is split here, and can only be called: it has no `{name}`. A loss that takes more of the model "
+            "goes with methods that do not split it: numeric, forward, candidate"
         )
 
     def _run(self, segment: Segment, tensors: Sequence[Any], *, training: bool) -> list[Any]:
         """Return the outputs of one segment, whose gradient is the hand-off's."""
         steps, made = self._steps, list[Pass]()
-        crossed = [steps.cross(segment, ref, t) for ref, t in zip(segment.plan.inputs, tensors, strict=True)]
+        crossed = [
+            _connected(steps.cross(segment, ref, tensor), tensor)
+            for ref, tensor in zip(segment.plan.inputs, tensors, strict=True)
+        ]
         masks = [mask_of(tensor) for tensor in crossed]
 
         def run(*given: Any) -> tuple[Any, Any]:
@@ -146,8 +149,8 @@ class SplitModel:
             found = steps.pull_back(done, targets, seeds, [*done.inputs, *variables])
             count = len(done.inputs)
             inputs = [
-                steps.input_cotangent(segment, ref, dense(g))
-                for ref, g in zip(segment.plan.inputs, found[:count], strict=True)
+                _or_zeros(steps.input_cotangent(segment, ref, dense(g)), tensor)
+                for ref, g, tensor in zip(segment.plan.inputs, found, done.inputs, strict=False)
             ]
             keys = [self._problem.counterparts.get(id(variable)) for variable in variables]
             weights = [
@@ -157,3 +160,19 @@ class SplitModel:
             return (inputs, weights) if variables else inputs
 
         return backward
+
+
+def _connected(crossed: Any, origin: Any) -> Any:
+    """Return `crossed` with a gradient to `origin`, zero if it has none: a loss's own code does not expect None."""
+    if not is_differentiable(origin):
+        return crossed
+
+    def connected(first: Any, second: Any) -> tuple[Any, Any]:
+        return tf.identity(first), lambda gradient: (gradient, tf.zeros_like(second))
+
+    return copied(crossed, by=lambda tensor: tf.custom_gradient(connected)(tensor, origin))
+
+
+def _or_zeros(gradient: Any, tensor: Any) -> Any:
+    """Return a gradient of `tensor`, zeros for None if it can have one."""
+    return tf.zeros_like(tensor) if gradient is None and is_differentiable(tensor) else gradient
