@@ -1,22 +1,38 @@
-"""The loss of a config: one term per output, weighted and summed to a scalar."""
+"""The loss of a config: one term per output, weighted and summed to a scalar, or one function in place of the terms."""
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
-from gradcheck.building import user_code
-from gradcheck.building.endpoints import flat_values, output_names, output_positions
+from gradcheck.batch.loss_functions import (
+    from_factory,
+    of_all_outputs,
+    of_model,
+    of_output,
+    parameters,
+    random_cotangent,
+)
+from gradcheck.building.endpoints import (
+    flat_values,
+    output_names,
+    output_positions,
+    packed_inputs,
+    packed_outputs,
+)
 from gradcheck.building.messages import described
 from gradcheck.building.precision import loss_dtype
-from gradcheck.config.keyed import KeyedError, KeyedRunError, arguments_received, at
+from gradcheck.building.sources.subclassed import wraps_one
+from gradcheck.config.keyed import KeyedError, arguments_received, at
 from gradcheck.config.sections.live import LiveLoss
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec
 from gradcheck.cutting.tensor_copies import copied
+from gradcheck.errors import NotApplicable
 from gradcheck.keras_private import loss_computing_in
 from gradcheck.phrases import did_you_mean, listed
 
@@ -66,14 +82,68 @@ class Loss:
     """The data loss: the weighted sum of its terms, without the losses that layers add.
 
     Attributes:
-        terms: one per output of the model; None for an output without a loss.
+        terms: one per output of the model; None for an output without a loss, and for all if one function is the loss.
         positions: the index of an output by name, for values given as a mapping.
         dtype: of the sum: float64 if that is the precision, else float32.
+        packed: from one value per output, in order, to the structure that the model returns.
+        joint: one term over all outputs in place of `terms`: its function takes targets, outputs and weights packed.
+        of_model: the loss as a function (model, x, y, sample_weight, training) that calls the model itself.
     """
 
     terms: tuple[Term | None, ...]
     positions: Mapping[str, int]
     dtype: str
+    packed: Callable[[Sequence[Any]], Any] = list
+    joint: Term | None = None
+    of_model: Callable[..., Any] | None = None
+
+    @property
+    def weighed(self) -> tuple[Term | None, ...]:
+        """The terms by output; a loss over all outputs stands for each."""
+        return self.terms if self.joint is None else (self.joint,) * len(self.terms)
+
+    def of(
+        self,
+        model: Any,
+        x: Sequence[Any],
+        y: Sequence[Any],
+        sample_weight: Sequence[Any] | None,
+        *,
+        training: bool,
+        scales: Sequence[float | None] | None = None,
+    ) -> tuple[tf.Tensor, list[Any]]:
+        """Run `model` on a batch, and return the loss and the outputs; none of a loss that calls the model itself.
+
+        Args:
+            model: the whole model.
+            x: its inputs in order.
+            y: the targets in the order of the outputs.
+            sample_weight: weights likewise, or None.
+            training: the flag of the call.
+            scales: as for a call of the loss.
+        """
+        if self.of_model is not None:
+            inner = wraps_one(model) or model
+            return self.by_model(inner, packed_inputs(model, x), y, sample_weight, training=training, scales=scales), []
+        outputs = keras.tree.flatten(model(packed_inputs(model, x), training=training))
+        return self(y, outputs, sample_weight, scales), outputs
+
+    def by_model(
+        self,
+        model: Any,
+        x: Any,
+        y: Sequence[Any],
+        sample_weight: Sequence[Any] | None,
+        *,
+        training: bool,
+        scales: Sequence[float | None] | None = None,
+    ) -> tf.Tensor:
+        """Return a loss that calls `model` itself, or what stands for it, on `x` in the structure that it takes."""
+        if self.of_model is None:
+            raise AssertionError("the loss is a function of outputs")
+        weight = None if sample_weight is None else self.packed(list(sample_weight))
+        found = self.of_model(model, x, self.packed(list(y)), weight, training)
+        return found if scales is None else (scales[0] or 0.0) * found
 
     def __call__(
         self, y: Any, outputs: Any, sample_weight: Any = None, scales: Sequence[float | None] | None = None
@@ -89,11 +159,18 @@ class Loss:
 
         Raises:
             ValueError, KeyError: if the number or the names of the tensors are not those of the outputs.
+            NotApplicable: if the loss calls the model itself.
         """
+        if self.of_model is not None:
+            raise NotApplicable("the loss is a function of the model, not of its outputs: `loss: {of_model: ...}`")
         count = len(self.terms)
         targets = flat_values(y, self.positions, count)
         values = flat_values(outputs, self.positions, count)
         weights = [None] * count if sample_weight is None else flat_values(sample_weight, self.positions, count)
+        if self.joint is not None:
+            weight = None if sample_weight is None else self.packed(weights)
+            found = self.joint.function(self.packed(targets), self.packed(list(map(copied, values))), weight)
+            return found if scales is None else (scales[0] or 0.0) * found
         total = tf.zeros((), self.dtype)
         for i, (term, target, value, weight) in enumerate(zip(self.terms, targets, values, weights, strict=True)):
             if term is not None:
@@ -126,13 +203,35 @@ def build_loss(
         KeyedError: GC020 for an unknown loss, GC031 if names, counts or arguments do not fit.
         RunError: GC053 if the user's factory raises or returns no function.
     """
+    if isinstance(config, LossSpec) and config.over_all is not None:
+        return _over_all(config, model, base)
     specs = specs_by_output(config, model)
     weights = _weights(loss_weights, model)
+    alone = len(specs) == 1
     terms = []
     for spec, weight, keys in zip(specs, weights, _keys(config, model), strict=True):
         with at("loss", *keys):
-            terms.append(None if spec is None else _term(spec, weight, base))
+            terms.append(None if spec is None else _term(spec, weight, base, alone=alone))
     return Loss(terms=tuple(terms), positions=output_positions(model), dtype=loss_dtype())
+
+
+def _over_all(spec: LossSpec, model: keras.Model, base: Path) -> Loss:
+    """Return the loss that one function of the user's is, in place of one for each output.
+
+    It is taken for a mean over the examples, as every function of the user's own.
+    """
+    with at("loss"):
+        function = of_model(spec, base) if spec.of_model else of_all_outputs(from_factory(spec, base))
+    # Of a function of the model there is only the weight of a slice.
+    term = Term(name=spec.of_model or _label(spec), function=function, weight=1.0, reduction=None)
+    return Loss(
+        terms=(None,) * len(model.outputs),
+        positions=output_positions(model),
+        dtype=loss_dtype(),
+        packed=partial(packed_outputs, model),
+        joint=term,
+        of_model=function if spec.of_model else None,
+    )
 
 
 def specs_by_output(config: Losses, model: keras.Model) -> tuple[LossSpec | None, ...]:
@@ -187,7 +286,7 @@ def canonical_name(spec: LossSpec) -> str:
     return _ALIASES.get(name, name)
 
 
-def _term(spec: LossSpec, weight: float, base: Path) -> Term:
+def _term(spec: LossSpec, weight: float, base: Path, *, alone: bool) -> Term:
     if spec.name == RANDOM_COTANGENT:
         if spec.kwargs:
             received = arguments_received(spec.kwargs)
@@ -196,7 +295,7 @@ def _term(spec: LossSpec, weight: float, base: Path) -> Term:
     if isinstance(spec, LiveLoss):
         loss = loss_computing_in(spec.made, loss_dtype())
     else:
-        loss = _from_factory(spec, base) if spec.factory else _keras_loss(spec)
+        loss = from_factory(spec, base) if spec.factory else _keras_loss(spec)
     if isinstance(loss, keras.losses.Loss):
         reduction = _reduction(loss)
         function = _scalar(loss)
@@ -204,39 +303,13 @@ def _term(spec: LossSpec, weight: float, base: Path) -> Term:
         return Term(
             name=_label(spec), function=function, weight=weight, reduction=reduction, keras_loss=loss, compiled=given
         )
-    given = None if "sample_weight" in _parameters(loss) else loss
-    return Term(name=_label(spec), function=_own(loss), weight=weight, reduction=None, compiled=given)
+    given = None if "sample_weight" in parameters(loss) else loss
+    function = of_output(loss, name=_label(spec), alone=alone)
+    return Term(name=_label(spec), function=function, weight=weight, reduction=None, compiled=given)
 
 
 def _label(spec: LossSpec) -> str:
     return spec.name or spec.factory or ""
-
-
-def random_cotangent(y: Any, output: Any, sample_weight: Any = None) -> tf.Tensor:
-    """Return the sum of y * output, whose gradient with respect to `output` is `y`, a fixed random cotangent.
-
-    A mean or a cross-entropy can have a zero gradient behind a normalising layer; a random cotangent has none. It is
-    computed in float32, or in float64 if the output is.
-
-    The real and the imaginary parts of a complex output have a cotangent each: those of a complex y, or y and sin(5 y +
-    1), so that a mistake in one part cannot cancel in the other.
-
-    Args:
-        y: of the output's shape.
-        output: of any shape with the batch axis first.
-        sample_weight: None, or factors of shape (batch,) or of more leading axes of the output.
-    """
-    dtype = tf.float64 if output.dtype in (tf.float64, tf.complex128) else tf.float32
-    if output.dtype.is_complex:
-        real, imaginary = (tf.math.real(y), tf.math.imag(y)) if y.dtype.is_complex else (y, tf.sin(5 * y + 1))
-        product = tf.cast(real, dtype) * tf.cast(tf.math.real(output), dtype)
-        product += tf.cast(imaginary, dtype) * tf.cast(tf.math.imag(output), dtype)
-    else:
-        product = tf.cast(y, dtype) * tf.cast(output, dtype)
-    if sample_weight is not None:
-        weight = tf.cast(sample_weight, dtype)
-        product *= tf.reshape(weight, [*weight.shape, *[1] * (product.shape.rank - weight.shape.rank)])
-    return tf.reduce_sum(product)
 
 
 def _keras_loss(spec: LossSpec) -> keras.losses.Loss:
@@ -259,16 +332,6 @@ def _keras_loss(spec: LossSpec) -> keras.losses.Loss:
         raise KeyedError(f"{spec.name}: {described(error)}. Received: {received}", code="GC031") from error
 
 
-def _from_factory(spec: LossSpec, base: Path) -> Any:
-    """Return the result of the user's factory: a Keras loss, or a function (y, output)."""
-    reference = spec.factory or ""
-    loss = user_code.made_by("loss factory", reference, base, "GC053", spec.kwargs)
-    if not callable(loss):
-        message = f"loss factory {reference} must return a function (y, output). Received: a {type(loss).__name__}"
-        raise KeyedRunError(message, code="GC053")
-    return loss
-
-
 def _reduction(loss: keras.losses.Loss) -> str:
     """Return the reduction in the terms of `Term`; unreduced values are averaged here."""
     return {"sum": "sum", "mean_with_sample_weight": "mean_with_sample_weight"}.get(str(loss.reduction), "mean")
@@ -281,38 +344,3 @@ def _scalar(loss: keras.losses.Loss) -> Callable[[Any, Any, Any], Any]:
         return tf.reduce_mean(loss(y, output, sample_weight))
 
     return function
-
-
-def _own(loss: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
-    """Wrap the user's own function: a scalar is the loss, a value per example is averaged as in Keras."""
-    takes_weight = "sample_weight" in _parameters(loss)
-    # Keras's own averaging, with its treatment of sample weights and masks.
-    average = _Average(name="loss", dtype=loss_dtype())
-
-    def function(y: Any, output: Any, sample_weight: Any) -> Any:
-        if output.dtype.is_floating and output.dtype != loss_dtype():
-            output = tf.cast(output, loss_dtype())  # as Keras does before it calls a loss function
-        if takes_weight:
-            return tf.reduce_mean(loss(y, output, sample_weight=sample_weight))
-        values = tf.convert_to_tensor(loss(y, output))
-        if values.shape.rank == 0:
-            if sample_weight is not None:
-                raise ValueError("a loss that returns a scalar cannot be weighted: give it a sample_weight argument")
-            return values
-        return average(values, output, sample_weight)
-
-    return function
-
-
-def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a builtin has no signature
-        return {}
-
-
-class _Average(keras.losses.Loss):  # type: ignore[misc]  # Keras has no types
-    """The mean of values that are already computed, with Keras's treatment of weights and of the output's mask."""
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ARG002 - the output is there for its mask
-        return y_true

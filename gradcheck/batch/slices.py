@@ -87,7 +87,7 @@ def make_slices(count: int, model: keras.Model, batch: Batch, loss: Loss, *, tra
     size = math.ceil(batch_size / count)
     bounds = [*range(0, batch_size, size), batch_size]
     counted = _counted(model, batch, loss, training=training)
-    scales = [_scales(term, number, bounds) for term, number in zip(loss.terms, counted, strict=True)]
+    scales = [_scales(term, number, bounds) for term, number in zip(loss.weighed, counted, strict=True)]
     return tuple(
         Slice(start=start, stop=stop, batch_size=batch_size, scales=of_slice)
         for (start, stop), of_slice in zip(pairwise(bounds), zip(*scales, strict=True), strict=True)

@@ -43,6 +43,13 @@ def packed_inputs(model: keras.Model, flat: Sequence[Any]) -> Any:
     return keras.tree.pack_sequence_as(getattr(graph, "_inputs_struct", list(flat)), list(flat))
 
 
+def packed_outputs(model: keras.Model, flat: Sequence[Any]) -> Any:
+    """Return one value per output, in order, in the structure that the model returns: a tensor, a list or a mapping."""
+    graph = functional_within(model) or model
+    structure = getattr(graph, "_outputs_struct", flat[0] if len(flat) == 1 else list(flat))
+    return keras.tree.pack_sequence_as(structure, list(flat))
+
+
 def output_positions(model: keras.Model) -> dict[str, int]:
     """Return the index in `model.outputs` by every name of an output.
 

@@ -122,8 +122,8 @@ def traced(problem: Problem) -> Trace:
     tensors = batch_tensors(problem)
 
     def loss(x: Sequence[Any]) -> Any:
-        outputs = tf.nest.flatten(problem.model(problem.model_inputs(x), training=problem.training))
-        return total_loss(problem.loss(tensors.y, outputs, tensors.sample_weight), problem.model.losses)
+        found, _ = problem.loss.of(problem.model, x, tensors.y, tensors.sample_weight, training=problem.training)
+        return total_loss(found, problem.model.losses)
 
     try:
         with _attributes_kept(problem):

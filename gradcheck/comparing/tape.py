@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import keras
 import tensorflow as tf
 
 from gradcheck.building.draws import Draws
@@ -33,7 +32,8 @@ def monolithic(problem: Problem, tensors: Tensors) -> Computed:
     """
     weights: dict[TensorKey, Any] = {}
     parts = []
-    start = _Start(problem) if problem.whole_graph.opened and problem.whole_boundaries else None
+    inside = problem.whole_graph.opened and problem.whole_boundaries and problem.loss.of_model is None
+    start = _Start(problem) if inside else None
     for part in micro_batches(problem, tensors):
         computed, of_weights = _whole(problem, part)
         accumulated(weights, of_weights.items())
@@ -76,13 +76,16 @@ def _whole(problem: Problem, part: MicroBatch) -> tuple[Computed, dict[TensorKey
     consumers contribute and nothing else.
     """
     model, tensors = problem.model, part.tensors
-    crossing = {} if problem.whole_graph.opened else problem.whole_boundaries
+    # A loss that calls the model itself may do so several times: there is not one tensor at a boundary.
+    untapped = problem.whole_graph.opened or problem.loss.of_model is not None
+    crossing = {} if untapped else problem.whole_boundaries
     with tf.GradientTape() as tape:
         x = [copied(tensor) for tensor in tensors.x]
         watch(tape, x)
         with _taps(problem, set(crossing.values()), lambda tap: watch(tape, [tap])) as taps:
-            outputs = keras.tree.flatten(model(problem.model_inputs(x), training=problem.training))
-        data_loss = problem.loss(tensors.y, outputs, tensors.sample_weight, part.scales)
+            data_loss, outputs = problem.loss.of(
+                model, x, tensors.y, tensors.sample_weight, training=problem.training, scales=part.scales
+            )
         # `model.losses` are those of the latest call, so they are added under the tape, before the next slice runs.
         loss = total_loss(data_loss, model.losses, part.share)
         # The scaled loss is differentiated, as in mixed precision: small gradients underflow otherwise.
@@ -94,6 +97,12 @@ def _whole(problem: Problem, part: MicroBatch) -> tuple[Computed, dict[TensorKey
     # Weights' gradients stay sparse: a dense one of a large embedding may not fit in memory.
     crossed = {key: dense(g) for key, g in zip(inputs, gradients[len(sources) :], strict=True)}
     return Computed(loss, outputs, crossed), dict(zip(sources, gradients, strict=False))
+
+
+def whole_loss(problem: Problem, tensors: Tensors) -> Computed:
+    """Return the loss of the whole model alone: the body of a method that differentiates in its own way."""
+    found, _ = problem.loss.of(problem.model, tensors.x, tensors.y, tensors.sample_weight, training=problem.training)
+    return Computed(total_loss(found, problem.model.losses), [], {})
 
 
 def _traced_boundaries(problem: Problem, part: MicroBatch) -> dict[TensorKey, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors, places
+from gradcheck.comparing.without_effect import zero_as_none
 from gradcheck.numerics import compare, decide, excuse, largest
 from gradcheck.results.report import TensorReport
 
@@ -52,6 +53,7 @@ def compare_all(
         return policy.for_tensor(key.path, dtype or compute, compute)
 
     compared = compared_tensors(where, expected, found, tolerance)
+    compared = zero_as_none(problem, compared, expected, found, apart=candidate.against)
     for key, bars in candidate.error_bars.items():
         if key in compared:
             compared[key] = decide(compared[key], as_array(expected[key]), as_array(found[key]), bars, scale)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
 from gradcheck.catalogue import title
 from gradcheck.custom_gradients.call_checks import findings_in
 from gradcheck.custom_gradients.seen_calls import Watch, watch_of_now, watching
@@ -30,8 +28,7 @@ def custom_gradients_of(problem: Problem, watch: Watch) -> list[DecoratedCall]:
     """Return the calls of custom gradients in one eager forward pass and its loss; state is restored afterwards."""
     batch = problem.batch
     with problem.state.preserved(), watch.recording() as calls:
-        outputs = tf.nest.flatten(problem.model(problem.model_inputs(batch.x), training=problem.training))
-        problem.loss(batch.y, outputs, batch.sample_weight)
+        problem.loss.of(problem.model, batch.x, batch.y, batch.sample_weight, training=problem.training)
     return calls
 
 

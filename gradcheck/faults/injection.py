@@ -37,7 +37,12 @@ class Replays:
     @cached_property
     def right(self) -> Gradients:
         """The gradients of the correct split."""
-        return self._backward(None, HandOff())
+        return (self._all if self._of_model else self._backward)(None, HandOff())
+
+    @property
+    def _of_model(self) -> bool:
+        """Whether the loss calls the model itself: there are no passes that end before the loss, to be shared."""
+        return self._problem.loss.of_model is not None
 
     def gradients(self, injection: Injection) -> Gradients:
         """Return the gradients of the split with this fault."""
@@ -45,7 +50,7 @@ class Replays:
             found = self.right
         else:
             steps = injection.steps() if injection.steps else HandOff()
-            run = self._all if steps.changes_forward else self._backward
+            run = self._all if steps.changes_forward or self._of_model else self._backward
             found = run(injection.slices, steps)
         if injection.finish is None:
             return found

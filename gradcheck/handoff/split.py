@@ -12,18 +12,18 @@ sends back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import entered
 from gradcheck.cutting.tensor_copies import copied
+from gradcheck.handoff.hand_off import Direction, HandOff, Pass
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import joined, micro_batches
-from gradcheck.handoff.schedule import order
-from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, summed, total_loss, watch
+from gradcheck.handoff.split_model import split_by_model
+from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, total_loss, watch
 from gradcheck.keras_private import logits_of, mask_of, set_logits, set_mask
 
 if TYPE_CHECKING:
@@ -35,106 +35,15 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey
 
 
-Direction: TypeAlias = Literal["forward", "backward"]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Pass:
-    """The forward record of a segment, for its backward pass. `tape` is None where nothing was recorded."""
-
-    segment: Segment
-    tape: tf.GradientTape | None
-    inputs: list[Any]
-    outputs: list[Any]
-    added_loss: Any  # what the segment adds to the loss, or None
-
-
-class HandOff:
-    """The steps of the hand-off between segments, each one right. A method, a fault or a control changes one."""
-
-    #: Whether a segment's tape is asked more than once.
-    persistent = False
-    #: Whether a forward pass differs from the right one, or is run again: then none can be shared with it.
-    changes_forward = False
-
-    def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
-        """Return the micro-batches with their weights."""
-        return parts
-
-    def drive(self, problem: Problem, all_passes: Sequence[MicroBatchPasses], *, only: Direction | None = None) -> None:
-        """Run every micro-batch forward and backward through every segment, as scheduled; `only` one way if given."""
-        for work in order(problem.schedule, len(problem.segments), len(all_passes)):
-            passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
-            if work.backward and only != "forward":
-                passes.backward(segment)
-            elif not work.backward and only != "backward":
-                passes.forward(segment)
-
-    def tape(self) -> Any:
-        """Return the tape of one forward pass."""
-        return tf.GradientTape(persistent=self.persistent)
-
-    def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
-        """Run the forward pass of `segment` under a tape of its own."""
-        with self.tape() as tape:
-            watch(tape, inputs)
-            outputs = self.forward(segment, inputs, training=training)
-            added_loss = self.added(segment)
-        return Pass(segment=segment, tape=tape, inputs=list(inputs), outputs=outputs, added_loss=added_loss)
-
-    def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
-        """Return the outputs of `segment`, in the order of its plan."""
-        outputs = segment(list(inputs), training=training)
-        return outputs if isinstance(outputs, list) else [outputs]
-
-    def added(self, segment: Segment) -> Any:
-        """Return the loss that `segment` added in the forward pass that has just run, or None."""
-        return summed(segment.losses)
-
-    def cross(self, segment: Segment, ref: TensorRef, tensor: Any) -> Any:  # noqa: ARG002 - what an override may need
-        """Copy the tensor that crosses, so that the tape of `segment` can tell it from every other tensor."""
-        return copied(tensor)
-
-    def loss(self, problem: Problem, part: MicroBatch, outputs: Sequence[Any]) -> Any:
-        """Return the data loss of a micro-batch."""
-        return problem.loss(part.tensors.y, outputs, part.tensors.sample_weight, part.scales)
-
-    def loss_cotangents(self, at_loss: LossGradients) -> LossGradients:
-        """Hook on the loss and its gradients for the model's outputs, before the backward pass starts."""
-        return at_loss
-
-    def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:  # noqa: ARG002 - as above
-        """dLoss/dOutput for an output of `segment`: its seed. None where nothing came back."""
-        return cotangent
-
-    def forward_record(self, done: Pass, cotangents: Sequence[Any]) -> Pass:  # noqa: ARG002 - as above
-        """Return the forward record that the backward pass differentiates. Override to recompute it.
-
-        `cotangents` are those of the outputs, as far as there are any.
-        """
-        return done
-
-    def share_of_added_loss(self, segment: Segment, share: float) -> float:  # noqa: ARG002 - as above
-        """Return the weight of the loss that `segment` adds: the micro-batch's share of the batch, 1 for all of it."""
-        return share
-
-    def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-        """Return the sum over `targets` of seed · dTarget/dSource for each of `sources`: a vector-Jacobian product."""
-        return gradients_of(done.tape, targets, sources, seeds)
-
-    def input_cotangent(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:  # noqa: ARG002 - as above
-        """Return the part of the cotangent of `ref`, an input of `segment`, that this segment contributes."""
-        return gradient
-
-    def contribution(self, segment: Segment, key: TensorKey, gradient: Any) -> Any:  # noqa: ARG002 - as above
-        """Return the part of a weight's gradient that `segment` contributes."""
-        return gradient
+__all__ = ["Direction", "HandOff", "LossGradients", "MicroBatchPasses", "Pass", "loss_gradients", "split"]
 
 
 def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> Computed:
     """Return loss, outputs and every gradient of the split model."""
-    weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
     steps = steps or HandOff()
+    if problem.loss.of_model is not None:
+        return split_by_model(problem, tensors, steps)
+    weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
     all_passes = [
         MicroBatchPasses(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))
     ]

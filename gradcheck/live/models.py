@@ -79,7 +79,7 @@ def check_model(  # noqa: PLR0917 - x, y and loss as in `fit` and `compile`, the
     """
     split = {"after": after, "parts": parts, "every": every}
     given = {key: value for key, value in split.items() if value is not None}
-    if not given and any(_name(method) in METHODS and METHODS[_name(method)].splits for method in methods):
+    if not given and any(_takes_parts(_name(method)) for method in methods):
         given = {"every": "layer"}
     return checked(
         [model], x, y, loss, {"split": given or None, "methods": list(methods), **options}, name="check_model"
@@ -238,6 +238,11 @@ def precision_of(layer: Any) -> str:
     """Return the dtype policy of a layer or model, float32 for one that no config can name."""
     name = str(layer.dtype_policy.name)
     return name if name in _PRECISIONS else "float32"
+
+
+def _takes_parts(method: str) -> bool:
+    """Whether a method is of the parts of a model; a candidate may be."""
+    return method == "candidate" or (method in METHODS and METHODS[method].splits)
 
 
 def _name(method: Any) -> str:

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from gradcheck.building import user_code
+from gradcheck.building.endpoints import flat_values
 from gradcheck.building.precision import kept_precision
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.config.sections.live import LiveStep
@@ -36,7 +37,8 @@ class CandidateInput:
         x: the batch in the model's structure: a tensor, a list or a mapping.
         y: the targets: one tensor, or a list in the order of the outputs.
         loss: called as `loss(y, outputs)`, returns the data loss as a scalar; for a part of the batch, that part of
-            `sample_weight` is the third argument.
+            `sample_weight` is the third argument. A loss `of_model` is called as `loss(model, x, y)`, where `model` is
+            anything that can be called as the model is, and may have `sample_weight` too.
         sample_weight: one tensor, or a list in the order of the outputs; None if the config has none.
         variables: the trainable variables in the reference's order, the same objects as in the segments.
         training: the flag that every layer is called with.
@@ -134,6 +136,12 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
     weight = problem.batch.sample_weight
     owned = problem.owned_variables
 
+    def of_model(model: Any, x: Any, y: Any, sample_weight: Any = None) -> Any:
+        targets = flat_values(y, problem.loss.positions, len(problem.loss.terms))
+        given = weight if sample_weight is None else tf.nest.flatten(sample_weight)
+        _require_weights_that_fit(y, given)
+        return problem.loss.by_model(model, x, targets, given, training=problem.training)
+
     def loss(y: Any, outputs: Any, sample_weight: Any = None) -> Any:
         given = weight if sample_weight is None else tf.nest.flatten(sample_weight)
         _require_weights_that_fit(y, given)
@@ -144,7 +152,7 @@ def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:
         segments=problem.segments,
         x=problem.model_inputs(problem.batch.x),
         y=y[0] if len(y) == 1 else y,
-        loss=loss,
+        loss=loss if problem.loss.of_model is None else of_model,
         sample_weight=weight[0] if weight and len(weight) == 1 else weight,
         variables=list(owned),
         training=problem.training,

@@ -140,7 +140,10 @@ class Traced:
             floating = [tensor for tensor in x if _is_floating(tensor)]
             tape.watch(floating)
             outputs = keras.tree.flatten(run(x))
-            loss = self.loss(self.batch.y, outputs, self.batch.sample_weight)
+            if self.loss.of_model is None:
+                loss = self.loss(self.batch.y, outputs, self.batch.sample_weight)
+            else:  # it takes no outputs: any function of them tells the object from its calls
+                loss = tf.add_n([weighted_sum(output) for output in outputs if _is_floating(output)])
             for added in holder.losses:
                 loss += tf.reduce_sum(tf.cast(added, loss.dtype))
         values = [*floating, *(v.value for v in variables)]

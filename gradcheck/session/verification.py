@@ -19,11 +19,12 @@ import tensorflow as tf
 from gradcheck.building.messages import gist
 from gradcheck.comparing.keys import as_float64
 from gradcheck.comparing.reference import GRADIENT_KINDS
+from gradcheck.comparing.tape import whole_loss
 from gradcheck.config.sections.methods import NumericOptions
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.keras_private import all_layers
-from gradcheck.methods.directional.directions import points, random_directions, standing_still, whole_loss
+from gradcheck.methods.directional.directions import points, random_directions, standing_still
 from gradcheck.methods.directional.numeric import RESTLESS, numeric
 from gradcheck.methods.directional.surface import moved_to, tape_at
 from gradcheck.problem.twin import float64_twin

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.tensorwise import compared_tensors, excused, failing_keys, first_divergence, record
+from gradcheck.comparing.without_effect import zero_as_none
 from gradcheck.config.sections.live import LiveStep
 from gradcheck.config.sections.methods import CandidateOptions
 from gradcheck.errors import RunError
@@ -300,6 +301,7 @@ def _beside(
         return _of_movement(asked, dtype, training.start[key], expected[key], steps=index + 1)
 
     compared = compared_tensors(training.where, expected, found, tolerance)
+    compared = zero_as_none(training.problem, compared, expected, found)
     for weight in training.problem.weights:
         key = value_key(weight)
         if key in compared and compared[key].status == "exact" and _same(training.start[key], expected[key]):

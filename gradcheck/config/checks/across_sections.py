@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gradcheck.config.findings import Finding
+from gradcheck.config.sections.loss import LossSpec
 from gradcheck.config.sections.methods import (
     ALL,
     METHODS,
@@ -46,6 +47,7 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
     elif isinstance(steps, int):
         gives_none = "does not train: it gives no gradients that an optimizer could take"
         yield from _only([name for name, info in METHODS.items() if info.trains], methods, "train", gives_none)
+    yield from _one_loss_over_all(data, methods)
     if isinstance(data.get("microbatches"), int) and data["microbatches"] > 1:
         yield from _only(
             [name for name, info in METHODS.items() if info.slices],
@@ -53,6 +55,24 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
             "microbatches",
             "does not run in micro-batches",
         )
+
+
+def _one_loss_over_all(data: dict[Any, Any], methods: dict[int, MethodConfig]) -> Iterator[Finding]:
+    """Yield a finding for what does not go with one loss over all outputs: weights of each, and methods."""
+    key = _over_all(data.get("loss"))
+    if key is not None and data.get("loss_weights") is not None:
+        message = f"`{key}` is one loss for all outputs, and `loss_weights` has one for each"
+        yield Finding(message=message, path=("loss_weights",), at="key", code="GC007", help="weigh the parts inside it")
+    if key == "of_model":
+        needs = "begins with the cotangents of the outputs, and a loss that calls the model itself gives none"
+        yield from _only([name for name, info in METHODS.items() if info.of_model], methods, "loss.of_model", needs)
+
+
+def _over_all(loss: Any) -> str | None:
+    """Return `joint` or `of_model` if the loss is of that form. One that is wrong is reported by its section."""
+    if isinstance(loss, dict):
+        return "of_model" if "of_model" in loss else "joint" if loss.get("joint") is True else None
+    return loss.over_all if isinstance(loss, LossSpec) else None
 
 
 def _asks_for_all(methods: Any) -> bool:

@@ -249,7 +249,7 @@ _RULES: Mapping[type[Section], Mapping[str, Rule]] = {
     | dict.fromkeys(("batch_size", "inputs", "targets", "sample_weight"), _free),
     ArraySpec: {"kind": _free, "options": _options},
     ImagesSpec: {"directory": _folder, "image_size": _free},
-    LossSpec: {"name": _free, "kwargs": _arguments},
+    LossSpec: {"name": _free, "kwargs": _arguments, "joint": _free},
     TrainConfig: {"steps": _free, "optimizer": _free},
     OptimizerSpec: {"name": _free, "kwargs": _free},
     MethodConfig: {"method": _free, "options": _free},

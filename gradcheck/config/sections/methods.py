@@ -233,6 +233,7 @@ class MethodInfo:
         elsewhere: whether it trains in another process.
         way: whether it is a way of training: a whole step or run done otherwise, not another way to a gradient. `place`
             is then below `gradcheck.training.ways`.
+        of_model: whether it takes a loss that calls the model itself, of which no cotangents of the outputs are known.
         sides: what reports call the two sides of its check.
     """
 
@@ -249,6 +250,7 @@ class MethodInfo:
     holds: Held | None = None
     elsewhere: bool = False
     way: bool = False
+    of_model: bool = False
     sides: Sides = field(default_factory=Sides)
 
 
@@ -266,15 +268,20 @@ def _way(
         dense=dense,
         elsewhere=elsewhere,
         way=True,
+        of_model=True,
     )
 
 
 _BY_KERAS = "the model, the loss and the optimizer, shared with the plain loop; the loop is Keras's own"
 #: The candidates that a config may name.
 METHODS: dict[str, MethodInfo] = {
-    "vjp": MethodInfo(place="by_segment.vjp", slices=True, trains=True, hands_on=True, holds="activations"),
+    "vjp": MethodInfo(
+        place="by_segment.vjp", slices=True, trains=True, hands_on=True, holds="activations", of_model=True
+    ),
     "jacobian": MethodInfo(place="by_segment.jacobian", trains=True, eager=True, dense=True, holds="jacobian_block"),
-    "naive": MethodInfo(place="by_segment.naive", slices=True, trains=True, hands_on=True, holds="activations"),
+    "naive": MethodInfo(
+        place="by_segment.naive", slices=True, trains=True, hands_on=True, holds="activations", of_model=True
+    ),
     "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True, holds="boundaries"),
     "graph": MethodInfo(place="by_segment.graph", slices=True, trains=True),
     "graph_scalar": MethodInfo(place="by_segment.graph_scalar", trains=True),
@@ -284,9 +291,15 @@ METHODS: dict[str, MethodInfo] = {
         rests_on="the registered and custom gradients, shared with the reference: a JVP is made by transposing them",
         splits=False,
         registered=True,
+        of_model=True,
     ),
     "numeric": MethodInfo(
-        place="directional.numeric", options=NumericOptions, rests_on=_FORWARD, splits=False, sides=_ON_TRIAL
+        place="directional.numeric",
+        options=NumericOptions,
+        rests_on=_FORWARD,
+        splits=False,
+        of_model=True,
+        sides=_ON_TRIAL,
     ),
     "stateful": MethodInfo(place="along_time.stateful", eager=True),
     "scan": MethodInfo(place="along_time.scan", options=ScanOptions),
@@ -298,14 +311,17 @@ METHODS: dict[str, MethodInfo] = {
         ),
         splits=False,
         registered=True,
+        of_model=True,
     ),
     "candidate": MethodInfo(
         place="candidate",
         options=CandidateOptions,
         rests_on="its own code, and the registered and custom gradients of what it calls, shared with the reference",
+        splits=False,
         slices=True,
         trains=True,
         eager=True,
+        of_model=True,
     ),
     "accumulate": _way(
         AccumulateOptions,

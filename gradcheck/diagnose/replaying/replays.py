@@ -164,9 +164,10 @@ def imprint(tensor: Any) -> tuple[float, float]:
 def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[Injection]:
     """Return the injections that may explain `observed`, the cheapest and likeliest first.
 
-    A fault of the backward pass before the last wrong segment is left out: it cannot have made that segment wrong.
+    A fault of the backward pass before the last wrong segment is left out: it cannot have made that segment wrong. It
+    can where the loss differentiates the model: the inner backward pass is a part of the outer one's forward pass.
     """
-    last = observed.last_wrong_segment
+    last = observed.last_wrong_segment if observed.problem.loss.of_model is None else None
     found = replayed.suspects(own_slices=not observed.gradients.outputs, effort=effort)
     possible = [injection for injection in found if may_have_made(injection, last)]
     return sorted(possible, key=lambda injection: _effort(injection, last))

@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
 
 def moved(problem: Problem) -> dict[int, list[Any]]:
-    """Return the variables that a forward pass through each segment changes, by segment; it runs one to find them."""
-    found = {}
+    """Return the variables that a forward pass through each segment changes, by segment; it runs one to find them.
+
+    None of a loss that calls the model itself: nothing is recomputed there.
+    """
+    found: dict[int, list[Any]] = {}
+    if problem.loss.of_model is not None:
+        return found
     with problem.state.preserved():
         passes = MicroBatchPasses(problem, micro_batches(problem, batch_tensors(problem))[0], HandOff(), {})
         for segment in problem.segments:

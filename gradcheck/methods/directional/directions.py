@@ -5,15 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.state import Snapshot, movable_variables
 from gradcheck.comparing.reference import nudged
+from gradcheck.comparing.tape import whole_loss
 from gradcheck.errors import RunError
-from gradcheck.handoff.interface import Computed
-from gradcheck.handoff.tensors import is_differentiable, total_loss
+from gradcheck.handoff.tensors import is_differentiable
 from gradcheck.numerics import NOISE_RUNS, movement, to_array
 from gradcheck.phrases import plural
 
@@ -30,13 +29,6 @@ if TYPE_CHECKING:
     #: One number per direction for each tensor; None where no gradient flows.
     Measured: TypeAlias = Mapping[TensorKey, Array | None]
     Measure: TypeAlias = Callable[[Tensors, Collection[TensorKey]], Measured]
-
-
-def whole_loss(problem: Problem, tensors: Tensors) -> Computed:
-    """Return the loss of the whole model alone: the body of a method that differentiates in its own way."""
-    outputs = keras.tree.flatten(problem.model(problem.model_inputs(tensors.x), training=problem.training))
-    loss = total_loss(problem.loss(tensors.y, outputs, tensors.sample_weight), problem.model.losses)
-    return Computed(loss, [], {})
 
 
 def points(problem: Problem) -> dict[TensorKey, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.comparing.keys import as_array
-from gradcheck.comparing.tape import monolithic
+from gradcheck.comparing.tape import monolithic, whole_loss
 from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import batch_tensors
@@ -27,7 +27,6 @@ from gradcheck.methods.directional.directions import (
     projections,
     random_directions,
     standing_still,
-    whole_loss,
 )
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from gradcheck.building.precision import loss_dtype
 from gradcheck.building.state import Snapshot, movable_variables
 from gradcheck.comparing.gradient_flow import traced
 from gradcheck.comparing.keys import as_float64
-from gradcheck.comparing.tape import monolithic
+from gradcheck.comparing.tape import monolithic, whole_loss
 from gradcheck.handoff.execute import Execution, batch_tensors, compiled
 from gradcheck.handoff.tensors import total_loss
 from gradcheck.keras_private import all_layers, mask_of
-from gradcheck.methods.directional.directions import points, whole_loss
+from gradcheck.methods.directional.directions import points
 from gradcheck.numerics import PRECISIONS
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from gradcheck.building import user_code
 from gradcheck.building.target import FunctionLayer
+from gradcheck.comparing.tape import whole_loss
 from gradcheck.errors import ConfigError, RunError
-from gradcheck.methods.directional.directions import whole_loss
 from gradcheck.methods.directional.surface import moved_to
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ def _accumulating(training: ReferenceTraining, variables: Sequence[Any], count: 
 def _execution(problem: Problem, part: Slice, count: int) -> Execution:
     """Return the computation of the gradients of one of `count` slices, of its own loss."""
     # A mean over the batch is what accumulation expects: the random cotangent, a sum, stands for one.
-    scales = [None if t is None else count if t.name == RANDOM_COTANGENT else 1.0 for t in problem.loss.terms]
+    scales = [None if t is None else count if t.name == RANDOM_COTANGENT else 1.0 for t in problem.loss.weighed]
     size = part.stop - part.start
     own = replace(part, scales=tuple(scales), batch_size=size, start=0, stop=size)
     return Execution(replace(problem, slices=(own,)), monolithic, split=False)

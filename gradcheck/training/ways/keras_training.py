@@ -10,10 +10,12 @@ import keras
 import tensorflow as tf
 
 from gradcheck.batch.loss import RANDOM_COTANGENT
+from gradcheck.building.endpoints import flat_values
 from gradcheck.building.messages import described
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import NotApplicable
+from gradcheck.handoff.tensors import total_loss
 from gradcheck.numerics import movement
 from gradcheck.training.steps import LiveTrainee, slots_like, value_key
 from gradcheck.training.ways.interface import seen, taken, tensorflow_quiet
@@ -78,11 +80,37 @@ def compiled_model(problem: Problem, optimizer: Any, **arguments: Any) -> keras.
     losses = keras_losses(problem.loss)
     weights = [1.0 if term is None else float(term.weight) for term in problem.loss.terms]
     several = {"loss": losses, "loss_weights": weights} if len(losses) > 1 or weights[0] != 1 else {"loss": losses[0]}
+    if problem.loss.joint is not None:
+        several = {}
+        _compute_loss_over_all(model, problem)
     try:
         model.compile(optimizer=optimizer, **several, **arguments)
     except TypeError as error:
         raise NotApplicable(f"the model's own compile takes other arguments: {described(error)}") from error
     return model
+
+
+def _compute_loss_over_all(model: keras.Model, problem: Problem) -> None:
+    """Let `model` compute the one loss over all of its outputs; `compile` takes one for each. Its own code stays.
+
+    Raises:
+        NotApplicable: if the loss calls the model itself, and calls move its state.
+    """
+    loss = problem.loss
+    if loss.of_model is not None and problem.state.variables:
+        raise NotApplicable("Keras calls the model before the loss, which calls it again: its state would move twice")
+
+    def compute_loss(x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:  # noqa: FBT001, FBT002 - as Keras's
+        if loss.of_model is None:
+            found = loss(y, y_pred, sample_weight)
+        else:
+            targets = flat_values(y, loss.positions, len(loss.terms))
+            weight = None if sample_weight is None else flat_values(sample_weight, loss.positions, len(loss.terms))
+            found = loss.by_model(model, x, targets, weight, training=training)
+        return total_loss(found, model.losses) / tf.distribute.get_strategy().num_replicas_in_sync
+
+    if "compute_loss" not in own_training(model):
+        vars(model)["compute_loss"] = compute_loss  # past Keras's tracking of attributes
 
 
 def own_training(model: keras.Model) -> list[str]:

@@ -75,7 +75,9 @@ def _of_keras() -> Iterator[None]:
     try:
         with tensorflow_quiet():
             yield
-    except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError):
+    except (GradcheckError, MemoryError, tf.errors.ResourceExhaustedError) as error:
+        if isinstance(error.__cause__, NotImplementedError):  # in a loss that differentiates the model
+            raise NotApplicable(f"Keras's rematerialisation has no second derivative: {error}") from error
         raise
     except Exception as error:
         raise NotApplicable(f"Keras's rematerialisation raises on this model: {described(error):.200}") from error

@@ -142,6 +142,7 @@ def test_every_key_has_been_decided_on() -> None:
         "FileSource.trust",
         "FitOptions.callbacks",
         "LossSpec.factory",
+        "LossSpec.of_model",
         "NumericOptions.surrogate",
         "ReplicasOptions.count",
         "ReplicasOptions.strategy",
