@@ -10,8 +10,8 @@ import tensorflow as tf
 from gradcheck.auditing.observing.script_step import current_graph
 
 if TYPE_CHECKING:
-    from gradcheck.auditing.observing.patches import Patches
     from gradcheck.auditing.watch import Watch
+    from gradcheck.user_calls.patches import Patches
 
 #: The class that all optimizers inherit `apply` from; others around it add the backend's part.
 _BASE = next(kind for kind in reversed(keras.optimizers.Optimizer.__mro__) if "apply" in vars(kind))
