@@ -58,8 +58,9 @@ def of_another_model(observed: Observed) -> list[Diagnosis]:
 def as_it_ran(observed: Observed, found: Sequence[Diagnosis]) -> Sequence[Diagnosis]:
     """Return the diagnoses of a candidate with what was noted while it ran.
 
-    A missing cotangent (GC101) gets the lines where None went in. Where no mistake was found, the variables of another
-    model and compilation by XLA come first.
+    A missing cotangent (GC101) gets the lines where None went in. A custom gradient that is called with keywords
+    (GC602) is not left out as well (GC609). Where no mistake was found, the variables of another model and compilation
+    by XLA come first.
     """
     calls = observed.gradients.calls
     if calls is None:
@@ -67,6 +68,8 @@ def as_it_ran(observed: Observed, found: Sequence[Diagnosis]) -> Sequence[Diagno
     said = _none_went_in(calls)
     if said:
         found = [replace(d, evidence=f"{d.evidence}. {said}") if d.code == "GC101" else d for d in found]
+    if any(d.code == "GC602" for d in found):
+        found = [d for d in found if d.code != "GC609"]
     unexplained = all(diagnosis.code == "GC900" for diagnosis in found)
     return under_xla(observed, [*(of_another_model(observed) if unexplained else ()), *found])
 
