@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.auditing.judging.judgement import Judgement
-    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.watch import Watch
     from gradcheck.errors import GradcheckError
     from gradcheck.results.report import Diagnosis, Outcome
     from gradcheck.results.tensor import Comparison
+    from gradcheck.user_calls.lines import ScriptLine
 
 RESTS_ON = "the registered and custom gradients, and the script's own forward pass"
 

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.auditing.judging.weights import masses
-from gradcheck.auditing.observing.script_step import add, identity
+from gradcheck.auditing.observing.script_step import add
 from gradcheck.numerics import NOISE_RUNS, PRECISIONS
 from gradcheck.problem.nudge import nudged_tensor
+from gradcheck.user_calls.tape_calls import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 if TYPE_CHECKING:
     from gradcheck.auditing.observing.flow import Node, Shares
-    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss
+    from gradcheck.user_calls.lines import ScriptLine
 
 
 @dataclass(eq=False)

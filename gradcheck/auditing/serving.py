@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.auditing.observing.flow import Node, Share
-from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss, identity
+from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss
+from gradcheck.user_calls.tape_calls import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

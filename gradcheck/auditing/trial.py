@@ -14,19 +14,20 @@ from gradcheck.auditing.judging.mistakes import cut_off, explained
 from gradcheck.auditing.judging.weights import masses, scale_of, slices
 from gradcheck.auditing.observing.flow import Node, Share
 from gradcheck.auditing.observing.layers import Layers
-from gradcheck.auditing.observing.lines import user_line
-from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss, identity
+from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss
 from gradcheck.auditing.questions import Question, TrainedVariable, Update
 from gradcheck.auditing.serving import Serving
 from gradcheck.numerics import PRECISIONS
 from gradcheck.results.report import FAILING
+from gradcheck.user_calls.lines import user_line
+from gradcheck.user_calls.tape_calls import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gradcheck.auditing.observing.flow import Shares
-    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.watch import Watch
+    from gradcheck.user_calls.lines import ScriptLine
 
 
 class Trial:

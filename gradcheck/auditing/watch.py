@@ -15,21 +15,21 @@ from gradcheck.auditing.observing.compiled_functions import Compiled
 from gradcheck.auditing.observing.entrances import Entrances
 from gradcheck.auditing.observing.exports import Exports
 from gradcheck.auditing.observing.flow import Flow, Node, Share
-from gradcheck.auditing.observing.lines import user_line
 from gradcheck.auditing.observing.optimizers import Optimizers
-from gradcheck.auditing.observing.patches import Patches
 from gradcheck.auditing.observing.script_step import (
     GradientCall,
     ScriptStep,
     ScriptTape,
     ServedLoss,
     current_graph,
-    identity,
 )
 from gradcheck.auditing.observing.seen_operations import Operations
 from gradcheck.auditing.records.crossings import Crossings
 from gradcheck.auditing.trial import Trial
 from gradcheck.errors import RunError
+from gradcheck.user_calls.lines import user_line
+from gradcheck.user_calls.patches import Patches
+from gradcheck.user_calls.tape_calls import flat_results, identity, seeds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -322,7 +322,7 @@ class Watch:
             record.asked = True
         step = self.step(graph)
         if step is not None:
-            seeds = args[0] if kind == "gradient" and args else kwargs.get("output_gradients")
+            seeds = seeds_of(kind, args, kwargs)
             flat = tf.nest.flatten(sources)
             with self.safely():
                 call = GradientCall(
@@ -335,7 +335,7 @@ class Watch:
                     seeds=None if seeds is None else tf.nest.flatten(seeds),
                     sources=flat,
                     ids=[identity(source) for source in flat],
-                    results=_flat_results(results, len(flat)),
+                    results=flat_results(results, len(flat)),
                 )
                 self._called(step, call, nested=nested)
         self.rest()
@@ -364,11 +364,3 @@ class Watch:
 
 def _single(tensor: Any) -> bool:
     return bool(tensor.shape.num_elements() == 1)
-
-
-def _flat_results(results: Any, count: int) -> list[Any]:
-    """Return the results in the order of the sources; sparse rows are one result."""
-    if count == 1 and not isinstance(results, (list, tuple, dict)):
-        return [results]
-    flat: list[Any] = tf.nest.flatten(results)
-    return flat

@@ -7,7 +7,7 @@ vector-Jacobian product is, so that zero gives zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.messages import described
+from gradcheck.custom_gradients.seen_calls import with_own_gradient
 from gradcheck.errors import GradcheckError
 from gradcheck.handoff.tensors import dense, is_differentiable
 from gradcheck.numerics import PRECISIONS
@@ -226,6 +227,27 @@ def not_its_own(call: DecoratedCall, *, seed: int) -> Iterator[CallMistake]:
             evidence = f"the gradient of {name} is not the one that TensorFlow makes of the function"
             fix = "differentiate the function by hand once more, or leave it to TensorFlow"
             yield CallMistake(code="GC601", kind="own", evidence=evidence, fix=fix)
+
+
+def overrides_its_own(call: DecoratedCall, *, seed: int) -> bool:
+    """Whether the custom gradient of `call` differs from TensorFlow's own, where that exists.
+
+    False for a call whose custom gradient TensorFlow ignores (GC602), or that cannot be asked.
+    """
+    if list(_by_keyword(call)):
+        return False
+    try:
+        cotangents = _Cotangents(call, seed).drawn(0)
+        mine = pull(call, cotangents, call.variables)
+        _, grad = with_own_gradient(call.function, call.args, call.kwargs)
+        own = pull(replace(call, grad=grad), cotangents, call.variables)
+    except (GradcheckError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - the user's code: what it raises is the finding of another check
+        return False
+    pairs = list(zip([*mine.inputs, *mine.variables], [*own.inputs, *own.variables], strict=True))
+    exists = all(ours is not None for custom, ours in pairs if custom is not None)
+    return exists and any(custom is not None and not _same(custom, ours) for custom, ours in pairs)
 
 
 def _linear(call: DecoratedCall, cotangents: _Cotangents, pulled: Pulled) -> Iterator[CallMistake]:

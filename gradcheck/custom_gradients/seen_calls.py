@@ -18,9 +18,12 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.naming import place_of_function
+from gradcheck.cutting.tensor_copies import copied
+from gradcheck.handoff.execute import eagerly
+from gradcheck.handoff.tensors import gradients_of, is_differentiable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,6 +37,7 @@ class DecoratedCall:
         result: the result that it returned together with `grad`.
         grad: its backward function.
         variables: the variables that it read without being given them: TensorFlow passes them to `grad` as `variables`.
+        layer: the name of the layer that called it; None if no layer did.
     """
 
     function: Callable[..., Any]
@@ -42,6 +46,7 @@ class DecoratedCall:
     result: Any
     grad: Callable[..., Any]
     variables: Sequence[Any]
+    layer: str | None = None
 
     @property
     def place(self) -> str:
@@ -95,19 +100,28 @@ class Watch:
         self.recomputed: list[Recomputation] = []
         self._calls: list[DecoratedCall] | None = None
         self._again = False  # whether recomputed functions run a second time, for comparison
+        self._left_out: frozenset[str] = frozenset()  # the places of functions that have TensorFlow's own gradient now
 
     @contextmanager
     def recording(self) -> Iterator[list[DecoratedCall]]:
         """Collect the calls made inside the block, where each `tf.function` runs eagerly: tensors have values."""
-        eager = tf.config.functions_run_eagerly()
         calls: list[DecoratedCall] = []
         self._calls, self.recomputed, self._again = calls, [], True
-        tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's signature
         try:
-            yield calls
+            with eagerly():
+                yield calls
         finally:
-            tf.config.run_functions_eagerly(eager)
             self._calls, self._again = None, False
+
+    @contextmanager
+    def left_out(self, places: Collection[str]) -> Iterator[None]:
+        """Differentiate the functions at `places` as TensorFlow does by itself inside the block, which runs eagerly."""
+        self._left_out = frozenset(places)
+        try:
+            with eagerly():
+                yield
+        finally:
+            self._left_out = frozenset()
 
     @contextmanager
     def listening(self) -> Iterator[list[DecoratedCall]]:
@@ -144,6 +158,8 @@ class Watch:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             self.used = True
+            if self._left_out and place_of_function(function) in self._left_out:
+                return with_own_gradient(function, args, kwargs)
             if self._calls is None or not tf.executing_eagerly():
                 return function(*args, **kwargs)
             # The tape lists the variables that the function reads, as TensorFlow's own watcher does.
@@ -156,7 +172,13 @@ class Watch:
                 result, grad = returned
                 self._calls.append(
                     DecoratedCall(
-                        function=function, args=args, kwargs=kwargs, result=result, grad=grad, variables=variables
+                        function=function,
+                        args=args,
+                        kwargs=kwargs,
+                        result=result,
+                        grad=grad,
+                        variables=variables,
+                        layer=_calling_layer(),
                     )
                 )
             return returned
@@ -206,6 +228,34 @@ def watch_of_now() -> Watch:
     """Return the watch of the block that this is called in."""
     watch: Watch = getattr(tf.custom_gradient, "watch", None) or Watch()
     return watch
+
+
+def with_own_gradient(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Any, Callable[..., Any]]:
+    """Return the result of a function under `tf.custom_gradient`, and TensorFlow's own gradient in place of its own.
+
+    The gradient of what has none, by TensorFlow, is None.
+    """
+    with tf.GradientTape(persistent=True) as tape:
+        # Copies, for one tensor may be several arguments.
+        copies = tf.nest.map_structure(lambda t: copied(t) if isinstance(t, tf.Tensor) else t, list(args))
+        tape.watch([t for t in tf.nest.flatten(copies) if isinstance(t, tf.Tensor) and is_differentiable(t)])
+        result, _ = function(*copies, **kwargs)
+    # TensorFlow binds a method before it counts its arguments.
+    is_method = bool(args) and not tf.is_tensor(args[0]) and hasattr(type(args[0]), function.__name__)
+    given = tf.nest.flatten(copies[1:] if is_method else copies)
+
+    def grad(*upstream: Any, variables: Sequence[Any] | None = None) -> Any:
+        sources = [t for t in given if isinstance(t, (tf.Tensor, tf.Variable))]
+        seeded = [(t, u) for t, u in zip(tf.nest.flatten(result), upstream, strict=True) if is_differentiable(t)]
+        targets, seeds = zip(*seeded, strict=True)
+        found = gradients_of(tape, targets, [*sources, *(variables or ())], seeds)
+        of = dict(zip(map(id, sources), found, strict=False))
+        of_given = [of.get(id(t)) for t in given]
+        return of_given if variables is None else (of_given, found[len(sources) :])
+
+    return result, grad
 
 
 def _calling_layer() -> str | None:

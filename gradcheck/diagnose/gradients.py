@@ -11,6 +11,7 @@ from gradcheck.comparing.tensorwise import first_wrong
 from gradcheck.diagnose.compiled import compiled_differently
 from gradcheck.diagnose.custom_gradients import blamed
 from gradcheck.diagnose.effort import Effort
+from gradcheck.diagnose.evidence.candidate_calls import as_it_ran, of_another_model
 from gradcheck.diagnose.evidence.gradient_figures import by_figures, what_they_are
 from gradcheck.diagnose.evidence.location import located
 from gradcheck.diagnose.replaying.in_pairs import pair
@@ -79,17 +80,20 @@ def diagnose_gradients(
     if not observed.failing:
         return broken
     # Before the replays, which run eagerly: if compilation changes the reference, even a correct split looks wrong.
-    compiled = effort.attempt("the eager reference", partial(compiled_differently, observed))
-    if compiled:
-        return (*broken, *compiled)
+    compiled = effort.attempt("another compilation of the reference", partial(compiled_differently, observed))
+    others = effort.attempt("the variables that gradients were taken of", partial(of_another_model, observed))
+    told = [diagnosis for diagnosis in (*(compiled or ()), *(others or ())) if diagnosis.confidence == "exact"]
+    if told:
+        return (*broken, *told)
     replayed = replayed or Replayed(problem)
     here = Diagnosing(replayed=replayed, end=time.monotonic() + seconds, calls=calls, meant=meant, effort=effort)
     right = effort.attempt("the correct split", lambda: replayed.replays.right) if problem.segments else None
     if right is None:  # no split, or it raised: nothing to replay a mistake on
         alone = _by_itself(observed, here) or _unexplained(observed, None)
-        return (*broken, *(map(_unsure, alone) if problem.segments else alone))
+        return (*broken, *as_it_ran(observed, list(map(_unsure, alone) if problem.segments else alone)))
     departed = effort.attempt("the comparison of the correct split", lambda: observed.departures(right))
-    return (*broken, *(_departed(observed, right, here) if departed else _explained(observed, here)))
+    explained = _departed(observed, right, here) if departed else _explained(observed, here)
+    return (*broken, *as_it_ran(observed, list(explained)))
 
 
 def _not_finite_either(observed: Observed, effort: Effort) -> tuple[Diagnosis, ...]:

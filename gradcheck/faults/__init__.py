@@ -25,6 +25,7 @@ from gradcheck.faults.boundary.rows_reordered import RowsReordered
 from gradcheck.faults.boundary.targets_misaligned import TargetsMisaligned
 from gradcheck.faults.boundary.training_flag_lost import TrainingFlagLost
 from gradcheck.faults.custom.examples_apart import ExamplesApart
+from gradcheck.faults.custom.left_out import LeftOut
 from gradcheck.faults.custom.traced_once import TracedOnce
 from gradcheck.faults.losses.added_losses import AddedLossDropped, AddedLossRepeated
 from gradcheck.faults.losses.factors import LossScaleLeft, SignFlipped
@@ -78,6 +79,7 @@ FAULTS: tuple[Fault, ...] = (
     TracedOnce(),
     ExamplesApart(),
     TermWeighed(),
+    LeftOut(),  # before SignFlipped: a gradient reversal that is left out turns a cotangent around
     SignFlipped(),
     LossScaleLeft(),
     CotangentFactor(),

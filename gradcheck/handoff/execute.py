@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -10,7 +11,7 @@ import tensorflow as tf
 from gradcheck.handoff.interface import Computed, Gradients, Tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gradcheck.problem.problem import Problem
 
@@ -65,3 +66,14 @@ def compiled(function: Callable[[Tensors], Computed], execution: str) -> Callabl
         return traced[0](tensors)  # type: ignore[no-any-return]
 
     return run
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Run each `tf.function` eagerly inside the block: tensors have values."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's own signature
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.methods import MethodOptions
     from gradcheck.problem.problem import Problem, TensorKey
     from gradcheck.results.report import ScheduleReport
+    from gradcheck.user_calls.noting import UserCalls
 
 
 class Tensors(NamedTuple):
@@ -74,6 +75,7 @@ class Gradients:
         schedule: in what order micro-batches went through the segments.
         part_norms: as in `Computed`.
         way: how the method differentiates, where that is another way than the tape's: `by forward mode`.
+        calls: what the user's function did while it computed them; None for gradients of no user's function.
     """
 
     loss: Any
@@ -93,6 +95,7 @@ class Gradients:
     schedule: ScheduleReport | None = None
     part_norms: Mapping[PartKey, Any] = field(default_factory=dict)
     way: str = ""
+    calls: UserCalls | None = None
 
 
 class Method(Protocol):

@@ -17,6 +17,8 @@ from gradcheck.config.sections.live import LiveStep
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods.returned import scalar, understood
 from gradcheck.phrases import some
+from gradcheck.user_calls.noting import noting
+from gradcheck.user_calls.tape_calls import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -100,12 +102,15 @@ class UserFunction:
             RunError: GC054 if it raises, GC055 if its result is unusable.
         """
         with problem.state.preserved(), kept_precision():
-            returned, seconds, warnings = self._called(problem, None)
-            loss, tensors = understood(returned, problem, self._reference)
+            with noting(_paths(problem)) as calls:
+                returned, seconds, warnings = self._called(problem, None)
+            loss, tensors = understood(returned, problem, self._reference, calls.sources)
             owned = zip(problem.weights, problem.owned_variables, strict=True)
             warnings += _weights_put_back(problem, [v for weight, v in owned if weight.path not in moving])
             state = problem.state.read()
-        return Gradients(loss=loss, outputs=(), tensors=tensors, state=state, seconds=seconds, warnings=warnings)
+        return Gradients(
+            loss=loss, outputs=(), tensors=tensors, state=state, seconds=seconds, warnings=warnings, calls=calls
+        )
 
     def train_step(self, problem: Problem, optimizer: Any) -> Gradients:
         """Let the function update the weights with `optimizer`; return its loss, if any, and no gradients.
@@ -128,6 +133,14 @@ class UserFunction:
         with user_code.calling(what, self._reference, "GC054", base):
             returned = self._function(given, **self._kwargs)
         return returned, time.perf_counter() - start, _meddling(problem, precision)
+
+
+def _paths(problem: Problem) -> dict[int, str]:
+    """Return the weights' paths by the numbers of their variables, of parts too; "" for variables not trained."""
+    of_model = [v for held in (problem.model, *problem.segments) for v in held.variables]
+    of_parts = [(v, problem.counterparts[id(v.value)].path) for v in of_model if id(v.value) in problem.counterparts]
+    weights = [(weight.variable, weight.path) for weight in problem.weights]
+    return {identity(v): path for v, path in (*((v, "") for v in of_model), *of_parts, *weights)}
 
 
 def candidate_input(problem: Problem, optimizer: Any = None) -> CandidateInput:

@@ -11,43 +11,56 @@ import tensorflow as tf
 
 from gradcheck.errors import RunError
 from gradcheck.keras_private import Variable
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from gradcheck.problem.problem import Problem, TensorKey, Weight
 
+_VARIABLES = (tf.Variable, Variable)
 _EXPECTED = (
     "return a list in the order of `variables`, a mapping by variable (`{id(v): gradient}`) or by path, or a pair "
     "(loss, gradients); None where a variable has no gradient"
 )
 
 
-def understood(returned: Any, problem: Problem, reference: str) -> tuple[Any, dict[TensorKey, Any]]:
+def understood(
+    returned: Any, problem: Problem, reference: str, sources: Iterable[Any] = ()
+) -> tuple[Any, dict[TensorKey, Any]]:
     """Return the loss (or None) and the gradients by key.
 
     Args:
         returned: the function's result.
         problem: the problem whose variables the gradients belong to.
         reference: the name of the function in messages.
+        sources: the variables that the function took gradients of.
 
     Raises:
         RunError: GC055 for any result other than `_EXPECTED`.
     """
     loss = None
     is_pair = isinstance(returned, tuple) and len(returned) == 2  # noqa: PLR2004 - (loss, gradients)
-    if is_pair and isinstance(returned[1], (list, tuple, Mapping)):
+    if is_pair and isinstance(returned[1], (list, tuple, Mapping)) and not _is_with_variable(returned[1]):
         loss, returned = returned
         loss = scalar(loss, reference)
-    gradients = _by_weight(returned, problem, reference)
+    if isinstance(returned, (list, tuple)) and returned and all(map(_is_with_variable, returned)):
+        sources = [*sources, *(variable for _, variable in returned)]
+        returned = {id(variable): gradient for gradient, variable in returned}
+    gradients = _by_weight(returned, problem, reference, sources)
     return loss, {w.key: _gradient(gradients.get(w.path), w, reference) for w in problem.weights}
 
 
-def _by_weight(returned: Any, problem: Problem, reference: str) -> Mapping[str, Any]:
+def _is_with_variable(entry: Any) -> bool:
+    """Whether an entry is a gradient with its variable, as `apply_gradients` takes them."""
+    return isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], _VARIABLES)  # noqa: PLR2004 - a pair
+
+
+def _by_weight(returned: Any, problem: Problem, reference: str, sources: Iterable[Any]) -> Mapping[str, Any]:
     """Return the gradients by path of their weight; a weight that a mapping leaves out has no entry."""
     weights = problem.weights
     if isinstance(returned, Mapping):
-        return _by_key(returned, problem, reference)
+        return _by_key(returned, problem, reference, sources)
     if not isinstance(returned, (list, tuple)):
         raise _unusable(reference, f"{type(returned).__name__}: {returned!r:.200}", _EXPECTED)
     if len(returned) != len(weights):
@@ -55,12 +68,17 @@ def _by_weight(returned: Any, problem: Problem, reference: str) -> Mapping[str, 
     return {weight.path: gradient for weight, gradient in zip(weights, returned, strict=True)}
 
 
-def _by_key(returned: Mapping[Any, Any], problem: Problem, reference: str) -> Mapping[str, Any]:
+def _by_key(returned: Mapping[Any, Any], problem: Problem, reference: str, sources: Iterable[Any]) -> Mapping[str, Any]:
     """Return the gradients of a mapping by path; its keys may be variables, their ids, or paths that are unique."""
     keys, found = _Keys(problem, returned), dict[str, Any]()
+    others: dict[Any, Any] = {id(variable): variable for variable in sources}
     for key, gradient in returned.items():
         paths = keys.weights_of(key)
         if not paths:
+            unknown = [others.get(k, _variable(k)) for k in returned if not keys.weights_of(k)]
+            of_another = [getattr(v, "path", v.name) for v in unknown if isinstance(v, _VARIABLES)]
+            if of_another:
+                raise _unusable(reference, f"gradients of variables of another model: {some(of_another)}", _OF_ANOTHER)
             known = ", ".join(weight.path for weight in problem.weights)
             kind = "path" if isinstance(key, str) else "key"
             raise _unusable(reference, f"a mapping with the unknown {kind} {_shown(key)}", f"the paths are: {known}")
@@ -95,6 +113,12 @@ def _paths(problem: Problem) -> tuple[list[tuple[Any, str]], list[tuple[Any, str
     return [(weight.variable, weight.path) for weight in problem.weights], of_parts
 
 
+_OF_ANOTHER = (
+    "take gradients of `variables`, or of the segments' `trainable_variables`: a clone, or the model built again, has "
+    "others (GC407)"
+)
+
+
 class _Keys:
     """The weights that the keys of one mapping stand for."""
 
@@ -115,13 +139,16 @@ class _Keys:
         the mapping is chosen.
         """
         if not isinstance(key, str):
-            variable = key.deref() if hasattr(key, "deref") else key  # tf.Variable.ref()
-            path = self._by_id.get(key if isinstance(key, int) else id(variable))
+            path = self._by_id.get(key if isinstance(key, int) else id(_variable(key)))
             return set() if path is None else {path}
         meant = {path for table in self._tables for path in table.get(key, ())}
         if key in self._reported and (not meant or (key in meant and meant <= self._named)):
             return {key}
         return meant
+
+
+def _variable(key: Any) -> Any:
+    return key.deref() if hasattr(key, "deref") else key  # tf.Variable.ref()
 
 
 def _by_path(variables: Iterable[tuple[Any, str]]) -> Mapping[str, set[str]]:
@@ -142,7 +169,7 @@ def _gradient(value: Any, weight: Weight, reference: str) -> Any:
         return tf.IndexedSlices(value.values, value.indices, dense_shape=tf.constant(tuple(weight.variable.shape)))
     if value is None or isinstance(value, tf.Tensor):
         return value
-    if isinstance(value, (tf.Variable, Variable)):
+    if isinstance(value, _VARIABLES):
         return tf.convert_to_tensor(value)
     if np.iscomplexobj(value):
         raise _unusable(reference, f"complex numbers for the real variable {weight.path}", _EXPECTED)

@@ -12,9 +12,9 @@ from gradcheck.catalogue import CATALOGUE, SECTIONS, Entry, title
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(CATALOGUE.values())
 #: What DESIGN calls faults: mistakes that a person makes in code, and mends with code.
-FAULTS = [entry for entry in ENTRIES if "GC101" <= entry.code <= "GC608"]
+FAULTS = [entry for entry in ENTRIES if "GC101" <= entry.code <= "GC609"]
 #: How many codes each hundred has; GC900 stands alone.
-COUNTS = {1: 12, 2: 8, 3: 11, 4: 6, 5: 7, 6: 8, 7: 4, 8: 5}
+COUNTS = {1: 13, 2: 8, 3: 11, 4: 7, 5: 7, 6: 9, 7: 4, 8: 5}
 
 
 def ids(entry: Entry) -> str:

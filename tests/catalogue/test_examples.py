@@ -151,6 +151,7 @@ GRADIENTS: dict[str, tuple[Callable[[], Names], Whole, tuple[str, ...]]] = {
     **dict.fromkeys(("GC302", "GC303"), (random_names, parts_chained, ("front", "back"))),
     "GC304": (sequence_names, of_sequence, ("lstm", "head")),
     "GC401": (tied_names, parts_chained, ("model",)),
+    "GC407": (dense_names, parts_chained, ("model",)),
     **dict.fromkeys(
         ("GC501", "GC502"), (lambda: dense_names(regularizer="l2"), with_penalties, ("front", "back"))
     ),
@@ -252,7 +253,7 @@ def test_steps_are_those_of_the_whole_model(code: str) -> None:
         assert int(names["optimizer"].iterations) == 1
 
 
-@pytest.mark.parametrize("code", ["GC104", "GC108", "GC109", "GC301", "GC605", "GC701", "GC702"])
+@pytest.mark.parametrize("code", ["GC104", "GC108", "GC109", "GC113", "GC301", "GC605", "GC701", "GC702"])
 def test_the_others_run(code: str) -> None:
     run(example(code), random_names() if code == "GC605" else dense_names())
 
@@ -319,6 +320,13 @@ def test_custom_gradients_of_variables() -> None:
         outputs = names["affine"](z)
     found = tape.gradient(outputs, [names["scale"], names["shift"]])
     np.testing.assert_allclose(found, [tf.reduce_sum(z), 4.0], rtol=1e-5)
+
+
+def test_a_gradient_that_is_reversed() -> None:
+    names = dense_names()
+    right = gradients_of_the_whole(names, parts_chained, ("front",))
+    for found, plain in zip(run(example("GC609"), names)["of_front"], right, strict=True):
+        np.testing.assert_allclose(found, -plain, rtol=1e-4, atol=1e-6)
 
 
 def test_a_weight_whose_tensor_is_an_argument() -> None:
@@ -414,6 +422,7 @@ def test_every_example_is_run() -> None:
         "GC104",
         "GC108",
         "GC109",
+        "GC113",
         "GC301",
         "GC605",
         "GC701",
@@ -423,5 +432,5 @@ def test_every_example_is_run() -> None:
         "GC601",
         "GC602",
     }
-    others |= {"GC207", "GC208", "GC307", "GC308", "GC603", "GC604", "GC607", "GC608", "GC703", "GC704"}
+    others |= {"GC207", "GC208", "GC307", "GC308", "GC603", "GC604", "GC607", "GC608", "GC609", "GC703", "GC704"}
     assert {code for code, entry in CATALOGUE.items() if entry.example} == {*GRADIENTS, *STEPS, *others}

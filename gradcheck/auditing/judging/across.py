@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from gradcheck.auditing.judging.changes import NEAR
 from gradcheck.auditing.observing.layers import acts_otherwise_in_training
-from gradcheck.auditing.observing.script_step import identity
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import some
+from gradcheck.user_calls.tape_calls import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gradcheck.auditing.judging.judgement import Judgement
-    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.trial import Trial
     from gradcheck.results.report import Diagnosis
+    from gradcheck.user_calls.lines import ScriptLine
 
 
 def found_across(trial: Trial) -> list[tuple[Diagnosis, ScriptLine]]:

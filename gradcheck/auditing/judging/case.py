@@ -9,10 +9,10 @@ from gradcheck.auditing.judging.cotangents import near
 
 if TYPE_CHECKING:
     from gradcheck.auditing.judging.judgement import Array, Judgement
-    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.observing.script_step import GradientCall
     from gradcheck.auditing.trial import Trial
     from gradcheck.results.report import Diagnosis
+    from gradcheck.user_calls.lines import ScriptLine
 
 #: Diagnoses, each with its line in the script.
 Found = list[tuple["Diagnosis", "ScriptLine"]]

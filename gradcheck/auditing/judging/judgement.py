@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.auditing.interface import AuditOptions
-    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.questions import Question
     from gradcheck.results.report import Diagnosis
     from gradcheck.results.tensor import Comparison
+    from gradcheck.user_calls.lines import ScriptLine
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradcheck.auditing.judging.case import Case, Found
-    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.observing.script_step import GradientCall, Reentry
     from gradcheck.auditing.trial import Trial
+    from gradcheck.user_calls.lines import ScriptLine
 
 
 def explained(case: Case) -> Found:

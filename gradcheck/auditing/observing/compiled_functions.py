@@ -11,8 +11,8 @@ from tensorflow.python.framework import func_graph  # where they are traced
 from gradcheck.auditing.observing.script_step import current_graph
 
 if TYPE_CHECKING:
-    from gradcheck.auditing.observing.patches import Patches
     from gradcheck.auditing.watch import Watch
+    from gradcheck.user_calls.patches import Patches
 
 
 class Compiled:

@@ -9,15 +9,16 @@ import tensorflow as tf
 from tensorflow.python.framework import constant_op, ops  # where values enter, and where they are read
 
 from gradcheck.auditing.observing.flow import ENTRANCES
-from gradcheck.auditing.observing.lines import ScriptLine, user_line
-from gradcheck.auditing.observing.script_step import Reentry, ScriptStep, identity
+from gradcheck.auditing.observing.script_step import Reentry, ScriptStep
+from gradcheck.user_calls.lines import ScriptLine, user_line
+from gradcheck.user_calls.tape_calls import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradcheck.auditing.observing.flow import Flow
-    from gradcheck.auditing.observing.patches import Patches
     from gradcheck.auditing.watch import Watch
+    from gradcheck.user_calls.patches import Patches
 
 
 class Entrances:

@@ -17,7 +17,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from gradcheck.auditing.observing.lines import ScriptLine
+    from gradcheck.user_calls.lines import ScriptLine
 
 
 class Node(NamedTuple):

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.auditing.observing.lines import ScriptLine, user_line
-from gradcheck.auditing.observing.script_step import ServedLoss, current_graph, identity
+from gradcheck.auditing.observing.script_step import ServedLoss, current_graph
 from gradcheck.keras_private import all_layers, own_losses, takes_training
+from gradcheck.user_calls.lines import ScriptLine, user_line
+from gradcheck.user_calls.tape_calls import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gradcheck.auditing.observing.patches import Patches
     from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep
     from gradcheck.auditing.watch import Watch
+    from gradcheck.user_calls.patches import Patches
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from gradcheck.auditing.observing.script_step import current_graph
 from gradcheck.problem.optimizer import classes_that_apply
 
 if TYPE_CHECKING:
-    from gradcheck.auditing.observing.patches import Patches
     from gradcheck.auditing.watch import Watch
+    from gradcheck.user_calls.patches import Patches
 
 
 class Optimizers:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python import pywrap_tfe  # a tape can be put on the stack of a second thread
 from tensorflow.python.eager import context, tape  # the place in the sequence of random numbers
 
+from gradcheck.user_calls.tape_calls import TapeCall, identity
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gradcheck.auditing.observing.lines import ScriptLine
+    from gradcheck.user_calls.lines import ScriptLine
 
-Kind = Literal["gradient", "jacobian", "batch_jacobian"]
 _gradient = tf.GradientTape.gradient  # TensorFlow's own, whatever is put in its place later
 
 
@@ -72,14 +73,13 @@ class ServedLoss:
         self.references = {key: value for key, value in self.references.items() if key in keep}
 
 
-@dataclass(eq=False)
-class GradientCall:
+@dataclass(eq=False, kw_only=True)
+class GradientCall(TapeCall):
     """One gradient call of the script.
 
     Attributes:
         number: in the order of all calls.
         step: the step it was made in.
-        targets, seeds, sources, results: flat; `seeds` is None if the call had none.
         ids: of the sources; for a variable that of its handle.
         losses: what it serves, once that is known.
         released: whether tensors were given up.
@@ -87,15 +87,9 @@ class GradientCall:
     """
 
     number: int
-    line: ScriptLine
-    kind: Kind
     tape: ScriptTape
     step: ScriptStep
-    targets: Sequence[Any]
-    seeds: Sequence[Any] | None
-    sources: Sequence[Any]
     ids: Sequence[int]
-    results: Sequence[Any]
     losses: list[ServedLoss] | None = None
     unseeded: bool = False
     released: bool = False
@@ -245,11 +239,6 @@ class ScriptStep:
                 rng.setstate(drawn)
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002 - as above
-
-
-def identity(tensor: Any) -> int:
-    """Return the id of a tensor, or of a variable's handle."""
-    return int(getattr(tensor, "handle", tensor)._id)  # noqa: SLF001 - TensorFlow's only name for a tensor
 
 
 def _added(found: dict[int, Any], more: dict[int, Any]) -> dict[int, Any]:

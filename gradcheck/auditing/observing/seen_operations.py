@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.auditing.observing.flow import is_cut
-from gradcheck.auditing.observing.lines import user_line
+from gradcheck.user_calls.lines import user_line
 
 if TYPE_CHECKING:
     from gradcheck.auditing.observing.script_step import ScriptStep

@@ -10,18 +10,19 @@ import tensorflow as tf
 
 from gradcheck.auditing.judging.weights import scale_of
 from gradcheck.auditing.observing.flow import Node
-from gradcheck.auditing.observing.script_step import add, identity
+from gradcheck.auditing.observing.script_step import add
 from gradcheck.auditing.records.record import HALF, Came, Left, Record, activation_of, digest
 from gradcheck.comparing.keys import as_array
 from gradcheck.numerics import to_array
+from gradcheck.user_calls.tape_calls import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gradcheck.auditing.observing.lines import ScriptLine
     from gradcheck.auditing.observing.script_step import GradientCall, ScriptStep, ServedLoss
     from gradcheck.auditing.watch import Watch
     from gradcheck.results.report import RunReport
+    from gradcheck.user_calls.lines import ScriptLine
 
 
 class _Exit(NamedTuple):

@@ -17,10 +17,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradcheck.auditing.observing.patches import Patches
 from gradcheck.auditing.running.ending import CLEANING_UP, LINGERING, SIGNAL
 from gradcheck.auditing.running.observation import Observation
 from gradcheck.building.messages import described
+from gradcheck.user_calls.patches import Patches
 from gradcheck.workers.task import silent
 
 if TYPE_CHECKING:

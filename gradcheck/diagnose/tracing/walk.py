@@ -19,6 +19,7 @@ from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef, flatten
 from gradcheck.cutting.run_calls import entered
 from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import ConfigError
+from gradcheck.handoff.execute import eagerly
 from gradcheck.handoff.tensors import gradients_of, is_differentiable, scaled, summed, watch
 from gradcheck.keras_private import all_layers, logits_of, set_logits
 
@@ -172,7 +173,7 @@ def _walk(
     operations = {id(layer): layer for layer in all_layers(models)}
     operations |= {id(call.operation): call.operation for call in (graph.calls if graph else ())}
     watcher = _Watcher()
-    with problem.state.preserved(), _eagerly():
+    with problem.state.preserved(), eagerly():
         with tf.GradientTape() as tape:
             x = [copied(tensor) for tensor in tensors.x]
             watch(tape, x)
@@ -195,16 +196,6 @@ def _walk(
         graph=graph,
         _found=found,
     )
-
-
-@contextmanager
-def _eagerly() -> Iterator[None]:
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)  # noqa: FBT003 - TensorFlow's own signature
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""GC606 and GC607: mistakes of compilation and of per-example Jacobians."""
+"""GC606, GC607 and GC609: mistakes of compilation, of per-example Jacobians, and with custom gradients."""

@@ -22,6 +22,7 @@ from gradcheck.comparing.tensorwise import compare_all, compared_tensors, first_
 from gradcheck.config.findings import Finding
 from gradcheck.config.keyed import located
 from gradcheck.config.sections.model import SegmentsSource
+from gradcheck.custom_gradients import watching
 from gradcheck.diagnose import Observed, Replayed, diagnose
 from gradcheck.errors import ConfigErrors, ExitCode
 from gradcheck.faults import FAULTS
@@ -76,7 +77,7 @@ def mutate(loaded: LoadedConfig, seconds: float, stage: Callable[[str], None]) -
     """
     start = time.monotonic()
     _needs_split(loaded)
-    with session(loaded.config), imported_once():
+    with session(loaded.config), imported_once(), watching():
         stage("building")
         with located(loaded):
             problem = replace(prepare(loaded.config, loaded.base), execution="eager")

@@ -1,4 +1,4 @@
-"""The lines of the script that an event belongs to."""
+"""The lines of the user's code that an event belongs to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIBRARIES = tuple(
         for folder in (
             *(str(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
             *(str(Path(str(vars(package)["__file__"])).parent) for package in (tf, keras)),
-            str(Path(__file__).parents[2]),
+            str(Path(__file__).parents[1]),
         )
     }
 )
