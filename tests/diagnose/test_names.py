@@ -108,6 +108,7 @@ def of_candidates(model: str, names: list[str]) -> dict[str, tuple[RunReport, Ch
     kind = "train_step" if "train" in config(model) else "factory"
     methods = [{"candidate": {kind: f"./{model}.py:{name}", "name": name}} for name in names]
     (report,) = check(NAMES / f"{model}.yaml", methods=methods).runs
+    assert [found.method for found in report.checks] == names, report.error
     return {found.method: (report, found) for found in report.checks}
 
 
@@ -119,7 +120,7 @@ def of_parts(model: str, names: list[str]) -> dict[str, tuple[RunReport, CheckRe
         chain = [name if name.startswith(f"{part}_") else part for part in parts(model)]
         segments = [{"factory": f"./{model}.py:{part}"} for part in chain]
         (report,) = check(NAMES / f"{model}.yaml", model={**config(model)["model"], "segments": segments}).runs
-        reports[name] = (report, report.checks[0])
+        (reports[name],) = ((report, found) for found in report.checks)
     return reports
 
 
