@@ -61,17 +61,17 @@ def right(check):
     return step(check, reverse, clip_gradient(0.02))
 
 
-# expect: GC608 reversal
+# expect: GC609 reversal
 def reversal_is_only_the_identity(check):
     return step(check, reversal=identity, bounded=clip_gradient(0.02))
 
 
-# expect: GC608 bounded
+# expect: GC609 bounded
 def gradient_not_bounded(check):
     return step(check, reversal=reverse, bounded=identity)
 
 
-# expect: GC608 bounded
+# expect: GC609 bounded
 def bounded_layer_replaced(check):
     """The critic's model is called on its own; what lies before its Dense layer is left away in the copy."""
     features, hidden, critic = check.segments

@@ -64,13 +64,13 @@ def right_with_stop_gradient(check):
     return gradients(check, lambda x: x + tf.stop_gradient(to_levels(x, 4) - x), binarised)
 
 
-# expect: GC608|GC102 quantise
+# expect: GC609|GC102 quantise
 def rounding_undecorated(check):
     """`to_levels` as it is, whose gradient is None."""
     return gradients(check, lambda x: to_levels(x, 4), binarised)
 
 
-# expect: GC608 binarise
+# expect: GC609 binarise
 def sign_undecorated(check):
     """The function of the forward pass as it is, which TensorFlow differentiates without the hat."""
     return gradients(check, straight_through(lambda x: to_levels(x, 4)), almost_sign)
