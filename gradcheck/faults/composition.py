@@ -30,8 +30,8 @@ def both(first: Injection, second: Injection) -> Injection | None:
         return None
     steps = [injection.steps for injection in (first, second) if injection.steps]
     if len(steps) > 1:
-        steps.sort(key=lambda make: _only_changes(make()))  # the one that does more than changing values comes first
-        if not _only_changes(steps[1]()):
+        steps.sort(key=lambda make: make().changed <= CHANGES)  # the one that does more than that comes first
+        if not steps[1]().changed <= CHANGES:
             return None
         steps = [partial(_followed, *steps)]
     return Injection(
@@ -42,12 +42,6 @@ def both(first: Injection, second: Injection) -> Injection | None:
         finish=_after(first.finish, second.finish),
         slices=second.slices if first.slices is None else first.slices,
     )
-
-
-def _only_changes(steps: HandOff) -> bool:
-    """Whether a hand-off overrides nothing but changes of a value."""
-    names = [name for name in vars(HandOff) if not name.startswith("_")]
-    return {name for name in names if getattr(type(steps), name) is not getattr(HandOff, name)} <= CHANGES
 
 
 def _after(

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.batch.slices import make_slices
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.interface import Gradients
-from gradcheck.handoff.microbatches import joined, micro_batches
+from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
 from gradcheck.handoff.split import HandOff, MicroBatchPasses, split
+from gradcheck.handoff.tensors import scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Computed, Tensors
-    from gradcheck.problem.problem import Problem
+    from gradcheck.handoff.microbatches import MicroBatch
+    from gradcheck.problem.problem import Problem, TensorKey
 
 
 class Replays:
@@ -97,14 +99,46 @@ class _SharedPasses:
 
     def backward_on_shared_tapes(self, steps: HandOff) -> Gradients:
         """Run the backward passes with `steps` and return their gradients."""
-        weights: dict[Any, Any] = {weight.key: None for weight in self._problem.weights}
         parts = steps.sliced([passes.part for passes in self._all_passes])
-        all_passes = [p.sharing_tapes(part, steps, weights) for p, part in zip(self._all_passes, parts, strict=True)]
-        steps.drive(self._problem, all_passes, only="backward")
-        found = joined([passes.result for passes in all_passes], weights, self._loss_scale)
+        factors = self._factors(parts) if steps.changed == {"sliced"} and len(parts) > 1 else None
+        weights: dict[TensorKey, Any] = {weight.key: None for weight in self._problem.weights}
+        results = self._run(parts, steps, weights) if factors is None else list(self._weighed(factors, weights))
+        found = joined(results, weights, self._loss_scale)
         return Gradients(
             loss=found.loss, outputs=found.outputs, tensors=found.gradients, state=self._state, seconds=0.0
         )
+
+    def _run(self, parts: Sequence[MicroBatch], steps: HandOff, weights: dict[TensorKey, Any]) -> list[Computed]:
+        all_passes = [p.sharing_tapes(part, steps, weights) for p, part in zip(self._all_passes, parts, strict=True)]
+        steps.drive(self._problem, all_passes, only="backward")
+        return [passes.result for passes in all_passes]
+
+    def _factors(self, parts: Sequence[MicroBatch]) -> list[float] | None:
+        """Return the one factor of each micro-batch, on all that its loss is made of; None if it has not one alone."""
+        factors = [p.factor_of(part) for p, part in zip(self._all_passes, parts, strict=True)]
+        known = [factor for factor in factors if factor is not None]
+        return known if len(known) == len(factors) else None
+
+    def _weighed(self, factors: Sequence[float], weights: dict[TensorKey, Any]) -> Iterator[Computed]:
+        """Yield the results of the micro-batches times `factors`, and add the gradients of the weights to `weights`.
+
+        Gradients are linear in the loss: these faults are sums of gradients that are computed once.
+        """
+        for (found, of_weights), factor in zip(self._apart, factors, strict=True):
+            accumulated(weights, ((key, scaled(g, factor)) for key, g in of_weights.items() if factor))
+            gradients = {key: scaled(g, factor) for key, g in found.gradients.items()}
+            yield found._replace(loss=scaled(found.loss, factor), gradients=gradients)
+
+    @cached_property
+    def _apart(self) -> list[tuple[Computed, dict[TensorKey, Any]]]:
+        """The results of each micro-batch, and what it gives to the weights' gradients."""
+        found = []
+        for passes in self._all_passes:
+            weights: dict[TensorKey, Any] = {weight.key: None for weight in self._problem.weights}
+            again = passes.sharing_tapes(passes.part, HandOff(), weights)
+            HandOff().drive(self._problem, [again], only="backward")
+            found.append((again.result, weights))
+        return found
 
 
 class _Kept(HandOff):

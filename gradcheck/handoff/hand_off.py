@@ -42,6 +42,16 @@ class HandOff:
     #: Whether a forward pass differs from the right one, or is run again: then none can be shared with it.
     changes_forward = False
 
+    @property
+    def changed(self) -> frozenset[str]:
+        """The names of the steps that differ from the right ones."""
+        own = type(self)
+        return frozenset(
+            n
+            for n, step in vars(HandOff).items()
+            if callable(step) and not n.startswith("_") and getattr(own, n) is not step
+        )
+
     def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
         """Return the micro-batches with their weights."""
         return parts

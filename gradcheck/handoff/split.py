@@ -106,6 +106,16 @@ class MicroBatchPasses:
         passes._differentiate_loss()
         return passes
 
+    def factor_of(self, part: MicroBatch) -> float | None:
+        """Return the factor of the whole loss of `part`, the same examples, to that of this one; None for several."""
+        if part.tensors is not self.part.tensors or not part.scales or not self.part.scales:
+            return None
+        pairs = [*zip(part.scales, self.part.scales, strict=True)]
+        if any(done.added_loss is not None for done in self._passes.values()):
+            pairs.append((part.share, self.part.share))
+        factors = {new / old for new, old in pairs if new is not None and old}
+        return factors.pop() if len(factors) == 1 else None
+
     def backward(self, segment: Segment) -> None:
         """Apply the chain rule to one segment: add to the gradients of its weights and the cotangents of its inputs.
 

@@ -46,11 +46,10 @@ class TracedOnce(Fault):
 class Constant(HandOff):
     """The hand-off in which parts of the first micro-batch replace those of later ones."""
 
-    changes_forward = True
-
     def __init__(self, names: frozenset[str]) -> None:
         """Replace the fields `names` of the batch: x, y."""
         self._names = names
+        self.changes_forward = "x" in names
 
     def sliced(self, parts: list[MicroBatch]) -> list[MicroBatch]:
         """Return the micro-batches with the first one's fields, if the sizes agree."""

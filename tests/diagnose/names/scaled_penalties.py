@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201 - training code as people write it
 """Where does the loss scale go, if the loss has two kinds of terms?"""
 
 import tensorflow as tf

@@ -152,9 +152,7 @@ def head_trained_first(check):
     received = tf.Variable(b)
     with tf.GradientTape() as server_tape:
         loss = check.loss(check.y, head(received, training=True))
-    check.optimizer.apply_gradients(
-        zip(server_tape.gradient(loss, head.trainable_variables), head.trainable_variables)
-    )
+    check.optimizer.apply_gradients(zip(server_tape.gradient(loss, head.trainable_variables), head.trainable_variables))
     one_step(check.optimizer)
     with tf.GradientTape() as reply_tape:
         again = check.loss(check.y, head(received, training=True))
