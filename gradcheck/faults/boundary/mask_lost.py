@@ -27,7 +27,10 @@ class MaskLost(Fault):
     nowhere = "no Keras mask crosses a boundary"
 
     def injections(self, problem: Problem) -> Iterator[Injection]:
-        """Yield each segment with a masked input, all of them, and the model's outputs if the loss uses their mask."""
+        """Yield each segment with a masked input, all of them, and the model's outputs if the loss uses their mask.
+
+        An output's mask is lost at a boundary only if it crosses one; otherwise the loss forgot it, which is GC507.
+        """
         makers = {
             s.plan.index: {li.maker for li in links(problem) if li.taker == s.plan.index} for s in problem.segments
         }
@@ -45,7 +48,7 @@ class MaskLost(Fault):
             effect = "every segment got what it takes without its mask"
             steps = partial(Unmasked, {segment.plan.index for segment in masked})
             yield Injection(code=self.code, place=EVERYWHERE, effect=effect, steps=steps)
-        if any(_carries_mask(problem, ref) for ref in problem.graph.outputs):
+        if any(_carries_mask(problem, ref) and _came_masked(problem, ref) for ref in problem.graph.outputs):
             place = Place(text="the model's outputs", segment=len(problem.segments) - 1)
             effect = "the loss got the outputs without their mask"
             yield Injection(code=self.code, place=place, effect=effect, steps=partial(UnmaskedOutputs, problem))
@@ -54,6 +57,12 @@ class MaskLost(Fault):
 def _is_masked(problem: Problem, ref: TensorRef) -> bool:
     """Whether `ref` carries a mask, or is itself a boolean mask."""
     return not ref.is_input and (problem.graph.spec(ref).dtype == "bool" or _carries_mask(problem, ref))
+
+
+def _came_masked(problem: Problem, output: TensorRef) -> bool:
+    """Whether the segment that makes `output` has no other source of a mask than those on what it takes."""
+    makers = [segment for segment in problem.segments if output in segment.plan.outputs]
+    return all(_carries_mask(problem, ref) for segment in makers for ref in segment.plan.inputs)
 
 
 def _carries_mask(problem: Problem, ref: TensorRef) -> bool:

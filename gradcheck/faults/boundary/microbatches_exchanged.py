@@ -58,7 +58,7 @@ class MicroBatchesExchanged(Fault):
             change = partial(OtherRows, problem, rows=_rows(order, sizes))
             effect = f"the cotangents of {len(sizes)} micro-batches came back to {{}} {words}"
             for injection in at_boundaries(problem, self.code, change, effect, where):
-                if few or injection.place.everywhere or len(where) == 1:
+                if few or slices is None or injection.place.everywhere or len(where) == 1:
                     yield replace(injection, slices=slices)
 
 

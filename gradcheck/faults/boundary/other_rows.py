@@ -35,13 +35,21 @@ def usual_orders(count: int) -> dict[str, Order]:
     }
 
 
+def dealt_orders(count: int, hands: int) -> dict[str, Order]:
+    """Return the orders of items that are dealt out in turn, as to several devices, and collected one after another."""
+    dealt = tuple(i for hand in range(hands) for i in range(hand, count, hands))
+    collected = tuple(sorted(range(count), key=dealt.__getitem__))
+    return {f"as if dealt out in turn to {hands}": dealt, f"as if collected in turn from {hands}": collected}
+
+
 def more_orders(count: int) -> dict[str, Order]:
-    """Return exchanged halves and neighbours, if the count is even, and every order of a few items, by their words."""
+    """Return exchanged halves and the like, if the count is even, and every order of a few items, by their words."""
     own, half = tuple(range(count)), count // 2
     found: dict[str, Order] = {}
     if count % 2 == 0:
         found["with its halves exchanged"] = own[half:] + own[:half]
         found["with each two neighbours exchanged"] = tuple(i ^ 1 for i in own)
+        found |= dealt_orders(count, 2)
     if count <= FEW_ITEMS:
         found |= {f"in the order {', '.join(map(str, order))}": order for order in permutations(own)}
     return found

@@ -12,6 +12,7 @@ from gradcheck.faults.boundary.other_rows import (
     FEW_BOUNDARIES,
     FEW_ITEMS,
     OtherRows,
+    dealt_orders,
     distinct,
     more_orders,
     row_boundaries,
@@ -40,7 +41,8 @@ class RowsReordered(Fault):
         sizes = own_sizes(problem) or (batch,)
         usual = dict(_within(sizes, usual_orders))
         if 1 < len(sizes) < batch:
-            usual |= {f"{words}, over the whole batch": order for words, order in usual_orders(batch).items()}
+            whole = usual_orders(batch) | dealt_orders(batch, len(sizes))
+            usual |= {f"{words}, over the whole batch": order for words, order in whole.items()}
         more = {words: order for words, order in _within(sizes, more_orders) if order not in usual.values()}
         yield from self._reordered(problem, usual)
         few = len(row_boundaries(problem)) <= FEW_BOUNDARIES

@@ -100,6 +100,8 @@ class Unweighted(HandOff):
 class Unmasked(HandOff):
     """The hand-off in which the losses of some outputs do not see their masks."""
 
+    changes_forward = True
+
     def __init__(self, at: Collection[int]) -> None:
         """Take the masks off the outputs `at`."""
         self._at = at
@@ -114,6 +116,8 @@ class Unmasked(HandOff):
 
 class DividedByAll(HandOff):
     """The hand-off in which some outputs' losses are masked sums, divided by the number of all elements."""
+
+    changes_forward = True
 
     def __init__(self, at: Collection[int]) -> None:
         """Divide the losses of the outputs `at`."""

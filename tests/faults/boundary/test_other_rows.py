@@ -68,6 +68,8 @@ def of(whose: list[int], size: int = 2) -> list[int]:
         ("GC111", "in reversed order in each of 4 micro-batches", [1, 0, 3, 2, 5, 4, 7, 6]),
         ("GC111", "in reversed order, over the whole batch", [7, 6, 5, 4, 3, 2, 1, 0]),
         ("GC111", "rolled by one, over the whole batch", [7, 0, 1, 2, 3, 4, 5, 6]),
+        ("GC111", "as if dealt out in turn to 4, over the whole batch", [0, 4, 1, 5, 2, 6, 3, 7]),
+        ("GC111", "as if collected in turn from 4, over the whole batch", [0, 2, 4, 6, 1, 3, 5, 7]),
         ("GC111", "rolled back by one, over the whole batch", [1, 2, 3, 4, 5, 6, 7, 0]),
     ],
 )
