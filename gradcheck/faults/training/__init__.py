@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gradcheck.training.steps import Trainee, Update
 
 #: Every fault of a training run that is the same in every model; of several that give the same result the earlier is
-#: named first. Those that depend on the segments come after them.
+#: named first. Others depend on the segments and on the number of micro-batches: there are many of them.
 TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     PerMicroBatch("schedule"),
     PerMicroBatch("average"),
@@ -104,13 +104,12 @@ def applicable(
         known = seen or Seen()
         return [
             fault
-            for fault in (*TRAINING_FAULTS, *_of_segments(trainee, counts))
+            for fault in (*scale_of_segments(trainee), *TRAINING_FAULTS, *_within_a_step(trainee, counts))
             if fault.way in ("", way) and fault.applies(trainee, steps) and known.fits(fault, trainee)
         ]
 
 
-def _of_segments(trainee: Trainee, counts: Sequence[int]) -> Iterator[TrainingFault]:
-    yield from scale_of_segments(trainee)
+def _within_a_step(trainee: Trainee, counts: Sequence[int]) -> Iterator[TrainingFault]:
     yield from later_first(trainee)
     yield from per_micro_batch(trainee, counts)
 
