@@ -198,6 +198,12 @@ class State:
         held = {s.path: self._of_parts.get(s.path, s) if split else s for s in self.variables}
         return {path: tf.identity(s.variable.value) for path, s in held.items()}
 
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Assign values to state variables by path, to those of the whole model and of the parts."""
+        for path, state in ((s.path, of) for s in self.variables for of in (s, self._of_parts.get(s.path, s))):
+            if path in values:
+                state.variable.assign(values[path])
+
     def changed(self, variables: Sequence[Any]) -> list[Any]:
         """Return those of `variables` whose values differ from the snapshot's, bit for bit."""
         return self._snapshot.changed(variables)

@@ -12,7 +12,8 @@ from gradcheck.comparing.reference import Reference
 from gradcheck.diagnose.evidence.observed import Observed
 from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.wording import named
-from gradcheck.faults.interface import EVERYWHERE, Place, boundaries, boundary
+from gradcheck.faults.interface import EVERYWHERE, Place, boundary
+from gradcheck.faults.training.later_first import updated_between
 from gradcheck.faults.training.per_micro_batch import SteppedPerMicroBatch
 from gradcheck.numerics import largest, movement, to_array
 from gradcheck.problem.optimizer_settings import differ, in_words
@@ -156,32 +157,35 @@ def _of_other_steps(judged: Sequence[Judged], step: Judged) -> Diagnosis | None:
 
 
 def _after_an_update(training: ReferenceTraining, step: Judged) -> Diagnosis | None:
-    """Return GC305 for gradients of earlier segments that belong to the new weights of the later ones."""
+    """Return GC305 for gradients of earlier segments whose cotangent came through the new weights of later ones."""
     problem = training.problem
-    first = {w.key: min(w.segments, default=0) for w in problem.weights}
     wrong = {TensorKey(row.kind, row.path) for row in step.rows if row.failed and row.kind == "weight"}
-    if not wrong or any(first[key] == max(first.values()) for key in wrong):
+    first = {w.key: min(w.segments, default=0) for w in problem.weights}
+    users = sorted(set(first.values()))
+    if problem.slices or not wrong or any(first[key] == users[-1] for key in wrong):
         return None
-    expected: dict[int, Arrays] = {}
-    for index in {*first.values()} - {max(first.values())}:
-        expected[index] = _at_new_weights(training, step, index + 1)
-    places = [(boundary(problem, cut), dict.fromkeys(expected, cut)) for cut in boundaries(problem) if cut in expected]
-    if len(expected) > 1:
-        places.append((EVERYWHERE, {index: index for index in expected}))
-    for place, cuts in places:
-        meant = {key: expected[cuts[i]] if i in cuts and i <= cuts[i] else step.expected for key, i in first.items()}
-        if all(_near(arrays[key], step.gradients.tensors[key]) for key, arrays in meant.items()):
+    places = [({users[i]}, boundary(problem, users[i - 1])) for i in range(len(users) - 1, 0, -1)]
+    if len(places) > 1:
+        places.append((set(users[1:]), EVERYWHERE))
+    for inside, place in places:
+        meant = _between(training, step, inside)
+        if all(_near(as_array(meant[key]), step.gradients.tensors[key]) for key in first):
             said = f"the cotangent at {place.text} was computed with weights that were already updated in the same step"
             return _named_at("GC305", place, said)
     return None
 
 
-def _at_new_weights(training: ReferenceTraining, step: Judged, segment: int) -> Arrays:
-    """Return the reference's gradients where the segments from `segment` on are as the step left them."""
-    moved = {value_key(w) for w in training.problem.weights if min(w.segments, default=0) >= segment}
-    values = {key: step.after[key] if key in moved else value for key, value in step.before.items()}
-    with at(training, values) as (problem, reference):
-        return {weight.key: as_array(reference.tensors[weight.key]) for weight in problem.weights}
+def _between(training: ReferenceTraining, step: Judged, inside: Collection[int]) -> Arrays:
+    """Return the gradients of a step whose segments `inside` have their new weights before they hand back."""
+    with at(training, step.before) as (problem, _):
+        own = dict(zip((weight.key for weight in problem.weights), problem.owned_variables, strict=True))
+
+        def updated(index: int, found: Arrays) -> None:
+            for weight in problem.weights:
+                if weight.key in found and min(weight.segments, default=0) == index:
+                    own[weight.key].assign(step.after[value_key(weight)])
+
+        return updated_between(problem, inside, updated).tensors
 
 
 def _times(gradient: Any, factor: float) -> Any:

@@ -21,7 +21,7 @@ from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
 from gradcheck.diagnose.wording import named, named_at
 from gradcheck.faults.injection import Replays
-from gradcheck.faults.training import Calls, applicable, committed
+from gradcheck.faults.training import TRAINING_FAULTS, Seen, applicable, committed
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
@@ -46,12 +46,16 @@ LEFT_OUT = frozenset({"GC102", "GC403"})
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Suspect:
-    """A mistake that may explain the run, compared over `steps` steps; `again` covers all steps if `steps` does not."""
+    """A mistake that may explain the run, compared over `steps` steps; `again` covers all steps if `steps` does not.
+
+    `of_segments` says that it is one of the many that depend on the model's segments.
+    """
 
     diagnosis: Diagnosis
     update: Callable[[Trainee], Update]
     steps: int
     again: _Suspect | None = None
+    of_segments: bool = False
 
 
 def diagnose_training(
@@ -106,8 +110,8 @@ def _searched(
     tried, left = 0, False
     for suspect in _suspects(training, trained, effort, way):
         left = time.monotonic() > end
-        if left or (found and suspect.steps < trained.steps):
-            break  # all steps are explained: a mistake in the first adds nothing
+        if left or (found and (suspect.steps < trained.steps or suspect.of_segments)):
+            break  # all steps are explained: a mistake in the first adds nothing, nor does one among many
         tried += 1
         explains = partial(_explains, training, trained, suspect)
         if suspect.diagnosis.code not in found and effort.attempt(REPLAYS, explains):
@@ -153,12 +157,13 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
     count, own_slices = trained.steps, not trained.gradients.outputs and way in ("", "fit")
     sliced = own_slices and not training.problem.slices and sliceable(training.problem.model, training.problem.batch)
     counts = range(2, min(training.problem.batch.size, MOST_SLICES) + 1) if sliced else ()
-    for fault in applicable(training, count, way, counts=counts, seen=_calls(training, trained)):
+    for fault in applicable(training, count, way, counts=counts, seen=_seen(training, trained)):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
         yield _Suspect(
             diagnosis=_in_loop(fault, evidence),
             update=partial(committed, fault),
             steps=count,
+            of_segments=fault not in TRAINING_FAULTS,
         )
     # Gradients are computed in the same way in each step: wrong ones show in the first.
     if trained.first_failing_step != 1:
@@ -192,13 +197,18 @@ def _in_loop(fault: TrainingFault, evidence: str) -> Diagnosis:
     return named(fault.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
 
 
-def _calls(training: ReferenceTraining, trained: Trained) -> Calls:
-    """Return what the first step shows of its calls of optimizers."""
+def _seen(training: ReferenceTraining, trained: Trained) -> Seen:
+    """Return what the first step shows by itself."""
     first = trained.observed[0]
     counts = [key for key, place in training.where.items() if key.kind == "optimizer" and place.name == "iteration"]
     changed = [int(first[key]) - int(training.start[key]) for key in counts if key in first]
     made = trained.handed[0].calls if trained.handed else 0
-    return Calls(made=made or None, counted=changed[0] if len(changed) == 1 else None)
+    failed = {row.path for row in trained.tensors if row.step == 1 and row.kind == "weight" and row.failed}
+    return Seen(
+        made=made or None,
+        counted=changed[0] if len(changed) == 1 else None,
+        wrong=[i for i, weight in enumerate(training.problem.weights) if weight.path in failed],
+    )
 
 
 def _applying(compute: Compute, trainee: Trainee) -> Update:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from gradcheck.handoff.split import HandOff
     from gradcheck.problem.problem import Problem, TensorKey
@@ -113,6 +113,10 @@ class TrainingFault(Protocol):
     def calls(self, trainee: Trainee) -> int | None:  # noqa: ARG002 - for those that tell
         """Return how often optimizers are called in a step; None if that tells nothing."""
         return None
+
+    def keeps(self, trainee: Trainee) -> Collection[int]:  # noqa: ARG002 - for those that tell
+        """Return the indices of weights that the first step leaves as they should be."""
+        return ()
 
 
 def boundary(problem: Problem, index: int) -> Place:

@@ -39,8 +39,8 @@ from gradcheck.session.compared import Compared, Explained
 from gradcheck.session.computing import computing
 from gradcheck.session.verdict import outcome_of
 from gradcheck.session.verification import Verified, is_due, state_of_forward, verify
+from gradcheck.training.by_method import train_with
 from gradcheck.training.reference_run import ReferenceTraining
-from gradcheck.training.side_by_side import train_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

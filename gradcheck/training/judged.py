@@ -11,6 +11,7 @@ import tensorflow as tf
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.tensorwise import compare_all, is_value
+from gradcheck.methods.returned import paths_by_id
 from gradcheck.problem.optimizer import SCALED_PRECISION
 from gradcheck.problem.problem import TensorKey
 from gradcheck.training.steps import value_key
@@ -62,11 +63,11 @@ def at(training: ReferenceTraining, values: Values) -> Iterator[tuple[Problem, R
     """Yield the problem with weights and state of `values`, and its reference; the loss is scaled as in training."""
     problem = training.problem
     with problem.state.preserved():
-        held = [*((value_key(weight), weight.variable) for weight in problem.weights)]
-        held += [(TensorKey("state", state.path), state.variable) for state in problem.state.variables]
-        for key, variable in held:
-            if key in values:
-                variable.assign(values[key])
+        weights, path_of = {weight.path: values[value_key(weight)] for weight in problem.weights}, paths_by_id(problem)
+        own = (v for segment in problem.segments for v in segment.trainable_variables if id(v) in path_of)
+        for variable in (*(weight.variable for weight in problem.weights), *own):
+            variable.assign(weights[path_of[id(variable)]])
+        problem.state.write({key.path: value for key, value in values.items() if key.kind == "state"})
         scale = tf.constant(training.initial_scale) if problem.precision == SCALED_PRECISION else None
         here = replace(problem, state=problem.state.retaken(), loss_scale=scale)
         yield here, Reference(here)

@@ -27,7 +27,7 @@ from gradcheck.faults.training.scale_of_segments import scale_of_segments
 from gradcheck.methods import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from gradcheck.faults.interface import TrainingFault
     from gradcheck.handoff.interface import Gradients
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gradcheck.training.steps import Trainee, Update
 
 #: Every fault of a training run that is the same in every model; of several that give the same result the earlier is
-#: named first. Those that depend on the segments come after them.
+#: named first. Others depend on the segments and on the number of micro-batches: there are many of them.
 TRAINING_FAULTS: tuple[TrainingFault, ...] = (
     PerMicroBatch("schedule"),
     PerMicroBatch("average"),
@@ -62,15 +62,24 @@ TRAINING_FAULTS: tuple[TrainingFault, ...] = (
 )
 
 
-class Calls(NamedTuple):
-    """What a step shows of its calls of optimizers: how many there were, and how many the optimizer counts."""
+class Seen(NamedTuple):
+    """What the first step shows by itself.
+
+    Attributes:
+        made: how many calls of optimizers there were, if that was recorded.
+        counted: how many the optimizer has counted, if its count was looked at.
+        wrong: the indices of weights that are not as they should be after it.
+    """
 
     made: int | None = None
     counted: int | None = None
+    wrong: Collection[int] = ()
 
-    def fit(self, fault: TrainingFault, trainee: Trainee) -> bool:
-        """Whether a step with this fault shows the same."""
+    def fits(self, fault: TrainingFault, trainee: Trainee) -> bool:
+        """Whether a step with this fault may show the same."""
         calls = fault.calls(trainee)
+        if not set(self.wrong).isdisjoint(fault.keeps(trainee)):
+            return False
         if calls is None:
             return True
         if self.made is not None:
@@ -79,7 +88,7 @@ class Calls(NamedTuple):
 
 
 def applicable(
-    training: ReferenceTraining, steps: int, way: str = "", *, counts: Sequence[int] = (), seen: Calls | None = None
+    training: ReferenceTraining, steps: int, way: str = "", *, counts: Sequence[int] = (), seen: Seen | None = None
 ) -> list[TrainingFault]:
     """Return the faults that can change anything within `steps` training steps, done in the given way of training.
 
@@ -88,20 +97,19 @@ def applicable(
         steps: the number of steps.
         way: the way of training; "" for a loop.
         counts: the numbers of micro-batches that a loop may have made of the batch, beside the problem's own.
-        seen: what the first step shows of its calls of optimizers.
+        seen: what the first step shows.
     """
     with training.cut.entered() as problem:
         trainee = training.trainee(problem, problem.owned_variables)
-        known = seen or Calls()
+        known = seen or Seen()
         return [
             fault
-            for fault in (*TRAINING_FAULTS, *_of_segments(trainee, counts))
-            if fault.way in ("", way) and fault.applies(trainee, steps) and known.fit(fault, trainee)
+            for fault in (*scale_of_segments(trainee), *TRAINING_FAULTS, *_within_a_step(trainee, counts))
+            if fault.way in ("", way) and fault.applies(trainee, steps) and known.fits(fault, trainee)
         ]
 
 
-def _of_segments(trainee: Trainee, counts: Sequence[int]) -> Iterator[TrainingFault]:
-    yield from scale_of_segments(trainee)
+def _within_a_step(trainee: Trainee, counts: Sequence[int]) -> Iterator[TrainingFault]:
     yield from later_first(trainee)
     yield from per_micro_batch(trainee, counts)
 
