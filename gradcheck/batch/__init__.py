@@ -13,7 +13,7 @@ from gradcheck.batch.arrays import make_array, normal
 from gradcheck.batch.composite import composed, described_values, is_composite
 from gradcheck.batch.fit import fit_input, fit_target, fit_weight
 from gradcheck.batch.loss import specs_by_output
-from gradcheck.batch.ranges import index_limit
+from gradcheck.batch.ranges import index_limit, masks_zeros, padded
 from gradcheck.batch.raw import RawBatch, Request
 from gradcheck.batch.targets import class_count, default_target, takes_integers, target_shape
 from gradcheck.batch.vocabulary import from_vocabulary
@@ -165,7 +165,7 @@ def _default_input(request: Request, index: int, name: str, shape: tuple[int, ..
 def _default_array(
     request: Request, index: int, name: str, shape: tuple[int, ...], rng: np.random.Generator
 ) -> NDArray[Any]:
-    """Return entries of a vocabulary, normal numbers, integers that every table has, or booleans."""
+    """Return entries of a vocabulary, normal numbers, integers that every table has (some padding), or booleans."""
     dtype = str(request.model.inputs[index].dtype)
     looked_up = from_vocabulary(request.model, index, shape, rng) if dtype == "string" or "int" in dtype else None
     if looked_up is not None:
@@ -174,9 +174,18 @@ def _default_array(
         message = f"there are no default data for input {name} of dtype {dtype}"
         raise KeyedError(message, code="GC030", help="give them with npz, factory or inputs: {constant: ...}")
     limit = index_limit(request.model, index)
+    if limit is not None and _takes_padding(request.model, index, shape, limit):
+        return padded(rng, shape, limit)
     if limit is not None or "int" in dtype:
         return rng.integers(0, limit or 2, shape)
     return rng.integers(0, 2, shape).astype(bool) if dtype == "bool" else normal(rng, shape, {})
+
+
+def _takes_padding(model: keras.Model, index: int, shape: tuple[int, ...], limit: int) -> bool:
+    """Whether zeros at the end of rows of input `index` are masked; a ragged input has rows of unequal length."""
+    like, least = model.inputs[index], 2  # steps, and entries: nothing else could be zero
+    is_dense = not like.sparse and not getattr(like, "ragged", False)
+    return is_dense and len(shape) > 1 and min(shape[-1], limit) >= least and masks_zeros(model, index)
 
 
 def _output_shapes(model: keras.Model, x: tuple[tf.Tensor, ...], batch_size: int) -> list[tuple[int, ...]]:

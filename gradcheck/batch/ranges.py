@@ -1,15 +1,18 @@
-"""The range of integers that an input may hold: entries of the layers that look them up."""
+"""The range of integers that an input may hold: entries of the layers that look them up, and zeros that pad them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from gradcheck.batch.readers import readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 
 def index_limit(model: keras.Model, position: int) -> int | None:
@@ -20,6 +23,25 @@ def index_limit(model: keras.Model, position: int) -> int | None:
     """
     tables = (size for reader in readers(model, position) for layer in reader.layers for size in _entries(layer))
     return min(tables, default=None)
+
+
+def masks_zeros(model: keras.Model, position: int) -> bool:
+    """Whether an Embedding with `mask_zero` reads input `position`: zeros are padding there."""
+    layers = (layer for reader in readers(model, position) for layer in reader.layers)
+    return any(isinstance(layer, keras.layers.Embedding) and layer.mask_zero for layer in layers)
+
+
+def padded(rng: np.random.Generator, shape: tuple[int, ...], limit: int) -> NDArray[Any]:
+    """Return integers from 1 to `limit` (exclusive), with zeros at the end of rows along the last axis.
+
+    Rows differ in length, between half and all of the axis: one is full, another is not, and none is empty, even if the
+    model takes a step off either end.
+    """
+    steps, values = shape[-1], rng.integers(1, limit, shape)
+    lengths = rng.integers((steps + 1) // 2, steps + 1, shape[:-1]).reshape(-1)
+    full, short = rng.permutation(len(lengths))[[0, -1]]
+    lengths[short], lengths[full] = min(lengths[short], steps - 1), steps
+    return values * (np.arange(steps) < lengths.reshape(*shape[:-1], 1))
 
 
 def _entries(layer: keras.Layer) -> Iterator[int]:

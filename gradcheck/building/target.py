@@ -82,11 +82,14 @@ def model_around(
         RunError: GC051 if the layer raises.
     """
     arguments = arguments or partial(positional, layer)
-    tensors = []
+    tensors, handed = [], []
     for name, written in inputs.items():
         spec = InputSpec.model_validate(written)
-        tensors.append(keras.Input(spec.shape, dtype=spec.dtype and widened(spec.dtype), name=name))
-    handed = [_Masked()(tensor) if masked and _has_time(tensor.shape[1:]) else tensor for tensor in tensors]
+        part = _PARTS.get(spec.dtype or "")
+        shape, dtype = (spec.shape, spec.dtype) if part is None else ((*(spec.shape or ()), 2), part)
+        tensors.append(keras.Input(shape, dtype=dtype and widened(dtype), name=name))
+        taken = tensors[-1] if part is None else _OfParts()(tensors[-1])
+        handed.append(_Masked()(taken) if masked and _has_time(taken.shape[1:]) else taken)
     try:
         outputs = keras.tree.flatten(layer(*arguments(handed)))
         return keras.Model(tensors, outputs if len(outputs) > 1 else outputs[0])
@@ -100,7 +103,7 @@ def model_around(
 
 def layer_of(built: keras.Model) -> keras.Layer:
     """The target's layer in what `model` built, without a mask."""
-    return next(layer for layer in built.layers if not isinstance(layer, keras.layers.InputLayer))
+    return next(layer for layer in built.layers if not isinstance(layer, (keras.layers.InputLayer, _OfParts)))
 
 
 def takes_training(layer: keras.Layer) -> bool:
@@ -117,6 +120,30 @@ def takes_mask(layer: keras.Layer, shapes: Sequence[Sequence[int]]) -> bool:
 def _has_time(shape: Sequence[int]) -> bool:
     """Whether an input of this shape, without its batch axis, has a time axis along which it can be masked."""
     return len(shape) > 1
+
+
+#: The dtype of the real and imaginary parts of a complex one.
+_PARTS = {"complex64": "float32", "complex128": "float64"}
+
+
+class _OfParts(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Makes complex numbers of their real and imaginary parts, which are the last axis.
+
+    A complex input is differentiated as two real ones: TensorFlow's gradient of a real loss L with respect to z is
+    dL/dRe z + i dL/dIm z, so that the parts of the gradient are the gradients of the parts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(autocast=False)
+
+    def call(self, parts: Any) -> Any:
+        """Return one complex number for each pair."""
+        return tf.complex(parts[..., 0], parts[..., 1])
+
+    def compute_output_spec(self, parts: Any) -> Any:
+        """Return the shape without the last axis."""
+        dtype = next(whole for whole, part in _PARTS.items() if part == parts.dtype)
+        return keras.KerasTensor(parts.shape[:-1], dtype)
 
 
 class _Masked(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types

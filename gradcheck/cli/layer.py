@@ -37,7 +37,8 @@ _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<d
     multiple=True,
     metavar="SHAPE",
     section="Layer",
-    help="Shape of an input without the batch axis, such as 8,16 (4:int32 with a dtype); repeat for several inputs.",
+    help="Shape of an input without the batch axis, such as 8,16 (with a dtype 4:int32, 4:complex64); repeat for "
+    "several inputs.",
 )
 @option(
     "--input",
@@ -45,7 +46,8 @@ _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<d
     multiple=True,
     metavar="VALUE",
     section="Layer",
-    help="Value of an input without the batch axis, a number or a list; repeat for several inputs. Default: random.",
+    help="Value of an input without the batch axis, a number (1+2j too) or a list; repeat for several inputs. "
+    "Default: random.",
 )
 @option("--kwargs", metavar="YAML", section="Layer", help="Arguments of TARGET, such as '{units: 4}'.")
 @option(
@@ -118,7 +120,7 @@ def layer(
         name=target,
         shapes=parsed_shapes,
         dtypes=dtypes,
-        values=[_yaml("--input", value) for value in values],
+        values=[_with_complex(_yaml("--input", value)) for value in values],
         kwargs=_arguments(kwargs),
         order=order,
         points=points,
@@ -181,6 +183,20 @@ def _yaml(name: str, text: str) -> Any:
     return None if root is None else Loader("", "").build(root)
 
 
+#: `1+2j`, which YAML takes for text.
+_REAL = r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"
+_COMPLEX = re.compile(rf"^[+-]?({_REAL}[+-]({_REAL})?|{_REAL})[ji]$", re.IGNORECASE)
+
+
+def _with_complex(value: Any) -> Any:
+    """Return `value` with complex numbers for texts such as `1+2j`."""
+    if isinstance(value, list):
+        return [_with_complex(item) for item in value]
+    if not isinstance(value, str) or not _COMPLEX.match(value.replace(" ", "")):
+        return value
+    return complex(value.replace(" ", "").replace("i", "j"))
+
+
 def _arguments(text: str | None) -> dict[str, Any]:
     """Return the value of `--kwargs`."""
     arguments = {} if text is None else _yaml("--kwargs", text)
@@ -211,5 +227,5 @@ def derivatives_table(rows: Sequence[Derivatives], *, order: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _figure(value: float | None) -> str:
+def _figure(value: complex | None) -> str:
     return "none" if value is None else f"{value:.9g}"

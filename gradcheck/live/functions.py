@@ -22,6 +22,7 @@ from gradcheck.live.closures import Named
 from gradcheck.live.given import arrays
 from gradcheck.live.models import precision_of
 from gradcheck.live.untouched import untouched
+from gradcheck.numerics import real_parts
 from gradcheck.session.configs import CheckOptions, envelope
 from gradcheck.session.layer import GIVEN, Target, check_layer, layer_config
 
@@ -136,7 +137,8 @@ class _Live:
         copied = remade if isinstance(self.made, keras.Layer) else list
         lent = Lent(objects=[self.made], precision=self.precision, copied=copied)
         source = LiveModel(name=target.name, make=partial(self._model, lent, target, masked=masked))
-        examples = [value if self.batched else np.asarray(value)[None] for value in self.values]
+        values = [real_parts(np.asarray(v)) if _dtype(v).startswith("complex") else v for v in self.values]
+        examples = [value if self.batched else np.asarray(value)[None] for value in values]
         x = dict(zip(target.input_names, examples, strict=True))
         data = LiveData.model_construct(
             **{**dict(config.data), "batch_size": len(examples[0]), "live": (x, None, None)},

@@ -5,7 +5,7 @@ Nothing here knows of models or of TensorFlow: a gradient is an array, a `Sparse
 
 from gradcheck.numerics.comparison import IN_REFERENCE, Tensor, compare
 from gradcheck.numerics.differences import Derivative, derivative, noise_level, noise_points
-from gradcheck.numerics.elements import ulp_distance
+from gradcheck.numerics.elements import real_parts, ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
 from gradcheck.numerics.noise import NOISE_FACTOR, NOISE_RUNS, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, is_zero, largest
@@ -49,6 +49,7 @@ __all__ = [
     "nearest_slope",
     "noise_level",
     "noise_points",
+    "real_parts",
     "standing",
     "to_array",
     "too_coarse",

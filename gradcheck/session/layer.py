@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck.config.load import LoadedConfig, load_given
 from gradcheck.errors import ExitCode
+from gradcheck.numerics import real_parts
 from gradcheck.results.report import CheckReport
 from gradcheck.session.configs import check_one, environment
 from gradcheck.session.look import Found
@@ -31,6 +32,8 @@ METHODS = ("numeric", "forward", "hvp")
 #: The points of finite differences if no values are given: random inputs, and values where gradients often go wrong.
 GIVEN = "given"
 PROBES = (GIVEN, "zeros", "equal", "same", "ones", "saturated", "negative")
+#: The dtypes of complex inputs, which are checked by their real and imaginary parts.
+COMPLEX = ("complex64", "complex128")
 #: The number of examples in the batch if no values are given.
 BATCH_SIZE = 4
 
@@ -88,11 +91,28 @@ class Target:
     def inputs(self) -> dict[str, dict[str, Any]]:
         """The shape and dtype of each input, by name."""
         shapes = self.shapes or [np.shape(value) for value in self.values]
-        dtypes = self.dtypes or [None] * len(shapes)
         return {
             name: {"shape": list(shape), "dtype": dtype}
-            for name, shape, dtype in zip(self.input_names, shapes, dtypes, strict=True)
+            for name, shape, dtype in zip(self.input_names, shapes, self._dtypes, strict=True)
         }
+
+    @property
+    def parts(self) -> list[Any]:
+        """The values, complex ones as lists of real and imaginary parts along a new last axis."""
+        return [
+            real_parts(np.asarray(value, complex)).tolist() if dtype in COMPLEX else value
+            for value, dtype in zip(self.values, self._dtypes, strict=True)
+        ]
+
+    @property
+    def _dtypes(self) -> list[str | None]:
+        """The dtype of each input: of complex values without one `complex64`."""
+        asked = self.dtypes or [None] * max(len(self.shapes), len(self.values))
+        values = self.values or [0.0] * len(asked)
+        return [
+            COMPLEX[0] if dtype is None and np.iscomplexobj(np.asarray(value)) else dtype
+            for dtype, value in zip(asked, values, strict=True)
+        ]
 
     @property
     def is_scalar(self) -> bool:
@@ -119,7 +139,7 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     }
     data: dict[str, Any] = {"batch_size": 1 if target.values else BATCH_SIZE}
     if target.values and target.live is None:
-        data["inputs"] = {n: {"constant": v} for n, v in zip(target.input_names, target.values, strict=True)}
+        data["inputs"] = {n: {"constant": v} for n, v in zip(target.input_names, target.parts, strict=True)}
     if target.is_scalar:
         data["targets"] = {"constant": 1.0}  # the weights of the outputs in the default loss
     at = {"points": list(target.points or ((GIVEN,) if target.values else PROBES))}
@@ -142,13 +162,16 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
 
 
 class Derivatives(NamedTuple):
-    """A scalar input, the output, and its derivatives by that input; None for one that TensorFlow lacks."""
+    """A scalar input, the output, and its derivatives by that input; None for one that TensorFlow lacks.
+
+    The derivative by a complex input z is TensorFlow's, dy/dRe z + i dy/dIm z.
+    """
 
     name: str
-    at: float
+    at: complex
     value: float
-    first: float | None
-    second: float | None
+    first: complex | None
+    second: complex | None
 
 
 class Checked(NamedTuple):
@@ -303,7 +326,9 @@ def _derivatives(problem: Problem, order: int) -> list[Derivatives]:
             inner.watch(x)
             outputs = tf.nest.flatten(problem.model(problem.model_inputs(x), training=problem.training))
         first = inner.gradient(outputs[0], x)
-    if len(outputs) > 1 or outputs[0].shape.num_elements() != 1:
+    if len(outputs) > 1 or outputs[0].shape.num_elements() != 1 or outputs[0].dtype.is_complex:
+        return []
+    if order > 1 and any(tensor.shape.num_elements() > 1 for tensor in x):  # of the two parts there are four
         return []
     rows = zip(problem.input_names, x, first, strict=True)
     return [
@@ -312,7 +337,7 @@ def _derivatives(problem: Problem, order: int) -> list[Derivatives]:
     ]
 
 
-def _second(tape: Any, gradient: Any, at: Any) -> float | None:
+def _second(tape: Any, gradient: Any, at: Any) -> complex | None:
     if gradient is None:
         return None
     try:
@@ -321,10 +346,14 @@ def _second(tape: Any, gradient: Any, at: Any) -> float | None:
         return None
 
 
-def _optional(tensor: Any) -> float | None:
+def _optional(tensor: Any) -> complex | None:
     return None if tensor is None else _number(tensor)
 
 
-def _number(tensor: Any) -> float:
-    """Return the only element, with as few digits as its dtype needs: 0.1, not 0.10000000149011612."""
-    return float(str(np.asarray(tensor).reshape(())[()]))
+def _number(tensor: Any) -> Any:
+    """Return the only element, with as few digits as its dtype needs: 0.1, not 0.10000000149011612.
+
+    Two elements are the parts of a complex number.
+    """
+    numbers = [float(str(number)) for number in np.asarray(tensor).reshape(-1)]
+    return complex(*numbers) if len(numbers) > 1 else numbers[0]

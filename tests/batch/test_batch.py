@@ -172,6 +172,33 @@ def test_integers_are_followed_through_operations_models_and_layers() -> None:
     assert highest(keras.Model(x, Inside()(x))) == 5
 
 
+@pytest.mark.parametrize("shape", [(8,), (2,), (3, 5)])
+def test_some_rows_are_padded_where_an_embedding_masks_zeros(shape: tuple[int, ...]) -> None:
+    x = keras.Input(shape, dtype="int32")
+    model = keras.Model(x, embedding(9, mask_zero=True)(x))
+    for seed in range(5):
+        rows = np.asarray(batch(model, batch_size=4, seed=seed).x[0]).reshape(-1, shape[-1])
+        lengths = (rows != 0).sum(-1)
+        assert all((row[:n] != 0).all() for row, n in zip(rows, lengths, strict=True))  # zeros are at the end alone
+        assert lengths.max() == shape[-1]
+        assert (shape[-1] + 1) // 2 - 1 <= lengths.min() < shape[-1]
+        assert lengths.min() > 0
+        assert 0 < rows.max() < 9
+
+
+def test_what_is_not_padded() -> None:
+    one, plain, tags = (
+        keras.Input((1,), dtype="int32"),
+        keras.Input((6,), dtype="int32"),
+        keras.Input((6,), dtype="int32"),
+    )
+    assert x_of(keras.Model(one, embedding(2, mask_zero=True)(one)), batch_size=50).max() == 1
+    assert (x_of(keras.Model(plain, embedding(3)(plain)), batch_size=50)[:, 0] == 0).any()
+    masked = keras.Model(tags, embedding(3, mask_zero=True)(tags))
+    assert x_of(masked, batch_size=1).min() > 0  # the one row is full
+    assert x_of(masked, batch_size=50, inputs="integers")[:, 0].min() == 0
+
+
 def test_only_the_input_that_an_embedding_reads_is_bounded_by_it() -> None:
     ids, other = keras.Input((4,), dtype="int32", name="ids"), keras.Input((4,), dtype="int32", name="other")
     model = keras.Model([ids, other], [embedding(9)(ids), embedding(3)(other)])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck.cli.layer import _with_complex, _yaml
 from gradcheck.cli.main import main
 from gradcheck.reporters import REPORTERS
 from gradcheck.results.report import Report
@@ -396,3 +397,22 @@ def test_the_derivatives_of_the_shipped_polynomial() -> None:
 def _watch(x: Any, *tapes: Any) -> None:
     for tape in tapes:
         tape.watch(x)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1+2j", 1 + 2j),
+        ("-1.5-.5i", -1.5 - 0.5j),
+        ("2j", 2j),
+        ("1e-3 + 2j", 1e-3 + 2j),
+        ("[1+2j, 3]", [1 + 2j, 3]),
+        ("[[3-j, -2i]]", [[3 - 1j, -2j]]),
+        ("j", "j"),
+        ("3.0", 3.0),
+        ("juli", "juli"),
+        ("[a, i1]", ["a", "i1"]),
+    ],
+)
+def test_complex_numbers_as_values(text: str, value: object) -> None:
+    assert _with_complex(_yaml("--input", text)) == value

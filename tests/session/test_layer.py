@@ -56,6 +56,29 @@ def wrong_phase(x):
     return phase(x), lambda dy: -tf.sin(x) * tf.math.real(dy) - tf.cos(x) * tf.math.imag(dy)
 
 
+def modulus(z):
+    return tf.math.real(z * tf.math.conj(z))
+
+
+def square(z):
+    return z * z
+
+
+@tf.custom_gradient
+def square_right(z):
+    return z * z, lambda dy: dy * tf.math.conj(2 * z)
+
+
+@tf.custom_gradient
+def square_wrong(z):
+    return z * z, lambda dy: dy * 2 * z
+
+
+class Rotates(keras.layers.Layer):
+    def call(self, z, scale):
+        return z * tf.complex(tf.cos(scale), tf.sin(scale))
+
+
 @tf.recompute_grad
 def product(a, b):
     return a * tf.sin(b)
@@ -134,6 +157,39 @@ def test_a_gradient_that_is_wrong_with_a_mask_alone() -> None:
 def test_both_parts_of_a_complex_output_count() -> None:
     assert failing(checked("phase", points=["given"], methods=["numeric"])) == set()
     assert "numeric" in failing(checked("wrong_phase", points=["given"], methods=["numeric"]))
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("name", ["modulus", "square", "square_right"])
+def test_a_complex_input(name: str, dtype: str) -> None:
+    target = Target(
+        name=f"./own.py:{name}", kwargs={}, shapes=[(3,)], dtypes=[dtype], points=["given", "ones"], order=2
+    )
+    report = check_layer(target, layer_config(target), CheckOptions()).run
+    assert report.verdict == "pass"
+    (row,) = (t for check in report.checks if check.method == "numeric" for t in check.tensors)
+    assert row.path == "x"
+
+
+def test_a_conjugate_that_is_forgotten() -> None:
+    report = checked("square_wrong", values=[[1.0 + 2.0j, 3.0]], methods=["numeric"])
+    assert "numeric" in failing(report)
+    assert report.exit_code == 1
+
+
+def test_a_complex_input_beside_a_real_one() -> None:
+    target = Target(
+        name="./own.py:Rotates", kwargs={}, shapes=[(3,), (3,)], dtypes=["complex64", None], points=["given"]
+    )
+    report = check_layer(target, layer_config(target), CheckOptions()).run
+    assert report.verdict == "pass"
+    assert {t.path for check in report.checks for t in check.tensors} == {"x0", "x1"}
+
+
+def test_the_derivative_of_a_complex_number() -> None:
+    target = Target(name="./own.py:modulus", kwargs={}, values=[1.0 + 2.0j])
+    (row,) = check_layer(target, layer_config(target), CheckOptions()).derivatives
+    assert (row.at, row.value, row.first) == (1 + 2j, 5.0, 2 + 4j)
 
 
 def test_forward_mode_that_does_not_apply_is_a_note() -> None:
