@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, B905, ERA001 - training code as people write it
 """A generator and a critic with one optimizer, in the style of TensorFlow's GAN tutorial."""
 
 import keras

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201 - training code as people write it
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202, ANN204 - training code as people write it
 """Two layers that are the identity on the way forward, and a step that is written out with the weights."""
 
 import keras

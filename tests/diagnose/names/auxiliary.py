@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, B905, ERA001 - training code as people write it
 """The loss of an Inception network, put together by hand: main + 0.3 aux + penalties."""
 
 import keras

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, ANN204, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN204, B905, ERA001 - training code as people write it
 """SplitNN, as in the tutorials: `client.forward`, `server.train_step`, `client.backward`."""
 
 import numpy as np
@@ -83,8 +83,8 @@ def one_key_for_all_replies(check):
 
 
 # expect: GC204
-def client_keeps_the_last(check):
-    """The server adds its gradients up, and the client and it are both given the third micro-batch's alone."""
+def one_micro_batch_kept(check):
+    """Left from a test: the gradients of the third micro-batch alone."""
     client, server = Client(check.segments[0]), Server(check)
     for step, (x, y) in enumerate(micro_batches(check, 4)):
         grad = server.train_step(client.forward(step, x), y)
@@ -93,6 +93,17 @@ def client_keeps_the_last(check):
             kept = list(server.grads)
         server.grads = [tf.zeros_like(g) for g in server.grads]
     return server.loss / 4, [*client.grads, *kept]
+
+
+# expect: GC109
+def labels_are_a_micro_batch_ahead(check):
+    """Two queues, and the one of the labels has been read from once already."""
+    client, server = Client(check.segments[0]), Server(check, parts=4)
+    pairs = micro_batches(check, 4)
+    for step, (x, _) in enumerate(pairs):
+        _, labels = pairs[(step + 1) % len(pairs)]
+        client.backward(step, server.train_step(client.forward(step, x), labels))
+    return server.loss, [*client.grads, *server.grads]
 
 
 # expect: GC111 boundary 0 → 1

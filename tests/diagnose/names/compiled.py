@@ -1,13 +1,13 @@
-# ruff: noqa: ANN001, ANN201 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202 - training code as people write it
 """The same step eagerly, as a graph, and by XLA."""
 
 import tensorflow as tf
 
 
 def step(check, x, y):
-    front, back = check.segments
+    front, drop, back = check.segments
     with tf.GradientTape() as tape_0:
-        h = front(x, training=True)
+        h = drop(front(x, training=True), training=True)
     with tf.GradientTape() as tape_1:
         tape_1.watch(h)
         loss = check.loss(y, back(h, training=True))
@@ -35,13 +35,13 @@ def jit_compiled(check):
 # expect: GC606 XLA
 def only_the_back_is_compiled(check):
     """A model with `jit_compile` beside one without."""
-    front, back = check.segments
+    front, drop, back = check.segments
 
     @tf.function(jit_compile=True)
     def of_back(h, y):
         with tf.GradientTape() as tape:
             tape.watch(h)
-            loss = check.loss(y, back(h, training=True))
+            loss = check.loss(y, back(drop(h, training=True), training=True))
         return loss, tape.gradient(loss, [h, *back.trainable_variables])
 
     with tf.GradientTape() as tape:
@@ -57,3 +57,18 @@ def whole_model_under_one_tape(check):
     with tf.GradientTape() as tape:
         loss = check.loss(check.y, forward(check.x))
     return loss, tape.gradient(loss, check.variables)
+
+
+# expect: GC303 segment_1
+def dropped_once_more_for_the_next(check):
+    """What the next model gets is another draw than what the tape has."""
+    front, drop, back = check.segments
+    with tf.GradientTape(persistent=True) as tape_0:
+        h = front(check.x, training=True)
+        dropped = drop(h, training=True)
+    sent = drop(tf.stop_gradient(h), training=True)
+    with tf.GradientTape() as tape_1:
+        tape_1.watch(sent)
+        loss = check.loss(check.y, back(sent, training=True))
+    seed, *of_back = tape_1.gradient(loss, [sent, *back.trainable_variables])
+    return loss, tape_0.gradient(dropped, front.trainable_variables, output_gradients=seed) + of_back

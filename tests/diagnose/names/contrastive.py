@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, B905 - training code as people write it
 """SimCLR-like training in micro-batches, which loses the negatives of the other micro-batches."""
 
 import tensorflow as tf

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, B905, ERA001 - training code as people write it
 """Q-learning has two networks, and it is easy to take the variables of the other one."""
 
 import keras

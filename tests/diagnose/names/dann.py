@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905, N806 - training code as people write it
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202, ANN204, B905, FBT002, N806 - training code as people write it
 """DANN: a feature extractor, a label classifier, and a domain classifier that the features are trained against."""
 
 import keras

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, E501, ERA001 - training code as people write it
 """`loss = sum(boundary * cotangent)` has the cotangent for its gradient. It is how Keras's `fit` can be used for a part."""
 
 import tensorflow as tf

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, B905, ERA001 - training code as people write it
 """A language model, whose embedding is on one machine and whose recurrent layer is on another."""
 
 import keras

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, B905, ERA001, PLW2901 - training code as people write it
 """Backpropagation through time by hand. An LSTM has a hidden state and a cell state."""
 
 import tensorflow as tf

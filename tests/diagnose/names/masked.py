@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, B905, ERA001 - training code as people write it
 """Forecasts: what stands behind the end of a series is padding."""
 
 import numpy as np

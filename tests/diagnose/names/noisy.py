@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, ERA001 - training code as people write it
 """A denoising autoencoder, whose halves draw random numbers."""
 
 import keras
@@ -53,24 +53,6 @@ def sent_then_recorded(check):
     worker = Worker()
     loss, of_decoder, grad = decode(check, worker.forward(check.x))
     return loss, worker.backward(grad) + of_decoder
-
-
-# expect: GC303 segment_0
-def two_threads_ask(check):
-    """A property that runs the model whenever it is read: once under the tape, once for the decoder."""
-    encoder = check.segments[0]
-
-    class Half:
-        @property
-        def code(self):
-            return encoder(check.x, training=True)
-
-    half = Half()
-    with tf.GradientTape() as tape:
-        recorded = half.code
-    loss, of_decoder, grad = decode(check, half.code)
-    of_encoder = tape.gradient(recorded, encoder.trainable_variables, output_gradients=tf.reshape(grad, recorded.shape))
-    return loss, {v.path: g for v, g in zip(check.variables, [*of_encoder, *of_decoder])}
 
 
 # expect: GC302|GC303

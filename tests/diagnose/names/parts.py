@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201 - training code as people write it
+# ruff: noqa: ANN001, ANN002, ANN003, ANN201 - training code as people write it
 """A network that was cut by hand, and its parts as they were copied. Each wrong one takes the right one's place."""
 
 import keras

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, B905, ERA001 - training code as people write it
 """GPipe by hand: every forward pass first, then every backward pass, gradients summed over the micro-batches."""
 
 import tensorflow as tf

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201 - training code as people write it
+# ruff: noqa: ANN001, ANN201, B905, ERA001 - training code as people write it
 """Where does the loss scale go, if the loss has two kinds of terms?"""
 
 import tensorflow as tf
@@ -47,3 +47,15 @@ def penalties_seeded_with_one(check):
     dh, *g1 = back_tape.gradient(scaled, [h, *second.trainable_variables])
     g0 = front_tape.gradient([h, penalty], first.trainable_variables, output_gradients=[dh, tf.ones(())])
     return loss + penalty, [g / loss_scale for g in g0 + g1]
+
+
+# expect: GC900 + GC201 + GC501
+def two_halves_without_penalties(check):
+    """Gradient accumulation from a tutorial, where no layer has a regularizer, and nobody divides by two."""
+    first, second = check.segments
+    grads = [tf.zeros_like(v) for v in check.variables]
+    for half in (slice(0, 4), slice(4, 8)):
+        with tf.GradientTape() as tape:
+            loss = check.loss(check.y[half], second(first(check.x[half], training=True), training=True))
+        grads = [a + b for a, b in zip(grads, tape.gradient(loss, check.variables))]
+    return grads

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, B905, ERA001 - training code as people write it
 """Mixed precision by hand: the loss is multiplied, cotangents carry the scale, each model divides its gradients."""
 
 import tensorflow as tf

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, ERA001 - training code as people write it
 """A backbone and a head in which every forward pass moves the statistics."""
 
 import tensorflow as tf

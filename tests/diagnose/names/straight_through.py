@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202, ANN204, B905 - training code as people write it
 """Straight-through estimators, and training loops that use the functions behind the layers."""
 
 import keras

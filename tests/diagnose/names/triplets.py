@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, B905 - training code as people write it
 """Supervised contrastive learning (Khosla et al.), over two halves of a batch."""
 
 import numpy as np

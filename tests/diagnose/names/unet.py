@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, ARG005, B905, E501, ERA001 - training code as people write it
 """A U-Net in three models. What crosses is carried by name, and so are its cotangents."""
 
 import tensorflow as tf

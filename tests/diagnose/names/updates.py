@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, B905, ERA001 - training code as people write it
 """Training steps over micro-batches, with one optimizer for the three stages."""
 
 import tensorflow as tf
@@ -73,6 +73,19 @@ def running_sum_applied_each_time(check):
         total, summed = total + loss, plus(summed, [g for own in grads for g in own])
         if i < NUM_MICRO:
             check.optimizer.apply_gradients(zip(summed, check.variables))
+    return total
+
+
+# expect: GC204
+def modulo_hits_the_first(check):
+    """`i % NUM_MICRO == 0` is true for the first micro-batch, not for the last: the others are never applied."""
+    total, summed = 0.0, None
+    for i, (x, y) in enumerate(micro(check)):
+        loss, grads = backward(check, x, y)
+        total, summed = total + loss / NUM_MICRO, plus(summed, [g for own in grads for g in own])
+        if i % NUM_MICRO == 0:
+            check.optimizer.apply_gradients(zip(summed, check.variables))
+            summed = None
     return total
 
 

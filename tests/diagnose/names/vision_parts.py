@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201 - training code as people write it
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202, ANN204 - training code as people write it
 """A classifier in the functional style, and backbone and head rewritten as Sequential models."""
 
 import keras

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, B905 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, B905, ERA001 - training code as people write it
 """Importance weights, which the loss must be given."""
 
 import keras
@@ -55,3 +55,28 @@ def weights_left_out_of_the_dataset(check):
         total += found[0]
         grads = [a + b for a, b in zip(grads, found[1])]
     return total, grads
+
+
+# expect: GC101 None
+def boundary_in_a_buffer(check):
+    """What arrives is kept in a variable that is not trainable, which no tape watches by itself."""
+    front, back = check.segments
+    with tf.GradientTape() as tape_0:
+        h = front(check.x, training=True)
+    buffer = tf.Variable(tf.zeros_like(h), trainable=False)
+    buffer.assign(h)
+    with tf.GradientTape() as tape_1:
+        loss = check.loss(check.y, back(buffer.read_value(), training=True), check.sample_weight)
+    dh, of_back = tape_1.gradient(loss, [buffer, back.trainable_variables])
+    of_front = tape_0.gradient(h, front.trainable_variables, output_gradients=dh)
+    return loss, of_front + of_back
+
+
+# expect: GC900 + GC201 + GC506
+def summed_and_not_weighed(check):
+    """Keras's mean loss of each micro-batch, without weights, and the gradients added up."""
+    mse, grads = keras.losses.MeanSquaredError(), [tf.zeros_like(v) for v in check.variables]
+    for i in range(0, 9, 3):
+        _, found = step(check, lambda out, i=i: mse(check.y[i : i + 3], out), check.x[i : i + 3])
+        grads = [a + b for a, b in zip(grads, found)]
+    return grads

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201 - training code as people write it
+# ruff: noqa: ANN001, ANN201, ANN202, ERA001 - training code as people write it
 """Three machines that send tensors to each other. `Link` is what happens to a cotangent on its way."""
 
 import tensorflow as tf
