@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -77,6 +78,7 @@ class Walk:
         data_loss: the loss without additions by layers and weight penalties.
         extra: these additions; None if there are none.
         graph: the calls that a config can name; None if the model is not a graph of layers.
+        state: the state afterwards, by path.
     """
 
     calls: Sequence[Seen]
@@ -85,6 +87,7 @@ class Walk:
     data_loss: Any
     extra: Any
     graph: Graph | None
+    state: Mapping[str, Any]
     _found: Mapping[int, Any]
 
     def cotangents(self, tensors: Iterable[Any]) -> list[Any]:
@@ -119,8 +122,8 @@ def hidden_logits(tensors: Iterable[Any]) -> list[Any]:
     return [logits for tensor in tensors if (logits := logits_of(tensor)) is not None]
 
 
-def whole(problem: Problem, part: MicroBatch) -> Walk:
-    """Record a walk through the whole model."""
+def whole(problem: Problem, part: MicroBatch, *, adds: bool = True) -> Walk:
+    """Record a walk through the whole model; `adds` is whether the loss has what layers and penalties add."""
     model = problem.model
 
     def run(x: Sequence[Any]) -> list[Any]:
@@ -134,12 +137,21 @@ def whole(problem: Problem, part: MicroBatch) -> Walk:
         graph = None
     variables = [weight.variable for weight in problem.weights]
     return _walk(
-        problem, part, run, extra=lambda: summed(model.losses), graph=graph, models=[model], variables=variables
+        problem,
+        part,
+        run,
+        extra=lambda: summed(model.losses) if adds else None,
+        graph=graph,
+        models=[model],
+        variables=variables,
     )
 
 
-def parts(problem: Problem, part: MicroBatch) -> Walk:
-    """Record a walk through the segments, one after another, under one tape."""
+def parts(problem: Problem, part: MicroBatch, *, adds: bool = True, instead: Mapping[int, Any] | None = None) -> Walk:
+    """Record a walk through the segments, one after another, under one tape.
+
+    `instead` has other layers, whose `call` replaces that of a layer by its id.
+    """
     graph, extras = problem.graph, list[Any]()
 
     def run(x: Sequence[Any]) -> list[Any]:
@@ -152,9 +164,17 @@ def parts(problem: Problem, part: MicroBatch) -> Walk:
             extras.extend(segment.losses)
         return [entered(source, values[source.ref]) for source in graph.output_sources]
 
-    variables = [v for segment in problem.segments for v in segment.trainable_variables]
+    others = instead or {}
+    holders = [*problem.segments, *(layer for layer in others.values() if isinstance(layer, keras.Layer))]
     return _walk(
-        problem, part, run, extra=lambda: summed(extras), graph=graph, models=problem.segments, variables=variables
+        problem,
+        part,
+        run,
+        extra=lambda: summed(extras) if adds else None,
+        graph=graph,
+        models=problem.segments,
+        variables=[v for holder in holders for v in holder.trainable_variables],
+        instead=others,
     )
 
 
@@ -167,6 +187,7 @@ def _walk(
     graph: Graph | None,
     models: Sequence[Any],
     variables: Sequence[Any],
+    instead: Mapping[int, Any] = MappingProxyType({}),
 ) -> Walk:
     """Run both passes from the snapshot and back to it, eagerly: calls inside a compiled function have no values."""
     tensors = part.tensors
@@ -177,7 +198,7 @@ def _walk(
         with tf.GradientTape() as tape:
             x = [copied(tensor) for tensor in tensors.x]
             watch(tape, x)
-            with watcher.watching(operations.values(), tape):
+            with watcher.watching(operations.values(), tape, instead):
                 outputs = run(x)
             data_loss = problem.loss(tensors.y, outputs, tensors.sample_weight, part.scales)
             more = extra()
@@ -187,6 +208,7 @@ def _walk(
         values = {id(v.value): v.value for v in variables}
         sources = [*x, *watcher.tensors, *outputs, *hidden_logits(outputs), *values.values()]
         found = dict(zip(map(id, sources), gradients_of(tape, [target], sources), strict=True))
+        state = problem.state.read(split=models is problem.segments)
     return Walk(
         calls=watcher.calls,
         inputs=x,
@@ -194,6 +216,7 @@ def _walk(
         data_loss=data_loss,
         extra=added,
         graph=graph,
+        state=state,
         _found=found,
     )
 
@@ -208,12 +231,12 @@ class _Watcher:
     _begun: int = 0
 
     @contextmanager
-    def watching(self, operations: Iterable[Any], tape: tf.GradientTape) -> Iterator[None]:
-        """Record the `call` of each operation inside the block."""
+    def watching(self, operations: Iterable[Any], tape: tf.GradientTape, instead: Mapping[int, Any]) -> Iterator[None]:
+        """Record the `call` of each operation inside the block, or of what is `instead` of it, by its id."""
         # Set through `vars`, a function shadows the class's method without Keras's tracking of attributes.
         kept = [(operation, vars(operation).get("call")) for operation in operations]
         for operation, _ in kept:
-            vars(operation)["call"] = self._seeing(operation, operation.call, tape)
+            vars(operation)["call"] = self._seeing(operation, instead.get(id(operation), operation).call, tape)
         try:
             yield
         finally:
