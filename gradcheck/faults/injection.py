@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradcheck.batch.slices import make_slices
 from gradcheck.handoff.execute import Execution, batch_tensors
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Computed, Tensors
     from gradcheck.handoff.microbatches import MicroBatch
+    from gradcheck.handoff.split import SoFar
     from gradcheck.problem.problem import Problem, TensorKey
 
 
@@ -39,7 +40,7 @@ class Replays:
     @cached_property
     def right(self) -> Gradients:
         """The gradients of the correct split."""
-        return (self._all if self._of_model else self._backward)(None, HandOff())
+        return (self._all if self._of_model else self._backward)(None, HandOff(), None)
 
     @property
     def _of_model(self) -> bool:
@@ -53,12 +54,12 @@ class Replays:
         else:
             steps = injection.steps() if injection.steps else HandOff()
             run = self._all if steps.changes_forward or self._of_model else self._backward
-            found = run(injection.slices, steps)
+            found = run(injection.slices, steps, injection.place.segment)
         if injection.finish is None:
             return found
         return replace(found, tensors={**found.tensors, **injection.finish(dict(found.tensors))})
 
-    def _all(self, slices: int | None, steps: HandOff) -> Gradients:
+    def _all(self, slices: int | None, steps: HandOff, _: int | None) -> Gradients:
         """Run the forward and the backward passes with `steps`, over `slices` micro-batches."""
 
         def body(problem: Problem, tensors: Tensors) -> Computed:
@@ -66,11 +67,14 @@ class Replays:
 
         return Execution(self._problem_in(slices), body, execution="eager")()
 
-    def _backward(self, slices: int | None, steps: HandOff) -> Gradients:
-        """Run the backward passes with `steps` on the tapes of the correct forward passes."""
+    def _backward(self, slices: int | None, steps: HandOff, last: int | None) -> Gradients:
+        """Run the backward passes with `steps` on the tapes of the correct forward passes.
+
+        `last` is the last segment whose gradients `steps` change, None if that is not known.
+        """
         if slices not in self._forward_passes:
             self._forward_passes[slices] = _SharedPasses(self._problem_in(slices))
-        return self._forward_passes[slices].backward_on_shared_tapes(steps)
+        return self._forward_passes[slices].backward_on_shared_tapes(steps, last)
 
     def _problem_in(self, slices: int | None) -> Problem:
         """Return the problem over `slices` micro-batches; None for as many as it has itself."""
@@ -80,6 +84,17 @@ class Replays:
                 made = make_slices(count, problem.model, problem.batch, problem.loss, training=problem.training)
             self._sliced[slices] = replace(problem, slices=made if count > 1 else ())
         return self._sliced[slices]
+
+
+#: Steps that change what a segment is differentiated with, and nothing of the segments behind it.
+SEEDS = frozenset({"cotangent", "drive"})
+
+
+class Behind(NamedTuple):
+    """What backward passes of some segments give: gradients of weights, and the state of each micro-batch's passes."""
+
+    weights: Mapping[TensorKey, Any]
+    passes: Sequence[SoFar]
 
 
 class _SharedPasses:
@@ -97,21 +112,42 @@ class _SharedPasses:
             steps.drive(problem, self._all_passes, only="forward")
             self._state: Mapping[str, Any] = problem.state.read()
 
-    def backward_on_shared_tapes(self, steps: HandOff) -> Gradients:
-        """Run the backward passes with `steps` and return their gradients."""
+    def backward_on_shared_tapes(self, steps: HandOff, last: int | None) -> Gradients:
+        """Run the backward passes with `steps`, from segment `last` if they change its seeds, and return gradients."""
         parts = steps.sliced([passes.part for passes in self._all_passes])
         factors = self._factors(parts) if steps.changed == {"sliced"} and len(parts) > 1 else None
-        weights: dict[TensorKey, Any] = {weight.key: None for weight in self._problem.weights}
-        results = self._run(parts, steps, weights) if factors is None else list(self._weighed(factors, weights))
+        behind = self._behind[last] if last is not None and steps.changed <= SEEDS else None
+        weights = self._nothing if behind is None else dict(behind.weights)
+        results = list(self._weighed(factors, weights)) if factors else self._run(parts, steps, weights, behind)
         found = joined(results, weights, self._loss_scale)
         return Gradients(
             loss=found.loss, outputs=found.outputs, tensors=found.gradients, state=self._state, seconds=0.0
         )
 
-    def _run(self, parts: Sequence[MicroBatch], steps: HandOff, weights: dict[TensorKey, Any]) -> list[Computed]:
-        all_passes = [p.sharing_tapes(part, steps, weights) for p, part in zip(self._all_passes, parts, strict=True)]
+    def _run(
+        self, parts: Sequence[MicroBatch], steps: HandOff, weights: dict[TensorKey, Any], behind: Behind | None
+    ) -> list[Computed]:
+        all_passes = [
+            passes.sharing_tapes(part, steps, weights, so_far=behind and behind.passes[i])
+            for i, (passes, part) in enumerate(zip(self._all_passes, parts, strict=True))
+        ]
         steps.drive(self._problem, all_passes, only="backward")
         return [passes.result for passes in all_passes]
+
+    @property
+    def _nothing(self) -> dict[TensorKey, Any]:
+        return {weight.key: None for weight in self._problem.weights}
+
+    @cached_property
+    def _behind(self) -> dict[int, Behind]:
+        """What the right backward passes of all segments behind one give, by its index."""
+        found, weights = {}, self._nothing
+        all_passes = [passes.sharing_tapes(passes.part, HandOff(), weights) for passes in self._all_passes]
+        for segment in reversed(self._problem.segments):
+            found[segment.plan.index] = Behind(dict(weights), [passes.so_far for passes in all_passes])
+            for passes in all_passes:
+                passes.backward(segment)
+        return found
 
     def _factors(self, parts: Sequence[MicroBatch]) -> list[float] | None:
         """Return the one factor of each micro-batch, on all that its loss is made of; None if it has not one alone."""
@@ -134,7 +170,7 @@ class _SharedPasses:
         """The results of each micro-batch, and what it gives to the weights' gradients."""
         found = []
         for passes in self._all_passes:
-            weights: dict[TensorKey, Any] = {weight.key: None for weight in self._problem.weights}
+            weights = self._nothing
             again = passes.sharing_tapes(passes.part, HandOff(), weights)
             HandOff().drive(self._problem, [again], only="backward")
             found.append((again.result, weights))

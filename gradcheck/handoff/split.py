@@ -94,17 +94,28 @@ class MicroBatchPasses:
         for ref, seed in zip(outputs, at_loss.seeds, strict=True):
             self._cotangents[ref] = added(self._cotangents.get(ref), seed)
 
-    def sharing_tapes(self, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> MicroBatchPasses:
+    def sharing_tapes(
+        self, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any], *, so_far: SoFar | None = None
+    ) -> MicroBatchPasses:
         """Share the recorded forward passes, so that `steps` can run another backward pass on their tapes.
 
-        The tapes must be persistent, and no backward pass may have run yet.
+        The tapes must be persistent, and no backward pass may have run yet. Those that have run in `so_far` do not
+        run again.
         """
         passes = MicroBatchPasses(self._problem, part, steps, weights)
         passes._passes, passes._values = dict(self._passes), self._values
         if part is self.part and type(steps).loss is HandOff.loss:  # nobody computes another loss
             passes._found_at_loss = self._found_at_loss
         passes._differentiate_loss()
+        if so_far is not None:
+            passes._cotangents = dict(so_far.cotangents)
+            passes._passes = {index: done for index, done in self._passes.items() if index in so_far.left}
         return passes
+
+    @property
+    def so_far(self) -> SoFar:
+        """The state of the backward passes."""
+        return SoFar(frozenset(self._passes), dict(self._cotangents))
 
     def factor_of(self, part: MicroBatch) -> float | None:
         """Return the factor of the whole loss of `part`, the same examples, to that of this one; None for several."""
@@ -122,6 +133,8 @@ class MicroBatchPasses:
         Its tape and its activations are freed.
         """
         plan, cotangents, steps = segment.plan, self._cotangents, self._steps
+        if plan.index not in self._passes:
+            return  # it is shared, and so is what it gives
         done = self._passes.pop(plan.index)
         known = [*(cotangents.get(ref) for ref in plan.outputs), *map(self._loss_gradients.hidden.get, plan.outputs)]
         done = steps.forward_record(done, [cotangent for cotangent in known if cotangent is not None])
@@ -174,6 +187,13 @@ class MicroBatchPasses:
         return Computed(
             self._loss_gradients.loss, self._loss_gradients.outputs, self._problem.crossing(self._cotangents)
         )
+
+
+class SoFar(NamedTuple):
+    """Which segments' backward passes have not run, and what has come back from those that have."""
+
+    left: frozenset[int]
+    cotangents: Mapping[TensorRef, Any]
 
 
 class LossGradients(NamedTuple):
