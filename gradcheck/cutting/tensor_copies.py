@@ -20,6 +20,7 @@ def copied(tensor: Any, by: Callable[[Any], Any] = tf.identity) -> Any:
     """
     copy = by(tensor)
     for hidden_on, hide in ((mask_of, set_mask), (logits_of, set_logits)):
-        if (hidden := hidden_on(tensor)) is not None:
+        hidden = hidden_on(tensor)  # AutoGraph, which converts this with a user's step, has no `:=`
+        if hidden is not None:
             hide(copy, hidden)
     return copy
