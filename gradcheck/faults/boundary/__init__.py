@@ -1,1 +1,1 @@
-"""GC101 to GC109: mistakes where tensors and cotangents cross from one segment to another."""
+"""GC101 to GC113: mistakes where tensors and cotangents cross from one segment to another."""

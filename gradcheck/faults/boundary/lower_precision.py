@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
 
 
-class Way(NamedTuple):
+class CastWay(NamedTuple):
     """What is cast, in words: the boundary, the cotangent that each taker sends back, their sum before it is used.
 
     `several` ways differ from others only where a tensor has several cotangents.
@@ -35,13 +35,13 @@ class Way(NamedTuple):
 
 
 _WAYS = (
-    Way("what {} hands on and its cotangent", forward=True, parts=True),
-    Way("the cotangent of {}", parts=True),
-    Way("what {} hands on", forward=True),
-    Way("the summed cotangent of {}", total=True),
-    Way("what {} hands on and its summed cotangent", forward=True, total=True, several=True),
-    Way("the cotangents of {} and their sum", parts=True, total=True, several=True),
-    Way("what {} hands on, its cotangents and their sum", forward=True, parts=True, total=True, several=True),
+    CastWay("what {} hands on and its cotangent", forward=True, parts=True),
+    CastWay("the cotangent of {}", parts=True),
+    CastWay("what {} hands on", forward=True),
+    CastWay("the summed cotangent of {}", total=True),
+    CastWay("what {} hands on and its summed cotangent", forward=True, total=True, several=True),
+    CastWay("the cotangents of {} and their sum", parts=True, total=True, several=True),
+    CastWay("what {} hands on, its cotangents and their sum", forward=True, parts=True, total=True, several=True),
 )
 
 
@@ -79,7 +79,7 @@ def _sums(problem: Problem, index: int) -> bool:
 class Cast(AtBoundaries):
     """The hand-off in which crossing tensors are cast to `dtype` and back, if it is shorter than their own."""
 
-    def __init__(self, problem: Problem, at: Collection[int], *, dtype: tf.DType, way: Way) -> None:
+    def __init__(self, problem: Problem, at: Collection[int], *, dtype: tf.DType, way: CastWay) -> None:
         """Cast what `way` tells."""
         super().__init__(problem, at)
         self.changes_forward = way.forward

@@ -1,1 +1,1 @@
-"""GC501 to GC504: mistakes in added losses and in factors of the loss."""
+"""GC501 to GC507: mistakes in added losses, in factors of the loss, and in its weights and masks."""

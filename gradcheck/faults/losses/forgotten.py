@@ -38,7 +38,7 @@ class WeightsForgotten(Fault):
             if term is not None and weight is not None and bool(tf.reduce_any(weight != 1))
         ]
         effect = "the loss was computed without the sample weights of {}"
-        return _at_outputs(problem, self.code, where, partial(Unweighted, problem), effect)
+        return _at_outputs(problem, self.code, where, partial(LossUnweighted, problem), effect)
 
 
 class MaskForgotten(Fault):
@@ -56,7 +56,7 @@ class MaskForgotten(Fault):
         ]
         averaged = [i for i in where if (term := problem.loss.terms[i]) is not None and term.reduction == "mean"]
         effect = "the loss was computed over all elements of {}, without its mask"
-        yield from _at_outputs(problem, self.code, where, Unmasked, effect)
+        yield from _at_outputs(problem, self.code, where, LossUnmasked, effect)
         effect = "the sum of the loss over what the mask of {} keeps was divided by the number of all elements"
         yield from _at_outputs(problem, self.code, averaged, DividedByAll, effect)
 
@@ -71,7 +71,7 @@ def _at_outputs(
         yield Injection(code=code, place=place, effect=effect.format(name), steps=partial(change, at))
 
 
-class Unweighted(HandOff):
+class LossUnweighted(HandOff):
     """The hand-off in which the examples count alike in the losses of some outputs."""
 
     def __init__(self, problem: Problem, at: Collection[int]) -> None:
@@ -97,7 +97,7 @@ class Unweighted(HandOff):
         return [tf.ones_like(weight) if i in self._at else weight for i, weight in enumerate(weights or ())]
 
 
-class Unmasked(HandOff):
+class LossUnmasked(HandOff):
     """The hand-off in which the losses of some outputs do not see their masks."""
 
     changes_forward = True
