@@ -65,7 +65,7 @@ def _entries(codes: Sequence[str]) -> list[Entry]:
     if unknown:
         from gradcheck.phrases import nearest  # noqa: PLC0415 - not needed otherwise
 
-        near = list(dict.fromkeys(filter(None, (nearest(code, CATALOGUE) for code in unknown))))
+        near = list(dict.fromkeys(filter(None, (nearest(code.replace("O", "0"), CATALOGUE) for code in unknown))))
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         what = "code" if len(unknown) == 1 else "codes"
         raise UsageError(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _VARIABLES = (tf.Variable, Variable)
 _EXPECTED = (
-    "return a list in the order of `variables`, a mapping by variable (`{id(v): gradient}`) or by path, or a pair "
-    "(loss, gradients); None where a variable has no gradient"
+    "return a list in the order of `variables`, a list of pairs (gradient, variable), a mapping by variable "
+    "(`{id(v): gradient}`) or by path, or a pair (loss, gradients); None where a variable has no gradient"
 )
 
 

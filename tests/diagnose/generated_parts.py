@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ class Changed:
 def parts_of(model: str, rng: Random) -> tuple[AbstractContextManager[Problem], list[Changed]]:
     """A problem whose parts are a second building of the model, cut alike, with one layer changed; and which.
 
-    The change is known once the problem is made.
+    The change is known once the problem is made. A twin of the problem is changed alike.
     """
     made: list[Changed] = []
     case = next(case for case in CASES if case.name == model)
@@ -59,7 +60,7 @@ def parts_of(model: str, rng: Random) -> tuple[AbstractContextManager[Problem], 
         plan = cut_after(graph, cuts, [f"part_{i}" for i in range(len(cuts) + 1)])
         segments = make_segments(graph, plan, dtype=other.dtype_policy)
         _lend_weights(other, outline.model)
-        made.append(_changed(outline.graph, graph, rng))
+        made.append(_changed(outline.graph, graph, deepcopy(rng)))
         return replace(outline, graph=graph, plan=plan, segments=segments, shares_graph=False)
 
     return problem_of(model, apart), made

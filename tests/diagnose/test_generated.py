@@ -90,7 +90,7 @@ def test_what_is_said_of_parts_that_differ_is_true(count: int, record_property: 
                 if not observed.failing:
                     assert next(draws) < 20 * count  # never without end, should no change make a difference
                     continue  # the change makes no difference here
-                (changed,), (first, *others) = made, bench.diagnosed(observed)
+                changed, (first, *others) = made[0], bench.diagnosed(observed)
                 right = first.code in codes_of(changed.kind) and changed.is_named(first.layer)
                 false += [(model, changed, d) for d in sure([first, *others]) if d is not first or not right]
                 figures[f"{first.confidence}, {'right' if right else 'another'} layer"] += 1

@@ -124,6 +124,13 @@ def test_a_key_that_is_no_variable(run: Run) -> None:
     assert "the unknown key 1" in error.message
 
 
+@pytest.mark.parametrize("returned", ["{}", "tuple({})", "(loss, {})"])
+def test_each_gradient_with_its_variable(run: Run, returned: str) -> None:
+    """As `apply_gradients` takes them, in any order."""
+    pairs = "[(g, v) for v, g in pairs[::-1]]"
+    assert checked(run, WITH_WHOLE, returned.format(pairs)).outcome == "match"
+
+
 class Variable:
     """Of a Keras variable what a key may refer to."""
 
