@@ -15,13 +15,13 @@ from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.diagnose.evidence.movement import movement_of
 from gradcheck.diagnose.evidence.observed import EXPLAINED, Observed, same
 from gradcheck.diagnose.gradients import diagnose_gradients
-from gradcheck.diagnose.handed import diagnose_handed, other_optimizer, uses_another
+from gradcheck.diagnose.own_step import diagnose_handed, other_optimizer, uses_another
 from gradcheck.diagnose.replaying.replays import MOST_SLICES, suspected_in
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
 from gradcheck.diagnose.wording import named, named_at
 from gradcheck.faults.injection import Replays
-from gradcheck.faults.training import TRAINING_FAULTS, Seen, applicable, committed
+from gradcheck.faults.training import TRAINING_FAULTS, FirstStep, applicable, committed
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
@@ -197,14 +197,14 @@ def _in_loop(fault: TrainingFault, evidence: str) -> Diagnosis:
     return named(fault.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
 
 
-def _seen(training: ReferenceTraining, trained: Trained) -> Seen:
+def _seen(training: ReferenceTraining, trained: Trained) -> FirstStep:
     """Return what the first step shows by itself."""
     first = trained.observed[0]
     counts = [key for key, place in training.where.items() if key.kind == "optimizer" and place.name == "iteration"]
     changed = [int(first[key]) - int(training.start[key]) for key in counts if key in first]
     made = trained.handed[0].calls if trained.handed else 0
     failed = {row.path for row in trained.tensors if row.step == 1 and row.kind == "weight" and row.failed}
-    return Seen(
+    return FirstStep(
         made=made or None,
         counted=changed[0] if len(changed) == 1 else None,
         wrong=[i for i, weight in enumerate(training.problem.weights) if weight.path in failed],

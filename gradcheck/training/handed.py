@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Call:
+class OptimizerCall:
     """One call of an optimizer, or several equal ones of a compiled function.
 
     Attributes:
@@ -40,14 +40,14 @@ class Call:
 
 
 @dataclass(eq=False)
-class Recorder:
+class CallRecorder:
     """The calls of optimizers while `recording`."""
 
-    _calls: list[Call] = field(default_factory=list)
+    _calls: list[OptimizerCall] = field(default_factory=list)
     _traced: list[_Traced] = field(default_factory=list)
     _inside: bool = False
 
-    def taken(self) -> list[Call]:
+    def taken(self) -> list[OptimizerCall]:
         """Return the calls since the last time, in order; those of compiled functions come last."""
         calls = [*self._calls, *(call for traced in self._traced for call in traced.taken())]
         self._calls.clear()
@@ -76,7 +76,7 @@ class Recorder:
         scale = loss_scale(optimizer)
         pairs = [(variable, divided(_tensor(gradient), scale)) for variable, gradient in pairs]
         if tf.executing_eagerly():
-            self._calls.append(Call(optimizer=optimizer, first=pairs, total=pairs))
+            self._calls.append(OptimizerCall(optimizer=optimizer, first=pairs, total=pairs))
         else:
             self._traced.append(_Traced.of(optimizer, pairs))
 
@@ -108,7 +108,7 @@ class _Traced:
         times.assign_add(1)
         return cls(optimizer=optimizer, variables=[v for v, _ in pairs], first=first, total=total, times=times)
 
-    def taken(self) -> Iterator[Call]:
+    def taken(self) -> Iterator[OptimizerCall]:
         """Yield what was handed over since the last time, if the function has run."""
         if not (times := int(self.times)):
             return
@@ -116,7 +116,7 @@ class _Traced:
             [(v, tf.identity(kept)) for v, kept in zip(self.variables, of, strict=True)]
             for of in (self.first, self.total)
         )
-        yield Call(optimizer=self.optimizer, first=first, total=total, times=times)
+        yield OptimizerCall(optimizer=self.optimizer, first=first, total=total, times=times)
         for variable in (*self.first, *self.total, self.times):
             variable.assign(tf.zeros_like(variable))
 
@@ -129,9 +129,9 @@ def _zeros(shape: Any, dtype: tf.DType) -> Any:
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
+def recording() -> Iterator[CallRecorder]:
     """Yield a recorder of the calls of every optimizer of Keras, until the end of the block."""
-    recorder = Recorder()
+    recorder = CallRecorder()
     before = [(kind, vars(kind)["apply"]) for kind in classes_that_apply()]
     for kind, apply in before:
         kind.apply = recorder.around(apply)
@@ -161,7 +161,7 @@ class HandedStep:
     optimizers: Sequence[Any]
 
     @classmethod
-    def of(cls, problem: Problem, calls: Sequence[Call]) -> HandedStep:
+    def of(cls, problem: Problem, calls: Sequence[OptimizerCall]) -> HandedStep:
         """Return the calls of a step by the problem's weights; copies of a weight in several parts are added up."""
         path_of, keys = paths_by_id(problem), {weight.path: weight.key for weight in problem.weights}
         total: dict[TensorKey, Any] = dict.fromkeys(keys.values())

@@ -162,7 +162,7 @@ def test_a_mistake_gets_its_name(reports: Runs, function: Written) -> None:
     assert (report.verdict, report.exit_code, check.outcome) == ("fail", 1, "mismatch"), report.error
     first, *more = check.diagnoses
     assert first.code in function.codes, check.diagnoses
-    assert function.words in f"{first.place}: {first.evidence} {first.fix}", first
+    assert function.words in f"{first.place}, {first.layer}: {first.evidence} {first.fix}", first
     if function.behind:
         assert {found.code for found in more} == set(function.behind), check.diagnoses
         assert "together" in first.evidence

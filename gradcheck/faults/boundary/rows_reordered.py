@@ -7,6 +7,8 @@ from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gradcheck.faults.accumulation.slicing import new_sizes, own_sizes
 from gradcheck.faults.boundary.other_rows import (
     FEW_BOUNDARIES,
@@ -39,7 +41,7 @@ class RowsReordered(Fault):
         """Yield orders of the rows in each of the problem's own micro-batches, and in the whole batch."""
         batch = problem.batch.size
         sizes = own_sizes(problem) or (batch,)
-        usual = dict(_within(sizes, usual_orders))
+        usual = dict(_within(sizes, usual_orders)) | dict(_by_target(problem, sizes))
         if 1 < len(sizes) < batch:
             whole = usual_orders(batch) | dealt_orders(batch, len(sizes))
             usual |= {f"{words}, over the whole batch": order for words, order in whole.items()}
@@ -62,6 +64,18 @@ class RowsReordered(Fault):
             change = partial(OtherRows, problem, rows=order)
             effect = f"the rows of {{}}'s cotangent came back {words}"
             yield from at_boundaries(problem, self.code, change, effect, where)
+
+
+def _by_target(problem: Problem, sizes: Sequence[int]) -> Iterator[tuple[str, Order]]:
+    """Yield the rows of each micro-batch in the order of their targets, if these are one number each."""
+    y = problem.batch.y[0]
+    if y is None or len(y.shape) < 1 or int(np.size(y)) != problem.batch.size:
+        return
+    values = np.asarray(y).reshape(-1)
+    rows: list[int] = []
+    for size in sizes:
+        rows += [len(rows) + int(i) for i in np.argsort(values[len(rows) : len(rows) + size], kind="stable")]
+    yield from distinct([("sorted by target", tuple(rows))])
 
 
 def _within(sizes: Sequence[int], orders: Callable[[int], Mapping[str, Order]]) -> Iterator[tuple[str, Order]]:

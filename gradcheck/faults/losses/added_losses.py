@@ -95,9 +95,8 @@ def adds_to_loss(problem: Problem) -> bool:
     return bool(_adding(problem).anything)
 
 
-def added_losses_with(problem: Problem, code: str, factor: float) -> Iterator[Injection]:
+def added_losses_with(problem: Problem, code: str, factor: float, outcome: str) -> Iterator[Injection]:
     """Yield all added losses of each segment, each kind, and those of every segment, multiplied by `factor`."""
-    outcome = f"multiplied by {factor:.4g}"
     return _counted(problem, _adding(problem), code, factor, outcome)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.faults.interface import Fault, Injection, Place
-from gradcheck.faults.losses.added_losses import adds_to_loss
+from gradcheck.faults.losses.added_losses import added_losses_with, adds_to_loss
 from gradcheck.faults.places import AtBoundaries, at_boundaries, at_segments
 from gradcheck.handoff.split import HandOff
 from gradcheck.handoff.tensors import scaled
@@ -42,8 +42,11 @@ class LossScaleLeft(Fault):
 
         Then those of every segment but one, which alone divides them.
         """
-        scale = f"multiplied by the loss scale {factor:g}"
-        yield from _multiplied(problem, self.code, factor, f"{scale}, and not divided again")
+        scale, kept = f"multiplied by the loss scale {factor:g}", "and not divided again"
+        if 0 < factor < 1:
+            scale, kept = f"divided by the loss scale {1 / factor:g}", "without having been multiplied by it"
+        yield from _multiplied(problem, self.code, factor, f"{scale}, {kept}")
+        yield from added_losses_with(problem, self.code, factor, f"{scale}, {kept}")
         every = range(len(problem.segments))
         for segment in problem.segments[::-1] if len(every) > 2 else ():  # noqa: PLR2004 - of two: the other one alone
             plan = segment.plan
@@ -70,10 +73,11 @@ class SignFlipped(Fault):
 
 
 def may_be_loss_scale(problem: Problem, factor: float) -> bool:
-    """Whether `factor` is a power of two or ten above the batch size, so that it counts no examples."""
-    if factor <= problem.batch.size:
+    """Whether `factor`, or one over it, is a power of two or ten above the batch size: it counts no examples."""
+    scale = max(factor, 1 / factor) if factor > 0 else 0.0
+    if scale <= problem.batch.size:
         return False
-    return any(abs(power - round(power)) < WHOLE for power in (math.log2(factor), math.log10(factor)))
+    return any(abs(power - round(power)) < WHOLE for power in (math.log2(scale), math.log10(scale)))
 
 
 def _words(precision: str) -> list[str]:

@@ -32,7 +32,7 @@ class TermWeighed(Fault):
     def injections_with(self, problem: Problem, factor: float) -> Iterator[Injection]:
         """Yield the term of each output, what each segment adds, and all of the data loss beside what they add."""
         yield from _of_outputs(problem, factor)
-        yield from added_losses_with(problem, self.code, factor)
+        yield from added_losses_with(problem, self.code, factor, f"multiplied by {factor:.4g}")
         if adds_to_loss(problem):
             effect = f"the data loss was multiplied by {factor:.4g}, and what layers add to it was not"
             place = Place(text="the loss", everywhere=True)

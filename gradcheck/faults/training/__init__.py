@@ -62,7 +62,7 @@ TRAINING_FAULTS: tuple[TrainingFault, ...] = (
 )
 
 
-class Seen(NamedTuple):
+class FirstStep(NamedTuple):
     """What the first step shows by itself.
 
     Attributes:
@@ -88,7 +88,7 @@ class Seen(NamedTuple):
 
 
 def applicable(
-    training: ReferenceTraining, steps: int, way: str = "", *, counts: Sequence[int] = (), seen: Seen | None = None
+    training: ReferenceTraining, steps: int, way: str = "", *, counts: Sequence[int] = (), seen: FirstStep | None = None
 ) -> list[TrainingFault]:
     """Return the faults that can change anything within `steps` training steps, done in the given way of training.
 
@@ -101,7 +101,7 @@ def applicable(
     """
     with training.cut.entered() as problem:
         trainee = training.trainee(problem, problem.owned_variables)
-        known = seen or Seen()
+        known = seen or FirstStep()
         return [
             fault
             for fault in (*scale_of_segments(trainee), *TRAINING_FAULTS, *_within_a_step(trainee, counts))

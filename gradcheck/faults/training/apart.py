@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gradcheck.training.steps import Trainee
 
 
-class Apart:
+class SegmentUpdates:
     """Calls of the optimizer for some weights alone.
 
     With `own`, each group of weights has an iteration count of its own, as it has with an optimizer of its own.

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.faults.interface import EVERYWHERE, TrainingFault, boundary
-from gradcheck.faults.training.apart import Apart, Held, can_count_apart, first_users
+from gradcheck.faults.training.apart import Held, SegmentUpdates, can_count_apart, first_users
 from gradcheck.handoff.execute import Execution
 from gradcheck.handoff.interface import Gradients
 from gradcheck.handoff.microbatches import micro_batches
@@ -127,7 +127,7 @@ class LaterFirst(TrainingFault):
 
     def update(self, trainee: Trainee, compute: Compute) -> Update:
         """Return a step that updates these segments first."""
-        users, apart = first_users(trainee), Apart(trainee, own=self.own)
+        users, apart = first_users(trainee), SegmentUpdates(trainee, own=self.own)
         groups, earlier = self._groups(trainee), users[min(self.updated)]
         count = len(self.updated) if self.own or not self.whole else 1
 

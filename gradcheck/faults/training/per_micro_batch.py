@@ -9,7 +9,7 @@ from gradcheck.batch.slices import make_slices
 from gradcheck.faults.accumulation.slicing import new_sizes
 from gradcheck.faults.interface import Place, TrainingFault
 from gradcheck.faults.training.accumulating import in_sum
-from gradcheck.faults.training.apart import Apart, Held, can_count_apart, first_users
+from gradcheck.faults.training.apart import Held, SegmentUpdates, can_count_apart, first_users
 from gradcheck.handoff.tensors import scaled
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class SteppedPerMicroBatch(TrainingFault):
         if not self.own and waiting:
             waiting = [[weight for group in waiting for weight in group]]
         before = first_users(trainee)[self.alone] if self.alone is not None else 0
-        apart = Apart(trainee, own=self.own)
+        apart = SegmentUpdates(trainee, own=self.own)
 
         def update(problem: Problem, _: Any) -> Gradients:
             kept: list[Gradients] = []
