@@ -69,7 +69,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(text, encoding="utf-8")
     for name in SAVED_FILES:
-        (path / name).write_text("def make(): ...\n\ndef batch(): ...\n\nclass MyLayer: ...\n", encoding="utf-8")
+        (path / name).write_text(
+            "def make(): ...\n\ndef physics(): ...\n\ndef batch(): ...\n\nclass MyLayer: ...\n", encoding="utf-8"
+        )
     (path / "layers.py").write_text("class MyLayer: ...\n", encoding="utf-8")
     (path / "photos").mkdir()
     np.savez(path / "batch.npz", x=np.zeros(1))

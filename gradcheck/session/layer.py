@@ -106,13 +106,10 @@ class Target:
 
     @property
     def _dtypes(self) -> list[str | None]:
-        """The dtype of each input: of complex values without one `complex64`."""
-        asked = self.dtypes or [None] * max(len(self.shapes), len(self.values))
-        values = self.values or [0.0] * len(asked)
-        return [
-            COMPLEX[0] if dtype is None and np.iscomplexobj(np.asarray(value)) else dtype
-            for dtype, value in zip(asked, values, strict=True)
-        ]
+        """The dtype of each input; `complex64` of complex values without one."""
+        asked = list(self.dtypes or [None] * max(len(self.shapes), len(self.values)))
+        given = [COMPLEX[0] if np.iscomplexobj(value) else None for value in self.values]
+        return [dtype or other for dtype, other in zip(asked, given, strict=True)] if given else asked
 
     @property
     def is_scalar(self) -> bool:
@@ -326,34 +323,29 @@ def _derivatives(problem: Problem, order: int) -> list[Derivatives]:
             inner.watch(x)
             outputs = tf.nest.flatten(problem.model(problem.model_inputs(x), training=problem.training))
         first = inner.gradient(outputs[0], x)
-    if len(outputs) > 1 or outputs[0].shape.num_elements() != 1 or outputs[0].dtype.is_complex:
-        return []
-    if order > 1 and any(tensor.shape.num_elements() > 1 for tensor in x):  # of the two parts there are four
+    of_parts = any(tensor.shape.num_elements() > 1 for tensor in x)  # four second derivatives by a complex input
+    if len(outputs) > 1 or outputs[0].shape.num_elements() != 1 or outputs[0].dtype.is_complex or of_parts * order > 1:
         return []
     rows = zip(problem.input_names, x, first, strict=True)
     return [
-        Derivatives(name, _number(at), _number(outputs[0]), _optional(g), _second(outer, g, at) if order > 1 else None)
+        Derivatives(name, _number(at), _number(outputs[0]), _number(g), _second(outer, g, at) if order > 1 else None)
         for name, at, g in rows
     ]
 
 
 def _second(tape: Any, gradient: Any, at: Any) -> complex | None:
-    if gradient is None:
-        return None
     try:
-        return _optional(tape.gradient(gradient, at))
+        return None if gradient is None else _number(tape.gradient(gradient, at))
     except LookupError:  # the gradient of some operation has no gradient itself
         return None
 
 
-def _optional(tensor: Any) -> complex | None:
-    return None if tensor is None else _number(tensor)
-
-
 def _number(tensor: Any) -> Any:
-    """Return the only element, with as few digits as its dtype needs: 0.1, not 0.10000000149011612.
+    """Return the only element, with as few digits as its dtype needs: 0.1, not 0.10000000149011612; None for None.
 
     Two elements are the parts of a complex number.
     """
+    if tensor is None:
+        return None
     numbers = [float(str(number)) for number in np.asarray(tensor).reshape(-1)]
     return complex(*numbers) if len(numbers) > 1 else numbers[0]
