@@ -30,7 +30,7 @@ from gradcheck.cutting.tracing.attribute_paths import variable_paths
 from gradcheck.problem.budget import bounded_variables, check_fits, resolve_budget
 from gradcheck.problem.estimate import estimate
 from gradcheck.problem.problem import Problem, Weight, make_segments, name_weights, separates
-from gradcheck.problem.trace_check import Traced
+from gradcheck.problem.trace_check import Traced, any_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -150,7 +150,7 @@ def _wrongly_traced(problem: Problem, outline: Outline) -> dict[int, str]:
         model=outline.whole,
         graph=graph,
         batch=problem.batch if first is None else first.of_batch(problem.batch),
-        loss=problem.loss,
+        loss=problem.loss if problem.loss.of_model is None else any_loss,
         state=state,
         training=problem.training,
         precision=problem.precision,

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.batch import Batch
-    from gradcheck.batch.loss import Loss
     from gradcheck.building.state import State
     from gradcheck.cutting.model_graph import Graph, OpenedLayer, TensorRef
 
@@ -42,7 +41,7 @@ class Traced:
         model: the functional model around the objects.
         graph: its calls, of which some were traced.
         batch: the batch.
-        loss: the data loss.
+        loss: the data loss, a function of targets, outputs and sample weights.
         state: the snapshot that both start from.
         training: the flag of the calls.
         precision: of the config.
@@ -51,7 +50,7 @@ class Traced:
     model: keras.Model
     graph: Graph
     batch: Batch
-    loss: Loss
+    loss: Callable[[Any, Sequence[Any], Any], Any]
     state: State
     training: bool
     precision: str
@@ -140,10 +139,7 @@ class Traced:
             floating = [tensor for tensor in x if _is_floating(tensor)]
             tape.watch(floating)
             outputs = keras.tree.flatten(run(x))
-            if self.loss.of_model is None:
-                loss = self.loss(self.batch.y, outputs, self.batch.sample_weight)
-            else:  # it takes no outputs: any function of them tells the object from its calls
-                loss = tf.add_n([weighted_sum(output) for output in outputs if _is_floating(output)])
+            loss = self.loss(self.batch.y, outputs, self.batch.sample_weight)
             for added in holder.losses:
                 loss += tf.reduce_sum(tf.cast(added, loss.dtype))
         values = [*floating, *(v.value for v in variables)]
@@ -265,6 +261,11 @@ def weighted_sum(output: Any) -> Any:
     """Return the sum of a tensor's elements in float64, each with another weight between 1/2 and 3/2."""
     flat = tf.cast(tf.reshape(output, [-1]), tf.float64)
     return tf.reduce_sum(flat * (1 + tf.cos(tf.range(tf.size(flat), dtype=tf.float64)) / 2))
+
+
+def any_loss(y: Any, outputs: Sequence[Any], sample_weight: Any) -> Any:  # noqa: ARG001 - as a data loss
+    """Return a loss over all outputs, for a model whose own loss is no function of them."""
+    return tf.add_n([weighted_sum(output) for output in outputs if _is_floating(output)])
 
 
 @contextmanager
