@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.batch.slices import make_slices, sliceable
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.reference import Reference
+from gradcheck.diagnose.evidence.movement import rate_of_descent
 from gradcheck.diagnose.evidence.observed import Observed
 from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.wording import named
@@ -78,6 +79,24 @@ def other_optimizer(training: ReferenceTraining, trained: Trained, *, agree: boo
     said = "the gradients agree; your optimizer differs" if agree else "beside wrong gradients, your optimizer differs"
     evidence = f"{said}: {theirs}, and train.optimizer is {in_words(meant, others[0])}"
     return named("GC311", evidence, where="the optimizer", confidence="exact" if agree else "likely")
+
+
+def descent_by_hand(training: ReferenceTraining, trained: Trained) -> tuple[float, Diagnosis] | None:
+    """Return GC311 and the rate for a step that moves the weights against the gradients without an optimizer of Keras.
+
+    None if the config's optimizer moves them so too: then the rate, or a wrong gradient, makes the difference.
+    """
+    if not trained.handed or any(step.calls for step in trained.handed):
+        return None
+    found = rate_of_descent(training, trained.observed[0])
+    if found is None or rate_of_descent(training, training.steps[0]) is not None:
+        return None
+    rate = float(f"{found:.3g}")
+    evidence = (
+        "the gradients agree; your optimizer differs: no optimizer of Keras was called, every weight moved by "
+        f"{-rate:g} times its gradient, and train.optimizer is {in_words(training.optimizer())}"
+    )
+    return rate, named("GC311", evidence, where="the optimizer")
 
 
 def _others(training: ReferenceTraining, trained: Trained) -> list[Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from gradcheck.batch.slices import sliceable
@@ -15,13 +17,13 @@ from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.diagnose.evidence.movement import movement_of
 from gradcheck.diagnose.evidence.observed import EXPLAINED, Observed, same
 from gradcheck.diagnose.gradients import diagnose_gradients
-from gradcheck.diagnose.own_step import diagnose_handed, other_optimizer, uses_another
-from gradcheck.diagnose.replaying.replays import MOST_SLICES, suspected_in
+from gradcheck.diagnose.own_step import descent_by_hand, diagnose_handed, other_optimizer, uses_another
+from gradcheck.diagnose.replaying.replays import MOST_SLICES, block_means, name_of, suspected_in
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
 from gradcheck.diagnose.wording import named, named_at
 from gradcheck.faults.injection import Replays
-from gradcheck.faults.training import TRAINING_FAULTS, FirstStep, applicable, committed
+from gradcheck.faults.training import TRAINING_FAULTS, FirstStep, applicable, committed, right
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
@@ -48,9 +50,10 @@ LEFT_OUT = frozenset({"GC102", "GC403"})
 class _Suspect:
     """A mistake that may explain the run, compared over `steps` steps; `again` covers all steps if `steps` does not.
 
-    `of_segments` says that it is one of the many that depend on the model's segments.
+    `name` tells it from every other. `of_segments` says that it is one of the many that depend on the model's segments.
     """
 
+    name: Any
     diagnosis: Diagnosis
     update: Callable[[Trainee], Update]
     steps: int
@@ -79,9 +82,9 @@ def diagnose_training(
             return seen
     if trained.judged is not None:
         return diagnose_handed(training, trained.judged, seconds=seconds, effort=effort)
-    if uses_another(training, trained):
-        handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
-        return (*handed, other_optimizer(training, trained, agree=not handed))
+    own = _by_another_rule(training, trained, seconds, effort)
+    if own:
+        return own
     wrong = [row for row in trained.tensors if row.step == 1 and not _is_update(row)]
     if any(row.failed for row in wrong) and trained.gradients.tensors:
         gradients = Observed(
@@ -100,6 +103,26 @@ def diagnose_training(
     if differ:
         found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
     return (*broken, *differ, *found)
+
+
+def _by_another_rule(
+    training: ReferenceTraining, trained: Trained, seconds: float, effort: Effort
+) -> tuple[Diagnosis, ...]:
+    """Return what is wrong with a step that has another optimizer than the config, or moves the weights by itself."""
+    if uses_another(training, trained):
+        handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
+        return (*handed, other_optimizer(training, trained, agree=not handed))
+    by_hand = effort.attempt("the rate of descent", partial(descent_by_hand, training, trained))
+    if by_hand is None:
+        return ()
+    rate, found = by_hand
+
+    def update(trainee: Trainee) -> Update:
+        return replace(trainee, optimizer=keras.optimizers.SGD(rate)).applying(right)
+
+    suspect = _Suspect(name=rate, diagnosis=found, update=update, steps=trained.steps)
+    explained = effort.attempt(REPLAYS, partial(_explains, training, trained, suspect))
+    return (found if explained else replace(found, confidence="likely"),)
 
 
 def _searched(
@@ -160,6 +183,7 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
     for fault in applicable(training, count, way, counts=counts, seen=_seen(training, trained)):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
         yield _Suspect(
+            name=fault,
             diagnosis=_in_loop(fault, evidence),
             update=partial(committed, fault),
             steps=count,
@@ -185,8 +209,9 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
         def wrong_again(problem: Problem, injection: Injection = injection) -> Gradients:
             return Replays(problem).gradients(injection)  # not shared: each step has other weights
 
-        again = _Suspect(diagnosis=found, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
-        yield _Suspect(diagnosis=found, update=partial(_applying, wrong), steps=1, again=again)
+        once = _Suspect(name=name_of(injection), diagnosis=found, update=partial(_applying, wrong), steps=1)
+        again = replace(once, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
+        yield replace(once, again=again)
 
 
 def _in_loop(fault: TrainingFault, evidence: str) -> Diagnosis:
@@ -218,14 +243,34 @@ def _applying(compute: Compute, trainee: Trainee) -> Update:
 def _explains(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> bool:
     """Whether the suspect's run equals the observed one, step by step."""
     rows = _rows_by_step(trained)
+    if not _may_be(training, trained, training.replayed.get(suspect.name, {}), rows[0]):
+        return False
     _ = training.noise_floors  # measured now: the replica's Keras session is not the reference's
     with training.cut.entered() as problem, problem.state.preserved():
         trainee = training.trainee(problem, problem.owned_variables)
-        steps = trainee.steps(suspect.update(trainee), suspect.steps)
-        return all(
-            _same(training, index, step.tensors, trained.observed[index], rows[index])
-            for index, step in enumerate(steps)
-        )
+        for index, step in enumerate(trainee.steps(suspect.update(trainee), suspect.steps)):
+            if not index:
+                means = {key: block_means(step.tensors[key]) for key in training.start if key in step.tensors}
+                training.replayed[suspect.name] = means
+            if not _same(training, index, step.tensors, trained.observed[index], rows[index]):
+                return False
+    return True
+
+
+def _may_be(
+    training: ReferenceTraining,
+    trained: Trained,
+    known: Mapping[TensorKey, Any],
+    rows: Mapping[TensorKey, TensorReport],
+) -> bool:
+    """Whether the first step of an earlier replay, of which block means are `known`, may equal the observed one."""
+    # Means are no further apart than the elements that are furthest apart.
+    return all(
+        movement(known[key], block_means(trained.observed[0][key]))
+        <= _allowed(training.start[key], trained.observed[0][key], steps=1)
+        for key, row in rows.items()
+        if row.failed and key in known
+    )
 
 
 def _same(
@@ -256,10 +301,15 @@ def _as_far(start: Any, there: Any, here: Any, *, steps: int) -> bool:
 
     Equal values do not prove it: a tensor that hardly moves is close to one that stands still.
     """
+    return movement(there, here) <= _allowed(start, here, steps=steps)
+
+
+def _allowed(start: Any, here: Any, *, steps: int) -> float:
+    """Return how far a tensor may be from the one that a mistake gives."""
     if here.dtype.name not in PRECISIONS:
-        return True
+        return math.inf
     rounding = steps * ROUNDINGS * PRECISIONS[here.dtype.name].eps * largest(here)
-    return movement(there, here) <= EXPLAINED * movement(start, here) + rounding
+    return EXPLAINED * movement(start, here) + rounding
 
 
 def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]]:

@@ -26,7 +26,7 @@ from gradcheck.problem.twin import replica
 from gradcheck.training.steps import Course, Trainee, first_rows, places_in_training, slot_owners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from gradcheck.handoff.interface import Gradients, Tensors
@@ -71,6 +71,7 @@ class ReferenceTraining:
         self.problem, self.reference, self._dense = problem, reference, dense
         self.course, self._beside, self._inside = course or Course(), beside, inside
         self.notes: dict[TensorKey, str] = {}
+        self.replayed: dict[Hashable, Mapping[TensorKey, Any]] = {}  # by mistake, an excerpt of its first step
         self.initial_scale: float = INITIAL_SCALE if beside is None else beside.initial_scale
         self._slot_paths = None if beside is None else beside.slot_paths  # until the first optimizer has named them
         trainee = self._whole()

@@ -16,7 +16,7 @@ from gradcheck.phrases import some
 from gradcheck.user_calls.noting import Noted, note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradcheck.diagnose.evidence.observed import Observed
     from gradcheck.problem.problem import Weight
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 
 def of_another_model(observed: Observed) -> list[Diagnosis]:
-    """Return GC407 if wrong gradients are those of variables that are none of the model's, with other values.
+    """Return GC407 if wrong gradients are those of variables that are none of the model's.
 
-    It is `exact` if the very gradients were returned, or if no gradient was taken of any of the model's variables.
+    These have other values, or the loss does not depend on them. It is `exact` if the very gradients were returned, if
+    no gradient was taken of any of the model's variables, or if what is missing is what was asked for in vain.
     """
     calls = observed.gradients.calls
     stand_ins = {} if calls is None else _Others(observed, calls).stand_ins
@@ -39,9 +40,11 @@ def of_another_model(observed: Observed) -> list[Diagnosis]:
     others = [stand_ins[row.path] for row in wrong]
     names = list(dict.fromkeys(other.name for other in others))
     lines = list(dict.fromkeys(str(other.line) for other in others))
+    lost = all(other.result is None for other in others)
+    why = "the loss does not depend on them, so that these are None" if lost else "they have other values"
     evidence = (
         f"the gradients of {some([row.path for row in wrong])} are those of {some(names)} (taken at {some(lines)}), "
-        "variables of another model: they have other values, and `check.variables` has none of them"
+        f"variables of another model: {why}, and `check.variables` has none of them"
     )
     sure = all(other.certain for other in others)
     return [
@@ -75,13 +78,13 @@ def as_it_ran(observed: Observed, found: Sequence[Diagnosis]) -> Sequence[Diagno
 
 
 class _Other(NamedTuple):
-    """A variable of another model, and the gradient that was taken of it at a line.
+    """A variable of another model, and the gradient that was taken of it at a line; None if there was none.
 
     `certain` is whether that gradient is known to be the returned one.
     """
 
     source: Noted
-    result: Noted
+    result: Noted | None
     line: ScriptLine
     certain: bool = False
 
@@ -100,13 +103,18 @@ class _Others:
 
     @cached_property
     def stand_ins(self) -> Mapping[str, _Other]:
-        """By path of a weight, the variable of another model whose gradient was returned, if their values differ."""
-        taken = list(self._taken())
-        if any(tf.is_symbolic_tensor(one.source.variable.handle) for one in taken):
+        """By path of a weight, the variable of another model whose gradient was returned."""
+        if any(tf.is_symbolic_tensor(one.source.variable.handle) for one in self._asked):
             return {}  # variables that a compiled function takes as arguments: which ones they are is unknown
+        return {**self._with_other_values, **self._in_vain}
+
+    @property
+    def _with_other_values(self) -> Mapping[str, _Other]:
+        """Those that have a gradient, if some values differ: gradients of equal ones are right."""
+        taken = [one for one in self._asked if one.result is not None]
         own = {self.calls.paths[one.source.number] for one in taken if one.source.number in self.calls.paths}
         others = {one.source.number: one for one in taken if one.source.number not in self.calls.paths}
-        by_result = {one.result.number: one for one in others.values()}
+        by_result = {one.result.number: one for one in others.values() if one.result is not None}
         weights = self.observed.problem.weights
         returned = {w.path: self.observed.gradients.tensors.get(w.key) for w in weights}
         numbers = {path: note(gradient).number for path, gradient in returned.items() if gradient is not None}
@@ -122,12 +130,27 @@ class _Others:
                 found[weight.path] = one._replace(certain=alike)
         return found if any(_differ(w, found[w.path]) for w in weights if w.path in found) else {}
 
-    def _taken(self) -> Iterator[_Other]:
-        """Yield every variable that a gradient was taken of, the model's own too."""
-        for call in self.calls.gradients:
-            for source, result in zip(call.sources, call.results, strict=False):
-                if result is not None and source.variable is not None:
-                    yield _Other(source, result, call.line)
+    @property
+    def _in_vain(self) -> Mapping[str, _Other]:
+        """Those without a gradient, if they have the shapes of the weights that were not asked for, and got none."""
+        asked = {self.calls.paths.get(one.source.number) for one in self._asked}
+        tensors = self.observed.gradients.tensors
+        weights = [w for w in self.observed.problem.weights if w.path not in asked and tensors.get(w.key) is None]
+        known = {one.source.number for one in self._asked if one.result is not None} | self.calls.paths.keys()
+        others = {one.source.number: one for one in self._asked if one.source.number not in known}
+        if [one.source.shape for one in others.values()] != [tuple(w.variable.shape) for w in weights]:
+            return {}
+        return {w.path: one._replace(certain=True) for w, one in zip(weights, others.values(), strict=True)}
+
+    @cached_property
+    def _asked(self) -> Sequence[_Other]:
+        """Every variable that a gradient was asked of, the model's own too."""
+        return [
+            _Other(source, result, call.line)
+            for call in self.calls.gradients
+            for source, result in zip(call.sources, call.results, strict=False)
+            if source is not None and source.variable is not None
+        ]
 
 
 def _differ(weight: Weight, other: _Other) -> bool:

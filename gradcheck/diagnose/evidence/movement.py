@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcheck.comparing.keys import as_array
 from gradcheck.diagnose.evidence.patterns import common_factor
+from gradcheck.numerics import is_zero
 from gradcheck.phrases import some
 
 if TYPE_CHECKING:
@@ -35,6 +37,20 @@ def movement_of(training: ReferenceTraining, trained: Trained, step: int) -> str
         step: counted from 1; both runs must have taken it.
     """
     return "; ".join([*_counted(training, trained, step), *_moved(training, trained, step)])
+
+
+def rate_of_descent(training: ReferenceTraining, observed: Mapping[TensorKey, NDArray[np.float64]]) -> float | None:
+    """Return the rate by which every weight moved against its gradient in the first step; None if there is no one rate.
+
+    Args:
+        training: the reference's run, which has the gradients.
+        observed: the tensors after that step.
+    """
+    moved, expected = _movements([training.start, observed], 1), training.steps[0]
+    gradients = {w.path: as_array(expected[w.key]) for w in training.problem.weights}
+    moving = [path for path in moved if moved[path].any() or not is_zero(gradients[path])]
+    factor = common_factor(((gradients[path], moved[path]) for path in moving), fits=FITS)
+    return None if factor is None else -factor
 
 
 def _counted(training: ReferenceTraining, trained: Trained, step: int) -> Iterator[str]:

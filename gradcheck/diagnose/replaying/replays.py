@@ -71,7 +71,7 @@ class Replayed:
 
     def gradients(self, injection: Injection) -> Gradients:
         """Return the gradients of a replay. Every fingerprint is kept, but only the last replay's gradients."""
-        name = _name(injection)
+        name = name_of(injection)
         if self._last is None or self._last[0] != name:
             self._last = None  # freed before the next ones are computed: they may be large
             self._last = name, self.replays.gradients(injection)
@@ -95,13 +95,13 @@ class Replayed:
 
     def print_of(self, injection: Injection) -> NDArray[np.float64]:
         """Return the fingerprint of a replay, which runs if it has not run before."""
-        if _name(injection) not in self._prints:
+        if name_of(injection) not in self._prints:
             self.gradients(injection)
-        return self._prints[_name(injection)]
+        return self._prints[name_of(injection)]
 
     def known_print(self, injection: Injection) -> NDArray[np.float64] | None:
         """Return the fingerprint of a replay that has run; None if it has not."""
-        return self._prints.get(_name(injection))
+        return self._prints.get(name_of(injection))
 
     def may_equal(self, injection: Injection, observed: NDArray[np.float64]) -> bool:
         """Whether the replay may give gradients with the fingerprint `observed`; True as long as it has not run."""
@@ -132,7 +132,8 @@ class Replayed:
         return self._suspects[own_slices]
 
 
-def _name(injection: Injection) -> tuple[Any, ...]:
+def name_of(injection: Injection) -> tuple[Any, ...]:
+    """Return what tells an injection from every other of the problem."""
     # The effect too: a fault may have several variants at one place.
     return (injection.code, injection.place.text, injection.effect, injection.slices)
 
@@ -141,6 +142,8 @@ def _name(injection: Injection) -> tuple[Any, ...]:
 COARSE = 1e-3
 #: The largest change of a replay that runs again: threads add up in another order.
 REPEATED = 1e-5
+#: The number of parts of a tensor whose means are kept.
+BLOCKS = 64
 #: The least norm that errors are measured against, as a share of the largest: a smaller gradient may be rounding.
 SMALL = 1e-2
 
@@ -159,6 +162,12 @@ def imprint(tensor: Any) -> tuple[float, float]:
         flat = np.where(np.isfinite(flat), flat, 0.0)
     half = flat[: (flat.size + 1) // 2]
     return float(np.linalg.norm(flat)), float(half.sum() / max(half.size, 1) ** 0.5)
+
+
+def block_means(tensor: Any) -> NDArray[np.float64]:
+    """Return the means of equal parts of a tensor, an excerpt that needs little memory."""
+    parts = np.array_split(to_array(tensor).astype(np.float64).ravel(), BLOCKS)
+    return np.array([part.mean() for part in parts if part.size])
 
 
 def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[Injection]:

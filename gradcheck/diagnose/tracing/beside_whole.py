@@ -85,8 +85,18 @@ class PartsBesideWhole:
         how = f"{how}parts, {theirs:.6g} in the whole"
         lacking = next((pair for pair in reversed(self.pairs) if _adds_less(*pair)), None)
         if lacking is None:
-            return Difference(how=how)
+            return self._left_out(how)
         return self._at(*lacking, f"{how}; the part lacks what {self._layer(*lacking)} adds", code="GC501")
+
+    def _left_out(self, how: str) -> Difference:
+        """Return the first layer of the whole that adds to the loss and that no part has; `how` if there is none."""
+        lone = next((call for call in self._unpaired(1) if _adds(call)), None)
+        if lone is None:
+            return Difference(how=how)
+        before = [ours for ours, theirs in self.pairs if theirs.ended < lone.ended]
+        index = self._segment(before[-1]) if before else 0
+        how = f"{how}; {self.problem.segments[index].name} has no {self._name(self.whole, lone)}, which adds to it"
+        return Difference(how=how, layer=self.whole.path(lone), segment=index, code="GC501")
 
     def backward(self) -> Difference | None:
         """Return the innermost call, the first in backward order, that turns equal gradients into different ones."""

@@ -61,7 +61,7 @@ def parts_differ(right: Observed, effort: Effort) -> Diagnosis:
         wrong = effort.attempt("the gradients of the parts' layers", partial(_contradicted, problem, found))
         if wrong is not None:
             code, how = "GC601", f"{how}; {wrong.says}"
-    if code != "GC900" and found.calls is not None:
+    if code == "GC501" or (code != "GC900" and found.calls is not None):
         sure = bool(effort.attempt("the parts with a layer of the whole", partial(_is_all, problem, found)))
     rows = [row.path for row in right.rows if row.failed]
     evidence = f"the parts are not the whole model: a correct split of them gives other values too ({some(rows)}). "
@@ -108,13 +108,13 @@ def _is_all(problem: Problem, found: Difference) -> bool:
 
     What a layer adds to the loss is left out on both sides instead, if that is the difference.
     """
-    assert found.calls is not None  # noqa: S101 - for type checkers
-    ours, theirs = found.calls
-    adds = found.code != "GC501"
-    instead = {id(ours.operation): theirs.operation} if adds else {}
+    replaced = found.calls if found.code != "GC501" else None
+    adds = replaced is not None
+    instead = {} if replaced is None else {id(replaced[0].operation): replaced[1].operation}
+    layer = None if replaced is None else replaced[1].operation
     for part in micro_batches(problem, batch_tensors(problem)):
         whole = walk.whole(problem, part, adds=adds)
         sides = PartsBesideWhole(problem, whole, walk.parts(problem, part, adds=adds, instead=instead))
-        if not sides.agree_but_for(theirs.operation if adds else None):
+        if not sides.agree_but_for(layer):
             return False
     return True

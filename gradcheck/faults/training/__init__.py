@@ -116,9 +116,10 @@ def _within_a_step(trainee: Trainee, counts: Sequence[int]) -> Iterator[Training
 
 def committed(fault: TrainingFault, trainee: Trainee) -> Update:
     """Return a training step whose gradients are correct and whose update has `fault`."""
-    return fault.update(trainee, _right)
+    return fault.update(trainee, right)
 
 
-def _right(problem: Problem) -> Gradients:
+def right(problem: Problem) -> Gradients:
+    """Return the gradients of a correct split."""
     found: Gradients = METHODS["vjp"](problem, MethodOptions())
     return found

@@ -69,7 +69,7 @@ def reversal_forgotten(check):
     return loss, by_path(check, grads, of_heads)
 
 
-# expect: GC112|GC504 features
+# expect: GC112|GC504 segment_2
 def reversed_twice(check):
     """The layer reverses, and so does the line that adds up."""
     G_f = check.segments[0]
