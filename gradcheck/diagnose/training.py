@@ -29,7 +29,7 @@ from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gradcheck.faults.interface import Injection, TrainingFault
     from gradcheck.handoff.interface import Gradients
@@ -95,10 +95,13 @@ def diagnose_training(
     if broken and all(row.status == "nonfinite" for row in trained.tensors if row.failed):
         return broken
     differ = parts_apart(training.problem, training.reference, effort)
-    found = _searched(training, trained, effort, end=time.monotonic() + seconds, way=way)
-    if all(diagnosis.code == "GC900" for diagnosis in found) and any(step.calls for step in trained.handed):
+    search = _Search(training, trained, effort, end=time.monotonic() + seconds)
+    found = search.first_of(_of_loop(training, trained, way))
+    if not found and trained.handed and all(step.calls for step in trained.handed):
+        # What was handed over shows wrong gradients as they are: sooner than what an optimizer made of them.
         handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
-        found = handed if any(diagnosis.code != "GC900" for diagnosis in handed) else found
+        found = handed if any(diagnosis.code != "GC900" for diagnosis in handed) else ()
+    found = found or search.first_of(_of_gradients(training, trained, effort, way)) or (search.unexplained,)
     # Parts that are not the whole model account for some of the difference: no fault explains the run exactly.
     if differ:
         found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
@@ -125,25 +128,38 @@ def _by_another_rule(
     return (found if explained else replace(found, confidence="likely"),)
 
 
-def _searched(
-    training: ReferenceTraining, trained: Trained, effort: Effort, *, end: float, way: str
-) -> tuple[Diagnosis, ...]:
-    """Return the mistakes whose training runs equal the observed one; GC900 if there is none."""
-    found: dict[str, Diagnosis] = {}
-    tried, left = 0, False
-    for suspect in _suspects(training, trained, effort, way):
-        left = time.monotonic() > end
-        if left or (found and (suspect.steps < trained.steps or suspect.of_segments)):
-            break  # all steps are explained: a mistake in the first adds nothing, nor does one among many
-        tried += 1
-        explains = partial(_explains, training, trained, suspect)
-        if suspect.diagnosis.code not in found and effort.attempt(REPLAYS, explains):
-            sure = effort.attempt("replays of later steps", partial(_as_sure, training, trained, suspect))
-            found[suspect.diagnosis.code] = sure or replace(suspect.diagnosis, confidence="likely")
-    if found:
+@dataclass
+class _Search:
+    """The search for the mistakes whose training runs equal the observed one."""
+
+    training: ReferenceTraining
+    trained: Trained
+    effort: Effort
+    end: float
+    tried: int = 0
+    left: bool = False
+
+    def first_of(self, suspects: Iterable[_Suspect]) -> tuple[Diagnosis, ...]:
+        """Return those of `suspects` that explain the run, until the time is over; () if there is none."""
+        found: dict[str, Diagnosis] = {}
+        for suspect in suspects:
+            self.left = time.monotonic() > self.end
+            if self.left or (found and (suspect.steps < self.trained.steps or suspect.of_segments)):
+                break  # all steps are explained: a mistake in the first adds nothing, nor does one among many
+            self.tried += 1
+            explains = partial(_explains, self.training, self.trained, suspect)
+            if suspect.diagnosis.code not in found and self.effort.attempt(REPLAYS, explains):
+                later = partial(_as_sure, self.training, self.trained, suspect)
+                sure = self.effort.attempt("replays of later steps", later)
+                found[suspect.diagnosis.code] = sure or replace(suspect.diagnosis, confidence="likely")
         return tuple(found.values())
-    said = effort.attempt("what the way says", trained.way.said) if trained.way else None
-    return (_unexplained(training, trained, tried, left=left, said=said or ""),)
+
+    @property
+    def unexplained(self) -> Diagnosis:
+        """GC900, with what was tried."""
+        way = self.trained.way
+        said = self.effort.attempt("what the way says", way.said) if way else None
+        return _unexplained(self.training, self.trained, self.tried, left=self.left, said=said or "")
 
 
 def _not_finite(training: ReferenceTraining, trained: Trained, effort: Effort) -> tuple[Diagnosis, ...]:
@@ -175,10 +191,14 @@ def _is_update(row: TensorReport) -> bool:
     return row.kind == "optimizer" or (row.kind == "weight" and row.quantity == "value")
 
 
-def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way: str) -> Iterator[_Suspect]:
-    """Yield mistakes of the loop over all steps; then those of gradients, if the first step is wrong already."""
-    count, own_slices = trained.steps, not trained.gradients.outputs and way in ("", "fit")
-    sliced = own_slices and not training.problem.slices and sliceable(training.problem.model, training.problem.batch)
+def _of_loop(training: ReferenceTraining, trained: Trained, way: str) -> Iterator[_Suspect]:
+    """Yield mistakes of the loop over all steps."""
+    count = trained.steps
+    sliced = (
+        _own_slices(trained, way)
+        and not training.problem.slices
+        and sliceable(training.problem.model, training.problem.batch)
+    )
     counts = range(2, min(training.problem.batch.size, MOST_SLICES) + 1) if sliced else ()
     for fault in applicable(training, count, way, counts=counts, seen=_seen(training, trained)):
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
@@ -189,12 +209,21 @@ def _suspects(training: ReferenceTraining, trained: Trained, effort: Effort, way
             steps=count,
             of_segments=fault not in TRAINING_FAULTS,
         )
-    # Gradients are computed in the same way in each step: wrong ones show in the first.
+
+
+def _own_slices(trained: Trained, way: str) -> bool:
+    """Whether the observed run may have sliced the batch in its own way."""
+    return not trained.gradients.outputs and way in ("", "fit")
+
+
+def _of_gradients(training: ReferenceTraining, trained: Trained, effort: Effort, way: str) -> Iterator[_Suspect]:
+    """Yield mistakes of gradients, which are made in each step: in the first, and then in all of them."""
+    count = trained.steps
     if trained.first_failing_step != 1:
         return
     kept: list[Replays] = []  # made in the first step, once its problem has the loss scale; shared by all suspects
     with training.cut.entered() as problem:
-        injections = suspected_in(problem, own_slices=own_slices, effort=effort)
+        injections = suspected_in(problem, own_slices=_own_slices(trained, way), effort=effort)
     for injection in injections:
         evidence = f"{injection.effect}. Weights and slots after the first step equal those that this mistake gives"
         if injection.code in LEFT_OUT:
