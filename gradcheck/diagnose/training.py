@@ -26,6 +26,7 @@ from gradcheck.faults.injection import Replays
 from gradcheck.faults.training import TRAINING_FAULTS, FirstStep, applicable, committed, right
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
+from gradcheck.problem.optimizer import loss_scale
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def diagnose_training(
     differ = parts_apart(training.problem, training.reference, effort)
     search = _Search(training, trained, effort, end=time.monotonic() + seconds)
     found = search.first_of(_of_loop(training, trained, way))
-    if not found and trained.handed and all(step.calls for step in trained.handed):
+    handed_all = trained.handed and all(step.calls for step in trained.handed)
+    if not found and handed_all and loss_scale(training.optimizer()) is None:
         # What was handed over shows wrong gradients as they are: sooner than what an optimizer made of them.
         handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
         found = handed if any(diagnosis.code != "GC900" for diagnosis in handed) else ()
