@@ -15,6 +15,7 @@ from gradcheck.diagnose.evidence.candidate_calls import as_it_ran, of_another_mo
 from gradcheck.diagnose.evidence.gradient_figures import by_figures, what_they_are
 from gradcheck.diagnose.evidence.location import located
 from gradcheck.diagnose.replaying.in_pairs import pair
+from gradcheck.diagnose.replaying.permuted import with_rows
 from gradcheck.diagnose.replaying.replays import Replayed, search
 from gradcheck.diagnose.replaying.several import together
 from gradcheck.diagnose.replaying.solved import with_factors
@@ -144,11 +145,12 @@ def _explained(observed: Observed, here: Diagnosing) -> Sequence[Diagnosis]:
     explained = _by_itself(observed, here, [_replayed(match, observed) for match in found.matches])
     if explained:
         return explained
-    # Unknown numbers and combinations get the time that single faults have left.
-    scaled = partial(with_factors, observed, here.replayed, end=here.end, effort=here.effort)
-    match = here.effort.attempt("mistakes with a factor", scaled)
-    if match is not None:
-        return [_replayed(match, observed)]
+    # Unknown numbers, orders and combinations get the time that single faults have left.
+    for what, solve in (("mistakes with a factor", with_factors), ("orders of rows", with_rows)):
+        solved = partial(solve, observed, here.replayed, end=here.end, effort=here.effort)
+        match = here.effort.attempt(what, solved)
+        if match is not None:
+            return [_replayed(match, observed)]
     parts: Sequence[Part] = ()
     for search_for in (together, pair):
         combined = partial(search_for, observed, here.replayed, end=here.end, effort=here.effort)

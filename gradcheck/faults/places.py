@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class AtBoundaries(HandOff):
     """The base of a hand-off that is wrong at the outputs of some segments."""
 
-    def __init__(self, problem: Problem, at: Collection[int]) -> None:
-        """Find the boundary tensors of the segments with the indices `at`."""
-        self.refs = {ref for index in at for ref in handed_on(problem, index)}
+    def __init__(self, problem: Problem, at: Collection[int] | Collection[TensorRef]) -> None:
+        """Find the boundary tensors: those of the segments with the indices `at`, or those in `at` themselves."""
+        self.refs = {ref for item in at for ref in (handed_on(problem, item) if isinstance(item, int) else (item,))}
 
 
 def handed_on(problem: Problem, index: int) -> tuple[TensorRef, ...]:
@@ -54,6 +54,25 @@ def at_boundaries(
     complete = len(where) == len(boundaries(problem))
     everyone = "every segment but the last" if complete else _each_of(problem, where)
     return _each_then_all(problem, code, places, change, effect, everywhere=EVERYWHERE, everyone=everyone)
+
+
+def at_tensors(
+    problem: Problem,
+    code: str,
+    change: Callable[[Collection[TensorRef]], HandOff],
+    effect: str,
+    where: Sequence[int] | None = None,
+) -> Iterator[Injection]:
+    """Yield `change` at each of several tensors that cross a boundary of `where` (None: all) together.
+
+    `effect` has {} in place of the tensor.
+    """
+    for index in boundaries(problem) if where is None else where:
+        refs = [ref for ref in handed_on(problem, index) if has_cotangent(problem, ref)]
+        for ref in refs if len(refs) > 1 else ():
+            name, of_all = problem.graph.name(ref), boundary(problem, index)
+            place = Place(text=f"{of_all.text}, tensor {name}", segment=index, layer=name)
+            yield Injection(code=code, place=place, effect=effect.format(name), steps=partial(change, {ref}))
 
 
 def at_segments(

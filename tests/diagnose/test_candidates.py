@@ -197,6 +197,7 @@ def test_without_the_mistake_it_passes(reports: Runs, model: str) -> None:
 
 #: What two mistakes at once are, whether each shows in some tensors alone or one in the tensors of the other.
 PAIRS = {
+    "penalised:penalties_forgotten_and_ones": [("GC101", "boundary 0 → 1"), ("GC501", "every segment")],
     "skip:skip_forgotten_and_halved": [("GC105", "boundary 0 → 2, tensor stem"), ("GC112", "boundary 1 → 2")],
     "cnn:front_forgotten_and_ascent": [("GC101", "boundary 0 → 1"), ("GC504", "segment 2")],
     "cnn:averaged_and_front_without_bias": [("GC103", "boundary 1 → 2"), ("GC403", "conv_0/bias")],

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Print = NDArray[np.float64]
 
+#: Mistakes that are a factor on every gradient: two of these are one with another factor.
+FACTORS = frozenset({"GC201", "GC202", "GC503", "GC504"})
 #: The most pairs that are replayed: their number grows with the square of that of faults.
 MOST_PAIRS = 60
 #: How far a factor may be from a whole number that it is but for rounding, as a share of it.
@@ -62,7 +64,7 @@ def _likely(observed: Observed, replayed: Replayed, effort: Effort) -> Iterator[
     known = [(injection, replayed.known_print(injection)) for injection in suspects]
     printed = [(injection, found) for injection, found in known if found is not None]
     seen = replayed.fingerprint(observed.gradients)
-    for injection, found in printed:
+    for injection, found in (one for one in printed if one[0].code not in FACTORS):
         factor = _factor(found, seen, replayed)
         code = None if factor is None else _of_factor(observed.problem, factor)
         if code is not None and factor is not None:

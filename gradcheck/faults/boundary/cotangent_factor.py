@@ -11,7 +11,7 @@ import tensorflow as tf
 from gradcheck.faults.interface import Fault, Injection, Place
 from gradcheck.faults.links import links
 from gradcheck.faults.losses.factors import ScaledCotangents, may_be_loss_scale
-from gradcheck.faults.places import AtBoundaries, at_boundaries
+from gradcheck.faults.places import AtBoundaries, at_boundaries, at_tensors
 from gradcheck.handoff.split import HandOff
 from gradcheck.handoff.tensors import scaled
 
@@ -68,7 +68,9 @@ def _one_of_several(problem: Problem, factor: float) -> Iterator[Injection]:
 
 def _of_boundaries(problem: Problem, factor: float) -> Iterator[Injection]:
     change = partial(ScaledCotangents, problem, factor=factor)
-    return at_boundaries(problem, CotangentFactor.code, change, f"the cotangent of {{}} was multiplied by {factor:.4g}")
+    effect = f"the cotangent of {{}} was multiplied by {factor:.4g}"
+    yield from at_tensors(problem, CotangentFactor.code, change, effect)
+    yield from at_boundaries(problem, CotangentFactor.code, change, effect)
 
 
 class ScaledLink(HandOff):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from gradcheck.faults.interface import Fault, Injection, Place
-from gradcheck.faults.places import at_boundaries
+from gradcheck.faults.places import AtBoundaries, at_boundaries, at_tensors
 from gradcheck.handoff.split import HandOff
 from gradcheck.handoff.tensors import is_differentiable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.cutting.segment import Segment
@@ -35,19 +36,17 @@ class CotangentMissing(Fault):
             steps=LossLeftOut,
         )
         effect = "{} was differentiated with ones instead of dLoss/d(boundary)"
-        yield from at_boundaries(problem, self.code, SeededWithOnes, effect)
+        change = partial(SeededWithOnes, problem)
+        yield from at_boundaries(problem, self.code, change, effect)
+        yield from at_tensors(problem, self.code, change, effect)
 
 
-class SeededWithOnes(HandOff):
-    """The hand-off in which the seeds of some segments are ones."""
-
-    def __init__(self, at: Collection[int]) -> None:
-        """Use ones at the segments with the indices `at`."""
-        self._at = at
+class SeededWithOnes(AtBoundaries):
+    """The hand-off in which the seeds of some boundary tensors are ones."""
 
     def cotangent(self, segment: Segment, ref: TensorRef, output: Any, cotangent: Any) -> Any:
         """Return ones in place of the cotangent."""
-        if segment.plan.index not in self._at or not is_differentiable(output):
+        if ref not in self.refs or not is_differentiable(output):
             return super().cotangent(segment, ref, output, cotangent)
         return tf.ones_like(output)
 

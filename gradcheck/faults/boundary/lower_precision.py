@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gradcheck.cutting.tensor_copies import copied
 from gradcheck.faults.interface import Fault, boundaries
-from gradcheck.faults.places import AtBoundaries, at_boundaries, handed_on, has_cotangent
+from gradcheck.faults.places import AtBoundaries, at_boundaries, at_tensors, handed_on, has_cotangent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -62,6 +62,8 @@ class LowerPrecision(Fault):
                 )
                 if several or not way.several:
                     yield from at_boundaries(problem, self.code, change, effect, several if way.several else where)
+                if not way.forward:
+                    yield from at_tensors(problem, self.code, change, effect, several if way.several else where)
 
     def _shortens(self, problem: Problem, index: int, dtype: tf.DType) -> bool:
         dtypes = [
@@ -79,7 +81,7 @@ def _sums(problem: Problem, index: int) -> bool:
 class Cast(AtBoundaries):
     """The hand-off in which crossing tensors are cast to `dtype` and back, if it is shorter than their own."""
 
-    def __init__(self, problem: Problem, at: Collection[int], *, dtype: tf.DType, way: CastWay) -> None:
+    def __init__(self, problem: Problem, at: Collection[Any], *, dtype: tf.DType, way: CastWay) -> None:
         """Cast what `way` tells."""
         super().__init__(problem, at)
         self.changes_forward = way.forward

@@ -32,6 +32,8 @@ def usual_orders(count: int) -> dict[str, Order]:
         "in reversed order": own[::-1],
         "rolled by one": own[-1:] + own[:-1],
         "rolled back by one": own[1:] + own[:1],
+        "one too late": own[:1] + own[:-1],
+        "one too early": own[1:] + own[-1:],
     }
 
 
@@ -77,8 +79,8 @@ def row_boundaries(problem: Problem) -> list[int]:
 class OtherRows(AtBoundaries):
     """The hand-off in which the examples of the batch get one another's cotangents at some boundaries."""
 
-    def __init__(self, problem: Problem, at: Collection[int], *, rows: Sequence[int]) -> None:
-        """Give example i the cotangent of example `rows[i]`."""
+    def __init__(self, problem: Problem, at: Collection[Any], *, rows: Sequence[int | None]) -> None:
+        """Give example i the cotangent of example `rows[i]`; zeros for None."""
         super().__init__(problem, at)
         self._rows = rows
         self._given: Mapping[TensorRef, Any] = {}
@@ -107,6 +109,10 @@ class OtherRows(AtBoundaries):
         each, rest = divmod(sum(sizes), len(self._rows))
         if rest:
             return parts
-        rows = [row * each + i for row in self._rows for i in range(each)]
-        found: Sequence[Any] = tf.split(tf.gather(tf.concat(parts, 0), rows), sizes)
+        whole = tf.concat(parts, 0)
+        rows = [-1 if row is None else row * each + i for row in self._rows for i in range(each)]
+        if None in self._rows:
+            whole = tf.concat([whole, tf.zeros_like(whole[:1])], 0)
+            rows = [sum(sizes) if row < 0 else row for row in rows]
+        found: Sequence[Any] = tf.split(tf.gather(whole, rows), sizes)
         return found

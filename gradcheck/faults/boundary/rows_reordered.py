@@ -20,14 +20,14 @@ from gradcheck.faults.boundary.other_rows import (
     row_boundaries,
     usual_orders,
 )
-from gradcheck.faults.interface import Fault
-from gradcheck.faults.places import at_boundaries
+from gradcheck.faults.interface import Fault, Injection, boundary
+from gradcheck.faults.places import at_boundaries, at_tensors
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.faults.boundary.other_rows import Order
-    from gradcheck.faults.interface import Injection
     from gradcheck.problem.problem import Problem
 
 
@@ -46,7 +46,7 @@ class RowsReordered(Fault):
             whole = usual_orders(batch) | dealt_orders(batch, len(sizes))
             usual |= {f"{words}, over the whole batch": order for words, order in whole.items()}
         more = {words: order for words, order in _within(sizes, more_orders) if order not in usual.values()}
-        yield from self._reordered(problem, usual)
+        yield from self._reordered(problem, usual, usual=True)
         few = len(row_boundaries(problem)) <= FEW_BOUNDARIES
         for injection in self._reordered(problem, more):
             if few != injection.place.everywhere:  # the costs of a replay at each boundary, and at all of them
@@ -58,20 +58,35 @@ class RowsReordered(Fault):
         for injection in self._reordered(problem, dict(_within(sizes, usual_orders))):
             yield replace(injection, slices=count)
 
-    def _reordered(self, problem: Problem, orders: Mapping[str, Order]) -> Iterator[Injection]:
+    def _reordered(self, problem: Problem, orders: Mapping[str, Order], *, usual: bool = False) -> Iterator[Injection]:
         where = row_boundaries(problem)
         for words, order in orders.items():
             change = partial(OtherRows, problem, rows=order)
             effect = f"the rows of {{}}'s cotangent came back {words}"
             yield from at_boundaries(problem, self.code, change, effect, where)
+            if usual:
+                yield from at_tensors(problem, self.code, change, effect, where)
+
+
+def in_order(problem: Problem, index: int, rows: Sequence[int | None]) -> Injection:
+    """Return the fault in which the examples get these rows of segment `index`'s cotangent; zeros for None."""
+    moved = [f"{to} got that of {of}" for to, of in enumerate(rows) if to != of]
+    name = problem.segments[index].plan.name
+    return Injection(
+        code=RowsReordered.code,
+        place=boundary(problem, index),
+        effect=f"the rows of {name}'s cotangent came back in another order: {some(moved, most=len(rows))}",
+        steps=partial(OtherRows, problem, {index}, rows=rows),
+    )
 
 
 def _by_target(problem: Problem, sizes: Sequence[int]) -> Iterator[tuple[str, Order]]:
-    """Yield the rows of each micro-batch in the order of their targets, if these are one number each."""
+    """Yield the rows of each micro-batch in the order of their targets, one number each, or the largest's index."""
     y = problem.batch.y[0]
-    if y is None or len(y.shape) < 1 or int(np.size(y)) != problem.batch.size:
+    if y is None or len(y.shape) not in (1, 2) or y.shape[0] != problem.batch.size:
         return
-    values = np.asarray(y).reshape(-1)
+    values = np.asarray(y).reshape(problem.batch.size, -1)
+    values = values.argmax(axis=1) if values.shape[1] > 1 else values[:, 0]
     rows: list[int] = []
     for size in sizes:
         rows += [len(rows) + int(i) for i in np.argsort(values[len(rows) : len(rows) + size], kind="stable")]

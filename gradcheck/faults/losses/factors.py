@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _FIRST_SCALE = 2**15
 #: How far from a whole number a logarithm may be that is one but for rounding.
 WHOLE = 1e-4
+#: Ten, and a tenth, are weights of losses more often than scales.
+FEW = 11
 
 
 class LossScaleLeft(Fault):
@@ -75,9 +77,11 @@ class SignFlipped(Fault):
 def may_be_loss_scale(problem: Problem, factor: float) -> bool:
     """Whether `factor`, or one over it, is a power of two or ten above the batch size: it counts no examples."""
     scale = max(factor, 1 / factor) if factor > 0 else 0.0
-    if scale <= problem.batch.size:
+    if round(scale) <= problem.batch.size:
         return False
-    return any(abs(power - round(power)) < WHOLE for power in (math.log2(scale), math.log10(scale)))
+    return any(
+        abs(power - round(power)) < WHOLE for power in (math.log2(scale), math.log10(scale) if scale > FEW else 0.5)
+    )
 
 
 def _words(precision: str) -> list[str]:
