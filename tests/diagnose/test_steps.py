@@ -48,8 +48,8 @@ SGD = {"SGD": {"learning_rate": 0.1}}
 
 
 @cache
-def checked(file: str, optimizer: str | None = None) -> dict[str, CheckReport]:
-    """All steps of a file, in one run."""
+def checked(file: str, optimizer: str | None = None, *only: str) -> dict[str, CheckReport]:
+    """All steps of a file, or `only` some, in one run."""
     from gradcheck import check
 
     config = yaml.safe_load((STEPS / f"{file}.yaml").read_text(encoding="utf-8"))
@@ -57,6 +57,7 @@ def checked(file: str, optimizer: str | None = None) -> dict[str, CheckReport]:
         config["train"]["optimizer"] = yaml.safe_load(optimizer)
     names = [*RIGHT[file], *(which.partition(":")[2] for which in WRONG if which.startswith(f"{file}:"))]
     names += ["by_hand"] if file == "own" else []
+    names = list(only) or names
     config["methods"] = [{"candidate": {"train_step": f"{STEPS}/{file}.py:{name}", "name": name}} for name in names]
     (run,) = check(config).runs
     return {one.method: one for one in run.checks}
@@ -103,6 +104,14 @@ def test_an_update_by_hand_without_an_optimizer_is_no_proof() -> None:
     assert error.code == "GC055"
     assert "add train.optimizer" in (error.help or "")
     assert checked("own", str(SGD))["by_hand"].outcome == "match"
+
+
+@pytest.mark.parametrize(("name", "confidence"), [("by_hand", "exact"), ("by_hand_and_slower", "likely")])
+def test_an_update_by_hand_where_the_config_has_another_rule(name: str, confidence: str) -> None:
+    check = checked("own", str({"Adam": {"learning_rate": 0.1}}), "by_hand", "by_hand_and_slower")[name]
+    (found,) = check.diagnoses
+    assert (found.code, found.confidence, found.place) == ("GC311", confidence, "the optimizer")
+    assert "every weight moved by -0.1 times its gradient, and train.optimizer is Adam(" in found.evidence
 
 
 @pytest.mark.parametrize("name", ["right", "right_and_compiled", "right_with_xla", "persistent_tape"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck.diagnose.evidence.movement import movement_of
+from gradcheck.diagnose.evidence.movement import movement_of, rate_of_descent
 from gradcheck.problem.problem import TensorKey
 
 START = {"a": [1.0, 2.0], "b": [3.0, 4.0]}
@@ -46,3 +46,21 @@ def test_what_a_step_did(found: dict[str, Any], count: int, expected: str) -> No
     text = said(found, count)
     assert text.startswith(expected)
     assert bool(text) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "expected"),
+    [
+        ({"a": [-5.0, -2.5], "b": [0.0, -10.0]}, 0.1),
+        ({"a": [-5.0, -2.5], "b": [0.0, -5.0]}, None),
+        ({"a": [-5.0, -2.5], "b": None}, None),
+    ],
+)
+def test_the_rate_of_descent(gradients: dict[str, Any], expected: float | None) -> None:
+    weights = [SimpleNamespace(path=path, key=TensorKey("weight", path)) for path in gradients]
+    of_step = {w.key: None if gradients[w.path] is None else np.asarray(gradients[w.path]) for w in weights}
+    training: Any = SimpleNamespace(start=step(START, 0), steps=[of_step], problem=SimpleNamespace(weights=weights))
+    assert rate_of_descent(training, step(MOVED, 0)) == (expected and pytest.approx(expected))
+    still = {TensorKey("weight", path): None for path in START}
+    training.steps = [still]
+    assert rate_of_descent(training, step(START, 0)) is None

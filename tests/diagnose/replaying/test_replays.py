@@ -16,7 +16,7 @@ from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config import load_config
 from gradcheck.diagnose import Observed, Replayed
-from gradcheck.diagnose.replaying.replays import COARSE, imprint, search, suspected_in
+from gradcheck.diagnose.replaying.replays import BLOCKS, COARSE, block_means, imprint, search, suspected_in
 from gradcheck.faults import FAULTS
 from gradcheck.numerics import TolerancePolicy
 from gradcheck.problem.prepare import prepare, session
@@ -168,3 +168,12 @@ def test_imprints_are_no_further_apart_than_tensors(one: np.ndarray[Any, Any], d
     other = data.draw(arrays(np.float64, one.shape, elements=st.floats(-1e3, 1e3)))
     apart = np.linalg.norm(one - other) * (1 + 1e-9) + 1e-9
     assert all(abs(a - b) <= apart for a, b in zip(imprint(one), imprint(other), strict=True))
+
+
+@given(st.data())
+def test_means_of_blocks_are_no_further_apart_than_elements(data: st.DataObject) -> None:
+    shape = data.draw(st.sampled_from([(), (3,), (9, 20)]))
+    one, other = (data.draw(arrays(np.float32, shape, elements=st.floats(-8, 8, width=32))) for _ in range(2))
+    left, right = block_means(one), block_means(other)
+    assert len(left) == min(BLOCKS, one.size)
+    assert np.abs(left - right).max() <= np.abs(one.astype(np.float64) - other).max() + 1e-9

@@ -1,6 +1,8 @@
 # ruff: noqa: ANN001, ANN201 - training code as people write it
 """Training steps as tutorials write them: two models, and a tape and an optimizer for each."""
 
+from itertools import cycle
+
 import keras
 import tensorflow as tf
 
@@ -146,6 +148,17 @@ def by_hand(given):
     loss, g0, g1 = gradients_of(given, given.x, given.y)
     for variable, gradient in zip(given.variables, [*g0, *g1], strict=True):
         variable.assign_sub(0.1 * gradient)
+    return loss
+
+
+RATES = cycle([0.1, 0.05, 0.025])
+
+
+def by_hand_and_slower(given):
+    loss, g0, g1 = gradients_of(given, given.x, given.y)
+    rate = next(RATES)
+    for variable, gradient in zip(given.variables, [*g0, *g1], strict=True):
+        variable.assign_sub(rate * gradient)
     return loss
 
 
