@@ -36,9 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--families", choices=["third", "all"], default="third", help=help_)
     help_ = "whether tests/zoo/subclassed cuts every third model, or all"
     parser.addoption("--subclassed", choices=["third", "all"], default="third", help=help_)
-    help_ = "whether tests/session/test_mutation.py takes every shipped config as it is, or most, two of them shorter"
+    help_ = (
+        "whether tests/session/test_mutation.py takes every shipped config as it is, or a third, two of them shorter"
+    )
     parser.addoption("--mutated", choices=["most", "all"], default="most", help=help_)
-    help_ = "whether tests/auditing/test_scripts.py runs every third right script, or all"
+    help_ = "whether tests/auditing/test_scripts.py runs every third script, or all"
     parser.addoption("--audited", choices=["third", "all"], default="third", help=help_)
     help_ = "whether tests/upstream runs two of the scripts of docs/upstream.md, or all"
     parser.addoption("--upstream", choices=["two", "all"], default="two", help=help_)

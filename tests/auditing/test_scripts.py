@@ -30,6 +30,7 @@ def test_a_right_script_passes_and_computes_what_it_does_unwatched(path: Path) -
     assert after == plain(path)
 
 
+@pytest.mark.third(option="--audited", start=1)
 @pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
 def test_a_wrong_script_fails_by_its_name_at_its_line(path: Path) -> None:
     report, _ = watched(path)

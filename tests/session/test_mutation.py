@@ -78,6 +78,7 @@ def lines(report: MutationReport, *statuses: str) -> list[tuple[str, str, str]]:
     return [(f.code, f.place, f.reason) for f in report.faults if f.status in statuses]
 
 
+@pytest.mark.third(option="--mutated")
 @pytest.mark.parametrize(
     "path",
     [pytest.param(p, id=p.stem, marks=[] if p.stem in SMALL else [pytest.mark.slow]) for p in CONFIGS],

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     #: The index of the item that each item gets something of.
     Order = tuple[int, ...]
 
+#: Of so many items the first for all is no order, but one for all.
+FEWEST = 2
 #: The number of items up to which every order is tried, and of boundaries up to which it is tried at each.
 FEW_ITEMS, FEW_BOUNDARIES = 4, 2
 
@@ -32,9 +34,7 @@ def usual_orders(count: int) -> dict[str, Order]:
         "in reversed order": own[::-1],
         "rolled by one": own[-1:] + own[:-1],
         "rolled back by one": own[1:] + own[:1],
-        "one too late": own[:1] + own[:-1],
-        "one too early": own[1:] + own[-1:],
-    }
+    } | ({"one too late": own[:1] + own[:-1], "one too early": own[1:] + own[-1:]} if count > FEWEST else {})
 
 
 def dealt_orders(count: int, hands: int) -> dict[str, Order]:

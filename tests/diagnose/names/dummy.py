@@ -63,7 +63,7 @@ def sum_without_the_cotangent(check):
     return train(check, lambda boundary, _: tf.reduce_sum(boundary), as_sum)
 
 
-# expect: GC111 boundary 0 → 1
+# expect: GC110|GC111 boundary 0 → 1
 def cotangent_of_the_rolled_batch(check):
     """The cotangents are stored in a ring of examples, which is one further."""
     return train(check, lambda boundary, c: as_sum(boundary, tf.roll(c, 2, axis=0)), as_sum)
