@@ -71,6 +71,7 @@ def promised(path: Path, key: str) -> str:
     return found[1]
 
 
+@pytest.mark.third
 @pytest.mark.parametrize("path", PASSING, ids=lambda path: path.stem)
 def test_a_passing_example(examples: Path, path: Path) -> None:
     run = checked(examples / "passing" / path.name)

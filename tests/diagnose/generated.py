@@ -156,7 +156,7 @@ class Bench:
         if name in COTANGENTS:
             makers = [s.plan.index for s in self.problem.segments if handed_on(self.problem, s.plan.index)]
             steps = Changed(self.problem, int(rng.choice(makers)), COTANGENTS[name], int(rng.integers(1 << 30)))
-            found = self.replayed.replays._backward(None, steps)
+            found = self.replayed.replays._backward(None, steps, None)
         else:
             key = self.problem.weights[rng.integers(len(self.problem.weights))].key
             tensor = dense(self.right.tensors[key])

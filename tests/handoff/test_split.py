@@ -151,6 +151,7 @@ SINCE = {"stopped_gradient": pytest.mark.keras("3.6"), "recomputed": pytest.mark
 NAMES = [line.split()[1].partition("(")[0] for line in MODELS.splitlines() if line.startswith("    def ")]
 
 
+@pytest.mark.third
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SINCE.get(name, ())) for name in NAMES])
 def test_correct_models_match(run: Run, name: str) -> None:
     config: dict[str, Any] = {"model": {"factory": f"./models.py:{name}"}, "split": {"every": "layer"}}

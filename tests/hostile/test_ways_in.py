@@ -110,7 +110,6 @@ def repacked(source: Path, target: Path, change: Callable[[dict[str, Any]], Any]
             new.writestr(name, json.dumps(change(json.loads(content))) if name == "config.json" else content)
 
 
-@pytest.mark.third
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 @pytest.mark.parametrize("options", [(), ("--safe",), ("--precision", "float64")], ids=" ".join)
 def test_saved_models(

@@ -78,6 +78,7 @@ def test_the_right_custom_gradient_matches(measure: Measure, mode: str) -> None:
     assert tensors["own/kernel"].shape == ((3,) if mode == "directional" else (4, 4))
 
 
+@pytest.mark.third
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_wrong_custom_gradient_is_a_mismatch(measure: Measure, fault: str) -> None:
     tensors = measure(planted(fault), shape=[4])
