@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,10 @@ from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config.load import load_given
 from gradcheck.diagnose import Observed, Replayed, diagnose
 from gradcheck.diagnose.replaying.replays import suspected_in
+from gradcheck.faults import FAULTS
+from gradcheck.faults.boundary.rows_reordered import in_order
 from gradcheck.faults.injection import Replays
+from gradcheck.faults.interface import ScalingFault
 from gradcheck.faults.places import handed_on
 from gradcheck.handoff.execute import Execution
 from gradcheck.handoff.split import HandOff, split
@@ -169,12 +173,23 @@ class Bench:
 
         And it changes what is wrong. What no replay says is held against its own definition.
         """
-        suspects = suspected_in(self.problem, own_slices=True)
+        suspects = [*suspected_in(self.problem, own_slices=True), *self._read_off(diagnosis)]
         meant = [i for i in suspects if (i.code, i.place.text) == (diagnosis.code, diagnosis.place)]
         meant = [i for i in meant if diagnosis.evidence.startswith(i.effect)]
         if not meant:
             return by_definition(observed, diagnosis)
         return any(self._gives(from_scratch(self.problem, injection), observed) for injection in meant)
+
+    def _read_off(self, diagnosis: Diagnosis) -> Iterator[Injection]:
+        """The mistakes whose number or order is not known before: those that the evidence tells."""
+        number = re.search(r"(?:multiplied by|loss scale) (-?[\d.e+-]+)", diagnosis.evidence)
+        for fault in FAULTS:
+            if number and isinstance(fault, ScalingFault) and fault.code == diagnosis.code:
+                yield from fault.injections_with(self.problem, float(number[1].rstrip(".")))
+        moved = re.findall(r"(\d+) got that of (\d+)", diagnosis.evidence)
+        if diagnosis.code == "GC111" and moved and diagnosis.segment is not None:
+            rows = {int(to): int(of) for to, of in moved}
+            yield in_order(self.problem, diagnosis.segment, [rows.get(i, i) for i in range(self.problem.batch.size)])
 
     def _gives(self, made: Gradients, observed: Observed) -> bool:
         """Whether gradients are those that were observed, and differ from the right ones by what is wrong with them."""
