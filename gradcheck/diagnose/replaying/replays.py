@@ -185,7 +185,9 @@ def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[In
 def may_have_made(injection: Injection, last: int | None) -> bool:
     """Whether a fault at its place can have made segment `last` wrong, the nearest to the loss that is."""
     segment = injection.place.segment
-    return segment is None or last is None or segment >= last or _changes_forward(injection)
+    # Over other slices every segment may differ: some normalise by the batch, or draw random numbers.
+    anywhere = injection.slices is not None or _changes_forward(injection)
+    return anywhere or segment is None or last is None or segment >= last
 
 
 def suspected_in(problem: Problem, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
