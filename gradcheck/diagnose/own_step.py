@@ -12,7 +12,7 @@ from gradcheck.comparing.reference import Reference
 from gradcheck.diagnose.evidence.movement import rate_of_descent
 from gradcheck.diagnose.evidence.observed import Observed
 from gradcheck.diagnose.gradients import diagnose_gradients
-from gradcheck.diagnose.wording import named
+from gradcheck.diagnose.wording import named, named_in
 from gradcheck.faults.interface import EVERYWHERE, Place, boundary
 from gradcheck.faults.training.later_first import updated_between
 from gradcheck.faults.training.per_micro_batch import SteppedPerMicroBatch
@@ -126,15 +126,9 @@ def _handed_again(problem: Problem, step: Judged) -> Diagnosis | None:
         fault = SteppedPerMicroBatch(count=most, shares=shares, place=here)
         if _is_first_of(problem, step, most, first, shares=shares):
             said = f"{fault.effect}. In step {evidence}, first with the gradients of the first micro-batch"
-            return _named_at("GC310", here, said)
+            return named_in("GC310", here, said)
     said = f"{_whose(here)} updated {most} times in step {evidence}"
-    return replace(_named_at("GC310", here, said), confidence="likely")
-
-
-def _named_at(code: str, place: Place | None, evidence: str) -> Diagnosis:
-    if place is None:
-        return named(code, evidence)
-    return named(code, evidence, where=place.text, segment=place.segment, layer=place.layer)
+    return replace(named_in("GC310", here, said), confidence="likely")
 
 
 def _whose(place: Place | None) -> str:
@@ -190,7 +184,7 @@ def _after_an_update(training: ReferenceTraining, step: Judged) -> Diagnosis | N
         meant = _between(training, step, inside)
         if all(_near(as_array(meant[key]), step.gradients.tensors[key]) for key in first):
             said = f"the cotangent at {place.text} was computed with weights that were already updated in the same step"
-            return _named_at("GC305", place, said)
+            return named_in("GC305", place, said)
     return None
 
 

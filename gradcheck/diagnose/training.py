@@ -21,7 +21,7 @@ from gradcheck.diagnose.own_step import descent_by_hand, diagnose_handed, other_
 from gradcheck.diagnose.replaying.replays import MOST_SLICES, block_means, name_of, suspected_in
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
-from gradcheck.diagnose.wording import named, named_at
+from gradcheck.diagnose.wording import named, named_at, named_in
 from gradcheck.faults.injection import Replays
 from gradcheck.faults.training import TRAINING_FAULTS, FirstStep, applicable, committed, right
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
@@ -32,7 +32,7 @@ from gradcheck.problem.problem import TensorKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from gradcheck.faults.interface import Injection, TrainingFault
+    from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, TensorReport
@@ -206,7 +206,7 @@ def _of_loop(training: ReferenceTraining, trained: Trained, way: str) -> Iterato
         evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
         yield _Suspect(
             name=fault,
-            diagnosis=_in_loop(fault, evidence),
+            diagnosis=named_in(fault.code, fault.place, evidence),
             update=partial(committed, fault),
             steps=count,
             of_segments=fault not in TRAINING_FAULTS,
@@ -243,14 +243,6 @@ def _of_gradients(training: ReferenceTraining, trained: Trained, effort: Effort,
         once = _Suspect(name=name_of(injection), diagnosis=found, update=partial(_applying, wrong), steps=1)
         again = replace(once, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
         yield replace(once, again=again)
-
-
-def _in_loop(fault: TrainingFault, evidence: str) -> Diagnosis:
-    """Return the diagnosis of a fault of a training loop."""
-    place = fault.place
-    if place is None:
-        return named(fault.code, evidence)
-    return named(fault.code, evidence, where=place.text, segment=place.segment, layer=place.layer)
 
 
 def _seen(training: ReferenceTraining, trained: Trained) -> FirstStep:

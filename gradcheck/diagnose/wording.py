@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradcheck.catalogue import CATALOGUE
@@ -11,7 +12,7 @@ from gradcheck.results.report import Diagnosis
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck.faults.interface import Injection
+    from gradcheck.faults.interface import Injection, Place
     from gradcheck.results.report import Confidence
 
 
@@ -41,16 +42,15 @@ def named(
 
 def named_at(injection: Injection, evidence: str, *, confidence: Confidence = "exact") -> Diagnosis:
     """Return the diagnosis of an injected fault at its place."""
-    place = injection.place
-    return named(
-        injection.code,
-        evidence,
-        where=place.text,
-        segment=place.segment,
-        layer=place.layer,
-        confidence=confidence,
-        fix=injection.advice(),
-    )
+    found = named_in(injection.code, injection.place, evidence, fix=injection.advice())
+    return replace(found, confidence=confidence)
+
+
+def named_in(code: str, place: Place | None, evidence: str, *, fix: str | None = None) -> Diagnosis:
+    """Return the diagnosis of `code` at the place of a fault, if it has one."""
+    if place is None:
+        return named(code, evidence, fix=fix)
+    return named(code, evidence, where=place.text, segment=place.segment, layer=place.layer, fix=fix)
 
 
 def are(names: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ class Replays:
     @cached_property
     def right(self) -> Gradients:
         """The gradients of the correct split."""
-        return (self._all if self._of_model else self._backward)(None, HandOff(), None)
+        return self._all(None, HandOff()) if self._of_model else self._backward(None, HandOff())
 
     @property
     def _of_model(self) -> bool:
@@ -53,13 +53,15 @@ class Replays:
             found = self.right
         else:
             steps = injection.steps() if injection.steps else HandOff()
-            run = self._all if steps.changes_forward or self._of_model else self._backward
-            found = run(injection.slices, steps, injection.place.segment)
+            if steps.changes_forward or self._of_model:
+                found = self._all(injection.slices, steps)
+            else:
+                found = self._backward(injection.slices, steps, injection.place.segment)
         if injection.finish is None:
             return found
         return replace(found, tensors={**found.tensors, **injection.finish(dict(found.tensors))})
 
-    def _all(self, slices: int | None, steps: HandOff, _: int | None) -> Gradients:
+    def _all(self, slices: int | None, steps: HandOff) -> Gradients:
         """Run the forward and the backward passes with `steps`, over `slices` micro-batches."""
 
         def body(problem: Problem, tensors: Tensors) -> Computed:
@@ -67,7 +69,7 @@ class Replays:
 
         return Execution(self._problem_in(slices), body, execution="eager")()
 
-    def _backward(self, slices: int | None, steps: HandOff, last: int | None) -> Gradients:
+    def _backward(self, slices: int | None, steps: HandOff, last: int | None = None) -> Gradients:
         """Run the backward passes with `steps` on the tapes of the correct forward passes.
 
         `last` is the last segment whose gradients `steps` change, None if that is not known.

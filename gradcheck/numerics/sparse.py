@@ -10,6 +10,8 @@ import numpy as np
 from gradcheck.errors import RunError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from gradcheck.numerics.elements import Array
 
 
@@ -74,6 +76,12 @@ class SparseRows:
 def to_array(tensor: Array | SparseRows) -> Array:
     """Return `tensor` as a dense array; a NumPy scalar as an array of shape ()."""
     return tensor.dense() if isinstance(tensor, SparseRows) else np.asarray(tensor)
+
+
+def to_vector(tensor: Array | SparseRows) -> NDArray[np.float64]:
+    """Return the elements of `tensor` in their order, in float64, as an array of shape (elements,)."""
+    vector: NDArray[np.float64] = to_array(tensor).astype(np.float64).ravel()
+    return vector
 
 
 def align(a: SparseRows, b: SparseRows) -> tuple[Array, Array, Array]:

@@ -160,7 +160,7 @@ class Bench:
         if name in COTANGENTS:
             makers = [s.plan.index for s in self.problem.segments if handed_on(self.problem, s.plan.index)]
             steps = Changed(self.problem, int(rng.choice(makers)), COTANGENTS[name], int(rng.integers(1 << 30)))
-            found = self.replayed.replays._backward(None, steps, None)
+            found = self.replayed.replays._backward(None, steps)
         else:
             key = self.problem.weights[rng.integers(len(self.problem.weights))].key
             tensor = dense(self.right.tensors[key])

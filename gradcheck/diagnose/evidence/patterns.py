@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck.numerics import is_zero, largest, to_array
+from gradcheck.numerics import is_zero, largest, to_array, to_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
 
     from gradcheck.diagnose.evidence.observed import Observed
     from gradcheck.numerics import Tensor
@@ -69,7 +67,7 @@ def factor_of(expected: Tensor | None, found: Tensor | None, *, fits: float = FI
     """Return the factor by which `found` is a multiple of `expected`, up to a share `fits`; None for none, or zero."""
     if expected is None or found is None or expected.shape != found.shape or not largest(expected):
         return None
-    r, c = _flat(expected), _flat(found)
+    r, c = to_vector(expected), to_vector(found)
     # Least squares: a ratio of single elements would be as noisy as the smallest of them.
     factor = float(r @ c / (r @ r))
     return factor if factor and float(np.abs(c - factor * r).max()) <= fits * float(np.abs(c).max()) else None
@@ -95,7 +93,7 @@ def _is(found: Tensor | None, expected: Tensor | None) -> bool:
     """Whether a gradient has another's values in their order; its shape may differ, for user code may reshape it."""
     if found is None or expected is None or np.prod(found.shape) != np.prod(expected.shape) or not largest(expected):
         return False
-    return bool(np.abs(_flat(found) - _flat(expected)).max() <= FITS * largest(expected))
+    return bool(np.abs(to_vector(found) - to_vector(expected)).max() <= FITS * largest(expected))
 
 
 def transposed(observed: Observed) -> Iterator[TensorKey]:
@@ -114,9 +112,4 @@ def _apart(one: Tensor | None, other: Tensor | None) -> float:
     """Return the largest difference of two tensors in the order of their elements; infinity if sizes differ."""
     if one is None or other is None or np.prod(one.shape) != np.prod(other.shape):
         return math.inf
-    return float(np.abs(_flat(one) - _flat(other)).max(initial=0.0))
-
-
-def _flat(tensor: Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = to_array(tensor).astype(np.float64).ravel()
-    return array
+    return float(np.abs(to_vector(one) - to_vector(other)).max(initial=0.0))

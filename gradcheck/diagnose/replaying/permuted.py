@@ -13,7 +13,7 @@ from gradcheck.diagnose.effort import REPLAYS
 from gradcheck.diagnose.replaying.replays import Match, agreement_with
 from gradcheck.faults.boundary.other_rows import row_boundaries
 from gradcheck.faults.boundary.rows_reordered import in_order
-from gradcheck.numerics import to_array
+from gradcheck.numerics import to_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,7 +87,7 @@ def _flat(keys: Sequence[TensorKey], tensors: Sequence[object]) -> Vector | None
     arrays = [as_array(tensor) for tensor in tensors]
     if not keys or any(array is None for array in arrays):
         return None
-    return np.concatenate([to_array(a).astype(np.float64).ravel() for a in arrays if a is not None])
+    return np.concatenate([to_vector(a) for a in arrays if a is not None])
 
 
 def _order(products: NDArray[np.float64], seen: Vector) -> tuple[int, ...] | None:

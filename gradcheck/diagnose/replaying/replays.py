@@ -16,7 +16,7 @@ from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.faults import FAULTS
 from gradcheck.faults.accumulation.slicing import SlicingFault
 from gradcheck.faults.injection import Replays
-from gradcheck.numerics import PRECISIONS, to_array
+from gradcheck.numerics import PRECISIONS, to_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -157,7 +157,7 @@ def imprint(tensor: Any) -> tuple[float, float]:
     array = as_array(tensor)
     if array is None:
         return 0.0, 0.0
-    flat = to_array(array).astype(np.float64).ravel()
+    flat = to_vector(array)
     if not np.isfinite(flat).all():
         flat = np.where(np.isfinite(flat), flat, 0.0)
     half = flat[: (flat.size + 1) // 2]
@@ -166,7 +166,7 @@ def imprint(tensor: Any) -> tuple[float, float]:
 
 def block_means(tensor: Any) -> NDArray[np.float64]:
     """Return the means of equal parts of a tensor, an excerpt that needs little memory."""
-    parts = np.array_split(to_array(tensor).astype(np.float64).ravel(), BLOCKS)
+    parts = np.array_split(to_vector(tensor), BLOCKS)
     return np.array([part.mean() for part in parts if part.size])
 
 

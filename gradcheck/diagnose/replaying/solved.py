@@ -15,7 +15,7 @@ from gradcheck.diagnose.evidence.observed import EXPLAINED
 from gradcheck.diagnose.replaying.replays import Match, agreement_with, may_have_made
 from gradcheck.faults import FAULTS
 from gradcheck.faults.interface import ScalingFault
-from gradcheck.numerics import to_array
+from gradcheck.numerics import to_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def _solved(observed: Observed, replayed: Replayed, without: Injection) -> float
 
 def _moved(seen: Any, right: Any, zero: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return how far the observed and the right gradient are from that without the thing; None if that says nothing."""
-    arrays = [_flat(tensor) for tensor in (seen, right, zero)]
+    arrays = [_vector(tensor) for tensor in (seen, right, zero)]
     one, other, none = arrays
     if one is None or other is None or one.size != other.size:
         return None
@@ -103,6 +103,6 @@ def _moved(seen: Any, right: Any, zero: Any) -> tuple[NDArray[np.float64], NDArr
     return found if np.isfinite(found).all() else None
 
 
-def _flat(tensor: Any) -> NDArray[np.float64] | None:
+def _vector(tensor: Any) -> NDArray[np.float64] | None:
     array = as_array(tensor)
-    return None if array is None else to_array(array).astype(np.float64).ravel()
+    return None if array is None else to_vector(array)

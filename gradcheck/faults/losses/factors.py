@@ -79,9 +79,8 @@ def may_be_loss_scale(problem: Problem, factor: float) -> bool:
     scale = max(factor, 1 / factor) if factor > 0 else 0.0
     if round(scale) <= problem.batch.size:
         return False
-    return any(
-        abs(power - round(power)) < WHOLE for power in (math.log2(scale), math.log10(scale) if scale > FEW else 0.5)
-    )
+    powers = [math.log2(scale), *([math.log10(scale)] if scale > FEW else [])]
+    return any(abs(power - round(power)) < WHOLE for power in powers)
 
 
 def _words(precision: str) -> list[str]:

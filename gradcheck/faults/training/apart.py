@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from gradcheck.building.state import state_variables
+from gradcheck.building.state import Snapshot, state_variables
 from gradcheck.problem.optimizer import innermost
 
 if TYPE_CHECKING:
@@ -64,13 +64,9 @@ class Held:
 
     def __init__(self, problem: Problem) -> None:
         """Read the state."""
-        self._held = [
-            [(s.variable, tf.identity(s.variable.value)) for s in state_variables([segment])]
-            for segment in problem.segments
-        ]
+        self._held = [Snapshot([s.variable for s in state_variables([segment])]) for segment in problem.segments]
 
     def rewind(self, before: int) -> None:
         """Put the state of the segments before the one with index `before` back: they do not run a second time."""
         for held in self._held[:before]:
-            for variable, value in held:
-                variable.assign(value)
+            held.put_back()

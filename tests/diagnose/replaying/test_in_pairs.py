@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.tensorwise import compare_all
-from gradcheck.config import load_config
 from gradcheck.diagnose import Observed, Replayed, diagnose
 from gradcheck.diagnose.replaying.replays import suspected_in
 from gradcheck.faults.composition import both
 from gradcheck.numerics import TolerancePolicy
-from gradcheck.problem.prepare import prepare, session
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONFIG = """
 model:
@@ -31,15 +26,6 @@ split: {after: [stem, body]}
 loss: MeanSquaredError
 data: {batch_size: 6}
 """
-
-
-@pytest.fixture(scope="module")
-def problem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    path = tmp_path_factory.mktemp("pairs") / "config.yaml"
-    path.write_text(CONFIG, encoding="utf-8")
-    loaded = load_config(path)
-    with session(loaded.config):
-        yield prepare(loaded.config, loaded.base)
 
 
 def diagnosed(problem: Any, *texts: str) -> Any:

@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.tensorwise import compare_all
-from gradcheck.config import load_config
 from gradcheck.diagnose import Effort, Observed, Replayed
 from gradcheck.diagnose.replaying.permuted import _order, with_rows
 from gradcheck.faults.boundary.rows_reordered import in_order
 from gradcheck.numerics import TolerancePolicy
-from gradcheck.problem.prepare import prepare, session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 CONFIG = """
 model:
@@ -34,15 +32,6 @@ split: {after: [first, second]}
 loss: MeanSquaredError
 data: {batch_size: 8}
 """
-
-
-@pytest.fixture(scope="module")
-def problem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    path = tmp_path_factory.mktemp("permuted") / "config.yaml"
-    path.write_text(CONFIG, encoding="utf-8")
-    loaded = load_config(path)
-    with session(loaded.config):
-        yield prepare(loaded.config, loaded.base)
 
 
 def observed(problem: Any, index: int, rows: Sequence[int], scale: float = 1.0) -> Observed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,16 +14,10 @@ from hypothesis.extra.numpy import arrays
 
 from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.tensorwise import compare_all
-from gradcheck.config import load_config
 from gradcheck.diagnose import Observed, Replayed
 from gradcheck.diagnose.replaying.replays import BLOCKS, COARSE, block_means, imprint, search, suspected_in
 from gradcheck.faults import FAULTS
 from gradcheck.numerics import TolerancePolicy
-from gradcheck.problem.prepare import prepare, session
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 CONFIG = """
 model:
@@ -36,15 +30,6 @@ split: {after: [a, b]}
 loss: MeanSquaredError
 data: {batch_size: 4}
 """
-
-
-@pytest.fixture(scope="module")
-def problem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    folder: Path = tmp_path_factory.mktemp("replays")
-    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    loaded = load_config(folder / "config.yaml")
-    with session(loaded.config):
-        yield prepare(loaded.config, loaded.base)
 
 
 @pytest.fixture(scope="module")

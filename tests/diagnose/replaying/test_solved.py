@@ -12,18 +12,14 @@ from hypothesis import strategies as st
 
 from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.tensorwise import compare_all
-from gradcheck.config import load_config
 from gradcheck.diagnose import Effort, Observed, Replayed
 from gradcheck.diagnose.replaying.solved import with_factors
 from gradcheck.faults.boundary.cotangent_factor import CotangentFactor
 from gradcheck.faults.losses.factors import LossScaleLeft, may_be_loss_scale
 from gradcheck.faults.losses.terms import TermWeighed
 from gradcheck.numerics import TolerancePolicy
-from gradcheck.problem.prepare import prepare, session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gradcheck.faults.interface import Injection
 
 CONFIG = """
@@ -42,13 +38,8 @@ data: {batch_size: 4}
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    path = tmp_path_factory.mktemp("factors") / "config.yaml"
-    path.write_text(CONFIG, encoding="utf-8")
-    loaded = load_config(path)
-    with session(loaded.config):
-        problem = prepare(loaded.config, loaded.base)
-        yield Bench(problem)
+def bench(problem: Any) -> Bench:
+    return Bench(problem)
 
 
 class Bench:
