@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors, places
 from gradcheck.comparing.without_effect import zero_as_none
-from gradcheck.numerics import compare, decide, excuse, largest
+from gradcheck.numerics import compare, decide, excuse, largest, with_spread
 from gradcheck.results.report import TensorReport
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def compare_all(
     *,
     noise: bool,
     known: Mapping[TensorKey, TensorPlace] | None = None,
+    listed: bool = False,
 ) -> tuple[TensorReport, ...]:
     """Compare every tensor that the candidate has, and return the records in report order.
 
@@ -43,6 +44,7 @@ def compare_all(
         policy: the tolerances.
         noise: whether the noise floor may excuse a difference. It is measured only if some tensor fails without it.
         known: the places of the problem's tensors, if the caller has them already.
+        listed: whether a report lists the records: those of failing tensors then have the spread of their errors.
     """
     found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
     expected = {**reference.tensors, **candidate.against}
@@ -64,6 +66,8 @@ def compare_all(
         replaced = candidate.against.keys() - candidate.places.keys()  # the others are tensors of the method alone
         if left and candidate.noise and not replaced:  # a method may round more often than the reference
             compared = excused(compared, candidate.noise(left))
+    if listed:
+        compared = spread_out(compared, expected, found)
     return tuple(record(key, where[key], c, note=candidate.notes.get(key)) for key, c in compared.items())
 
 
@@ -99,6 +103,13 @@ def excused(compared: Mapping[TensorKey, Comparison], floors: Mapping[TensorKey,
     """Return `compared` with the noise floor of each failing tensor, which is `close` if that covers its difference."""
     covered = {key: excuse(compared[key], floors[key]) for key in failing_keys(compared) if key in floors}
     return {**compared, **covered}
+
+
+def spread_out(
+    compared: Mapping[TensorKey, Comparison], expected: Mapping[TensorKey, Any], found: Mapping[TensorKey, Any]
+) -> dict[TensorKey, Comparison]:
+    """Return `compared` with the spread of the errors of each failing tensor."""
+    return {key: with_spread(c, as_array(expected[key]), as_array(found[key])) for key, c in compared.items()}
 
 
 def _scale(candidate: Gradients) -> float:

@@ -10,6 +10,7 @@ from gradcheck.numerics.error_bars import decide, too_coarse
 from gradcheck.numerics.noise import NOISE_FACTOR, NOISE_RUNS, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, is_zero, largest
 from gradcheck.numerics.sparse import SparseRows, to_array, to_vector
+from gradcheck.numerics.spread import with_spread
 from gradcheck.numerics.standing import Standing, convicts, nearest_slope, standing
 from gradcheck.numerics.tolerance import (
     EXACT,
@@ -55,4 +56,5 @@ __all__ = [
     "to_vector",
     "too_coarse",
     "ulp_distance",
+    "with_spread",
 ]

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from gradcheck.errors import RunError
 from gradcheck.numerics.elements import BLOCK, Array, is_integral, magnitude, real_parts, same_bits
 from gradcheck.numerics.figures import equal, measure
+from gradcheck.numerics.size import euclidean_norm
 from gradcheck.numerics.sparse import SparseRows, align, to_array
 from gradcheck.numerics.tolerance import PRECISIONS, Tolerance
 from gradcheck.results.tensor import Comparison, Status
@@ -45,7 +46,8 @@ def compare(
         return _one_sided(reference, candidate, tolerance)
     reason = _unlike(reference, candidate)
     if reason is not None:
-        return _incomparable("mismatch", reference, tolerance, reason)
+        found = _incomparable("mismatch", reference, tolerance, reason)
+        return replace(found, reference_norm=_norm(reference), candidate_norm=_norm(candidate))
     if isinstance(reference, SparseRows) and isinstance(candidate, SparseRows):
         return _compare_sparse(reference, candidate, tolerance, gradient=gradient, block=block)
     return _compare_dense(to_array(reference), to_array(candidate), tolerance, gradient=gradient, block=block)
@@ -92,8 +94,14 @@ def _one_sided(reference: Tensor | None, candidate: Tensor | None, tolerance: To
     if reference is None and candidate is None:
         return _incomparable("absent", None, tolerance, None)
     if reference is None:
-        return _incomparable("missing", candidate, tolerance, IN_REFERENCE)
-    return _incomparable("missing", reference, tolerance, "None in the candidate")
+        return replace(_incomparable("missing", candidate, tolerance, IN_REFERENCE), candidate_norm=_norm(candidate))
+    found = _incomparable("missing", reference, tolerance, "None in the candidate")
+    return replace(found, reference_norm=_norm(reference))
+
+
+def _norm(tensor: Tensor | None) -> float:
+    """Return the 2-norm of `tensor`; NaN for None, and for a dtype without one."""
+    return euclidean_norm([tensor]) if tensor is not None and tensor.dtype.name in PRECISIONS else math.nan
 
 
 def _unlike(reference: Tensor, candidate: Tensor) -> str | None:

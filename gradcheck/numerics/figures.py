@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck.numerics.elements import absolute_error, blocks, ulp_distance
+from gradcheck.numerics.size import euclidean_norm
 from gradcheck.results.tensor import Comparison, Required, Worst
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ class _Block(NamedTuple):
     rr: float
     cc: float
     rc: float
+
+
+class _Angle(NamedTuple):
+    """Reference and candidate as vectors: the cosine of their angle, and their 2-norms."""
+
+    cosine: float = math.nan
+    norm_ratio: float = math.nan
+    reference_norm: float = math.nan
+    candidate_norm: float = math.nan
 
 
 def measure(
@@ -54,7 +64,7 @@ def measure(
         # argmax returns the first maximum, here and in each block: the worst element does not depend on the block size.
         error = parts[leading].error
         relative = np.float64(error) / sizes[0].largest if error else 0.0
-        cosine, norm_ratio = _angle_and_ratio(parts, units) if finite else (math.nan, math.nan)
+        angle = _angle(parts, units) if finite else _Angle()
     failing = sum(part.failing for part in parts)
     return Comparison(
         shape=reference.shape,
@@ -69,8 +79,7 @@ def measure(
         max_abs_reference=sizes[0].largest,
         max_rel_error=float(relative),
         max_ulp_error=math.nan if math.isnan(error) else float(max(part.ulps for part in parts)),
-        cosine=cosine,
-        norm_ratio=norm_ratio,
+        **angle._asdict(),
         required=Required(
             rtol=float(np.max([part.rtol for part in parts])), atol=error if math.isfinite(error) else math.nan
         ),
@@ -80,7 +89,7 @@ def measure(
 
 def equal(array: Array, size: Magnitude, tolerance: tuple[float, float]) -> Comparison:
     """Return the comparison of `array` with a bitwise equal one; both are finite, of magnitude `size`."""
-    aligned = 1.0 if size.largest else math.nan
+    aligned, norm = 1.0 if size.largest else math.nan, euclidean_norm([array])
     return Comparison(
         shape=array.shape,
         dtype=array.dtype.name,
@@ -96,6 +105,8 @@ def equal(array: Array, size: Magnitude, tolerance: tuple[float, float]) -> Comp
         max_ulp_error=0.0,
         cosine=aligned,
         norm_ratio=aligned,
+        reference_norm=norm,
+        candidate_norm=norm,
         required=Required(rtol=0.0, atol=0.0),
     )
 
@@ -134,12 +145,17 @@ def _required_rtol(error: NDArray[np.float64], size: NDArray[np.float64]) -> flo
     return float(needed) if np.isfinite(needed) else math.nan
 
 
-def _angle_and_ratio(parts: list[_Block], units: tuple[float, float]) -> tuple[float, float]:
-    """Return the cosine, and ‖c‖ / ‖r‖, from the inner products of the blocks."""
+def _angle(parts: list[_Block], units: tuple[float, float]) -> _Angle:
+    """Return the two as vectors, from the inner products of the blocks."""
     rr, cc, rc = (np.float64(sum(products)) for products in zip(*(part[-3:] for part in parts), strict=True))
     # Rounding can give 1 + eps for parallel vectors.
     cosine = np.clip(rc / np.sqrt(rr * cc), -1.0, 1.0)
-    return float(cosine), float(np.sqrt(cc / rr) * (units[1] / units[0]))
+    return _Angle(
+        cosine=float(cosine),
+        norm_ratio=float(np.sqrt(cc / rr) * (units[1] / units[0])),
+        reference_norm=float(np.sqrt(rr) * units[0]),
+        candidate_norm=float(np.sqrt(cc) * units[1]),
+    )
 
 
 def _element(reference: Array, candidate: Array, position: int) -> Worst:

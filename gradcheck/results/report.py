@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gradcheck.errors import ExitCode, Mistake, RunError, most_serious
 from gradcheck.results.json_types import json_text, plain_of, record_from
+from gradcheck.results.steps import StepReport  # noqa: TC001 - read from JSON by the types of the fields
 from gradcheck.results.tensor import Comparison, Status
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ class CheckReport:
     schedule: ScheduleReport | None = None
     steps: int = 0  # of training; `tensors` has those of the first failing step and of the last
     first_failing_step: int | None = None
+    by_step: tuple[StepReport, ...] = ()  # of training: how the errors grow
     notes: tuple[str, ...] = ()  # facts that need no change
     exempt: tuple[str, ...] = ()  # patterns over the paths of tensors that are expected to differ
     unneeded: tuple[str, ...] = ()  # those of `exempt` whose tensors all match: then the check is not as expected

@@ -30,6 +30,27 @@ class Required:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The errors of a failing tensor in brief; of a fixed size, however large the tensor is.
+
+    Attributes:
+        edges: the bounds of the bins of |c - r|, powers of two; one more than `counts`, at most 17.
+        counts: the number of elements in each bin, with edges[i] ≤ |c - r| < edges[i + 1].
+        equal: the number of elements that do not differ.
+        nonfinite: the number of elements that are NaN or infinite on either side.
+        reference, candidate: the values of at most 64 elements, in C order: those with the largest errors, and others
+            at even distances.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    equal: int
+    nonfinite: int
+    reference: tuple[float, ...]
+    candidate: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The comparison of a candidate c with its reference r. A figure is NaN if it could not be computed.
 
@@ -47,6 +68,7 @@ class Comparison:
             difference. It shows errors in small elements, which an absolute tolerance hides.
         cosine: cosine of the angle between the two as vectors; NaN if one is zero.
         norm_ratio: ‖c‖ / ‖r‖, Euclidean; NaN if both are zero, infinity if only the reference is.
+        reference_norm, candidate_norm: ‖r‖ and ‖c‖, Euclidean; of a tensor that one side lacks, that of the other.
         noise_floor: the largest change of the reference by rounding alone; None if it was not measured.
         elements: the number of elements of the dense tensor; a complex number counts as two.
         mismatched_elements: the number of elements that fail |c - r| ≤ atol + rtol·|r|; NaN or infinity on either side
@@ -54,6 +76,7 @@ class Comparison:
         worst: the worst element; None if no element differs, or nothing could be compared.
         rtol, atol: the tolerance that was applied; an automatic atol as its number.
         required: the smallest tolerances that would pass.
+        spread: the errors in brief, of a failing tensor that a report lists; None of any other.
         note: why the tensors could not be compared, or another remark for the reader.
     """
 
@@ -67,6 +90,8 @@ class Comparison:
     max_ulp_error: float = math.nan
     cosine: float = math.nan
     norm_ratio: float = math.nan
+    reference_norm: float = math.nan
+    candidate_norm: float = math.nan
     noise_floor: float | None = None
     elements: int
     mismatched_elements: int
@@ -74,4 +99,5 @@ class Comparison:
     rtol: float
     atol: float
     required: Required = Required()
+    spread: Spread | None = None
     note: str | None = None

@@ -11,14 +11,15 @@ from gradcheck.comparing.exempt import unmatched, unneeded
 from gradcheck.comparing.reference import GRADIENT_KINDS
 from gradcheck.comparing.tensorwise import first_divergence
 from gradcheck.results.report import CheckReport
+from gradcheck.results.steps import StepReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gradcheck.config.sections.methods import MethodConfig
     from gradcheck.errors import GradcheckError
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.results.report import Contribution, Diagnosis, Outcome, TensorReport
+    from gradcheck.results.report import Contribution, Diagnosis, Kind, Outcome, Quantity, TensorReport
     from gradcheck.training.side_by_side import Trained
 
 
@@ -94,7 +95,34 @@ class Compared:
             schedule=gradients.schedule,
             steps=trained.steps if trained else 0,
             first_failing_step=trained.first_failing_step if trained else None,
+            by_step=_by_step(self.tensors) if trained else (),
         )
+
+
+def _by_step(tensors: Sequence[TensorReport]) -> tuple[StepReport, ...]:
+    """Return how far the two sides of a training run are apart after each step."""
+    rows: dict[int, list[TensorReport]] = {}
+    for tensor in tensors:
+        rows.setdefault(tensor.step or 0, []).append(tensor)
+    return tuple(_of_step(step, found) for step, found in sorted(rows.items()))
+
+
+def _of_step(step: int, rows: Sequence[TensorReport]) -> StepReport:
+    def error(*kinds: Kind, quantity: Quantity = "value") -> float:
+        bound = (row for row in rows if not row.exempt and row.status != "inconclusive")
+        return _largest(row.max_rel_error for row in bound if row.kind in kinds and row.quantity == quantity)
+
+    return StepReport(
+        step=step,
+        compared=len(rows),
+        failing=sum(row.failed for row in rows),
+        gradients=error("weight", "input", "boundary", quantity="gradient"),
+        weights=error("weight"),
+        optimizer=error("optimizer"),
+        state=error("state"),
+        outputs=error("output"),
+        loss=error("loss"),
+    )
 
 
 def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:

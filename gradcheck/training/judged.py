@@ -90,7 +90,8 @@ def judged_steps(
         before = steps[number - 2].tensors if number > 1 else training.start
         gradients = replace(step.gradients, tensors=of_step.gradients)
         with at(training, before) as (problem, reference):
-            rows = compare_all(problem, reference, gradients, policy, noise=noise, known=training.where)
+            where = training.where
+            rows = compare_all(problem, reference, gradients, policy, noise=noise, known=where, listed=True)
             expected = {weight.key: as_array(reference.tensors[weight.key]) for weight in problem.weights}
         found.append(
             Judged(

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck.building.precision import compute_dtype
+from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.tensorwise import compared_tensors, excused, failing_keys, first_divergence, record
 from gradcheck.comparing.without_effect import zero_as_none
-from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement
+from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, Tolerance, TolerancePolicy, largest, movement, with_spread
+from gradcheck.problem.problem import TensorKey
 from gradcheck.training.steps import LiveTrainee, value_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.problem.problem import Problem
     from gradcheck.results.report import TensorReport
     from gradcheck.results.tensor import Comparison
     from gradcheck.training.handed import HandedStep
@@ -88,9 +90,22 @@ class Trained:
 
     @property
     def listed(self) -> tuple[TensorReport, ...]:
-        """The tensors of the first failing step and of the last, which a report shows."""
+        """The tensors of the first failing step and of the last, which a report shows, with the spread of errors."""
         shown = (self.first_failing_step, self.steps)
-        return tuple(tensor for tensor in self.tensors if tensor.step in shown)
+        return tuple(self._spread_out(tensor) for tensor in self.tensors if tensor.step in shown)
+
+    def _spread_out(self, tensor: TensorReport) -> TensorReport:
+        if tensor.step is None or self.judged is not None:  # what was handed over has its spread already
+            return tensor
+        sides = (_value(values[tensor.step - 1], tensor) for values in (self.training.steps, self.observed))
+        return with_spread(tensor, *map(as_array, sides))
+
+
+def _value(values: Mapping[TensorKey, Any], tensor: TensorReport) -> Any:
+    """Return the value of a reported tensor: keys have the quantity of a weight's or slot's value, but no other."""
+    plain = TensorKey(tensor.kind, tensor.path)
+    found = values.get(plain)
+    return values.get(plain._replace(quantity="value"), found) if tensor.quantity == "value" else found
 
 
 def train_by(
