@@ -36,7 +36,7 @@ _EXAMPLES = (
 @option(
     "--format",
     "format_",
-    type=click.Choice(["table", "json", "markdown"]),
+    type=click.Choice(["table", "json", "markdown", "html"]),
     default="table",
     show_default=True,
     section="Report",

@@ -1,4 +1,4 @@
-"""The errors of a failing tensor in brief: how many elements are off by how much, and a sample of both sides' values."""
+"""The errors of a failing tensor in brief: how many elements are off by how much, and a sample of both sides."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck.reporters.interface import RenderOptions
+    from gradcheck.reporters.parts.words import Tone
     from gradcheck.results.mutation import FaultReport, MutationReport, Mutations, Score
     from gradcheck.results.report import Verdict
 
@@ -28,7 +29,7 @@ _NARROWEST_TITLE = 12
 
 
 @dataclass(frozen=True)
-class _Row:
+class FaultRow:
     """One fault, over all places where it was injected."""
 
     faults: tuple[FaultReport, ...]
@@ -44,6 +45,11 @@ class _Row:
         named = sum(fault.named for fault in caught)
         smallest = number(min((fault.margin for fault in caught), default=None))
         return (first.code, inline(first.title), *map(str, (len(counted), len(caught), named)), smallest)
+
+    @property
+    def injected(self) -> bool:
+        """Whether it was injected at some place, and changed a tensor there."""
+        return any(fault.injected for fault in self.faults)
 
     @property
     def remark(self) -> str:
@@ -81,6 +87,13 @@ def render_json(report: Mutations, options: RenderOptions) -> str:  # noqa: ARG0
     return report.to_json()
 
 
+def render_html(report: Mutations, options: RenderOptions) -> str:
+    """Render the page; see `gradcheck.reporters.html`."""
+    from gradcheck.reporters.html import render_mutations  # noqa: PLC0415 - only this format needs jinja2
+
+    return render_mutations(report, options)
+
+
 def render_markdown(report: Mutations, options: RenderOptions) -> str:
     """Render a heading, then each config: its table of faults, the missed or unnamed ones, and every place folded."""
     blocks = [f"## gradcheck mutate: {prose(score_words(report.score))}"]
@@ -94,6 +107,7 @@ MUTATION_REPORTERS: dict[str, Callable[[Mutations, RenderOptions], str]] = {
     "table": render_table,
     "json": render_json,
     "markdown": render_markdown,
+    "html": render_html,
 }
 
 
@@ -132,13 +146,21 @@ def attention_lines(run: MutationReport) -> list[tuple[str, str]]:
     return lines
 
 
+def tone(fault: FaultReport) -> Tone:
+    """Return the tone of a fault: good only if it was caught and named."""
+    if fault.status == "missed":
+        return "bad"
+    return "warn" if _attention(fault) else "good" if fault.status == "caught" else "unknown"
+
+
 def _attention(fault: FaultReport) -> bool:
     return fault.status == "missed" or (fault.status == "caught" and not fault.named)
 
 
-def _rows(run: MutationReport) -> list[_Row]:
+def fault_rows(run: MutationReport) -> list[FaultRow]:
+    """Return the faults by code, in the order of the codes."""
     codes = dict.fromkeys(fault.code for fault in run.faults)
-    return [_Row(tuple(fault for fault in run.faults if fault.code == code)) for code in codes]
+    return [FaultRow(tuple(fault for fault in run.faults if fault.code == code)) for code in codes]
 
 
 def _run(page: Page, run: MutationReport, options: RenderOptions) -> None:
@@ -161,7 +183,7 @@ def _run(page: Page, run: MutationReport, options: RenderOptions) -> None:
 
 def _faults(page: Page, run: MutationReport, options: RenderOptions) -> None:
     """Add the header and a row for each fault, with a line for each place if `options` ask for all."""
-    rows = _rows(run)
+    rows = fault_rows(run)
     if not rows:
         return
     widths = _widths(rows, page.width)
@@ -176,7 +198,7 @@ def _faults(page: Page, run: MutationReport, options: RenderOptions) -> None:
                 page.paragraph(_place(fault), indent=11)
 
 
-def _widths(rows: Sequence[_Row], width: int | None) -> list[int]:
+def _widths(rows: Sequence[FaultRow], width: int | None) -> list[int]:
     """Return the width of each column; if space is short, titles are shortened."""
     columns = zip(_HEAD, *(row.cells for row in rows), strict=True)
     widths = [max(map(cell_len, column)) for column in columns]
@@ -214,7 +236,7 @@ def _markdown_run(run: MutationReport, options: RenderOptions) -> Iterator[str]:
     yield f"{code_span(run.config or run.name)}: {prose(run.precision)}, seed {run.seed}, {seconds(run.seconds)}"
     if run.faults and options.show != "summary":
         head = ("fault", "title", *_HEAD[2:], "")
-        yield table(head, ([*map(prose, row.cells), prose(row.remark)] for row in _rows(run)))
+        yield table(head, ([*map(prose, row.cells), prose(row.remark)] for row in fault_rows(run)))
         for title, text in attention_lines(run):
             yield f"**{prose(title)}:** {prose(text)}"
     for note in run.notes:

@@ -17,6 +17,7 @@ from gradcheck.results.report import FAILING, PROVEN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gradcheck.results.mutation import MutationReport
     from gradcheck.results.report import (
         CheckReport,
         Diagnosis,
@@ -55,7 +56,7 @@ _UNPROVEN = {
 }
 
 
-def verdict(run: RunReport) -> tuple[str, Tone]:
+def verdict(run: RunReport | MutationReport) -> tuple[str, Tone]:
     """Return the verdict of a run as a word, and its tone."""
     return _VERDICTS[run.verdict]
 
