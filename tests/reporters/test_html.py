@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gradcheck.catalogue import CATALOGUE
 from gradcheck.errors import RunError
 from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.html import render
+from gradcheck.results.steps import StepReport
+from gradcheck.results.tensor import Spread
 
 if TYPE_CHECKING:
     from gradcheck.results.report import Report
@@ -95,15 +99,28 @@ def test_a_control_has_no_failing_rows(control: Report) -> None:
     assert page.count("span", **{"class": "badge neutral"}) > 0
 
 
+def with_spread(report: Report) -> Report:
+    """The failing sample as a run gives it: with the errors of its first failing tensor in brief."""
+    run = report.runs[0]
+    errors = Spread(edges=(1.0, 2.0), counts=(24,), equal=0, nonfinite=0, reference=(1.0, 2.0), candidate=(2.0, 4.0))
+    rows = tuple(replace(t, spread=errors) if t.status == "mismatch" else t for t in run.checks[1].tensors)
+    checks = (run.checks[0], replace(run.checks[1], tensors=rows))
+    return replace(report, runs=(replace(run, checks=checks),))
+
+
 def test_drawings_have_words_for_those_who_do_not_see_them(failing: Report) -> None:
-    page = Page(render(failing, RenderOptions()))
+    page = Page(render(with_spread(failing), RenderOptions()))
     labels = [attrs["aria-label"] for tag, attrs in page.elements if tag == "svg" and attrs.get("role") == "img"]
     assert labels == [
-        "3 segments in a chain; none wrong",
-        "Largest relative error of each of 11 tensors, from 1e-08 to 1e+00; worst conv_0/kernel 3e-08",
-        "3 segments in a chain; wrong: 0: segment_0",
-        "Largest relative error of each of 11 tensors, from 1e-05 to 1e+01; worst conv_0/kernel 1.5e+00",
+        "3 segments from input to loss; 1 wrong: segment_0",
+        "Histogram of the errors: 24 elements differ, 0 do not",
+        "candidate against reference: 2 elements, from 1e+00 to 4e+00; both are equal on the line",
+        "3 segments from input to loss; none wrong",
     ]
+    # Bars in tables have their figures in words beside them.
+    assert (
+        page.count("span", **{"class": "track"}) == page.count("span", **{"class": "track", "aria-hidden": "true"}) > 0
+    )
 
 
 def test_show(failing: Report) -> None:
@@ -115,8 +132,81 @@ def test_show(failing: Report) -> None:
 
 def test_several_runs_start_with_links_to_each(several: Report) -> None:
     page = Page(render(several, RenderOptions()))
-    assert [attrs["href"] for tag, attrs in page.elements if tag == "a"] == [f"#run-{n}" for n in range(1, 6)]
-    assert page.count("article") == 5
+    links = [attrs["href"] or "" for tag, attrs in page.elements if tag == "a"]
+    overview = links[: next(n for n, link in enumerate(links) if link == "#run-5-check-2") + 1]
+    assert [link for link in overview if re.fullmatch(r"#run-\d", link)] == [
+        "#run-3",
+        "#run-2",
+        "#run-4",
+        "#run-1",
+        "#run-5",
+    ]
+    assert [link for link in overview if "check" in link] == [
+        "#run-2-check-1", "#run-2-check-2", "#run-4-check-1", "#run-1-check-1", "#run-5-check-1", "#run-5-check-2",
+    ]  # fmt: skip
+    articles = [attrs["id"] for tag, attrs in page.elements if tag == "article"]
+    assert articles == ["run-3", "run-2", "run-4", "run-1", "run-5"]  # the most serious first
+
+
+def test_every_link_has_a_target(sample: Report) -> None:
+    page = Page(render(sample, RenderOptions()))
+    ids = [attrs["id"] for _, attrs in page.elements if attrs.get("id")]
+    links = {(attrs["href"] or "")[1:] for tag, attrs in page.elements if tag == "a"}
+    assert links <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_codes_link_to_their_explanation(failing: Report) -> None:
+    page = Page(render(failing, RenderOptions()))
+    assert page.count("a", href="#GC101") > 0
+    assert [attrs["id"] for tag, attrs in page.elements if tag == "details" and "GC" in (attrs.get("id") or "")] == [
+        "GC101"
+    ]
+    assert CATALOGUE["GC101"].causes[1].partition("`")[0] in "".join(page.text)
+
+
+def test_backticks_are_code_and_unknown_codes_are_text(passing: Report) -> None:
+    note = "set `units=4`, not `a\nb`; GC999 and GC1010 are no codes, GC301 is"
+    text = render(replace(passing, runs=(replace(passing.runs[0], notes=(note,)),)), RenderOptions())
+    assert 'set <code>units=4</code>, not `a\nb`; GC999 and GC1010 are no codes, <a href="#GC301">GC301</a> is' in text
+
+
+def test_right_checks_are_folded_wrong_ones_are_not(failing: Report) -> None:
+    page = Page(render(failing, RenderOptions()))
+    checks = [(tag, attrs["id"]) for tag, attrs in page.elements if attrs.get("class") == "check"]
+    assert checks == [("section", "run-1-check-2"), ("details", "run-1-check-1")]
+
+
+def test_one_verdict_above_all(sample: Report) -> None:
+    page = Page(render(sample, RenderOptions()))
+    assert page.count("h1") == 1
+    assert page.count("header") == 1
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert [b for a, b in zip(levels, levels[1:], strict=False) if b > a + 1] == []  # no level is left out
+
+
+def test_nothing_is_drawn_that_would_be_empty(nonfinite: Report, broken: Report, vacuous: Report) -> None:
+    for report in (nonfinite, broken, vacuous):
+        page = Page(render(report, RenderOptions()))
+        assert page.count("svg", role="img") == (1 if report is vacuous else 0)  # its segments
+        assert page.count("span", **{"class": "fill"}) == 0
+    assert (
+        "NaN"
+        not in render(nonfinite, RenderOptions())
+        .partition("<main>")[2]
+        .replace("NaN or inf", "")
+        .partition("<script>")[0]
+    )
+
+
+def test_training_has_lines_over_its_steps(training: Report) -> None:
+    assert "Over the steps" not in render(training, RenderOptions())
+    steps = tuple(StepReport(step=n, compared=6, failing=n % 2, weights=10.0**-n) for n in range(1, 6))
+    check = replace(training.runs[0].checks[0], by_step=steps)
+    text = render(replace(training, runs=(replace(training.runs[0], checks=(check,)),)), RenderOptions())
+    assert "Over the steps" in text
+    assert "Largest relative errors over 5 steps: weights up to 1e-01" in text
+    assert '<td class="figure">1 of 6</td>' in text
 
 
 def test_noise_floor_only_where_it_was_measured(passing: Report, nonfinite: Report) -> None:

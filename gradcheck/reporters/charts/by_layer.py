@@ -77,6 +77,8 @@ def by_layer(check: CheckReport) -> Layers:
 
 def _worth_seeing(ranks: Sequence[tuple[int, float]]) -> list[int]:
     """Return the places of the worst layers, and of their neighbours, in order."""
+    if len(ranks) <= MOST:
+        return list(range(len(ranks)))
     by_rank = sorted(range(len(ranks)), key=ranks.__getitem__)
     wrong = [n for n in by_rank if ranks[n][0] == 0]
     chosen = wrong[:MOST] or by_rank[:MOST]

@@ -115,5 +115,5 @@ def scatter(spread: Spread) -> Scatter | None:
         diagonal=f"M{x(low)} {y(low)}L{x(high)} {y(high)}",
         low=number(low),
         high=number(high),
-        label=f"{plural(len(pairs), 'element')}, from {number(low)} to {number(high)}; on the line both sides are equal",
+        label=f"{plural(len(pairs), 'element')}, from {number(low)} to {number(high)}; both are equal on the line",
     )

@@ -46,7 +46,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrow:
-    """What crosses from one box to a later one: straight to the next, or beside those between; `x`, `y` of its words."""
+    """What crosses from one box to a later one, straight or beside those between. `x`, `y` are those of its words."""
 
     path: str
     x: float
@@ -186,18 +186,20 @@ def _box(
 ) -> Box:
     first, last = group[0], group[-1]
     status, tone = _worst([t for segment in group for t in tensors[segment.index]], check)
-    one = len(group) == 1
-    parameters = plural(sum(segment.parameters for segment in group), "parameter")
     said = [marks.segments[segment.index] for segment in group if segment.index in marks.segments]
-    label = f"{first.index}: {inline(first.name)}" if one else f"{first.index} to {last.index}"
-    what = shorten(layers_in_brief(first), _DETAIL - len(parameters) - 2) if one else f"{len(group)} segments"
+    layers, parameters = layers_in_brief(first), plural(sum(segment.parameters for segment in group), "parameter")
+    if len(group) > 1:
+        label, what = f"{first.index} to {last.index}", f"{len(group)} segments"
+    elif first.name == f"segment_{first.index}":  # a name of ours says less than those of its layers
+        label, what = f"{first.index}: {layers}", inline(first.name)
+    else:
+        label, what = f"{first.index}: {inline(first.name)}", layers
+    every = inline(", ".join(dict.fromkeys((first.name, last.name))))
     return Box(
         y=2 + place * (BOX_HEIGHT + GAP),
         label=shorten(label, _NAME),
-        detail=shorten(f"{what}; {parameters}", _DETAIL),
-        title=f"{inline(first.name)}: {inline(', '.join(first.layers))}"
-        if one
-        else f"{inline(first.name)} to {inline(last.name)}",
+        detail=f"{shorten(what, _DETAIL - len(parameters) - 2)}; {parameters}",
+        title=f"{every}: {inline(', '.join(first.layers))}" if len(group) == 1 else every,
         tone=tone,
         status=status or _without(group),
         mark=shorten(", ".join(said), _MARK),
@@ -219,11 +221,56 @@ def _arrows(
         if end - start > 1:
             lane = next((n for n, free in enumerate(taken) if free <= start), len(taken))
             taken[lane : lane + 1] = [end]
-        tensors = {id(t): t for pair in pairs for t in _crossing(check, pair[0], links[pair])}
-        names = sorted({name for pair in pairs for name in links[pair]})
-        said = [marks.boundaries[pair] for pair in pairs if pair in marks.boundaries]
-        arrows.append(_arrow(start, end, min(lane, _LANES - 1), names, ", ".join(said), [*tensors.values()], check))
+        crossing = _Crossing(links, pairs, marks, check)
+        arrows.append(_beside(start, end, lane, crossing) if lane >= 0 else _straight(start, crossing))
     return tuple(arrows)
+
+
+class _Crossing:
+    """What crosses between two boxes: the names of all tensors, and what `check` found of them."""
+
+    def __init__(
+        self, links: dict[tuple[int, int], set[str]], pairs: list[tuple[int, int]], marks: _Marks, check: CheckReport
+    ) -> None:
+        tensors = {id(t): t for pair in pairs for t in _crossing(check, pair[0], links[pair])}.values()
+        figures = "; ".join(f"{named(t)}: {status_label(t)}, max rel {number(t.max_rel_error)}" for t in tensors)
+        self.names = sorted({inline(name) for pair in pairs for name in links[pair]})
+        self.mark = ", ".join(marks.boundaries[pair] for pair in pairs if pair in marks.boundaries)
+        self.title = figures or ": ".join([*filter(None, [", ".join(self.names)]), "not compared"])
+        self.status, tone = _worst(tensors, check)
+        # Where the mistake is, the arrow is wrong even if the method hands over no boundary to compare.
+        self.tone: Tone = "bad" if self.mark else tone
+
+
+def _straight(start: int, crossing: _Crossing) -> Arrow:
+    """Return the arrow to the next box, with its words beside it."""
+    x, top = BOX_X + 24, 2 + start * (BOX_HEIGHT + GAP) + BOX_HEIGHT
+    name = crossing.names[0] if len(crossing.names) == 1 else f"{len(crossing.names)} tensors" if crossing.names else ""
+    name = shorten(name, _LINK - len(crossing.mark or crossing.status) - 2)
+    return Arrow(
+        path=f"M{x} {top}V{top + GAP - 6}",
+        x=x + 10,
+        y=top + GAP / 2 + 4,
+        tone=crossing.tone,
+        words=", ".join(filter(None, (name, "" if crossing.mark else crossing.status))),
+        title=crossing.title,
+        mark=crossing.mark,
+    )
+
+
+def _beside(start: int, end: int, lane: int, crossing: _Crossing) -> Arrow:
+    """Return the arrow that passes other boxes, in a lane to the right of them."""
+    right, x = BOX_X + BOX_WIDTH, BOX_X + BOX_WIDTH + _LANE * (min(lane, _LANES - 1) + 1)
+    top, bottom = 2 + start * (BOX_HEIGHT + GAP) + BOX_HEIGHT - 14, 2 + end * (BOX_HEIGHT + GAP) + 14
+    return Arrow(
+        path=f"M{right} {top}H{x - 6}Q{x} {top} {x} {top + 6}V{bottom - 6}Q{x} {bottom} {x - 6} {bottom}H{right + 6}",
+        x=x,
+        y=(top + bottom) / 2,
+        tone=crossing.tone,
+        words="",
+        title=crossing.title,
+        mark=crossing.mark,
+    )
 
 
 def _crossing(check: CheckReport, segment: int, names: set[str]) -> list[TensorReport]:
@@ -234,36 +281,6 @@ def _crossing(check: CheckReport, segment: int, names: set[str]) -> list[TensorR
 
 def _crosses(tensor: TensorReport, names: set[str]) -> bool:
     return bool({tensor.name, tensor.path, tensor.layer} & names)
-
-
-def _arrow(
-    start: int, end: int, lane: int, names: Sequence[str], mark: str, tensors: list[TensorReport], check: CheckReport
-) -> Arrow:
-    status, tone = _worst(tensors, check)
-    top, bottom = 2 + start * (BOX_HEIGHT + GAP) + BOX_HEIGHT, 2 + end * (BOX_HEIGHT + GAP)
-    name = inline(names[0]) if len(names) == 1 else plural(len(names), "tensor") if names else ""
-    if lane < 0:
-        x, y = BOX_X + 24, (top + bottom) / 2 + 4
-        path, words_x = f"M{x} {top}V{bottom - 6}", x + 10.0
-        words = ", ".join(filter(None, (shorten(name, _LINK - len(mark)), "" if mark else status)))
-    else:
-        right = BOX_X + BOX_WIDTH
-        x, y = right + _LANE * (lane + 1), (top + bottom) / 2
-        path = f"M{right} {top - 14}H{x - 6}Q{x} {top - 14} {x} {top - 8}V{bottom + 8}Q{x} {bottom + 14} {x - 6} "
-        path += f"{bottom + 14}H{right + 6}"
-        words_x, words = float(x), ""
-    crossing = f"{inline(', '.join(names))}: " if names else ""
-    figures = "; ".join(f"{named(t)}: {status_label(t)}, max rel {number(t.max_rel_error)}" for t in tensors)
-    return Arrow(
-        path=path,
-        x=words_x,
-        y=y,
-        # Where the mistake is, the arrow is wrong even if the method hands over no boundary to compare.
-        tone="bad" if mark else tone,
-        words=words,
-        title=figures or f"{crossing}not compared",
-        mark=mark,
-    )
 
 
 def _cell(segment: SegmentReport, tensors: list[TensorReport], check: CheckReport) -> tuple[Tone, str]:

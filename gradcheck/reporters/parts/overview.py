@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters.parts.errors import error_line
+from gradcheck.reporters.parts.exempt import unexpected
+from gradcheck.reporters.parts.required import shortfall
 from gradcheck.reporters.parts.selection import is_control, run_errors
 from gradcheck.reporters.parts.text import inline
-from gradcheck.reporters.parts.words import diagnosis_heading, verdict
+from gradcheck.reporters.parts.words import diagnosis_heading, outcome, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +30,8 @@ def overall(runs: Sequence[RunReport | MutationReport]) -> tuple[str, Tone]:
 
 def failures_first(report: Report | Mutations) -> list[tuple[int, RunReport | MutationReport]]:
     """Return the runs with their numbers in the report, from 1, the most serious first."""
-    numbered = list(enumerate(report.runs, 1))
-    return sorted(numbered, key=lambda pair: _SEVERITY.index(pair[1].verdict))
+    runs: Sequence[RunReport | MutationReport] = report.runs
+    return sorted(enumerate(runs, 1), key=lambda pair: _SEVERITY.index(pair[1].verdict))
 
 
 def wrong_checks_first(run: RunReport) -> list[tuple[int, CheckReport]]:
@@ -46,12 +48,17 @@ def wrong_tensors(check: CheckReport) -> list[TensorReport]:
 
 def causes(run: RunReport) -> list[str]:
     """Return what is wrong with a run, in a line each: its errors, diagnoses, or else the first wrong tensor."""
-    found = [error_line(error) for error in run_errors(run)]
+    found = [*map(error_line, run_errors(run)), *filter(None, [shortfall(run)])]
     for check in run.checks:
+        method = inline(check.method)
+        if check.as_expected:
+            continue
         if check.error:
             found.append(error_line(check.error))
-        elif not check.as_expected and check.diagnoses:
+        elif check.diagnoses:
             found += [f"{diagnosis_heading(one)}: {inline(one.title)}" for one in check.diagnoses]
-        elif check.first_divergence and not check.as_expected:
-            found.append(f"{inline(check.method)}: first wrong at {inline(check.first_divergence)}")
+        elif check.first_divergence:
+            found.append(f"{method}: first wrong at {inline(check.first_divergence)}")
+        else:
+            found.append(f"{method}: {unexpected(check).rstrip(': ') or outcome(check)[0]}")
     return list(dict.fromkeys(found))
