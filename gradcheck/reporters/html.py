@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.catalogue import CATALOGUE
 from gradcheck.errors import RunError
 from gradcheck.phrases import plural
-from gradcheck.reporters import mutation
 from gradcheck.reporters.charts import by_layer, element_errors, segment_graph, step_lines
 from gradcheck.reporters.parts import exempt, overview, required, selection, text, training, words
 from gradcheck.reporters.parts.errors import error_lines
 
 if TYPE_CHECKING:
     from gradcheck.reporters.interface import RenderOptions
-    from gradcheck.results.mutation import Mutations
     from gradcheck.results.report import CheckReport, Report
 
 #: What is more than text in a sentence: code in backticks, and codes of the catalogue.
@@ -24,24 +22,26 @@ _MARKED = re.compile(r"`([^`\n]+)`|\b(GC\d{3})\b")
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """Render the page of a report; every value is made printable, then escaped by jinja2.
+    """Render the page of a report.
 
     Raises:
         RunError: GC058, if jinja2 is not installed.
     """
-    return _render("report.html.j2", report, options)
+    return page("report.html.j2", report, options)
 
 
-def render_mutations(report: Mutations, options: RenderOptions) -> str:
-    """Render the page of `gradcheck mutate`.
+def page(template: str, report: Any, options: RenderOptions, **more: Any) -> str:
+    """Render a template of `pages/`; every value is made printable, then escaped by jinja2.
+
+    Args:
+        template: the name of its file.
+        report: what it is about.
+        options: how much of it is shown.
+        more: functions and values that this template alone needs.
 
     Raises:
         RunError: GC058, if jinja2 is not installed.
     """
-    return _render("mutation.html.j2", report, options)
-
-
-def _render(page: str, report: Any, options: RenderOptions) -> str:
     try:
         import jinja2  # noqa: PLC0415 - an extra that only this format needs
     except ImportError as error:
@@ -55,11 +55,11 @@ def _render(page: str, report: Any, options: RenderOptions) -> str:
     environment.filters["prose"] = partial(_prose, explained=explained)
     environment.globals.update(
         words=words, text=text, training=training, selection=selection, exempt=exempt, required=required,
-        overview=overview, mutation=mutation, by_layer=by_layer, element_errors=element_errors,
+        overview=overview, by_layer=by_layer, element_errors=element_errors,
         segment_graph=segment_graph, step_lines=step_lines, error_lines=error_lines, plural=plural,
         has_floor=_has_floor, explained=explained, catalogue=CATALOGUE,
     )  # fmt: skip
-    return environment.get_template(page).render(report=report, options=options).rstrip("\n")
+    return environment.get_template(template).render(report=report, options=options, **more).rstrip("\n")
 
 
 def _has_floor(check: CheckReport) -> bool:

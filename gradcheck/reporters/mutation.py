@@ -88,10 +88,11 @@ def render_json(report: Mutations, options: RenderOptions) -> str:  # noqa: ARG0
 
 
 def render_html(report: Mutations, options: RenderOptions) -> str:
-    """Render the page; see `gradcheck.reporters.html`."""
-    from gradcheck.reporters.html import render_mutations  # noqa: PLC0415 - only this format needs jinja2
+    """Render the page: the score, what was missed or not named, the table of faults, and every place folded."""
+    from gradcheck.reporters.html import page  # noqa: PLC0415 - only this format needs jinja2
 
-    return render_mutations(report, options)
+    own = (score_words, conclusion, attention_lines, fault_rows, tone)
+    return page("mutation.html.j2", report, options, **{function.__name__: function for function in own})
 
 
 def render_markdown(report: Mutations, options: RenderOptions) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gradcheck.errors import ExitCode, Mistake, RunError, most_serious
+from gradcheck.results.by_step import StepReport  # noqa: TC001 - read from JSON by the types of the fields
 from gradcheck.results.json_types import json_text, plain_of, record_from
-from gradcheck.results.steps import StepReport  # noqa: TC001 - read from JSON by the types of the fields
 from gradcheck.results.tensor import Comparison, Status
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradcheck.comparing.exempt import unmatched, unneeded
 from gradcheck.comparing.reference import GRADIENT_KINDS
 from gradcheck.comparing.tensorwise import first_divergence
+from gradcheck.results.by_step import StepReport
 from gradcheck.results.report import CheckReport
-from gradcheck.results.steps import StepReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -138,6 +138,24 @@ def test_error_bars_decide_beside_the_largest_of_all() -> None:
     assert statuses(rows) == {"a": "close"}
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_fails_and_is_listed_has_the_spread_of_its_errors(listed: bool) -> None:
+    reference: Any = Reference({}, 0.125)
+    reference.tensors = {A: ONES, B: ONES, C: ONES}
+    gradients = Gradients(loss=None, outputs=(), tensors={A: 1.5 * ONES, B: ONES, C: 9 * ONES}, state={}, seconds=0.0)
+    known = dict.fromkeys((A, B, C), place(0))
+    problem: Any = SimpleNamespace(precision="float32")
+    rows = compare_all(problem, reference, gradients, TolerancePolicy(), noise=True, known=known, listed=listed)
+    assert [(row.status, row.spread is not None) for row in rows] == [
+        ("close", False),  # excused by the noise floor
+        ("exact", False),
+        ("mismatch", listed),
+    ]
+    assert [(row.reference_norm, row.candidate_norm) for row in rows] == [
+        (pytest.approx(2**0.5), pytest.approx(factor * 2**0.5)) for factor in (1.5, 1.0, 9.0)
+    ]
+
+
 # Noise
 
 

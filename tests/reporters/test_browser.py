@@ -14,9 +14,9 @@ import pytest
 
 from gradcheck.reporters import REPORTERS, RenderOptions
 from gradcheck.reporters.mutation import MUTATION_REPORTERS
+from gradcheck.results.by_step import StepReport
 from gradcheck.results.mutation import FaultReport, MutationReport, Mutations
 from gradcheck.results.report import Environment, Tool
-from gradcheck.results.steps import StepReport
 from gradcheck.results.tensor import Spread
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from gradcheck.catalogue import CATALOGUE
 from gradcheck.errors import RunError
 from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.html import render
-from gradcheck.results.steps import StepReport
+from gradcheck.results.by_step import StepReport
 from gradcheck.results.tensor import Spread
 
 if TYPE_CHECKING:

@@ -183,6 +183,17 @@ def test_markdown() -> None:
     assert "GC101" not in render_markdown(MIXED, RenderOptions(show="summary"))
 
 
+def test_the_page_says_what_was_missed_before_the_table() -> None:
+    text = MUTATION_REPORTERS["html"](MIXED, RenderOptions())
+    body = text.partition("<main>")[2]
+    places = [body.index(words) for words in ("MISSED", "NOT NAMED", "smallest margin", "not applicable or equivalent")]
+    assert places == sorted(places)
+    assert '<header class="verdict ' in text
+    assert '<a href="#GC104">GC104</a>' in body
+    assert '<details id="GC104">' in body
+    assert "smallest margin" not in MUTATION_REPORTERS["html"](MIXED, RenderOptions(show="summary"))
+
+
 def test_names_act_on_nothing() -> None:
     bad = dataclasses.replace(MISSED, place=HOSTILE, effect=HOSTILE, reason=HOSTILE, title=HOSTILE)
     report = envelope(run(bad, name=HOSTILE, config=HOSTILE, notes=(HOSTILE,)))
@@ -198,3 +209,4 @@ def test_names_act_on_nothing() -> None:
     assert [html for html in raw if "<script>" in html] == []
     assert all(html.startswith(("<details>", "</details>", "<!-- -->")) for html in raw)
     assert sum(token.type == "table_open" for token in tokens) == 2
+    assert texts["html"].count("<script>") == 1

@@ -8,19 +8,25 @@ from typing import Any
 import pytest
 
 from gradcheck.errors import Mistake
+from gradcheck.results.by_step import StepReport
 from gradcheck.results.json_types import json_text, plain_of, record_from
 from gradcheck.results.report import CheckReport, RunReport, TensorReport
-from gradcheck.results.tensor import Required, Worst
+from gradcheck.results.tensor import Required, Spread, Worst
 
 TENSOR = TensorReport(
     kind="weight", segment=0, layer="a", name="kernel", path="a/kernel", shape=(2, 3), dtype="float32",
     status="mismatch", allclose=False, max_abs_error=0.5, elements=6, mismatched_elements=1,
     worst=Worst(index=(0, 1), reference=1.0, candidate=1.5), rtol=1e-5, atol=0.0, required=Required(rtol=0.5),
     segments=(0, 2),
+    spread=Spread(edges=(0.5, 1.0), counts=(1,), equal=5, nonfinite=0, reference=(1.0,), candidate=(1.5,)),
 )  # fmt: skip
 CHECK = CheckReport(
     method="vjp", expect="match", outcome="mismatch", as_expected=False, loss=1.0, loss_abs_error=math.inf,
     max_abs_error=0.5, max_rel_error=0.5, seconds=2, tensors=(TENSOR,),
+    by_step=(
+        StepReport(
+            step=1, compared=3, failing=1, gradients=0.1, weights=0.2, optimizer=0.3, state=0.4, outputs=0.5, loss=0.6
+        ),),
 )  # fmt: skip
 RUN = RunReport(
     name="a", config="a.yaml", seed=0, precision="float32", execution="eager", verdict="fail", exit_code=1,

@@ -46,6 +46,7 @@ def test_naive_gradients_are_caught(run: Run) -> None:
     failing = {tensor.path for tensor in report.checks[0].failures if tensor.kind == "weight"}
     assert failing == {"first/kernel", "first/bias", "second/kernel", "second/bias"}
     assert report.checks[0].first_divergence == "second/bias"
+    assert all((tensor.spread is not None) == tensor.failed for tensor in report.checks[0].tensors)
 
 
 def test_a_control_that_matches_is_a_failure(run: Run) -> None:
@@ -56,6 +57,7 @@ def test_a_control_that_matches_is_a_failure(run: Run) -> None:
 def test_a_control_that_mismatches_is_as_expected(run: Run) -> None:
     report = run(chain(more="    methods: [naive: {expect: mismatch}]\n"))
     assert (report.exit_code, report.checks[0].diagnoses) == (0, ())  # and nothing is to be explained
+    assert {tensor.spread for tensor in report.checks[0].tensors} == {None}
 
 
 def test_every_check_says_what_it_rests_on(run: Run) -> None:

@@ -66,6 +66,16 @@ def test_gradients_of_another_step(run: Run, fault: str) -> None:
     wrong = [t for t in check.failures if t.step == 2]
     assert {t.quantity for t in wrong if t.kind == "weight"} == {"gradient", "value"}
     assert check.first_divergence == "out/bias"
+    assert [(step.step, step.failing > 0, step.weights > 1e-4) for step in check.by_step] == [
+        (1, False, False),
+        (2, True, True),
+        (3, True, True),
+    ]
+    for tensor in check.tensors:  # each with values of its own step and quantity
+        assert (tensor.spread is not None) == tensor.failed
+        if tensor.spread and tensor.worst:
+            pairs = zip(tensor.spread.reference, tensor.spread.candidate, strict=True)
+            assert (tensor.worst.reference, tensor.worst.candidate) in pairs
 
 
 def test_a_gradient_that_no_optimizer_takes_ends_the_training(run: Run) -> None:

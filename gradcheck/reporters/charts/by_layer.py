@@ -45,7 +45,7 @@ class LayerBars:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layers:
+class LayerChart:
     """The layers in the order of the model.
 
     Attributes:
@@ -62,7 +62,7 @@ class Layers:
     sides: tuple[str, ...]
 
 
-def by_layer(check: CheckReport) -> Layers:
+def by_layer(check: CheckReport) -> LayerChart:
     """Return the layers of `check`; in training as they are in the first failing step, or else in the last."""
     layers = _tensors_of_layers(check)
     worst = {name: _worst(rows, check) for name, rows in layers.items()}
@@ -72,7 +72,7 @@ def by_layer(check: CheckReport) -> Layers:
     rows = [_bars(name, worst[name], norms[name], (errors, scale), check) for name in layers]
     shown = _worth_seeing([_rank(tensor, check) for tensor in worst.values()])
     sides = check.sides.of("weight") if scale else ()
-    return Layers(rows=tuple(rows), shown=tuple(rows[n] for n in shown), errors=errors, norms=scale, sides=sides)
+    return LayerChart(rows=tuple(rows), shown=tuple(rows[n] for n in shown), errors=errors, norms=scale, sides=sides)
 
 
 def _worth_seeing(ranks: Sequence[tuple[int, float]]) -> list[int]:

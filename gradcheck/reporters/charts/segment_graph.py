@@ -137,7 +137,7 @@ def _marks(check: CheckReport, links: dict[tuple[int, int], set[str]]) -> _Marks
         if tensor.kind == "boundary" and where:
             marks.boundaries[where[0]] = "first wrong"
         else:
-            marks.segments[tensor.segment] = f"first wrong: {inline(tensor.name or tensor.path)}"
+            marks.segments[tensor.segment] = f"first wrong: {shorten(inline(tensor.name or tensor.path), _MARK - 13)}"
     for diagnosis in check.diagnoses:
         _mark_diagnosis(marks, diagnosis, links)
     return marks

@@ -23,7 +23,7 @@ QUANTITIES = {
 
 
 @dataclass(frozen=True)
-class Line:
+class StepLine:
     """One quantity: its place in `QUANTITIES`, the path of its line, and its largest error in words."""
 
     place: int
@@ -36,7 +36,7 @@ class Line:
 class StepLines:
     """The lines of all quantities that differ. `ticks` are the x and number of the labelled steps."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[StepLine, ...]
     scale: LogScale
     ticks: tuple[tuple[float, int], ...]
     first_failing: float | None
@@ -60,7 +60,7 @@ def step_lines(check: CheckReport) -> StepLines | None:
         largest = max((value for _, value in known), default=0.0)
         if largest > 0:
             points = (f"{x(step)} {round(BOTTOM - (BOTTOM - TOP) * scale.at(value), 1)}" for step, value in known)
-            lines.append(Line(place, title, "M" + "L".join(points), number(largest)))
+            lines.append(StepLine(place, title, "M" + "L".join(points), number(largest)))
     failing, every = check.first_failing_step, max(1, -(-last // 8))
     return StepLines(
         lines=tuple(lines),

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters.charts.step_lines import BOTTOM, LEFT, RIGHT, TOP, step_lines
-from gradcheck.results.steps import StepReport
+from gradcheck.results.by_step import StepReport
 
 if TYPE_CHECKING:
     from gradcheck.results.report import Report
