@@ -207,7 +207,7 @@ def test_training_has_lines_over_its_steps(training: Report) -> None:
     text = render(replace(training, runs=(replace(training.runs[0], checks=(check,)),)), RenderOptions())
     assert "Over the steps" in text
     assert "Largest relative errors over 5 steps: weights up to 1e-01" in text
-    assert '<td class="figure">1 of 6</td>' in text
+    assert '<td class="figure" data-label="failing">1 of 6</td>' in text
 
 
 def test_noise_floor_only_where_it_was_measured(passing: Report, nonfinite: Report) -> None:

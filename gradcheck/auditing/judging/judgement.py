@@ -11,7 +11,16 @@ import numpy as np
 from gradcheck.auditing.judging.changes import NEAR, Change, change_of, distance
 from gradcheck.auditing.judging.weights import is_scale, slice_weights
 from gradcheck.comparing.keys import as_array
-from gradcheck.numerics import SparseRows, TolerancePolicy, compare, euclidean_norm, excuse, movement, to_array
+from gradcheck.numerics import (
+    SparseRows,
+    TolerancePolicy,
+    compare,
+    euclidean_norm,
+    excuse,
+    movement,
+    to_array,
+    with_spread,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,7 +206,7 @@ def _compared(
     floors = [_dense(one) for one in moved]
     if found.status == "mismatch" and floors and all(one is not None for one in floors):
         found = excuse(found, max(movement(floors[0], one) for one in floors[1:]))
-    return found
+    return with_spread(found, _as_stored(question, expected), _as_stored(question, candidate))
 
 
 def _boundaries(
@@ -215,8 +224,12 @@ def _plain(question: Question, expected: Array | None, candidate: Array | None, 
     dtype = question.trained.dtype
     policy = TolerancePolicy(rtol=options.rtol, atol=options.atol)
     tolerance = policy.for_tensor(question.trained.path, dtype, question.precision or dtype)
-    as_stored = (None if array is None else array.astype(dtype, copy=False) for array in (expected, candidate))
-    return compare(next(as_stored), next(as_stored), tolerance)
+    return compare(_as_stored(question, expected), _as_stored(question, candidate), tolerance)
+
+
+def _as_stored(question: Question, array: Array | None) -> Array | None:
+    """Return `array` in the dtype of the variable."""
+    return None if array is None else array.astype(question.trained.dtype, copy=False)
 
 
 def _dense(tensor: Any) -> Array | None:

@@ -32,7 +32,7 @@ class LayerBars:
         error: its largest relative error, in words.
         length: the same on the scale of errors.
         tolerance: the place of that tensor's rtol on it.
-        norms: the gradient norms of both sides, in words and on the scale of norms.
+        norms: the gradient norms of both sides, in words and on the scale of norms; empty if neither has one.
     """
 
     name: str
@@ -127,6 +127,7 @@ def _bars(
 ) -> LayerBars:
     errors, scale = scales
     full = worst.differs and not math.isfinite(worst.max_rel_error)
+    known = any(not math.isnan(norm) for norm in norms)
     drawn = errors is not None and (full or worst.max_rel_error > 0)
     return LayerBars(
         name=inline(name),
@@ -135,7 +136,7 @@ def _bars(
         error=number(worst.max_rel_error),
         length=(100.0 if full else percent(errors, worst.max_rel_error)) if drawn and errors else None,
         tolerance=percent(errors, worst.rtol) if drawn and errors and worst.rtol > 0 else None,
-        norms=tuple((number(n), percent(scale, n) if scale and n > 0 else None) for n in norms) if scale else (),
+        norms=tuple((number(n), percent(scale, n) if scale and n > 0 else None) for n in norms) if known else (),
     )
 
 

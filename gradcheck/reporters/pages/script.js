@@ -28,7 +28,6 @@ for (const table of document.querySelectorAll("table.data")) {
     button.append(...head.childNodes);
     head.append(button);
     const figure = head.classList.contains("figure");
-    for (const row of rows) if (figure && !row.cells[column].dataset.label) row.cells[column].dataset.label = button.textContent;
     button.addEventListener("click", () => {
       const ways = figure ? ["descending", "ascending"] : ["ascending", "descending"];
       const way = ways[ways.indexOf(head.getAttribute("aria-sort")) + 1];

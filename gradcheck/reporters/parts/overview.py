@@ -39,6 +39,14 @@ def wrong_checks_first(run: RunReport) -> list[tuple[int, CheckReport]]:
     return sorted(enumerate(run.checks, 1), key=lambda pair: pair[1].as_expected)
 
 
+def same_cause(run: RunReport, check: CheckReport) -> str | None:
+    """Return the method of an earlier wrong check that has the same diagnoses; None if there is none."""
+    if check.as_expected or not check.diagnoses:
+        return None
+    before = run.checks[: run.checks.index(check)]
+    return next((one.method for one in before if not one.as_expected and one.diagnoses == check.diagnoses), None)
+
+
 def wrong_tensors(check: CheckReport) -> list[TensorReport]:
     """Return the failures of a check, the first in the order of the backward pass before the others."""
     if is_control(check):

@@ -84,7 +84,7 @@ def test_many_segments_are_few_boxes_and_each_has_a_square(large: Report) -> Non
         ("8 to 58", "good"),
         ("59: conv59_bl...ion, 5 layers", "good"),
     ]
-    assert [box.mark for box in drawn.boxes] == ["", "", "first wrong: batch_...ion/beta", "", ""]
+    assert [box.mark for box in drawn.boxes] == ["", "", "first wrong: conv7_...n/beta", "", ""]
     assert [n for n, (tone, _) in enumerate(drawn.cells) if tone == "bad"] == [0, 7]
     assert len(drawn.cells) == 60
 

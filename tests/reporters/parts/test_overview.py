@@ -3,7 +3,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters.parts.overview import causes, failures_first, overall, wrong_checks_first, wrong_tensors
+from gradcheck.reporters.parts.overview import (
+    causes,
+    failures_first,
+    overall,
+    same_cause,
+    wrong_checks_first,
+    wrong_tensors,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -32,6 +39,15 @@ def test_the_first_divergence_before_other_failures(failing: Report, control: Re
     check = dataclasses.replace(failing.runs[0].checks[1], first_divergence="conv_0/bias")
     assert [tensor.path for tensor in wrong_tensors(check)] == ["conv_0/bias", "conv_0/kernel"]
     assert wrong_tensors(control.runs[0].checks[1]) == []
+
+
+def test_the_same_cause_is_told_once(failing: Report) -> None:
+    right, wrong = failing.runs[0].checks
+    again, other = (dataclasses.replace(wrong, method=name) for name in ("again", "other"))
+    other = dataclasses.replace(other, diagnoses=(dataclasses.replace(wrong.diagnoses[0], segment=1),))
+    bare = dataclasses.replace(wrong, method="bare", diagnoses=())
+    run = dataclasses.replace(failing.runs[0], checks=(right, wrong, again, other, bare, right))
+    assert [same_cause(run, check) for check in run.checks] == [None, None, "candidate", None, None, None]
 
 
 def test_causes_in_a_line_each(request: pytest.FixtureRequest) -> None:
