@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOST = 12
 BOX_X, BOX_WIDTH, BOX_HEIGHT, GAP = 2, 230, 58, 36
 _LANE, _LANES = 14, 8
+_MILLION = 1_000_000
 _NAME, _DETAIL, _MARK, _LINK = 29, 34, 28, 32  # characters that fit
 _BOUNDARY = re.compile(r"boundary ([\d, ]+) → (\d+)")  # how a diagnosis writes its place
 
@@ -187,7 +188,7 @@ def _box(
     first, last = group[0], group[-1]
     status, tone = _worst([t for segment in group for t in tensors[segment.index]], check)
     said = [marks.segments[segment.index] for segment in group if segment.index in marks.segments]
-    layers, parameters = layers_in_brief(first), plural(sum(segment.parameters for segment in group), "parameter")
+    layers, parameters = layers_in_brief(first), _parameters(sum(segment.parameters for segment in group))
     if len(group) > 1:
         label, what = f"{first.index} to {last.index}", f"{len(group)} segments"
     elif first.name == f"segment_{first.index}":  # a name of ours says less than those of its layers
@@ -204,6 +205,11 @@ def _box(
         status=status or _without(group),
         mark=shorten(", ".join(said), _MARK),
     )
+
+
+def _parameters(count: int) -> str:
+    """Return `1,024 parameters`, or `23.6M parameters` of millions."""
+    return plural(count, "parameter") if count < _MILLION else f"{count / _MILLION:.3g}M parameters"
 
 
 def _arrows(

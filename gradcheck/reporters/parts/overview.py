@@ -48,10 +48,15 @@ def same_cause(run: RunReport, check: CheckReport) -> str | None:
 
 
 def wrong_tensors(check: CheckReport) -> list[TensorReport]:
-    """Return the failures of a check, the first in the order of the backward pass before the others."""
+    """Return the failures of a check: the first wrong tensor, forward values, then about as a backward pass goes."""
     if is_control(check):
         return []
-    return sorted(check.failures, key=lambda tensor: (tensor.step or 0, tensor.path != check.first_divergence))
+
+    def rank(numbered: tuple[int, TensorReport]) -> tuple[int, bool, bool, int]:
+        place, t = numbered
+        return t.step or 0, t.path != check.first_divergence, t.kind not in ("output", "loss"), -place
+
+    return [tensor for _, tensor in sorted(enumerate(check.failures), key=rank)]
 
 
 def causes(run: RunReport) -> list[str]:

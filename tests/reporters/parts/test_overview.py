@@ -38,6 +38,15 @@ def test_wrong_checks_before_right_ones(failing: Report) -> None:
 def test_the_first_divergence_before_other_failures(failing: Report, control: Report) -> None:
     check = dataclasses.replace(failing.runs[0].checks[1], first_divergence="conv_0/bias")
     assert [tensor.path for tensor in wrong_tensors(check)] == ["conv_0/bias", "conv_0/kernel"]
+    wrong = [dataclasses.replace(t, status="mismatch") for t in check.tensors if t.kind != "input"]
+    every = dataclasses.replace(check, tensors=tuple(wrong), first_divergence="dense/bias")
+    assert [tensor.path for tensor in wrong_tensors(every)][:5] == [
+        "dense/bias",
+        "loss",
+        "activation",
+        "conv_1",
+        "conv_0",
+    ]
     assert wrong_tensors(control.runs[0].checks[1]) == []
 
 
