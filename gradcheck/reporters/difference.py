@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,10 @@ from gradcheck.phrases import plural
 from gradcheck.reporters.markdown import code as code_span
 from gradcheck.reporters.markdown import prose, table
 from gradcheck.reporters.parts.page import Page
-from gradcheck.reporters.parts.text import inline, number
+from gradcheck.reporters.parts.text import inline, number, shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.results.difference import Change, Difference, Direction, Result, Source
@@ -40,11 +41,23 @@ def render_table(report: Difference, options: RenderOptions) -> str:
             page.line((f"{_words(direction)} ({len(changes)})", _STYLES[direction]))
             for config, of_config in groupby(changes, key=lambda change: change.config):
                 page.paragraph((inline(config), "bold"), indent=2)
-                for change in of_config:
-                    page.paragraph(f"{subject(change)}: {transition(change)}", indent=4)
+                _config(page, of_config)
         page.line()
     page.paragraph((summary_line(report), _STYLES["newly_failing" if report.exit_code else "newly_passing"]))
     return page.text()
+
+
+def _config(page: Page, changes: Iterable[Change]) -> None:
+    """Add the changes of one config and direction: each check, and its tensors below it."""
+    above = None
+    for change in changes:
+        if change.level == "tensor":
+            if change.method != above:
+                page.paragraph(_check(change), indent=4)
+            page.paragraph(f"{_tensor(change)}: {transition(change)}", indent=6)
+        else:
+            page.paragraph(f"{_check(change)}: {transition(change)}", indent=4)
+        above = change.method
 
 
 def render_json(report: Difference, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
@@ -73,45 +86,57 @@ DIFFERENCE_REPORTERS: dict[str, Callable[[Difference, RenderOptions], str]] = {
 
 
 def summary_line(report: Difference) -> str:
-    """Return `1 newly failing, 2 drifted, 12 unchanged`; directions without changes are left out, the first is not."""
-    counts = report.summary
-    words = [f"{counts.newly_failing} newly failing"]
-    others = (
-        (counts.newly_passing, "newly passing"),
-        (counts.drifted, "drifted"),
-        (counts.appeared, "appeared"),
-        (counts.vanished, "vanished"),
-    )
-    words += [f"{count} {name}" for count, name in others if count]
-    return ", ".join([*words, f"{counts.unchanged} unchanged"])
+    """Return `7 newly failing (1 check, 6 tensors), 2 drifted (2 tensors), 12 unchanged`."""
+    words = []
+    for direction in _STYLES:
+        levels = Counter(change.level for change in report.of(direction))
+        if levels or direction == "newly_failing":
+            of = ", ".join(plural(count, level) for level, count in levels.items())
+            words.append(f"{levels.total()} {_words(direction)}" + (f" ({of})" if of else ""))
+    return ", ".join([*words, f"{report.summary.unchanged} unchanged"])
 
 
-def subject(change: Change) -> str:
-    """Return what changed: `the run`, `vjp`, or `vjp weight dense/kernel`."""
-    if change.level == "run":
-        return "the run"
-    tensor = (change.kind, change.path, change.quantity and f"({change.quantity})")
-    return inline(" ".join(part for part in (change.method, *tensor) if part))
+def _check(change: Change) -> str:
+    return inline(change.method or "the run")
+
+
+def _tensor(change: Change) -> str:
+    """Return the kind and path of a tensor, and in training its quantity; empty for a check or a run."""
+    parts = (change.kind, change.path, change.quantity and f"({change.quantity})")
+    return inline(" ".join(part for part in parts if part))
 
 
 def transition(change: Change) -> str:
     """Return `close → mismatch, max abs 1.2e-08 → 3.4e-02`: what is equal on both sides is said once."""
     old, new = change.old, change.new
     parts = [_sides(*(None if result is None else _status(result, change) for result in (old, new)))]
-    if change.level == "tensor" and old and new:
-        parts += [f"{name} {_sides(*values)}" for name, *values in _figures(old, new) if values[0] != values[1]]
-        if old.step != new.step:
-            parts.append(f"step {_sides(_or_none(old.step), _or_none(new.step))}")
-        if change.change == "drifted" and old.status == new.status:
-            parts.append(f"rounding explains {number(max(old.noise, new.noise))}")
-    codes = [f"({', '.join(result.codes)})" if result and result.codes else "" for result in (old, new)]
-    return " ".join([", ".join(parts), *([_sides(*codes) if all(codes) else codes[1]] if codes[1] else [])])
+    parts += _figures(change)
+    if change.change == "drifted" and change.level == "tensor" and old and new and old.shape == new.shape:
+        parts.append(f"rounding explains {number(max(old.noise, new.noise))}")
+    codes = [f"({', '.join(result.codes)})" if result and result.codes else None for result in (old, new)]
+    return " ".join([", ".join(parts), *([_sides(*codes)] if codes[1] else [])])
 
 
-def _figures(old: Result, new: Result) -> Iterator[tuple[str, str, str]]:
-    yield "max abs", number(old.max_abs_error), number(new.max_abs_error)
-    yield "shape", str(old.shape), str(new.shape)
-    yield "dtype", inline(old.dtype), inline(new.dtype)
+_FIGURES: dict[str, Callable[[Result], str]] = {
+    "max abs": lambda result: number(result.max_abs_error),
+    "step": lambda result: "-" if result.step is None else str(result.step),
+    "shape": lambda result: shape(result.shape),
+    "dtype": lambda result: inline(result.dtype),
+}
+
+
+def _figures(change: Change) -> Iterator[str]:
+    """Yield the figures of a tensor that differ; of one that only one report has, its error."""
+    old, new = change.old, change.new
+    known = new or old
+    if change.level != "tensor" or known is None:
+        return
+    if old is None or new is None:
+        yield f"max abs {number(known.max_abs_error)}"
+        return
+    for name, figure in _FIGURES.items():
+        if figure(old) != figure(new):
+            yield f"{name} {_sides(figure(old), figure(new))}"
 
 
 def _status(result: Result, change: Change) -> str:
@@ -128,10 +153,6 @@ def _sides(old: str | None, new: str | None) -> str:
     if old is None or new is None or old == new:
         return (new if old is None else old) or ""
     return f"{old} → {new}"
-
-
-def _or_none(step: int | None) -> str:
-    return "none" if step is None else str(step)
 
 
 def _shown(report: Difference, options: RenderOptions) -> Iterator[tuple[Direction, tuple[Change, ...]]]:
@@ -155,8 +176,8 @@ def _source(source: Source) -> str:
 
 def _section(direction: Direction, changes: tuple[Change, ...]) -> str:
     rows = table(
-        ("config", "what", "change"),
-        ((code_span(c.config), code_span(subject(c)), prose(transition(c))) for c in changes),
+        ("config", "check", "tensor", "change"),
+        ((code_span(c.config), code_span(_check(c)), _tensor(c) and code_span(_tensor(c)), prose(transition(c))) for c in changes),
     )
     if direction == "newly_failing":
         return f"**{plural(len(changes), _words(direction), _words(direction))}**\n\n{rows}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:
     explained = list(map(words.diagnosis_sentence, check.diagnoses)) or words.explanations(check)
     text = [words.conclusion(check, run.coverage.trainable), *first(explained, _MOST_DIAGNOSES)]
     failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
-    figures = [f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t, check.sides))}" for t in failing]
+    figures = [": ".join([f"{label(t)} {t.status}", *words.failure_lines(t, check.sides)[:1]]) for t in failing]
     return "\n".join([*text, *first(figures, _MOST_TENSORS)])
 
 
@@ -95,8 +96,17 @@ def _error(error: Mistake, title: str, otherwise: str | None) -> str:
 
 def _command(kind: str, message: str, **properties: str | int | None) -> str:
     """Return `::kind file=...,title=...::message`, with GitHub's syntax characters escaped as %XX."""
+    if properties.get("file"):
+        properties["file"] = _in_repository(str(properties["file"]))
     written = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value not in (None, ""))
     return f"::{kind} {written}::{_data(multiline(message))}"
+
+
+def _in_repository(file: str) -> str:
+    """Return the path as GitHub reads it, below the checkout of the job, whatever folder the job's step runs in."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    below = Path(os.path.relpath(file, workspace)) if workspace else None
+    return file if below is None or below.parts[:1] == ("..",) else below.as_posix()
 
 
 def _data(text: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_failure(failing: Report) -> None:
     assert render(failing, RenderOptions()).split("\n") == snapshot(
         [
-            "::error file=configs/cnn.yaml,title=gradcheck cnn candidate::candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.%0Afloat64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size%0AGC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.%0Aconv_0/kernel mismatch: 24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Aconv_0/bias missing: note: the candidate gives no gradient",
+            "::error file=configs/cnn.yaml,title=gradcheck cnn candidate::candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.%0AGC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.%0Aconv_0/kernel mismatch: 24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205%0Aconv_0/bias missing: note: the candidate gives no gradient",
             "::warning file=configs/cnn.yaml,title=gradcheck cnn candidate::the candidate changed weights; they were put back",
             "::notice title=gradcheck::1 config: 1 failed",
         ]
@@ -84,7 +84,7 @@ def test_long_failures_are_cut_to_what_github_shows(large: Report) -> None:
     rows = tuple(dataclasses.replace(t, status="mismatch") for t in run.checks[0].tensors)
     check = dataclasses.replace(run.checks[0], tensors=rows)
     text = render(dataclasses.replace(large, runs=(dataclasses.replace(run, checks=(check,)),)), RenderOptions())
-    assert "%0Aand 580 more" in text
+    assert "%0Aand 597 more" in text
 
 
 def test_training_steps_and_notes(training: Report, scheduled: Report) -> None:
@@ -92,7 +92,7 @@ def test_training_steps_and_notes(training: Report, scheduled: Report) -> None:
         line for report in (training, scheduled) for line in render(report, RenderOptions()).split("\n")
     ] == snapshot(
         [
-            "::error file=configs/training.yaml,title=gradcheck training vjp::vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match: dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch.%0AGC305 (likely): with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.%0Adense/kernel (gradient, step 2) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Adense/kernel (value, step 2) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Adense/kernel (gradient, step 5) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Adense/kernel (value, step 5) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0",
+            "::error file=configs/training.yaml,title=gradcheck training vjp::vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match: dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch.%0AGC305 (likely): with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.%0Adense/kernel (gradient, step 2) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205%0Adense/kernel (value, step 2) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205%0Adense/kernel (gradient, step 5) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205%0Aand 1 more",
             "::notice title=gradcheck::1 config: 1 failed",
             "::notice file=configs/scheduled.yaml,title=gradcheck scheduled::GC301: batch statistics are taken for each micro-batch",
             "::notice title=gradcheck::1 config: 1 passed",
