@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gradcheck.reporters.interface import RenderOptions
-    from gradcheck.results.difference import Change, Difference, Direction, Result, Source
+    from gradcheck.results.difference import Direction, ReportOrigin, ReportChange, ReportDifference, Result
 
 _STYLES: dict[Direction, str] = {
     "newly_failing": "bold red",
@@ -28,12 +28,12 @@ _STYLES: dict[Direction, str] = {
 _SHORT_COMMIT = 10
 
 
-def render_table(report: Difference, options: RenderOptions) -> str:
+def render_table(report: ReportDifference, options: RenderOptions) -> str:
     """Render the two reports, then each change below its direction and config, and the counts."""
     page = Page(options.width, color=options.color)
     if options.show != "summary":
-        page.paragraph(f"old: {_source(report.old)}")
-        page.paragraph(f"new: {_source(report.new)}")
+        page.paragraph(f"old: {_origin(report.old)}")
+        page.paragraph(f"new: {_origin(report.new)}")
         for note in report.notes:
             page.block(("note", "cyan"), note, indent=0)
         for direction, changes in _shown(report, options):
@@ -47,7 +47,7 @@ def render_table(report: Difference, options: RenderOptions) -> str:
     return page.text()
 
 
-def _config(page: Page, changes: Iterable[Change]) -> None:
+def _config(page: Page, changes: Iterable[ReportChange]) -> None:
     """Add the changes of one config and direction: each check, and its tensors below it."""
     above = None
     for change in changes:
@@ -60,32 +60,30 @@ def _config(page: Page, changes: Iterable[Change]) -> None:
         above = change.method
 
 
-def render_json(report: Difference, options: RenderOptions) -> str:  # noqa: ARG001 - every reporter takes the options
+def render_json(report: ReportDifference, options: RenderOptions) -> str:  # noqa: ARG001 - as every reporter
     """Render the difference with the keys of its records; numbers that are not finite are null."""
     return report.to_json()
 
 
-def render_markdown(report: Difference, options: RenderOptions) -> str:
+def render_markdown(report: ReportDifference, options: RenderOptions) -> str:
     """Render a heading, the two reports, and a table for each direction; all but what newly fails are folded."""
     blocks = [f"## gradcheck diff: {prose(summary_line(report))}"]
     if options.show != "summary":
-        blocks.append(
-            "\n".join(f"- {name}: {prose(_source(s))}" for name, s in (("old", report.old), ("new", report.new)))
-        )
+        blocks.append(f"- old: {prose(_origin(report.old))}\n- new: {prose(_origin(report.new))}")
         blocks += [f"**note:** {prose(note)}" for note in report.notes]
         blocks += [_section(direction, changes) for direction, changes in _shown(report, options)]
     return "\n\n".join(blocks)
 
 
 #: The formats of `gradcheck diff --format`, by name.
-DIFFERENCE_REPORTERS: dict[str, Callable[[Difference, RenderOptions], str]] = {
+DIFFERENCE_REPORTERS: dict[str, Callable[[ReportDifference, RenderOptions], str]] = {
     "table": render_table,
     "json": render_json,
     "markdown": render_markdown,
 }
 
 
-def summary_line(report: Difference) -> str:
+def summary_line(report: ReportDifference) -> str:
     """Return `7 newly failing (1 check, 6 tensors), 2 drifted (2 tensors), 12 unchanged`."""
     words = []
     for direction in _STYLES:
@@ -96,17 +94,17 @@ def summary_line(report: Difference) -> str:
     return ", ".join([*words, f"{report.summary.unchanged} unchanged"])
 
 
-def _check(change: Change) -> str:
+def _check(change: ReportChange) -> str:
     return inline(change.method or "the run")
 
 
-def _tensor(change: Change) -> str:
+def _tensor(change: ReportChange) -> str:
     """Return the kind and path of a tensor, and in training its quantity; empty for a check or a run."""
     parts = (change.kind, change.path, change.quantity and f"({change.quantity})")
     return inline(" ".join(part for part in parts if part))
 
 
-def transition(change: Change) -> str:
+def transition(change: ReportChange) -> str:
     """Return `close → mismatch, max abs 1.2e-08 → 3.4e-02`: what is equal on both sides is said once."""
     old, new = change.old, change.new
     parts = [_sides(*(None if result is None else _status(result, change) for result in (old, new)))]
@@ -125,7 +123,7 @@ _FIGURES: dict[str, Callable[[Result], str]] = {
 }
 
 
-def _figures(change: Change) -> Iterator[str]:
+def _figures(change: ReportChange) -> Iterator[str]:
     """Yield the figures of a tensor that differ; of one that only one report has, its error."""
     old, new = change.old, change.new
     known = new or old
@@ -139,7 +137,7 @@ def _figures(change: Change) -> Iterator[str]:
             yield f"{name} {_sides(figure(old), figure(new))}"
 
 
-def _status(result: Result, change: Change) -> str:
+def _status(result: Result, change: ReportChange) -> str:
     """Return the status; of a check also whether it was expected, unless that is clear."""
     if change.level == "check" and result.status == "mismatch" and not result.exit_code:
         return "mismatch, as expected"
@@ -155,7 +153,7 @@ def _sides(old: str | None, new: str | None) -> str:
     return f"{old} → {new}"
 
 
-def _shown(report: Difference, options: RenderOptions) -> Iterator[tuple[Direction, tuple[Change, ...]]]:
+def _shown(report: ReportDifference, options: RenderOptions) -> Iterator[tuple[Direction, tuple[ReportChange, ...]]]:
     """Yield the directions that have changes and that `options` ask for."""
     for direction in _STYLES:
         if report.of(direction) and (options.show != "failed" or direction == "newly_failing"):
@@ -166,18 +164,21 @@ def _words(direction: Direction) -> str:
     return direction.replace("_", " ")
 
 
-def _source(source: Source) -> str:
+def _origin(origin: ReportOrigin) -> str:
     """Return the file of a report, and when, of which commit and by which version it was made, as far as known."""
-    made = source.environment
+    made = origin.environment
     commit = f"commit {made.commit[:_SHORT_COMMIT]}{' with changes' if made.dirty else ''}" if made.commit else ""
-    about = ", ".join(part for part in (made.time, commit, f"gradcheck {source.tool.version}") if part)
-    return inline(f"{source.file or 'this run'} ({about})")
+    about = ", ".join(part for part in (made.time, commit, f"gradcheck {origin.tool.version}") if part)
+    return inline(f"{origin.file or 'this run'} ({about})")
 
 
-def _section(direction: Direction, changes: tuple[Change, ...]) -> str:
+def _section(direction: Direction, changes: tuple[ReportChange, ...]) -> str:
     rows = table(
         ("config", "check", "tensor", "change"),
-        ((code_span(c.config), code_span(_check(c)), _tensor(c) and code_span(_tensor(c)), prose(transition(c))) for c in changes),
+        (
+            (code_span(c.config), code_span(_check(c)), _tensor(c) and code_span(_tensor(c)), prose(transition(c)))
+            for c in changes
+        ),
     )
     if direction == "newly_failing":
         return f"**{plural(len(changes), _words(direction), _words(direction))}**\n\n{rows}"

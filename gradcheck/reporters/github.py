@@ -104,9 +104,8 @@ def _command(kind: str, message: str, **properties: str | int | None) -> str:
 
 def _in_repository(file: str) -> str:
     """Return the path as GitHub reads it, below the checkout of the job, whatever folder the job's step runs in."""
-    workspace = os.environ.get("GITHUB_WORKSPACE")
-    below = Path(os.path.relpath(file, workspace)) if workspace else None
-    return file if below is None or below.parts[:1] == ("..",) else below.as_posix()
+    below = Path(os.path.relpath(file, os.environ.get("GITHUB_WORKSPACE") or None))
+    return file if below.parts[:1] == ("..",) else below.as_posix()
 
 
 def _data(text: str) -> str:

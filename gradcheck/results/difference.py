@@ -74,7 +74,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class ReportChange:
     """One item that differs between the reports. `method`, `kind`, `path` and `quantity` are None where it has none."""
 
     change: Direction
@@ -89,7 +89,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ReportOrigin:
     """One of the two reports: its file (None for the run at hand), the program that wrote it, and its environment."""
 
     file: str | None
@@ -110,17 +110,17 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class ReportDifference:
     """The difference of two reports. `notes` says in what environment and settings they differ."""
 
     schema_version: str = SCHEMA_VERSION
-    old: Source
-    new: Source
+    old: ReportOrigin
+    new: ReportOrigin
     summary: Counts
-    changes: tuple[Change, ...]
+    changes: tuple[ReportChange, ...]
     notes: tuple[str, ...] = ()
 
-    def of(self, direction: Direction) -> tuple[Change, ...]:
+    def of(self, direction: Direction) -> tuple[ReportChange, ...]:
         """Return the changes of this direction, in the order of the new report."""
         return tuple(change for change in self.changes if change.change == direction)
 
@@ -139,12 +139,14 @@ class Difference:
         return json_text(plain_of(self))
 
 
-def difference(old: Report, new: Report, *, old_file: str | None = None, new_file: str | None = None) -> Difference:
+def difference(
+    old: Report, new: Report, *, old_file: str | None = None, new_file: str | None = None
+) -> ReportDifference:
     """Compare two reports of the same configs.
 
     Runs belong together by their config, the checks of a run by their method, the tensors of a check by kind and path.
     """
-    changes: list[Change] = []
+    changes: list[ReportChange] = []
     notes = [*_other(old.tool, new.tool, "gradcheck "), *_other(old.environment, new.environment, "")]
     unchanged = 0
     for before, after in _matched(old.runs, new.runs):
@@ -155,9 +157,9 @@ def difference(old: Report, new: Report, *, old_file: str | None = None, new_fil
             notes += _other(before, after, f"{after.config or after.name}: ")
     counts = Counter(change.change for change in changes)
     every = (field.name for field in fields(Counts))
-    return Difference(
-        old=Source(file=old_file, tool=old.tool, environment=old.environment),
-        new=Source(file=new_file, tool=new.tool, environment=new.environment),
+    return ReportDifference(
+        old=ReportOrigin(file=old_file, tool=old.tool, environment=old.environment),
+        new=ReportOrigin(file=new_file, tool=new.tool, environment=new.environment),
         summary=Counts(**{name: counts[name] for name in every} | {"unchanged": unchanged}),  # type: ignore[index]
         changes=tuple(changes),
         notes=tuple(notes),
@@ -206,7 +208,7 @@ def _by_key(runs: Sequence[RunReport], key: Callable[[RunReport], Hashable], wit
     return found
 
 
-def _changes(old: RunReport | None, new: RunReport | None) -> tuple[list[Change], int]:
+def _changes(old: RunReport | None, new: RunReport | None) -> tuple[list[ReportChange], int]:
     """Return what changed in one config, and how many items did not."""
     before, after = _items(old), _items(new)
     run = new or old
@@ -216,7 +218,7 @@ def _changes(old: RunReport | None, new: RunReport | None) -> tuple[list[Change]
         direction = _direction(item, before, after)
         unchanged += direction is None and item in before and item in after
         if direction is not None:
-            change = Change(
+            change = ReportChange(
                 change=direction,
                 level=item.level,
                 config=config,

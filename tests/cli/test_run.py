@@ -164,7 +164,7 @@ def figures(ran: Ran, names: str, *options: str) -> dict[str, Any]:
 def without_times(value: Any) -> Any:
     """Without seconds, and what is found out in so many of them: here a diagnosis has one, another process ten."""
     if isinstance(value, dict):
-        return {key: without_times(inner) for key, inner in value.items() if key not in ("seconds", "diagnoses")}
+        return {key: without_times(inner) for key, inner in value.items() if key not in ("seconds", "time", "diagnoses")}
     return [without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -260,7 +260,7 @@ class TestOutput:
 JSON_KEYS = {
     "": "schema_version tool environment summary runs",
     "tool": "name version",
-    "environment": "python tensorflow keras numpy device",
+    "environment": "python tensorflow keras numpy device time commit dirty",
     "summary": "runs passed failed errors vacuous",
     "runs": "name config seed precision execution verdict error segments reference coverage checks",
     "segments": "index name layers parameters inputs outputs",
