@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gradcheck.reporters.interface import RenderOptions
-    from gradcheck.results.difference import Direction, ReportOrigin, ReportChange, ReportDifference, Result
+    from gradcheck.results.difference import Direction, ReportChange, ReportDifference, ReportOrigin, Result
 
 _STYLES: dict[Direction, str] = {
     "newly_failing": "bold red",
@@ -109,7 +109,7 @@ def transition(change: ReportChange) -> str:
     old, new = change.old, change.new
     parts = [_sides(*(None if result is None else _status(result, change) for result in (old, new)))]
     parts += _figures(change)
-    if change.change == "drifted" and change.level == "tensor" and old and new and old.shape == new.shape:
+    if change.change == "drifted" and change.level == "tensor" and old and new and old.status == new.status:
         parts.append(f"rounding explains {number(max(old.noise, new.noise))}")
     codes = [f"({', '.join(result.codes)})" if result and result.codes else None for result in (old, new)]
     return " ".join([", ".join(parts), *([_sides(*codes)] if codes[1] else [])])

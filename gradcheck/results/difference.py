@@ -153,7 +153,7 @@ def difference(
         found, same = _changes(before, after)
         changes += found
         unchanged += same
-        if before and after:
+        if before and after and not (before.own_errors or after.own_errors):  # which have defaults for settings
             notes += _other(before, after, f"{after.config or after.name}: ")
     counts = Counter(change.change for change in changes)
     every = (field.name for field in fields(Counts))
@@ -174,7 +174,7 @@ def _other(old: Any, new: Any, prefix: str) -> Iterator[str]:
     for name in _SETTINGS:
         before, after = getattr(old, name, None), getattr(new, name, None)
         if before != after:
-            yield f"{prefix}{name} {before or '-'} → {after or '-'}"
+            yield f"{prefix}{name} {'-' if before == '' else before} → {'-' if after == '' else after}"
 
 
 def _matched(old: Sequence[RunReport], new: Sequence[RunReport]) -> list[tuple[RunReport | None, RunReport | None]]:

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SECONDS = 2.0
-_DIRTY = "-dirty"
 
 
 class Checkout(NamedTuple):
@@ -28,18 +27,16 @@ def checkout(folder: Path, *, safe: bool = False) -> Checkout | None:
         safe: whether `folder` may come from a stranger: comparing files with a commit may run commands that the
             checkout's own settings name, so that `dirty` is not asked for.
     """
-    of_job = os.environ.get("GITHUB_SHA")
-    if safe:
-        found = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
-        return Checkout(found, None) if found else Checkout(of_job, None) if of_job else None
-    found = _git(folder, "describe", "--always", "--abbrev=40", "--exclude=*", f"--dirty={_DIRTY}")
-    if found:
-        return Checkout(found.removesuffix(_DIRTY), found.endswith(_DIRTY))
-    return Checkout(of_job, None) if of_job else None
+    head = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    if not head:
+        of_job = os.environ.get("GITHUB_SHA")
+        return Checkout(of_job, None) if of_job else None
+    changes = None if safe else _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return Checkout(head, None if changes is None else bool(changes))
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    """Return what git prints; empty if there is no git, no checkout, or no answer in time."""
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints; None if there is no git, no checkout, or no answer in time."""
     # The index is not refreshed on disk: a check leaves the folder as it is.
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
@@ -47,5 +44,5 @@ def _git(folder: Path, *arguments: str) -> str:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_SECONDS
         )
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

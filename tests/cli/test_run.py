@@ -164,7 +164,9 @@ def figures(ran: Ran, names: str, *options: str) -> dict[str, Any]:
 def without_times(value: Any) -> Any:
     """Without seconds, and what is found out in so many of them: here a diagnosis has one, another process ten."""
     if isinstance(value, dict):
-        return {key: without_times(inner) for key, inner in value.items() if key not in ("seconds", "time", "diagnoses")}
+        return {
+            key: without_times(inner) for key, inner in value.items() if key not in ("seconds", "time", "diagnoses")
+        }
     return [without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
