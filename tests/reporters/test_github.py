@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from inline_snapshot import snapshot
 
+from gradcheck.errors import Mistake
 from gradcheck.reporters import RenderOptions
-from gradcheck.reporters.github import render
+from gradcheck.reporters.github import error_annotations, render
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gradcheck.results.report import Report
 
 
@@ -119,3 +122,52 @@ def test_a_mistake_in_a_script_is_annotated_at_its_line(failing: Report) -> None
     ):
         of_script = dataclasses.replace(run, config=config, checks=(check,))
         assert place in render(dataclasses.replace(failing, runs=(of_script,)), RenderOptions())
+
+
+def place(report: Report, **check: object) -> str:
+    """The place of the first annotation of a report, whose failing check is changed first."""
+    (run,) = report.runs
+    changed = dataclasses.replace(run, checks=(dataclasses.replace(run.checks[1], **check),))
+    text = render(dataclasses.replace(report, runs=(changed,)), RenderOptions())
+    return text.partition(",title=")[0].partition(" ")[2]
+
+
+def test_the_place_is_the_users_line_then_the_configs(failing: Report) -> None:
+    diagnosis = dataclasses.replace(failing.runs[0].checks[1].diagnoses[0], line="step.py:31", file="lib/step.py")
+    assert place(failing) == "file=configs/cnn.yaml"
+    assert place(failing, asked_at="configs/cnn.yaml:12") == "file=configs/cnn.yaml,line=12"
+    assert place(failing, asked_at="C:/train.py:7", diagnoses=()) == "file=C%3A/train.py,line=7"
+    assert place(failing, asked_at="configs/cnn.yaml:12", diagnoses=(diagnosis,)) == "file=lib/step.py,line=31"
+
+
+def test_places_are_below_the_checkout_of_the_job(
+    failing: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    for file, expected in (("./a.yaml", "a.yaml"), (f"{tmp_path}/sub/a.yaml", "a.yaml"), ("../a.yaml", "../a.yaml")):
+        assert place(failing, asked_at=f"{file}:1") == f"file={expected},line=1"
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    for file, expected in (
+        ("a.yaml", "sub/a.yaml"),
+        (f"{tmp_path}/sub/a.yaml", "sub/a.yaml"),
+        ("../a.yaml", "a.yaml"),
+        ("/elsewhere/a.yaml", "/elsewhere/a.yaml"),
+    ):
+        assert place(failing, asked_at=f"{file}:1") == f"file={expected},line=1"
+
+
+def test_an_annotation_has_a_few_lines(failing: Report, large: Report) -> None:
+    run = large.runs[0]
+    rows = tuple(dataclasses.replace(t, status="mismatch") for t in run.checks[0].tensors)
+    diagnoses = failing.runs[0].checks[1].diagnoses * 5
+    check = dataclasses.replace(run.checks[0], tensors=rows, diagnoses=diagnoses, outcome="mismatch", as_expected=False)
+    text = render(dataclasses.replace(large, runs=(dataclasses.replace(run, checks=(check,)),)), RenderOptions())
+    annotation = text.split("\n")[0].split("%0A")
+    assert len(annotation) == 8  # what failed, two diagnoses and "and 3 more", three tensors and how many more
+    assert (annotation[3], annotation[-1]) == ("and 3 more", f"and {len(rows) - 3} more")
+
+
+def test_errors_of_no_run() -> None:
+    error = Mistake(code="GC008", message="no config below a", file="a", line=1)
+    assert error_annotations([error]) == "::error file=a,line=1,title=gradcheck::error[GC008]: no config below a"
