@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from gradcheck.cli.main import COMMANDS, main
+from gradcheck.results.difference import ReportChange, ReportDifference, ReportOrigin, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,6 +237,14 @@ class TestPage:
         assert named
         assert named <= known
         assert set(re.findall(r"`gradcheck (\w+)", PAGE)) <= set(COMMANDS)
+
+    def test_the_keys_of_the_difference_exist(self) -> None:
+        records = (ReportDifference, ReportChange, ReportOrigin, Result)
+        known = {field.name for record in records for field in dataclasses.fields(record)}
+        text = PAGE.partition("`--format json` has")[2].partition("\n\n")[0]
+        named = set(re.findall(r"`(\w+)`", text))
+        assert named - {"run", "check", "tensor"} <= known
+        assert {field.name for record in records[1:] for field in dataclasses.fields(record)} <= named
 
     def test_the_exit_codes_are_the_real_ones(self) -> None:
         from gradcheck.errors import ExitCode

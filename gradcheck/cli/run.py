@@ -146,4 +146,4 @@ def _compared(baseline: Report, report: Report, arguments: RunArguments) -> Exit
     click.echo(DIFFERENCE_REPORTERS["table"](found, options), err=True)
     if any(one.format_ == "github" for one in arguments.reports):
         add_to_summary(DIFFERENCE_REPORTERS["markdown"](found, options))
-    return found.newly
+    return found.severity

@@ -125,7 +125,7 @@ class ReportDifference:
         return tuple(change for change in self.changes if change.change == direction)
 
     @property
-    def newly(self) -> ExitCode:
+    def severity(self) -> ExitCode:
         """The most serious exit code of what newly fails; 0 if nothing does."""
         return most_serious(ExitCode(change.new.exit_code) for change in self.of("newly_failing") if change.new)
 

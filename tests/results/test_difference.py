@@ -79,14 +79,14 @@ def test_a_planted_mistake_newly_fails_with_its_check_and_code() -> None:
     new = judged(wrong(), right("dense/bias"), diagnoses=(diagnosis("GC101"),))
     found = compared(judged(right(), right("dense/bias")), new)
     assert told(found) == [("newly_failing", "check", "vjp"), ("newly_failing", "tensor", "dense/kernel")]
-    assert (found.exit_code, found.newly, found.summary.unchanged) == (1, 1, 2)
+    assert (found.exit_code, found.severity, found.summary.unchanged) == (1, 1, 2)
     assert found.changes[0].new is not None
     assert found.changes[0].new.codes == ("GC101",)
 
 
 def test_what_fails_in_both_is_no_news() -> None:
     found = compared(judged(wrong()), judged(wrong()))
-    assert (found.changes, found.exit_code, found.newly) == ((), 0, 0)
+    assert (found.changes, found.exit_code, found.severity) == ((), 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_run_that_newly_fails_as_a_whole(more: dict[str, Any], code: int) -> N
     old, new = report(run(judged(right()))), report(run(**more))
     found = difference(old, new)
     assert told(found) == [("newly_failing", "run", None), ("vanished", "check", "vjp")]
-    assert (found.exit_code, found.newly) == (1, code)
+    assert (found.exit_code, found.severity) == (1, code)
     assert told(difference(new, new)) == []
 
 
@@ -211,7 +211,7 @@ def test_an_error_of_a_check_is_not_one_of_the_run() -> None:
     raised = check(outcome="error", as_expected=False, error=mistake)
     found = difference(report(run(judged())), report(run(raised, verdict="error", error=mistake, errors=(mistake,))))
     assert told(found) == [("newly_failing", "check", "vjp")]
-    assert found.newly == 3
+    assert found.severity == 3
 
 
 @pytest.mark.parametrize(
