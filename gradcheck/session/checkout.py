@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,24 +25,41 @@ def checkout(folder: Path, *, safe: bool = False) -> Checkout | None:
 
     Args:
         folder: any folder of a git checkout, or of none.
-        safe: whether `folder` may come from a stranger: comparing files with a commit may run commands that the
-            checkout's own settings name, so that `dirty` is not asked for.
+        safe: whether `folder` may come from a stranger: then its files are not compared with the commit.
     """
     head = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     if not head:
         of_job = os.environ.get("GITHUB_SHA")
         return Checkout(of_job, None) if of_job else None
-    changes = None if safe else _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return Checkout(head, None if changes is None else bool(changes))
+    return Checkout(head, None if safe else _changed(folder))
+
+
+def _changed(folder: Path) -> bool | None:
+    """Return whether tracked files differ from the commit; None if git cannot say so without running other programs.
+
+    To compare a file, git pipes it through the filters that the checkout's own settings name.
+    """
+    known = _git(folder, "config", "--list", "--show-scope")
+    if known is None or re.search(r"^(local|worktree)\tfilter\.", known, re.MULTILINE | re.IGNORECASE):
+        return None
+    found = _git(folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    return None if found is None else bool(found)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return what git prints; None if there is no git, no checkout, or no answer in time."""
-    # The index is not refreshed on disk: a check leaves the folder as it is.
-    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    # The folder is left as it is (no refreshed index), no monitor is started, and nothing is fetched.
+    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, and a folder after -C
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_SECONDS
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=_SECONDS,
+            env={**os.environ, "GIT_ALLOW_PROTOCOL": "none"},
         )
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None

@@ -66,18 +66,23 @@ def test_a_slow_git_is_not_waited_for(repository: Path, tmp_path: Path, monkeypa
     assert checkout(repository) is None
 
 
-def test_a_safe_look_runs_nothing_that_the_checkout_names(repository: Path, tmp_path: Path) -> None:
-    trace, hook = tmp_path / "ran", tmp_path / "hook"
-    hook.write_text(f"#!/bin/sh\ntouch {trace}\n", encoding="utf-8")
-    hook.chmod(0o755)
-    git(repository, "config", "core.fsmonitor", str(hook))
+@pytest.mark.parametrize("key", ["core.fsmonitor", "filter.mine.clean", "filter.mine.process", "Filter.mine.clean"])
+@pytest.mark.parametrize("safe", [False, True])
+def test_nothing_is_run_that_the_checkout_names(repository: Path, tmp_path: Path, key: str, safe: bool) -> None:
+    trace, program = tmp_path / "ran", tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {trace}\ncat\n", encoding="utf-8")
+    program.chmod(0o755)
+    (repository / ".gitattributes").write_text("*.yaml filter=mine\n", encoding="utf-8")
+    git(repository, "add", ".gitattributes")
+    git(repository, "commit", "-qm", "three")
+    git(repository, "config", key, str(program))
     (repository / "configs" / "a.yaml").write_text("b", encoding="utf-8")
     head = git(repository, "rev-parse", "HEAD")
-    trace.unlink(missing_ok=True)
-    assert checkout(repository, safe=True) == Checkout(head, None)
+    found = checkout(repository, safe=safe)
     assert not trace.exists()
-    checkout(repository)
-    assert trace.exists()  # what the safe look is safe from
+    assert found == Checkout(head, None if safe or "filter" in key.lower() else True)
+    git(repository, "status")
+    assert trace.exists()  # git as people run it does
 
 
 def test_the_index_is_left_as_it_is(repository: Path) -> None:
