@@ -36,10 +36,7 @@ class LiveChecks:
     def check(self, config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
         """Run a config, as `gradcheck.check` does."""
         __tracebackhide__ = True
-        if self.tolerances != Tolerances():
-            own = load_given(config, overrides).config.tolerance.model_dump(exclude_unset=True)
-            overrides["tolerance"] = self.tolerances.around(own)
-        return _raising(gradcheck.check, config, **overrides)
+        return _raising(self._check, config, **overrides)
 
     def check_function(self, fn: Any, *inputs: Any, **options: Any) -> Report:
         """Check a function, a layer or a model, as `gradcheck.check_function` does."""
@@ -88,6 +85,12 @@ class LiveChecks:
             atol=bounds.get("atol"),
         )
         return RaisingAudit(options, sys._getframe(1).f_code.co_filename)  # noqa: SLF001 - the file of the block
+
+    def _check(self, config: Config | Mapping[str, Any] | str | Path, **overrides: Any) -> Report:
+        if self.tolerances != Tolerances():
+            own = load_given(config, overrides).config.tolerance.model_dump(exclude_unset=True)
+            overrides["tolerance"] = self.tolerances.around(own)
+        return gradcheck.check(config, **overrides)
 
     def _passed(self, call: Callable[..., Report], args: tuple[Any, ...], options: dict[str, Any]) -> Report:
         """Call with the tolerances that hold, for a call that takes them as `tolerance=`."""
