@@ -1,7 +1,7 @@
 """The pytest plugin: configs are collected as tests, and a fixture checks live objects. See docs/pytest.md.
 
-pytest imports this module in every project of an environment with gradcheck: nothing here imports more than pytest has
-loaded anyway, before there is a config or a test that uses the fixture.
+pytest imports this module in every project of an environment with gradcheck. It imports nothing that pytest has not
+loaded anyway; the rest of the plugin is imported for a config, for a test with the fixture, or for an option.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gradcheck.pytest_plugin.tolerances import add_options, tolerances_of, tolerances_of_session
-
 if TYPE_CHECKING:
     from gradcheck.pytest_plugin.live_checks import LiveChecks
 
 _SUFFIXES = (".yaml", ".yml")
 _NAMED = (".gradcheck.yaml", ".gradcheck.yml")
 _PATHS = "gradcheck_paths"
+_TOLERANCES = {"rtol": "relative", "atol": "absolute"}
 _MARKER = (
     "gradcheck(rtol=None, atol=None): checks gradients, with these tolerances where the config or the call has none"
 )
@@ -27,13 +26,22 @@ _MARKER = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options for tolerances and the folders of configs."""
-    add_options(parser)
+    group = parser.getgroup("gradcheck")
+    for name, kind in _TOLERANCES.items():
+        instead = f"{kind} tolerance of gradients, a number or auto, in place of those of configs, calls and markers"
+        group.addoption(f"--gradcheck-{name}", metavar="NUMBER", help=instead)
+        default = f"{kind} tolerance of gradients, where no config, call or marker has one"
+        parser.addini(f"gradcheck_{name}", default, default=None)
     parser.addini(_PATHS, "folders in which every YAML config of gradcheck is a test", type="paths", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and collect `gradcheck_paths` beside `testpaths`; a wrong option ends it here."""
-    tolerances_of_session(config)
+    for name in _TOLERANCES:
+        if config.getini(f"gradcheck_{name}") or config.getoption(f"gradcheck_{name}") is not None:
+            from gradcheck.pytest_plugin.tolerances import tolerances_of_session  # noqa: PLC0415 - if it is needed
+
+            tolerances_of_session(config)
     config.addinivalue_line("markers", _MARKER)
     folders = _folders(config)
     missing = [folder for folder in folders if not folder.exists()]
@@ -65,6 +73,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def gradcheck(request: pytest.FixtureRequest) -> LiveChecks:
     """Check live objects: `check_model`, `check_parts`, `check_step` and so on, which fail with the report."""
     from gradcheck.pytest_plugin.live_checks import LiveChecks  # noqa: PLC0415 - only for a test that checks
+    from gradcheck.pytest_plugin.tolerances import tolerances_of  # noqa: PLC0415 - as above
 
     return LiveChecks(tolerances_of(request.node))
 

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAMES = {"rtol": "relative", "atol": "absolute"}
+_NAMES = ("rtol", "atol")
 
 
 class Tolerances(NamedTuple):
@@ -27,17 +27,6 @@ class Tolerances(NamedTuple):
     def around(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """Return the tolerances that hold for a config or a call with `own` ones."""
         return {**dict(self.default), **own, **dict(self.forced)}
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Add `--gradcheck-rtol` and `--gradcheck-atol`, and their counterparts in the ini file."""
-    group = parser.getgroup("gradcheck")
-    for name, kind in _NAMES.items():
-        help_ = f"{kind} tolerance of gradients, a number or auto, in place of those of configs, calls and markers"
-        group.addoption(f"--gradcheck-{name}", metavar="NUMBER", help=help_)
-        parser.addini(
-            f"gradcheck_{name}", f"{kind} tolerance of gradients, where no config, call or marker has one", default=None
-        )
 
 
 def tolerances_of_session(config: pytest.Config) -> Tolerances:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,14 +112,9 @@ def test_a_wrong_option_says_what_to_do_at_the_line_of_the_test(project: Project
     )
     result = project.run("--gradcheck-rtol=1")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            ">       gradcheck.check(CONFIG)",
-            "E*ConfigErrors: methods.0: unknown method `vjpp`",
-            "E*help: did you mean `vjp`?*",
-            "E*GC003*modell*",
-        ]
-    )
+    result.stdout.fnmatch_lines([">       gradcheck.check(CONFIG)", "E*ConfigErrors: methods.0: unknown method `vjpp`"])
+    if sys.version_info >= (3, 11):  # an exception has notes
+        result.stdout.fnmatch_lines(["E*help: did you mean `vjp`?*", "E*GC003*modell*"])
     assert "load.py" not in result.stdout.str()
     with pytest.raises(ConfigError):
         LiveChecks(Tolerances()).check({})
