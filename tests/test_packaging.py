@@ -31,6 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel alone, for PYTHONPATH; what it needs is that of this environment."""
+    pytest.importorskip("pip", reason="it installs the wheel")
     folder = tmp_path_factory.mktemp("installed")
     done(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(folder), str(wheel))
     return folder
