@@ -257,5 +257,5 @@ def test_three_configs_and_a_fixture_on_two_workers(tmp_path: Path) -> None:
     )
     assert done.returncode == 1, done.stdout
     assert "1 failed, 3 passed" in done.stdout
-    assert "\nones.gradcheck.yaml:16: MISMATCH\n" in done.stdout
+    assert "\nones.gradcheck.yaml:17: MISMATCH\n" in done.stdout
     assert "GC101" in done.stdout
