@@ -42,7 +42,7 @@ def test_bash_completes_commands_options_and_values(path: str) -> None:
     script = f"""\
 {line}
 complete -p gradcheck
-for words in "va" "run --pre" "run --format gi" "run --show s" "layer --method nu"; do
+for words in "va" "run --pre" "plan --format js" "run --show s" "layer --method nu"; do
   COMP_WORDS=(gradcheck $words); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()
   _gradcheck_completion gradcheck
   echo "$words: ${{COMPREPLY[*]}}"
@@ -53,7 +53,7 @@ done
     assert found[1:] == [
         "va: validate",
         "run --pre: --precision",
-        "run --format gi: github",
+        "plan --format js: json",
         "run --show s: summary",
         "layer --method nu: numeric",
     ]
