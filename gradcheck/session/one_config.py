@@ -109,6 +109,8 @@ def _checks(
         _ = checker.training  # its errors belong to the config, not to the first method that reads it
     methods = [(i, method) for i, written in enumerate(loaded.config.methods) for method in written.at_points]
     for index, method in methods:
+        if options.only is not None and method.label not in options.only:
+            continue
         stage(method.label)
         try:
             check = checker.check(method)
