@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.methods import MethodConfig
     from gradcheck.errors import GradcheckError
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.results.report import Contribution, Diagnosis, Kind, Outcome, Quantity, TensorReport
+    from gradcheck.results.contribution import Contribution
+    from gradcheck.results.report import Diagnosis, Kind, Outcome, Quantity, TensorReport
     from gradcheck.training.side_by_side import Trained
 
 

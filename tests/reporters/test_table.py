@@ -12,7 +12,8 @@ from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.text import inline, number
 from gradcheck.reporters.table import render
-from gradcheck.results.report import Contribution, Environment, Report, Summary, Tool
+from gradcheck.results.contribution import Contribution
+from gradcheck.results.report import Environment, Report, Summary, Tool
 
 RED = "\x1b[1;31m"
 

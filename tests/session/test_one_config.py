@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck.config import load_config
+from gradcheck.session.configs import CheckOptions, check_one
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gradcheck.results.report import RunReport
 
@@ -58,6 +63,16 @@ def test_a_control_that_mismatches_is_as_expected(run: Run) -> None:
     report = run(chain(more="    methods: [naive: {expect: mismatch}]\n"))
     assert (report.exit_code, report.checks[0].diagnoses) == (0, ())  # and nothing is to be explained
     assert {tensor.spread for tensor in report.checks[0].tensors} == {None}
+
+
+def test_the_methods_that_are_asked_for_alone_are_checked_at_their_own_lines(tmp_path: Path) -> None:
+    path = tmp_path / "chain.yaml"
+    path.write_text(dedent(chain(more="    methods: [vjp, stateful, naive]\n")), encoding="utf-8")
+    found = check_one(load_config(path), CheckOptions(only=frozenset({"stateful", "naive"})))
+    assert [check.method for check in found.checks] == ["stateful", "naive"]
+    error = found.checks[0].error  # there is no recurrent layer
+    assert error is not None
+    assert error.column == len("methods: [vjp, ") + 1
 
 
 def test_every_check_says_what_it_rests_on(run: Run) -> None:
@@ -526,3 +541,18 @@ def test_one_segment_that_differs_from_the_reference_still_fails(run: Run, monke
 def test_segments_that_share_weights_and_hand_nothing_on_are_a_split(run: Run) -> None:
     report = run(one_segment("{factory: './models.py:towers', kwargs: {shared: true}}", "[vjp]"), {"models.py": MODELS})
     assert (report.verdict, report.warnings) == ("pass", ())
+
+
+def test_a_check_says_where_it_was_asked_for(run: Run, tmp_path: Path) -> None:
+    candidate = "  - candidate: {factory: './train.py:gradients', name: mine}"
+    files = {"train.py": "import os\n\ndef gradients(problem):\n    return [None] * len(problem.variables)\n"}
+    report = run(chain(more=f"    methods:\n      - vjp\n    {candidate}\n"), files)
+    lines = (tmp_path / "config.yaml").read_text(encoding="utf-8").splitlines()
+    vjp, mine = (check.asked_at for check in report.checks if check.method in ("vjp", "mine"))
+    assert vjp == f"{tmp_path / 'config.yaml'}:{lines.index('  - vjp') + 1}"
+    assert mine == f"{tmp_path / 'train.py'}:3"
+
+
+def test_a_method_that_the_config_does_not_name_was_asked_for_by_the_config(run: Run, tmp_path: Path) -> None:
+    lines = [check.asked_at for check in run(chain()).checks if check.method == "vjp"]
+    assert lines == [f"{tmp_path / 'config.yaml'}:3"]  # its model

@@ -14,7 +14,7 @@ from gradcheck.handoff.execute import Execution
 from gradcheck.handoff.interface import PartKey
 from gradcheck.handoff.split import HandOff, split
 from gradcheck.handoff.tensors import added, dense
-from gradcheck.results.report import Contribution
+from gradcheck.results.contribution import Contribution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,8 @@ import pytest
 from inline_snapshot import snapshot
 
 from gradcheck.reporters.parts import words
-from gradcheck.results.report import Contribution, Coverage, Diagnosis, Report, Sides, TensorReport
+from gradcheck.results.contribution import Contribution
+from gradcheck.results.report import Coverage, Diagnosis, Report, Sides, TensorReport
 
 DIAGNOSIS = Diagnosis(
     code="GC101", title="cotangent missing", segment=None, layer=None, confidence="exact", evidence="", fix=""
