@@ -32,7 +32,7 @@ TERMS = {
 
 def terms_of_failures(tensors: Iterable[TensorReport]) -> set[str]:
     """Return the terms of the lines below failing rows."""
-    found = set()
+    found = set[str]()
     for tensor in tensors:
         found.update(("needs", "given"))
         if tensor.step and tensor.rtol == 0 < tensor.atol:
