@@ -185,7 +185,7 @@ def _faults(page: Page, run: MutationReport, options: RenderOptions) -> None:
 
 
 def _others(rows: list[_Row], *, every: bool) -> list[str]:
-    """Return a line for each fault that changed nothing, and one for all that have no place; with `every` they follow."""
+    """Return a line for each fault that changed nothing, and one for all without a place; with `every` they follow."""
     found = [f"{row.name}: {row.remark}" for row in rows if not row.injected and not row.nowhere]
     codes = [row.faults[0].code for row in rows if row.nowhere]
     why = "" if every else " (--show all says why)"
