@@ -105,8 +105,8 @@ def _checks(
     with located(loaded):
         _ = checker.training  # its errors belong to the config, not to the first method that reads it
     methods = [(i, method) for i, written in enumerate(loaded.config.methods) for method in written.at_points]
-    for index, method in methods:
-        stage(method.label)
+    for done, (index, method) in enumerate(methods):
+        stage(Stage(method.label, done, len(methods)))
         try:
             check = checker.check(method)
         except GradcheckError as error:  # the other methods still run

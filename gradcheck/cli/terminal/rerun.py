@@ -26,19 +26,22 @@ def watched(paths: Sequence[Path], once: Callable[[], int]) -> int:
     except ImportError as error:
         raise RunError("--watch needs watchfiles", code="GC058", help="pip install 'gradcheck[watch]'") from error
     folders = {path if path.is_dir() else path.parent for path in paths}
-    _guarded(once)
+    if _guarded(once) == ExitCode.INTERRUPTED:
+        return ExitCode.INTERRUPTED
     for _ in watch(*folders, watch_filter=lambda _, name: name.endswith((".yaml", ".yml", ".py", ".npz", ".keras"))):
         click.echo("\nchanged, running again", err=True)
-        _guarded(once)
+        if _guarded(once) == ExitCode.INTERRUPTED:
+            break
     return ExitCode.INTERRUPTED
 
 
-def _guarded(once: Callable[[], int]) -> None:
-    """Call `once` and print its error: the config may be right after the next change."""
+def _guarded(once: Callable[[], int]) -> int | None:
+    """Return the result of `once`; print its error, if it raises one: all may be right after the next change."""
     from gradcheck.cli.terminal.errors import print_error  # noqa: PLC0415 - only for an error
     from gradcheck.cli.terminal.options import settings  # noqa: PLC0415 - as above
 
     try:
-        once()
+        return once()
     except GradcheckError as error:
         print_error(error, color=settings().colored())
+        return None
