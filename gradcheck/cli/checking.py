@@ -84,7 +84,9 @@ def in_workers(
                     yield entry, None
                     continue
                 index = next(indices)
-                with contextlib.suppress(KeyboardInterrupt, StopIteration):  # which ends it, and after that there is no more
+                with contextlib.suppress(
+                    KeyboardInterrupt, StopIteration
+                ):  # which ends it, and after that there is no more
                     while index not in results:
                         results.update([next(finished)])
                 if index in results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,7 @@ def _failed(run: RunReport, known: Sequence[FaultReport] = ()) -> MutationReport
     """Return the report of a config that ended with an error; `known` are the faults by then, the named ones again."""
     from gradcheck.results.mutation import MutationReport  # noqa: PLC0415 - not needed for --help
 
+    last = {(fault.code, fault.place, fault.effect): fault for fault in known}
     return MutationReport(
         name=run.name,
         config=run.config,
@@ -132,5 +134,13 @@ def _failed(run: RunReport, known: Sequence[FaultReport] = ()) -> MutationReport
         verdict="error",
         exit_code=run.exit_code,
         errors=run.errors,
-        faults=tuple({(fault.code, fault.place, fault.effect): fault for fault in known}.values()),
+        faults=tuple(map(_undiagnosed, last.values())),
     )
+
+
+def _undiagnosed(fault: FaultReport) -> FaultReport:
+    """Return the fault with the reason why it is not named, if it was caught and its diagnosis did not come."""
+    from gradcheck.results.mutation import NOT_NAMED  # noqa: PLC0415 - not needed for --help
+
+    due = fault.status == "caught" and not fault.named and not fault.reason
+    return replace(fault, reason=f"{NOT_NAMED}interrupted") if due else fault

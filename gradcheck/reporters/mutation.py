@@ -62,8 +62,9 @@ class _Row:
         left, same = [f for f in others if f.left_out], [f for f in others if not f.left_out]
         reasons = {fault.reason for fault in same}
         why = f": {inline(reasons.pop())}" if len(same) == len(self.faults) and len(reasons) == 1 else ""
-        parts = [f"{len(same)} equivalent{why}"] if same else []
-        return ", ".join([*parts, *([f"{len(left)} not tried"] if left else [])])
+        undiagnosed = sum(fault.undiagnosed for fault in self.faults)
+        counts = ((len(same), f"equivalent{why}"), (undiagnosed, "not diagnosed"), (len(left), "not tried"))
+        return ", ".join(f"{count} {what}" for count, what in counts if count)
 
     @property
     def bad(self) -> bool:
@@ -123,9 +124,12 @@ def conclusion(run: MutationReport) -> str:
     every = "the one injected fault is" if one else f"all {score.injected} injected faults are"
     own = "and named with its own code" if one else "and named with their own codes"
     named = own if score.named == score.injected else f"{score.named} of them named"
-    left = sum(fault.left_out for fault in run.faults)
-    untried = f"; {left} {'was' if left == 1 else 'were'} not tried" if left else ""
-    return f"{every} caught, {named}{untried}."
+    counts = (
+        (sum(fault.undiagnosed for fault in run.faults), "not diagnosed"),
+        (sum(fault.left_out for fault in run.faults), "not tried"),
+    )
+    left = "".join(f"; {count} {'was' if count == 1 else 'were'} {what}" for count, what in counts if count)
+    return f"{every} caught, {named}{left}."
 
 
 def attention_lines(run: MutationReport) -> list[tuple[str, str]]:
@@ -139,7 +143,7 @@ def attention_lines(run: MutationReport) -> list[tuple[str, str]]:
 
 
 def _attention(fault: FaultReport) -> bool:
-    return fault.status == "missed" or (fault.status == "caught" and not fault.named)
+    return fault.status == "missed" or (fault.status == "caught" and not fault.named and not fault.undiagnosed)
 
 
 def _rows(run: MutationReport) -> list[_Row]:

@@ -21,6 +21,7 @@ from gradcheck.session.method_check import MethodChecker, tolerance_policy
 from gradcheck.session.notes import notes_of, warnings_of
 from gradcheck.session.verdict import judge
 from gradcheck.training.ways.elsewhere import awaited
+from gradcheck.workers.task import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -23,6 +23,9 @@ class Stage(str):
     """
 
     __slots__ = ("done", "known", "total")
+    done: int
+    total: int
+    known: Any
 
     def __new__(cls, name: str, done: int = 0, total: int = 0, known: Any = None) -> Self:
         """Return the name, with these attributes."""
@@ -61,9 +64,7 @@ class Runner(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def as_finished(
-        self, tasks: Sequence[Task], tell: Callable[[int, str], None] = ...
-    ) -> Generator[tuple[int, Any]]:
+    def as_finished(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = ...) -> Generator[tuple[int, Any]]:
         """Yield the index and the result of each task, whichever comes first; otherwise as `run`."""
         ...
 
