@@ -74,7 +74,7 @@ def in_workers(
         def tell(index: int, stage: str) -> None:
             number, entry = loaded[index]
             begun.setdefault(index, _Begun()).note(stage)
-            show(index, f"[{number}/{len(entries)}] {entry.path}: ", stage)
+            show(index, (f"[{number}/{len(entries)}] " if len(entries) > 1 else "") + f"{entry.path}: ", stage)
 
         results, unfinished = dict[int, Any](), list[int]()
         indices = iter(range(len(tasks)))

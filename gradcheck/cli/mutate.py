@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,7 @@ def _failed(run: RunReport, known: Sequence[FaultReport] = ()) -> MutationReport
         verdict="error",
         exit_code=run.exit_code,
         errors=run.errors,
-        faults=tuple(map(_undiagnosed, last.values())),
+        faults=tuple(sorted(map(_undiagnosed, last.values()), key=attrgetter("code"))),
     )
 
 

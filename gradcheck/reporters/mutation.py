@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,8 @@ def conclusion(run: MutationReport) -> str:
         (sum(fault.left_out for fault in run.faults), "not tried"),
     )
     left = "".join(f"; {count} {'was' if count == 1 else 'were'} {what}" for count, what in counts if count)
-    return f"{every} caught, {named}{left}."
+    so_far = "so far, " if run.errors else ""
+    return f"{so_far}{every} caught, {named}{left}."
 
 
 def attention_lines(run: MutationReport) -> list[tuple[str, str]]:
@@ -159,7 +161,7 @@ def _run(page: Page, run: MutationReport, options: RenderOptions) -> None:
             page.paragraph(line, indent=2)
     if run.errors and not run.faults:
         return
-    page.line(f"{inline(run.precision)}, seed {run.seed}, {seconds(run.seconds)}", indent=2)
+    page.line(_ran(run), indent=2)
     if options.show != "summary":
         _faults(page, run, options)
         for title, text in attention_lines(run):
@@ -196,6 +198,11 @@ def _others(rows: list[_Row], *, every: bool) -> list[str]:
     return [*found, *([f"not applicable: {plural(len(codes), 'fault')}{why}: {', '.join(codes)}"] if codes else [])]
 
 
+def _ran(run: MutationReport) -> str:
+    took = "" if math.isnan(run.seconds) else f", {seconds(run.seconds)}"
+    return f"{inline(run.precision)}, seed {run.seed}{took}"
+
+
 def _place(fault: FaultReport) -> str:
     """Return one place on one line: the change that was made there, and the outcome."""
     named = ", named" if fault.named else ""
@@ -211,7 +218,7 @@ def _markdown_run(run: MutationReport, options: RenderOptions) -> Iterator[str]:
         yield error_block(error)
     if run.errors and not run.faults:
         return
-    yield f"{code_span(run.config or run.name)}: {prose(run.precision)}, seed {run.seed}, {seconds(run.seconds)}"
+    yield f"{code_span(run.config or run.name)}: {prose(_ran(run))}"
     if run.faults and options.show != "summary":
         rows = _rows(run)
         head = ("fault", "title", *_HEAD[2:])

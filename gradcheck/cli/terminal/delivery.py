@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO, TypeVar
@@ -42,9 +43,9 @@ def deliver(
 
     `stdout` is what standard output was before user code was run that still runs.
 
-    Errors are also printed to standard error, in full and with their line in the file. They are left out if a terminal
-    shows both streams: the table has them already. The output file is opened only after rendering, so that a failure
-    leaves an older report as it was.
+    Errors are also printed to standard error, in full and with their line in the file. They are left out if both
+    streams go to one place: the table has them already. The output file is opened only after rendering, so that a
+    failure leaves an older report as it was.
     """
     stdout = stdout or sys.stdout
     terminal = output is None and stdout.isatty()
@@ -54,13 +55,21 @@ def deliver(
         color=output is None and settings().colored(terminal=terminal),
         verbose=settings().verbose,
     )
-    if not (terminal and format_ == "table" and sys.stderr.isatty()):
+    if not (format_ == "table" and output is None and _same_place(stdout, sys.stderr)):
         print_mistakes((error for run in report.runs for error in run.errors), color=settings().colored())
     text = render(report, options) + "\n"
     if output is None:
         write_report(text, stdout)
     else:
         write_file(output, text)
+
+
+def _same_place(one: TextIO, other: TextIO) -> bool:
+    """Whether both streams go to one terminal, pipe or file."""
+    try:
+        return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
+    except OSError:  # no file at all
+        return False
 
 
 def summarise(report: Report, seconds: float, *, one: str = "config") -> None:

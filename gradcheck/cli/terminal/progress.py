@@ -47,7 +47,7 @@ def progress(tasks: int) -> Iterator[Callable[[int, str, str], None]]:
         expand=True,
     )
     with shown:
-        line = shown.add_task("", total=tasks, count="")
+        line = shown.add_task("loading TensorFlow", total=tasks, count="")
 
         def tell(index: int, name: str, stage: str) -> None:
             count = ""
