@@ -259,5 +259,5 @@ def _summary(page: Page, report: Report, terms: set[str]) -> None:
         page.paragraph((f"{word:<7}", words.STYLES[tone]), f"  {name:<{width}}  {checks}", hanging=9)
         if run in detailed:
             add_verdicts(page, run, indent=9 - 5 * single)
-    if not single:
+    if not single and page.width is None:  # on a terminal it is told beside the report, with the time
         page.paragraph(words.summary_line(report))

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+_WATCHED = (".yaml", ".yml", ".py", ".npz", ".keras", ".h5")
+
 
 def watched(paths: Sequence[Path], once: Callable[[], int]) -> int:
     """Call `once`, and again after each change in the folders of `paths`, until Ctrl-C.
 
-    A change is one of a YAML, Python, .npz or .keras file. The result is the exit code of an interruption.
+    A change is one of a YAML, Python, .npz, .keras or .h5 file. The result is the exit code of an interruption.
 
     Raises:
         RunError: GC058 if watchfiles is not installed.
@@ -28,7 +30,7 @@ def watched(paths: Sequence[Path], once: Callable[[], int]) -> int:
     folders = {path if path.is_dir() else path.parent for path in paths}
     if _guarded(once) == ExitCode.INTERRUPTED:
         return ExitCode.INTERRUPTED
-    for _ in watch(*folders, watch_filter=lambda _, name: name.endswith((".yaml", ".yml", ".py", ".npz", ".keras"))):
+    for _ in watch(*folders, watch_filter=lambda _, name: name.endswith(_WATCHED)):
         click.echo("\nchanged, running again", err=True)
         if _guarded(once) == ExitCode.INTERRUPTED:
             break
