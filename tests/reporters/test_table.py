@@ -91,7 +91,7 @@ FAIL cnn (configs/cnn.yaml)
 FAIL     configs/cnn.yaml
     method     verdict   weights match  max rel  error by layer  codes
     vjp        match            6 of 6    3e-08  ▁▁▁▁▁
-    candidate  MISMATCH         4 of 6  1.5e+00  !▁▁▁▁           GC101\
+    candidate  MISMATCH         4 of 6  1.5e+00  ▁!▁▁▁           GC101\
 """)
 
 
@@ -161,7 +161,7 @@ PASS cnn (configs/cnn.yaml)
 PASS     configs/cnn.yaml
     method  verdict                weights match  max rel  error by layer  codes
     vjp     match                         6 of 6    3e-08  ▁▁▁▁▁
-    naive   mismatch, as expected         4 of 6  1.5e+00  !▁▁▁▁\
+    naive   mismatch, as expected         4 of 6  1.5e+00  ▁!▁▁▁\
 """)
 
 
@@ -273,7 +273,7 @@ FAIL cnn (configs/cnn.yaml)
 FAIL     configs/cnn.yaml
     method     verdict   weights match  max rel  error by layer  codes
     vjp        match            6 of 6    3e-08  ▁▁▁▁▁
-    candidate  MISMATCH         4 of 6  1.5e+00  !▁▁▁▁           GC101\
+    candidate  MISMATCH         4 of 6  1.5e+00  ▁!▁▁▁           GC101\
 """)
 
 
@@ -284,7 +284,7 @@ PASS     configs/cnn.yaml      vjp: match
 FAIL     configs/bad.yaml
          method     verdict   weights match  max rel  error by layer  codes
          vjp        match            6 of 6    3e-08  ▁▁▁▁▁
-         candidate  MISMATCH         4 of 6  1.5e+00  !▁▁▁▁           GC101
+         candidate  MISMATCH         4 of 6  1.5e+00  ▁!▁▁▁           GC101
 ERROR    configs/broken.yaml   GC051
 VACUOUS  configs/vacuous.yaml
          method  verdict         weights match  max rel  error by layer  codes

@@ -25,7 +25,7 @@ def progress(tasks: int) -> Iterator[Callable[[int, str, str], None]]:
         Takes the index of one of so many `tasks`, its name, and the stage that it has reached. A task counts as much as
         any other, and as far as its stages say how much of it is done.
     """
-    if settings().quiet or not sys.stderr.isatty():
+    if not tasks or settings().quiet or not sys.stderr.isatty():
         yield silent
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gradcheck.reporters.parts import words
+from gradcheck.reporters.parts.selection import grouped
 from gradcheck.reporters.parts.text import inline, number
 from gradcheck.results.report import PROVEN
 
@@ -52,8 +53,9 @@ def bars(check: CheckReport, most: int) -> str:
     `most` layers neighbours share a character, that of the worst.
     """
     layers: dict[str, int] = {}
-    for tensor in check.of_kind(*_OF_LAYERS):
-        layers[tensor.layer] = max(layers.get(tensor.layer, 0), _height(tensor))
+    for group in grouped(check.of_kind(*_OF_LAYERS), ()):  # a check lists them in the order of the backward pass
+        for tensor in group.tensors:
+            layers[tensor.layer] = max(layers.get(tensor.layer, 0), _height(tensor))
     heights, count = list(layers.values()), min(most, len(layers))
     groups = (heights[i * len(heights) // count : (i + 1) * len(heights) // count] for i in range(count))
     return "".join(_HEIGHTS[max(group)] for group in groups)

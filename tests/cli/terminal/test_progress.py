@@ -53,9 +53,11 @@ def test_a_long_stage_is_shortened_and_acts_on_nothing(shown: Callable[..., str]
     assert "\x1b[31m" not in text
 
 
-@pytest.mark.parametrize("options", [{"stream": io.StringIO()}, {"quiet": True}])
-def test_nothing_off_a_terminal_or_when_quiet(shown: Callable[..., str], options: dict[str, object]) -> None:
-    assert shown(1, (0, "a.yaml: ", "building"), **options) == ""
+@pytest.mark.parametrize(("tasks", "options"), [(1, {"stream": io.StringIO()}), (1, {"quiet": True}), (0, {})])
+def test_nothing_off_a_terminal_or_when_quiet_or_idle(
+    shown: Callable[..., str], tasks: int, options: dict[str, object]
+) -> None:
+    assert shown(tasks, (0, "a.yaml: ", "building"), **options) == ""
 
 
 def test_tasks_add_up(shown: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,11 @@ def test_a_layer_shows_its_worst_tensor_in_order_of_the_layers() -> None:
     assert bars(found, 9) == "██▁"
 
 
+def test_the_first_layer_comes_first_in_whatever_order_the_tensors_are() -> None:
+    rows = [tensor("head/k", segment=1), wrong("first/k", segment=0), wrong("x", kind="input", max_rel_error=1e-3)]
+    assert bars(of(*rows), 9) == "▅█▁"
+
+
 def test_of_many_layers_none_is_lost() -> None:
     rows = [tensor(f"layer_{i}/kernel") for i in range(100)]
     for at in range(100):
