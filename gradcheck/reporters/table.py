@@ -246,7 +246,8 @@ def _summary(page: Page, report: Report, terms: set[str]) -> None:
     detailed = [run for run in report.runs if run.checks and (single or run.verdict != "pass")]
     if detailed:
         terms.update(("max rel", "error by layer"))
-    add_legend(page, terms)
+    called = {check.sides.reference for run in report.runs for check in run.checks}
+    add_legend(page, terms, called.pop() if len(called) == 1 else "reference")
     if terms:
         page.line()
     names = [config_name(run) for run in report.runs]

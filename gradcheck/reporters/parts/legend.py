@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 TERMS = {
     "step": "which training step, and its gradient or the value after it",
     "max abs": "largest difference",
-    "max rel": "largest difference / largest value of the reference",
+    "max rel": "largest difference / largest value of the {reference}",
     "ULP": "largest difference in units in the last place (1: the next number)",
     "cosine": "of the angle between both sides; 1 is the same direction",
-    "noise floor": "how far rounding moves the reference (4 times that is close)",
+    "noise floor": "how far rounding moves the {reference} (4 times that is close)",
     "needs rtol": "smallest rtol that alone would pass the tensor",
     "needs": "smallest rtol, or smallest atol, that alone would pass the tensor",
-    "given": "allowed is atol + rtol * |reference|, for each element",
+    "given": "allowed is atol + rtol * |{reference}|, for each element",
     "given rtol 0": "of a value after a step; its atol is a share of the movement",
     "lines": "of the script: where the gradient was asked for, and applied",
     "places": "where a fault was injected: at how many, caught at, and named at",
@@ -40,8 +40,8 @@ def terms_of_failures(tensors: Iterable[TensorReport]) -> set[str]:
     return found
 
 
-def add_legend(page: Page, shown: Collection[str]) -> None:
-    """Add a line for each term that is `shown`."""
+def add_legend(page: Page, shown: Collection[str], reference: str = "reference") -> None:
+    """Add a line for each term that is `shown`. `reference` is what that side is called."""
     for term, meaning in TERMS.items():
         if term in shown and not (term == "needs rtol" and "needs" in shown):
-            page.paragraph((f"{term}: {meaning}", "dim"), indent=2)
+            page.paragraph((f"{term}: {meaning.format(reference=reference)}", "dim"), indent=2)

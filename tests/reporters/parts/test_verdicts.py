@@ -77,6 +77,14 @@ def test_the_legend_has_what_is_shown_and_no_more() -> None:
     assert [line.strip().split(":")[0] for line in page.text().splitlines()] == ["max rel", "needs rtol"]
 
 
+def test_the_legend_calls_the_reference_as_the_checks_do() -> None:
+    page = Page(80, color=False)
+    add_legend(page, TERMS, "tape")
+    assert "given: allowed is atol + rtol * |tape|" in page.text()
+    assert "reference" not in page.text()
+    assert "{" not in page.text()
+
+
 def test_lines_below_failing_rows_are_explained() -> None:
     assert terms_of_failures([]) == set()
     assert terms_of_failures([wrong("a/k")]) == {"needs", "given"}
