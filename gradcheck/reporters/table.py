@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gradcheck.phrases import plural
 from gradcheck.reporters.parts import training, words
-from gradcheck.reporters.parts.columns import Layout
+from gradcheck.reporters.parts.columns import LINES, Layout
 from gradcheck.reporters.parts.errors import error_excerpt, error_place
 from gradcheck.reporters.parts.exempt import expectation
 from gradcheck.reporters.parts.legend import add_legend, terms_of_failures
@@ -159,6 +159,7 @@ def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions
                 below = [] if id(tensor) in failing else words.unproven_lines(tensor)
                 if id(tensor) in explained:
                     below = words.failure_lines(tensor, check.sides, worst=not layout.worst)
+                    below += [f"lines: {LINES.cell(tensor)}"] if tensor.lines and LINES not in layout.columns else []
                 for line in below:
                     page.paragraph(line, indent=8)
         _more(page, len(failing) - len(explained), "failing rows (-v says how far each is off)")

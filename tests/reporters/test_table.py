@@ -550,6 +550,15 @@ def test_a_path_that_does_not_fit_stands_above_its_row(passing: Report) -> None:
     assert [line.strip() for line in lines if "transformer_encoder_layer_" in line and "..." not in line][:2] == paths
 
 
+@pytest.mark.parametrize("width", [60, 80, 200, None])
+def test_the_lines_of_a_script_are_told_however_narrow(failing: Report, width: int | None) -> None:
+    (run,) = failing.runs
+    rows = tuple(dataclasses.replace(t, lines=("train.py:123", "train.py:124")) for t in run.checks[-1].tensors)
+    check = dataclasses.replace(run.checks[-1], tensors=rows)
+    report = dataclasses.replace(failing, runs=(dataclasses.replace(run, checks=(check,)),))
+    assert "train.py:123 train.py:124" in render(report, RenderOptions(width=width, show="failed"))
+
+
 def test_of_many_failing_rows_a_terminal_explains_the_first(large: Report) -> None:
     run = large.runs[0]
     rows = tuple(dataclasses.replace(wrong("a/kernel"), path=f"a/kernel_{i}") for i in range(20))

@@ -32,20 +32,21 @@ class Column:
 
 PATH = Column(title="tensor", cell=lambda t: inline(t.path), rank=0, right=False)
 STATUS = Column(title="status", cell=status_label, rank=0, right=False)
+LINES = Column(title="lines", cell=lambda t: inline(" ".join(t.lines)) or "-", rank=2, right=False)
 COLUMNS = (
     PATH,
     Column(title="step", cell=step, rank=0, right=False),
-    Column(title="kind", cell=lambda t: t.kind, rank=4, right=False),
+    Column(title="kind", cell=lambda t: t.kind, rank=5, right=False),
     STATUS,
-    Column(title="shape", cell=lambda t: shape(t.shape), rank=5, right=False),
-    Column(title="dtype", cell=lambda t: inline(t.dtype), rank=8, right=False),
-    Column(title="max abs", cell=lambda t: number(t.max_abs_error), rank=2),
+    Column(title="shape", cell=lambda t: shape(t.shape), rank=6, right=False),
+    Column(title="dtype", cell=lambda t: inline(t.dtype), rank=9, right=False),
+    Column(title="max abs", cell=lambda t: number(t.max_abs_error), rank=3),
     Column(title="max rel", cell=lambda t: number(t.max_rel_error), rank=0),
-    Column(title="ULP", cell=lambda t: ulps(t.max_ulp_error), rank=6),
-    Column(title="cosine", cell=lambda t: cosine(t.cosine), rank=7),
+    Column(title="ULP", cell=lambda t: ulps(t.max_ulp_error), rank=7),
+    Column(title="cosine", cell=lambda t: cosine(t.cosine), rank=8),
     Column(title="noise floor", cell=lambda t: number(t.noise_floor), rank=1),
-    Column(title="needs rtol", cell=lambda t: number(t.required.rtol), rank=3),
-    Column(title="lines", cell=lambda t: inline(" ".join(t.lines)) or "-", rank=1, right=False),
+    Column(title="needs rtol", cell=lambda t: number(t.required.rtol), rank=4),
+    LINES,
 )
 
 

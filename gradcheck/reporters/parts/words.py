@@ -184,7 +184,8 @@ def failure_lines(tensor: TensorReport, sides: Sides, *, worst: bool = True) -> 
     if tensor.worst and worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
         left, right = sides.of(tensor.kind)
-        found.append(f"worst {index(tensor.worst.index)}: {left} {reference}, {right} {candidate}")
+        at = f" {index(tensor.worst.index)}" if tensor.worst.index else ""
+        found.append(f"worst{at}: {left} {reference}, {right} {candidate}")
     written = [", ".join(found)] if found else []
     return [*written, *_required(tensor), *([f"note: {inline(tensor.note)}"] if tensor.note else [])]
 
