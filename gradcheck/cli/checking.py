@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.cli.terminal.errors import traceback_text
@@ -68,12 +69,12 @@ def in_workers(
     """
     loaded = [(number, entry) for number, entry in enumerate(entries, 1) if not isinstance(entry, RunReport)]
     tasks = [dataclasses.replace(task, arguments=(entry, *task.arguments)) for _, entry in loaded]
-    begun = dict[int, _Begun]()
+    begun = defaultdict[int, _Begun](_Begun)
     with progress(len(tasks)) as show:
 
         def tell(index: int, stage: str) -> None:
             number, entry = loaded[index]
-            begun.setdefault(index, _Begun()).note(stage)
+            begun[index].note(stage)
             show(index, (f"[{number}/{len(entries)}] " if len(entries) > 1 else "") + f"{entry.path}: ", stage)
 
         results, unfinished = dict[int, Any](), list[int]()
@@ -88,13 +89,14 @@ def in_workers(
                     KeyboardInterrupt, StopIteration
                 ):  # which ends it, and after that there is no more
                     while index not in results:
-                        results.update([next(finished)])
+                        done, results[done] = next(finished)
+                        tell(done, Stage("finished", 1, 1))
                 if index in results:
                     yield entry, results.pop(index)
                 else:
                     unfinished.append(index)
     if unfinished:
-        first = begun.get(unfinished[0], _Begun())
+        first = begun[unfinished[0]]
         if len(unfinished) == len(entries) and not first.known:
             raise KeyboardInterrupt
         yield loaded[unfinished[0]][1], first.interrupted([str(loaded[index][1].path) for index in unfinished[1:]])

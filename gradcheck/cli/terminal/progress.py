@@ -52,10 +52,8 @@ def progress(tasks: int) -> Iterator[Callable[[int, str, str], None]]:
         def tell(index: int, name: str, stage: str) -> None:
             count = ""
             if isinstance(stage, Stage) and stage.total:
-                count, done[index] = f"{stage.done} of {stage.total}", stage.done / stage.total
-            finished = index - sum(other < index for other in done)  # those before it that told nothing
-            shown.update(
-                line, description=escape(inline(f"{name}{stage}")), count=count, completed=finished + sum(done.values())
-            )
+                count = f"{stage.done} of {stage.total}" if stage.total > 1 else ""
+                done[index] = stage.done / stage.total
+            shown.update(line, description=escape(inline(f"{name}{stage}")), count=count, completed=sum(done.values()))
 
         yield tell

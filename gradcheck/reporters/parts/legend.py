@@ -34,7 +34,7 @@ def terms_of_failures(tensors: Iterable[TensorReport]) -> set[str]:
     """Return the terms of the lines below failing rows."""
     found = set[str]()
     for tensor in tensors:
-        found.update(("needs", "given"))
+        found.update(("needs", "given", *(("lines",) if tensor.lines else ())))
         if tensor.step and tensor.rtol == 0 < tensor.atol:
             found.add("given rtol 0")
     return found

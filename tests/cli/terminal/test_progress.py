@@ -61,8 +61,9 @@ def test_nothing_off_a_terminal_or_when_quiet_or_idle(
 
 
 def test_tasks_add_up(shown: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those before the one that tells something are done; of the others the share that their stages say."""
+    """Whoever begins and ends first: one that says nothing of how much is done is done when it ends."""
     completed: list[float] = []
     monkeypatch.setattr("rich.progress.Progress.update", lambda _, __, **fields: completed.append(fields["completed"]))
-    shown(4, (0, "", "building"), (1, "", "building"), (1, "", Stage("vjp", 1, 2)), (3, "", Stage("vjp", 1, 4)))
-    assert completed == [0, 1, 1.5, 2.75]
+    stages = [(0, "building"), (1, "building"), (1, Stage("vjp", 1, 2)), (3, Stage("vjp", 1, 4)), (0, Stage("", 1, 1))]
+    shown(4, *((index, "", stage) for index, stage in stages))
+    assert completed == [0, 0, 0.5, 0.75, 1.75]
