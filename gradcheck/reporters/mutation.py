@@ -63,8 +63,7 @@ class _Row:
         left, same = [f for f in others if f.left_out], [f for f in others if not f.left_out]
         reasons = {fault.reason for fault in same}
         why = f": {inline(reasons.pop())}" if len(same) == len(self.faults) and len(reasons) == 1 else ""
-        undiagnosed = sum(fault.undiagnosed for fault in self.faults)
-        counts = ((len(same), f"equivalent{why}"), (undiagnosed, "not diagnosed"), (len(left), "not tried"))
+        counts = ((len(same), f"equivalent{why}"), (len(left), "not tried"))
         return ", ".join(f"{count} {what}" for count, what in counts if count)
 
     @property
