@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import sys
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.cli.terminal.errors import traceback_text
@@ -20,7 +21,6 @@ from gradcheck.workers.task import Stage, Task
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     from gradcheck.cli.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
@@ -48,7 +48,7 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
                 runs.append(run)
             if options.fail_fast and runs[-1].exit_code:
                 break
-    return envelope(runs, ran_on)
+    return envelope(runs, ran_on, folder=Path(runs[0].config).parent, safe=arguments.safe)
 
 
 def in_workers(

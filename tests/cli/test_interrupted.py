@@ -91,6 +91,12 @@ def test_what_is_finished_is_reported_whatever_its_place(ran: Callable[..., tupl
     assert err.splitlines()[-2].startswith("3 configs: 2 passed, 1 in error in ")
 
 
+def test_a_baseline_makes_no_success_of_it(ran: Callable[..., tuple[int, str, str]]) -> None:
+    options = ("run", ".", "--format", "json", "-o", "report.json")
+    assert ran(Pool((0, passed("a"))), *options)[0] == 130
+    assert ran(Pool((0, passed("a"))), *options, "--baseline", "report.json")[0] == 130
+
+
 def test_a_config_that_never_began(ran: Callable[..., tuple[int, str, str]]) -> None:
     _, out, _ = ran(Pool((0, passed("a"))), "run", "a.yaml", "b.yaml")
     assert "  error[GC060]: interrupted before it began\n" in out
