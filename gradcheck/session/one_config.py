@@ -108,7 +108,12 @@ def _checks(
     """
     with located(loaded):
         _ = checker.training  # its errors belong to the config, not to the first method that reads it
-    methods = [(i, method) for i, written in enumerate(loaded.config.methods) for method in written.at_points]
+    methods = [
+        (i, method)
+        for i, written in enumerate(loaded.config.methods)
+        for method in written.at_points
+        if options.only is None or method.label in options.only
+    ]
     for done, (index, method) in enumerate(methods):
         stage(Stage(method.label, done, len(methods)))
         try:
