@@ -26,7 +26,7 @@ def watched(paths: Sequence[Path], once: Callable[[], int]) -> int:
     try:
         from watchfiles import watch  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise RunError("--watch needs watchfiles", code="GC058", help="pip install 'gradcheck[watch]'") from error
+        raise RunError("--watch needs watchfiles", code="GC058", help="pip install watchfiles") from error
     folders = {path if path.is_dir() else path.parent for path in paths}
     if _guarded(once) == ExitCode.INTERRUPTED:
         return ExitCode.INTERRUPTED
