@@ -31,6 +31,7 @@ from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.config.keyed import KeyedError, arguments_received, at
 from gradcheck.config.sections.live import LiveLoss
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec
+from gradcheck.config.sections.loss import canonical_name as canonical
 from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import NotApplicable
 from gradcheck.keras_private import loss_computing_in
@@ -43,16 +44,6 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.loss import Losses
 
 __all__ = ["RANDOM_COTANGENT", "Loss", "Term", "build_loss", "canonical_name", "output_names", "specs_by_output"]
-
-#: Short names that Keras accepts, in their long form.
-_ALIASES = {
-    "bce": "binarycrossentropy",
-    "kld": "kldivergence",
-    "mae": "meanabsoluteerror",
-    "mape": "meanabsolutepercentageerror",
-    "mse": "meansquarederror",
-    "msle": "meansquaredlogarithmicerror",
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -282,8 +273,7 @@ def _one_per_output(values: Any, model: keras.Model, what: str) -> list[Any]:
 
 def canonical_name(spec: LossSpec) -> str:
     """Return a Keras loss's name in one spelling: `meansquarederror` for `MSE`, "" for a factory."""
-    name = (spec.name or "").replace("_", "").lower()
-    return _ALIASES.get(name, name)
+    return canonical(spec.name)
 
 
 def _term(spec: LossSpec, weight: float, base: Path, *, alone: bool) -> Term:

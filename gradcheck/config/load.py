@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from gradcheck.config.checks.across_sections import contradictions
 from gradcheck.config.checks.files import leads_outside
-from gradcheck.config.checks.layer_names import undefined_names
+from gradcheck.config.checks.keras_names import unknown_to_keras
+from gradcheck.config.checks.layer_names import undefined_names, unknown_cuts
 from gradcheck.config.checks.safety import unsafe
 from gradcheck.config.checks.user_files import missing_files
 from gradcheck.config.schema import Config
@@ -32,11 +33,15 @@ MAX_SIZE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedConfig:
-    """A config, its file, and the positions of its keys. `document` is None for a config that was given from Python."""
+    """A config, its file, and the positions of its keys. `document` is None for a config that was given from Python.
+
+    `warnings` are what may be mistakes, and is only known once the config is run.
+    """
 
     config: Config
     path: Path
     document: Document | None = None
+    warnings: tuple[Mistake, ...] = ()
 
     @property
     def base(self) -> Path:
@@ -91,10 +96,12 @@ def load_config(
     document = overridden(read_document(source), overrides, methods)
     data = document.data()
     config, findings = _validated(data, path.parent, require_split=require_split, safe=safe)
-    mistakes = {*document.mistakes, *map(document.mistake, findings)}
+    certain, doubts = ({document.mistake(f) for f in findings if f.certain is sure} for sure in (True, False))
+    mistakes = {*document.mistakes, *certain}
     if mistakes or config is None:
         raise ConfigErrors(sorted(mistakes, key=lambda mistake: _order(mistake, path)))
-    return LoadedConfig(config=config, path=path, document=document)
+    warnings = tuple(sorted(doubts, key=lambda mistake: _order(mistake, path)))
+    return LoadedConfig(config=config, path=path, document=document, warnings=warnings)
 
 
 def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any]) -> LoadedConfig:
@@ -120,7 +127,7 @@ def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mappi
     data |= overrides
     validated, findings = _validated(data, path.parent, require_split=True)
     mistakes = [] if document is None else list(document.mistakes)
-    for finding in findings:
+    for finding in (found for found in findings if found.certain):
         in_text = document is not None and finding.path[:1] and finding.path[0] not in overrides
         mistakes.append(document.mistake(finding) if document is not None and in_text else _without_text(finding))
     if mistakes or validated is None:
@@ -133,14 +140,14 @@ def _validated(
 ) -> tuple[Config | None, list[Finding]]:
     """Return the config (None if it is wrong) and every mistake that can be found without TensorFlow."""
     # These checks read the raw data, so that an invalid section does not hide the mistakes of the others.
-    findings = [*contradictions(data, require_split=require_split), *undefined_names(data)]
+    found = [*contradictions(data, require_split=require_split), *undefined_names(data), *unknown_cuts(data)]
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
         # Which files may be looked at is only known of a valid config.
-        return None, [*findings_of(error), *findings, *(() if safe else missing_files(data, base))]
+        return None, [*findings_of(error), *found, *unknown_to_keras(data), *(() if safe else missing_files(data, base))]
     refused = list(unsafe(config, data, base)) if safe else []
-    return config, [*findings, *(refused or missing_files(data, base))]
+    return config, [*found, *(refused or (*unknown_to_keras(data), *missing_files(data, base)))]
 
 
 def _without_text(finding: Finding) -> Mistake:

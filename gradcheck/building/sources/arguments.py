@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from gradcheck.building import user_code
 from gradcheck.building.messages import described, gist, raised, user_location
 from gradcheck.building.precision import widened
+from gradcheck.config.checks.keras_names import REFUSED_LAYERS
 from gradcheck.config.keyed import KeyedError, arguments_received
-from gradcheck.config.sections.model import LayerSpec
+from gradcheck.config.sections.model import LAYER_ARGUMENTS, LayerSpec
 from gradcheck.errors import GradcheckError, RunError
 from gradcheck.phrases import did_you_mean
 
@@ -20,20 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-#: Arguments that take a layer, or a list of layers: a bare name there is that of a layer.
-LAYER_ARGUMENTS = frozenset({"layer", "backward_layer", "cell", "cells"})
 #: The module of other objects that an argument takes as `Name: {arguments}`, by the end of the argument's name.
 _MODULES = {
     "_initializer": "keras.initializers",
     "_regularizer": "keras.regularizers",
     "_constraint": "keras.constraints",
-}
-#: Layers that cannot be written in a config, and the alternative.
-_REFUSED = {
-    "Lambda": "write a layer class in a file of your own: `./layers.py:MyLayer`",
-    "TFSMLayer": "build the model in a factory",
-    "InputLayer": "describe the inputs under `model.input`",
-    "Input": "describe the inputs under `model.input`",
 }
 #: Keras's message if the user's class passes on an argument that neither knows: the config is wrong, not the class.
 _UNKNOWN_ARGUMENT = "Unrecognized keyword arguments"
@@ -96,8 +88,8 @@ def layer_failure(
 
 def _constructor(target: str, base: Path) -> Callable[..., Any]:
     """Return the class (or function) that constructs the layer."""
-    if target in _REFUSED:
-        raise LayerError(f"{target} cannot be written in a config", code="GC021", help=_REFUSED[target])
+    if target in REFUSED_LAYERS:
+        raise LayerError(f"{target} cannot be written in a config", code="GC021", help=REFUSED_LAYERS[target])
     if ":" in target:
         found = user_code.load(target, base, code="GC051")
         if not callable(found):
