@@ -145,9 +145,18 @@ def _validated(
         config = Config.model_validate(data)
     except ValidationError as error:
         # Which files may be looked at is only known of a valid config.
-        return None, [*findings_of(error), *found, *unknown_to_keras(data), *(() if safe else missing_files(data, base))]
+        missing = [] if safe else list(missing_files(data, base))
+        return None, [*findings_of(error), *_beside(missing, found), *unknown_to_keras(data)]
     refused = list(unsafe(config, data, base)) if safe else []
-    return config, [*found, *(refused or (*unknown_to_keras(data), *missing_files(data, base)))]
+    if refused:
+        return config, [*found, *refused]
+    return config, [*_beside(list(missing_files(data, base)), found), *unknown_to_keras(data)]
+
+
+def _beside(missing: list[Finding], found: list[Finding]) -> list[Finding]:
+    """Return both, without the advice to cut a model whose own file is missing: that is what has to be mended first."""
+    without_model = any(finding.path[0] == "model" for finding in missing)
+    return [*missing, *(finding for finding in found if not (without_model and finding.code == "GC026"))]
 
 
 def _without_text(finding: Finding) -> Mistake:
