@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.loss import LossSpec
 
+_WITH_MODEL = "a loss that needs the inputs or the model is a function (model, x, y): `loss: {of_model: ...}`"
 _CALLED = "a loss is called once for each output, as f(y, output)"
 
 
@@ -57,12 +58,33 @@ def from_factory(spec: LossSpec, base: Path) -> Any:
         RunError: GC053 if the factory raises, or returns no function.
     """
     reference = spec.factory or ""
-    loss = user_code.made_by("loss factory", reference, base, "GC053", spec.kwargs)
+    try:
+        loss = user_code.made_by("loss factory", reference, base, "GC053", spec.kwargs)
+    except KeyedRunError as error:
+        if error.keys == ("factory",):
+            error.help = f"a loss factory returns the function (y, output); {_WITH_MODEL}"
+        raise
     if not callable(loss):
         called = "(all targets, all outputs)" if spec.joint else "(y, output)"
         message = f"loss factory {reference} must return a function {called}. Received: a {type(loss).__name__}"
         raise KeyedRunError(message, code="GC053")
+    if not isinstance(loss, keras.losses.Loss) and not _takes(loss, 2):
+        takes = f"a function of ({', '.join(parameters(loss))})"
+        message = f"loss factory {reference} must return a function of two, targets and output. Received: {takes}"
+        with at("factory"):
+            raise KeyedRunError(message, code="GC053", help=_WITH_MODEL)
     return loss
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with `count` positional arguments; yes if nothing is known of it."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin has no signature
+        return True
+    return True
 
 
 def of_output(loss: Callable[..., Any], *, name: str, alone: bool) -> Callable[[Any, Any, Any], Any]:

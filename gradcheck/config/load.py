@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -58,9 +58,9 @@ class LoadedConfig:
         """The text of the file; empty if there is none."""
         return "" if self.document is None else self.document.sources[str(self.path)].text
 
-    def locate(self, *keys: str | int) -> Location | None:
-        """Return the location of the value at `keys`, or of its nearest parent; None if the first key is absent."""
-        return None if self.document is None else self.document.locate(keys)
+    def locate(self, *keys: str | int, at: Literal["key", "value"] = "value") -> Location | None:
+        """Return the location of the value (or key) at `keys`, or of its nearest parent; None if the first is absent."""
+        return None if self.document is None else self.document.locate(keys, at)
 
     def mistake(self, finding: Finding) -> Mistake:
         """Return `finding` as a mistake, at its location if there is a file."""

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gradcheck.batch import example_inputs, make_batch
 from gradcheck.batch.loss import build_loss
+from gradcheck.batch.loss_shapes import check_shapes
 from gradcheck.batch.slices import Slice, make_slices
 from gradcheck.building.endpoints import name_outputs
 from gradcheck.building.precision import precision_scope
@@ -109,6 +110,7 @@ def _problem(config: Config, base: Path, outline: Outline) -> Problem:
         check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
+    check_shapes(config, model, batch, loss)
     _require_compilable(config, batch)
     slices: tuple[Slice, ...] = ()
     if config.microbatches > 1:

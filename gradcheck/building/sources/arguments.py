@@ -9,13 +9,14 @@ import keras
 from pydantic import ValidationError
 
 from gradcheck.building import user_code
-from gradcheck.building.messages import described, gist, raised, user_location
+from gradcheck.building.messages import advice, described, gist, raised, user_location
 from gradcheck.building.precision import widened
+from gradcheck.building.sources.keras_signatures import arguments_of
 from gradcheck.config.checks.keras_names import REFUSED_LAYERS
 from gradcheck.config.keyed import KeyedError, arguments_received
 from gradcheck.config.sections.model import LAYER_ARGUMENTS, LayerSpec
 from gradcheck.errors import GradcheckError, RunError
-from gradcheck.phrases import did_you_mean
+from gradcheck.phrases import did_you_mean, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,11 +67,25 @@ def build_layer(spec: LayerSpec, base: Path, label: str) -> keras.layers.Layer:
         raise
     except Exception as error:
         received = arguments_received(spec.kwargs, spec.argument)
-        raise layer_failure(error, f"{label} cannot be built", received, spec.target) from error
+        failure = layer_failure(error, f"{label} cannot be built", received, spec.target)
+        raise _at_its_argument(failure, label, constructor, spec) from error
     if not isinstance(layer, keras.layers.Layer):
         message = f"{label} cannot be built: {spec.target} gave no layer. Received: a {type(layer).__name__}"
         raise LayerError(message, code="GC021")
     return layer
+
+
+def _at_its_argument(
+    failure: LayerError | RunError, label: str, constructor: Any, spec: LayerSpec
+) -> LayerError | RunError:
+    """Return the error at the first argument that the constructor does not take, with what was meant."""
+    accepted = arguments_of(constructor)
+    unknown = [name for name in spec.kwargs if accepted is not None and name not in accepted]
+    if unknown and isinstance(failure, LayerError):
+        failure.message = f"{label} cannot be built: it takes no argument `{unknown[0]}`"
+        failure.keys, failure.at_key = (spec.target, unknown[0]), True
+        failure.help = suggestion(unknown[0], accepted or (), "It takes", most=8)
+    return failure
 
 
 def layer_failure(
@@ -83,7 +98,7 @@ def layer_failure(
         return raised(f"{what}: it raised {described(error)}", error, "GC051", location=location)
     said = gist(error)
     shown = said if "Received" in said else f"{said.rstrip('.')}. Received: {received}"
-    return LayerError(f"{what}: {shown}", code="GC021", help=help_)
+    return LayerError(f"{what}: {shown}", code="GC021", help=help_ or advice(error))
 
 
 def _constructor(target: str, base: Path) -> Callable[..., Any]:

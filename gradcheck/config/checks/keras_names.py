@@ -35,7 +35,7 @@ REFUSED_LAYERS = {
 OPTIMIZER_ARGUMENTS = frozenset({"inner_optimizer", "default_optimizer"})
 _REFERENCE = re.compile(r"[\w.]:[A-Za-z_]")
 #: `Dense {units: 4}` or `Dense(4)` in place of `Dense: {units: 4}`.
-_WITHOUT_COLON = re.compile(r"(\w+)\s*[{(\[].*", re.DOTALL)
+_WITHOUT_COLON = re.compile(r"(\w+)\s*([{(\[].*)", re.DOTALL)
 _MOST = 8  # the most names that one help line lists
 
 
@@ -89,9 +89,15 @@ def unknown_to_keras(data: dict[Any, Any]) -> list[Finding]:
 
 
 def unknown_in_layer(name: str, kwargs: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings for a single layer with its arguments, whose paths begin with an argument."""
-    found = _Walk(registers=False).layer({name: dict(kwargs)} if kwargs else name, ())
-    return [replace(item, path=item.path[1:]) for item in found] if is_of_installed() else []
+    """Return the findings for a single layer with its arguments, as `gradcheck layer` takes them."""
+    if not is_of_installed():
+        return []
+    written = _WITHOUT_COLON.fullmatch(name)
+    if written is not None and _LAYERS.find(written[1]) is not None:
+        arguments = written[2] if written[2].startswith("{") else "{name: value}"
+        help_ = f"give the arguments by themselves: {written[1]} --kwargs '{arguments}'"
+        return [Finding(message=f"no Keras layer is called `{name}`", code="GC020", help=help_)]
+    return list(_Walk(registers=False).layer({name: dict(kwargs)}, ()))
 
 
 def _has_user_code(value: Any) -> bool:
@@ -131,7 +137,7 @@ class _Walk:
                 code="GC021",
                 help=REFUSED_LAYERS[name],
             )
-        elif ":" in name:  # which arguments it takes is only known once it is imported
+        elif _REFERENCE.search(name):  # which arguments it takes is only known once it is imported
             for key, value in kwargs.items():
                 yield from self._value(_LAYERS, key, "", value, (*below, key))
         else:

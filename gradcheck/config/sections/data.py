@@ -143,7 +143,7 @@ def _kind_schema(model: type[Section], handler: GetJsonSchemaHandler) -> JsonSch
     fields = handler.resolve_ref_schema(options)
     written = fields["properties"]
     alone = next(iter(written.values()))
-    written |= {other: {**written[own], "title": other} for other, own in getattr(model, "other_names", {}).items()}
+    written |= {other: written[own] for other, own in getattr(model, "other_names", {}).items()}
     needed = [] if fields.get("required") else [{"type": "null"}]
     return {"anyOf": [options, {**alone, "not": {"type": "object"}}, *needed]}
 
