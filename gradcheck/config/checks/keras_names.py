@@ -264,7 +264,7 @@ def _missing(module: _Module, name: str, given: set[Any], path: KeyPath) -> Iter
     meant = {nearest(key, accepted) for key in given - accepted.keys()}
     for key, kind in accepted.items():
         if kind.endswith(REQUIRED) and key not in given and key not in meant:
-            help_ = f"write `{name}: {{{key}: ...}}`"
+            help_ = f"add `{key}: ...` to its arguments"
             message = f"{name} needs the argument `{key}`"
             yield Finding(message=message, path=path, at=_at(path, name), code=module.arguments, help=help_)
 
