@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from gradcheck.batch.loss_functions import (
+    check_classes,
     from_factory,
     of_all_outputs,
     of_model,
@@ -202,26 +203,9 @@ def build_loss(
     terms = []
     for index, (spec, weight, keys) in enumerate(zip(specs, weights, _keys(config, model), strict=True)):
         with at("loss", *keys):
-            _check_classes(spec, model, index)
+            check_classes(spec, model, index)
             terms.append(None if spec is None else _term(spec, weight, base, alone=alone))
     return Loss(terms=tuple(terms), positions=output_positions(model), dtype=loss_dtype())
-
-
-#: Losses of a softmax over classes: of a single class every gradient is zero.
-_OF_CLASSES = frozenset({"categoricalcrossentropy", "categoricalfocalcrossentropy", "sparsecategoricalcrossentropy"})
-
-
-def _check_classes(spec: LossSpec | None, model: keras.Model, index: int) -> None:
-    """Raise for a loss over classes on an output of one class."""
-    if spec is None or canonical_name(spec) not in _OF_CLASSES:
-        return
-    shape, axis = tuple(model.outputs[index].shape), spec.kwargs.get("axis", -1)
-    if isinstance(axis, int) and -len(shape) <= axis < len(shape) and shape[axis] == 1:
-        message = (
-            f"{spec.name} needs one unit a class, and with a single class every gradient is zero. "
-            f"Received: output {output_names(model)[index]} of shape {shape}"
-        )
-        raise KeyedError(message, code="GC031", help="take BinaryCrossentropy, or an output of two units or more")
 
 
 def _over_all(spec: LossSpec, model: keras.Model, base: Path) -> Loss:

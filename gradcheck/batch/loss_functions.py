@@ -10,8 +10,10 @@ import keras
 import tensorflow as tf
 
 from gradcheck.building import user_code
+from gradcheck.building.endpoints import output_names
 from gradcheck.building.precision import loss_dtype
-from gradcheck.config.keyed import KeyedRunError, at
+from gradcheck.config.keyed import KeyedError, KeyedRunError, at
+from gradcheck.config.sections.loss import canonical_name
 from gradcheck.errors import RunError
 
 if TYPE_CHECKING:
@@ -49,6 +51,27 @@ def random_cotangent(y: Any, output: Any, sample_weight: Any = None) -> tf.Tenso
         weight = tf.cast(sample_weight, dtype)
         product *= tf.reshape(weight, [*weight.shape, *[1] * (product.shape.rank - weight.shape.rank)])
     return tf.reduce_sum(product)
+
+
+#: Losses of a softmax over classes: of a single class every gradient is zero.
+_OF_CLASSES = frozenset({"categoricalcrossentropy", "categoricalfocalcrossentropy", "sparsecategoricalcrossentropy"})
+
+
+def check_classes(spec: LossSpec | None, model: keras.Model, index: int) -> None:
+    """Raise for a loss over classes on an output of one class.
+
+    Raises:
+        KeyedError: GC031.
+    """
+    if spec is None or canonical_name(spec.name) not in _OF_CLASSES:
+        return
+    shape, axis = tuple(model.outputs[index].shape), spec.kwargs.get("axis", -1)
+    if isinstance(axis, int) and -len(shape) <= axis < len(shape) and shape[axis] == 1:
+        message = (
+            f"{spec.name} needs one unit a class, and with a single class every gradient is zero. "
+            f"Received: output {output_names(model)[index]} of shape {shape}"
+        )
+        raise KeyedError(message, code="GC031", help="take BinaryCrossentropy, or an output of two units or more")
 
 
 def from_factory(spec: LossSpec, base: Path) -> Any:

@@ -40,7 +40,12 @@ def check_shapes(config: Config, model: keras.Model, batch: Batch, loss: Loss) -
         refused = tuple(y.shape) != usual and _refuses(term, y, shape, None)
         if refused:
             message = f"{on} takes targets of shape {usual}. Received: shape {tuple(y.shape)}"
-            raise _at_its_key(config, ("targets", "npz", "factory"), message, f"make the targets or the output fit (the loss says: {refused})")
+            raise _at_its_key(
+                config,
+                ("targets", "npz", "factory"),
+                message,
+                f"make the targets or the output fit (the loss says: {refused})",
+            )
         if weight is not None and _refuses(term, y, shape, weight):
             expanded = (*weight.shape, *[1] * (len(shape) - 1 - len(weight.shape)))
             message = f"{on} takes no sample weights of shape {tuple(weight.shape)}"

@@ -31,10 +31,13 @@ _XLA_HEAD = re.compile(
 #: The beginning of TensorFlow's own stack traces.
 _TENSORFLOW_TAIL = re.compile(r" (The op is created at|Stack trace for op definition): ?.*")
 #: Names that TensorFlow gives to its own functions and nodes, around the message proper.
-_NODES = re.compile(r"\{\{function_node \S+\}\} ?| ?\[\[\{\{node [^\]]*\]\]| for '\{\{node [^']*'| ?\[Op:\w+\]( name:( \S*)?)?$")
+_NODES = re.compile(
+    r"\{\{function_node \S+\}\} ?| ?\[\[\{\{node [^\]]*\]\]| for '\{\{node [^']*'| ?\[Op:\w+\]( name:( \S*)?)?$"
+)
 #: TensorFlow's message on a dtype that an operation has no kernel for: the dtype, the others, and the operation.
 _NO_KERNEL = re.compile(
-    r"Value for attr '\w+' of (?P<dtype>\w+) is not in the list of allowed values: (?P<others>[^;]*\w).*?Op<name=(?P<op>\w+);.*"
+    r"Value for attr '\w+' of (?P<dtype>\w+) is not in the list of allowed values: (?P<others>[^;]*\w)"
+    r".*?Op<name=(?P<op>\w+);.*"
 )
 #: What stands before the message of an error in a compiled function without a stack trace.
 _DETECTED = re.compile(r"^Detected at node .*?<stack traces unavailable>", re.DOTALL)

@@ -33,4 +33,4 @@ def is_of_installed() -> bool:
         installed = version("keras")
     except PackageNotFoundError:
         return True
-    return installed.split(".")[:2] == keras_table()["keras"].split(".")[:2]
+    return bool(installed.split(".")[:2] == keras_table()["keras"].split(".")[:2])

@@ -59,7 +59,7 @@ class LoadedConfig:
         return "" if self.document is None else self.document.sources[str(self.path)].text
 
     def locate(self, *keys: str | int, at: Literal["key", "value"] = "value") -> Location | None:
-        """Return the location of the value (or key) at `keys`, or of its nearest parent; None if the first is absent."""
+        """Return the location of the value or key at `keys`, or of its nearest parent; None without the first."""
         return None if self.document is None else self.document.locate(keys, at)
 
     def mistake(self, finding: Finding) -> Mistake:

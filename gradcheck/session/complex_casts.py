@@ -40,10 +40,11 @@ class Casts(logging.Filter):
         if not self._lines:
             return ()
         places = listed(sorted(filter(None, self._lines)), "")
-        return (
+        note = (
             f"a complex number is cast to a real one{places and f' ({places})'}: its imaginary part is discarded, as "
-            f"TensorFlow warned {plural(self._lines.total(), 'time')}; `tf.math.real` says that it is meant",
+            f"TensorFlow warned {plural(self._lines.total(), 'time')}; `tf.math.real` says that it is meant"
         )
+        return (note,)
 
 
 @contextmanager

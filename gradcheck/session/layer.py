@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gradcheck.config.checks.keras_names import unknown_in_layer
+from gradcheck.config.checks.keras_names import require_layer
 from gradcheck.config.load import LoadedConfig, load_given
-from gradcheck.errors import ConfigErrors, ExitCode, Mistake
+from gradcheck.errors import ExitCode
 from gradcheck.numerics import real_parts
 from gradcheck.results.report import CheckReport
 from gradcheck.session.configs import check_one, environment
@@ -125,12 +125,10 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     With `masked` every input that has a time axis gets a mask.
 
     Raises:
-        ConfigErrors: for a shape, seed, precision, point or method that a config does not accept, and for a layer or an
-            argument that Keras does not have.
+        ConfigErrors: for a shape, seed, precision, point, method, layer or argument that a config does not accept.
     """
-    unknown = unknown_in_layer(target.name, target.kwargs) if target.live is None else []
-    if unknown:
-        raise ConfigErrors([Mistake(code=f.code, message=f.message, help=f.help) for f in unknown])
+    if target.live is None:
+        require_layer(target.name, target.kwargs)
     source = {
         "target": target.name,
         "base": str(Path.cwd()),

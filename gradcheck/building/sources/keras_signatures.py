@@ -1,7 +1,7 @@
 """The names and arguments of Keras's public classes, read from the installed Keras.
 
-`python -m gradcheck.building.sources.keras_signatures` writes them to the file that `gradcheck.config.keras_table` reads, so
-that a config can be checked without TensorFlow. Run it when the newest Keras is another release.
+`python -m gradcheck.building.sources.keras_signatures` writes them to the file that `gradcheck.config.keras_table`
+reads, so that a config can be checked without TensorFlow. Run it when the newest Keras is another release.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def arguments_of(constructor: Callable[..., Any]) -> dict[str, Any] | None:
     None if it takes arguments that cannot be known.
     """
     found: dict[str, Any] = {}
-    rest = True  # whether positional arguments may be handed on as well: else the class gives its base those it requires
+    rest = (
+        True  # whether positional arguments may be handed on as well: else the class gives its base those it requires
+    )
     for depth, function in enumerate(_constructors(constructor)):
         try:
             parameters = list(inspect.signature(function).parameters.values())

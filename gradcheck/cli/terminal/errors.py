@@ -28,7 +28,8 @@ def format_mistake(mistake: Mistake, color: bool, label: str = "error") -> str: 
     def styled(text: str, foreground: str | None = None) -> str:
         return click.style(text, fg=foreground, bold=True) if color else text
 
-    lines = [f"{styled(f'{label}[{mistake.code}]', 'red' if label == 'error' else 'yellow')}{styled(f': {multiline(mistake.message)}')}"]
+    head = styled(f"{label}[{mistake.code}]", "red" if label == "error" else "yellow")
+    lines = [f"{head}{styled(f': {multiline(mistake.message)}')}"]
     number = "" if mistake.line is None else str(mistake.line)
     margin, bar = " " * len(number), styled("|", "blue")
     if mistake.file is not None:

@@ -1,7 +1,7 @@
 """Names and arguments of Keras in a config that Keras does not have, found without Keras by `config.keras_table`.
 
-What cannot come from elsewhere (a class, an argument of a class, a value of the wrong type) is a mistake. A finding is not
-certain if another release of Keras is installed than the table was made of, nor for the name of an activation,
+What cannot come from elsewhere (a class, an argument of a class, a value of the wrong type) is a mistake. A finding is
+not certain if another release of Keras is installed than the table was made of, nor for the name of an activation,
 initializer, regularizer or constraint in a config with user code, which may register names of its own.
 """
 
@@ -19,6 +19,7 @@ from gradcheck.config.keras_table import REQUIRED, is_of_installed, keras_table
 from gradcheck.config.schema import OptimizerSpec
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec, canonical_name, looks_like_loss, misspelt_own
 from gradcheck.config.sections.model import LAYER_ARGUMENTS, LayerSpec
+from gradcheck.errors import ConfigErrors, Mistake
 from gradcheck.phrases import nearest, suggestion
 
 if TYPE_CHECKING:
@@ -79,7 +80,11 @@ def unknown_to_keras(data: dict[Any, Any]) -> list[Finding]:
     walk = _Walk(registers=_has_user_code(data))
     train = data.get("train")
     findings = [
-        *(found for path, source in layer_sources(data.get("model"), ("model",)) for found in walk.layers(source, path)),
+        *(
+            found
+            for path, source in layer_sources(data.get("model"), ("model",))
+            for found in walk.layers(source, path)
+        ),
         *walk.applications(data.get("model"), ("model",)),
         *walk.losses(data.get("loss"), ("loss",)),
         *(walk.optimizer(train.get("optimizer"), ("train", "optimizer")) if isinstance(train, dict) else ()),
@@ -88,16 +93,21 @@ def unknown_to_keras(data: dict[Any, Any]) -> list[Finding]:
     return findings if not findings or is_of_installed() else [replace(found, certain=False) for found in findings]
 
 
-def unknown_in_layer(name: str, kwargs: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings for a single layer with its arguments, as `gradcheck layer` takes them."""
-    if not is_of_installed():
-        return []
+def require_layer(name: str, kwargs: Mapping[str, Any]) -> None:
+    """Raise for a layer or an argument that Keras does not have, as `gradcheck layer` takes them.
+
+    Raises:
+        ConfigErrors: GC020 or GC021.
+    """
     written = _WITHOUT_COLON.fullmatch(name)
     if written is not None and _LAYERS.find(written[1]) is not None:
         arguments = written[2] if written[2].startswith("{") else "{name: value}"
         help_ = f"give the arguments by themselves: {written[1]} --kwargs '{arguments}'"
-        return [Finding(message=f"no Keras layer is called `{name}`", code="GC020", help=help_)]
-    return list(_Walk(registers=False).layer({name: dict(kwargs)}, ()))
+        found = [Finding(message=f"no Keras layer is called `{name}`", code="GC020", help=help_)]
+    else:
+        found = list(_Walk(registers=False).layer({name: dict(kwargs)}, ()))
+    if found and is_of_installed():
+        raise ConfigErrors([Mistake(code=item.code, message=item.message, help=item.help) for item in found])
 
 
 def _has_user_code(value: Any) -> bool:
@@ -142,7 +152,7 @@ class _Walk:
                 yield from self._value(_LAYERS, key, "", value, (*below, key))
         else:
             first = () if fields.get("argument") is None else (fields["argument"],)
-            yield from self._object(_LAYERS, name, kwargs, below, first)
+            yield from self._object(_LAYERS, name, kwargs, below, first=first)
 
     def applications(self, model: Any, path: KeyPath) -> Iterator[Finding]:
         if not isinstance(model, dict):
@@ -190,10 +200,11 @@ class _Walk:
         name: str,
         kwargs: Any,
         path: KeyPath,
+        *,
         first: tuple[Any, ...] = (),
         arguments_at: KeyPath | None = None,
     ) -> Iterator[Finding]:
-        """Check a class and its arguments: `first` is a positional one, `kwargs` are below `path` unless said otherwise."""
+        """Check a class and its arguments: `first` is a positional one, `kwargs` are written below `path` by default."""
         known = module.find(name)
         if known is None:
             yield _unknown_name(module, name, path)
@@ -259,7 +270,7 @@ def _at(path: KeyPath, name: str) -> Literal["key", "value"]:
 
 
 def _missing(module: _Module, name: str, given: set[Any], path: KeyPath) -> Iterator[Finding]:
-    """Yield a finding for each argument without a default that is not given, unless one that is given is its misspelling."""
+    """Yield a finding for each required argument that is not given, unless one that is given is its misspelling."""
     accepted = module.classes[name]
     meant = {nearest(key, accepted) for key in given - accepted.keys()}
     for key, kind in accepted.items():

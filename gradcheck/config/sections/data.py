@@ -35,9 +35,10 @@ class _Range(Section):
         """Return the fields under the names of this section."""
         if not isinstance(raw, dict):
             return Written(raw)
-        fields, places = {}, {}
+        fields: dict[Any, Any] = {}
+        places: dict[Any, tuple[Any, ...]] = {}
         for key, value in raw.items():
-            own = cls.other_names.get(key, key)
+            own = cls.other_names.get(str(key), key)
             if own in fields:
                 message = f"`{key}` and `{places[own][0]}` are the same"
                 raise refusal(Finding(message=message, path=(key,), at="key", code="GC007", help="keep one of them"))

@@ -9,8 +9,7 @@ from pydantic import Field, TypeAdapter, WrapValidator, model_validator
 
 from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, refusal, single_key
-from gradcheck.config.sections.scalars import REFERENCE, Flag, Reference, Text  # noqa: TC001 - pydantic reads the annotations
-
+from gradcheck.config.sections.scalars import REFERENCE, Flag, Reference, Text
 from gradcheck.phrases import nearest, suggestion
 
 if TYPE_CHECKING:
@@ -156,7 +155,9 @@ def _one_or_several(raw: Any, _: Handler) -> LossSpec | tuple[LossSpec, ...] | d
     misspelt = misspelt_own(raw)
     if misspelt is not None:
         help_ = suggestion(misspelt, _OWN, "Losses of your own are")
-        raise refusal(Finding(message=f"unknown key `{misspelt}`", path=(misspelt,), at="key", code="GC003", help=help_))
+        raise refusal(
+            Finding(message=f"unknown key `{misspelt}`", path=(misspelt,), at="key", code="GC003", help=help_)
+        )
     if isinstance(raw, (list, tuple)):
         listed = _IN_ORDER.validate_python(raw)
         _require_single(dict(enumerate(listed)))

@@ -144,7 +144,7 @@ def vacuous_advice(run: RunReport) -> str:
     elif any(check.outcome == "inconclusive" and not _undecided(check) and check.notes for check in run.checks):
         why = "no check was conclusive, for the reasons noted"
     elif open_ is not None:
-        why = f"no check was conclusive ({open_[open_.index('GC80'):]}). Take other data, or smoother activations"
+        why = f"no check was conclusive ({open_[open_.index('GC80') :]}). Take other data, or smoother activations"
     elif any(check.outcome == "inconclusive" for check in run.checks):
         why = "no check was conclusive. Take smoother activations, other data or another seed (GC801)"
     elif coverage.trainable == 0 and any(check.method == "audit" for check in run.checks):

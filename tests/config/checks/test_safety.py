@@ -51,7 +51,8 @@ def test_points_are_no_code(load: Callable[..., LoadedConfig], model: str) -> No
         "model: {application: ResNet50, kwargs: {weights: null, input_shape: [32, 32, 3]}}\nmemory_budget: 2GiB\n",
         DATA + "data: {npz: ./x.npz, targets: {npz: {file: x.npz, key: y}}}\n",
         DATA
-        + "train: {steps: 2, optimizer: {SGD: {learning_rate: {CosineDecay: {initial_learning_rate: 0.1, decay_steps: 5}}}}}\nloss: {Huber: {delta: 2}}",
+        + "train: {steps: 2, optimizer: {SGD: {learning_rate: {CosineDecay: "
+        + "{initial_learning_rate: 0.1, decay_steps: 5}}}}}\nloss: {Huber: {delta: 2}}",
         DATA + "methods: all",
         DATA + "methods: [accumulate: {steps: 2}, resume: {format: backup}, remat: {mode: activations}, fit]\n"
         "train: {steps: 2}",
