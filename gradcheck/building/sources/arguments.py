@@ -95,10 +95,10 @@ def layer_failure(
     own = ":" in target and _UNKNOWN_ARGUMENT not in str(error)
     location = user_location(error, target) if own else None
     if location is not None:
-        return raised(f"{what}: it raised {described(error)}", error, "GC051", location=location)
+        return raised(f"{what}: it raised {described(error)}", error, "GC051", location=location, help_=help_)
     said = gist(error)
     shown = said if "Received" in said else f"{said.rstrip('.')}. Received: {received}"
-    return LayerError(f"{what}: {shown}", code="GC021", help=help_ or advice(error))
+    return LayerError(f"{what}: {shown}", code="GC021", help=advice(error) or help_)
 
 
 def _constructor(target: str, base: Path) -> Callable[..., Any]:

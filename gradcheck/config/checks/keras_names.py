@@ -204,7 +204,7 @@ class _Walk:
         first: tuple[Any, ...] = (),
         arguments_at: KeyPath | None = None,
     ) -> Iterator[Finding]:
-        """Check a class and its arguments: `first` is a positional one, `kwargs` are written below `path` by default."""
+        """Check a class and its arguments: `first` is a positional one, `kwargs` stand below `path` by default."""
         known = module.find(name)
         if known is None:
             yield _unknown_name(module, name, path)
@@ -232,6 +232,11 @@ class _Walk:
                 yield from self.layer(layer, path if place is None else (*path, place))
         elif key in OPTIMIZER_ARGUMENTS:
             yield from self.optimizer(value, path)
+        elif key == "optimizer_map":  # the arguments of an OptimizerMap: a default, and in turn a map by patterns
+            for inner, optimizer in value.items() if isinstance(value, dict) else ():
+                is_map = inner == "optimizer_map"
+                check = self._value(module, inner, kind, optimizer, (*path, inner)) if is_map else None
+                yield from check or self.optimizer(optimizer, (*path, inner))
         elif isinstance(value, dict):
             inner = _OBJECTS.get(kind) or (_SCHEDULES if module in (_OPTIMIZERS, _SCHEDULES) else None)
             if inner is not None and name is not None and ":" not in name and name != "class_name":
