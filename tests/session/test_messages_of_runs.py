@@ -134,7 +134,7 @@ def test_auto_is_the_memory_of_the_whole_run(run: Run, monkeypatch: pytest.Monke
     error = run(config).error
     assert error is not None
     assert (error.code, error.excerpt) == ("GC056", "  batch_size: 1000000")
-    assert "the run would take about 0.12 GiB" in error.message
+    assert "the run would take about 0.119 GiB" in error.message
     assert "80% of the memory that is free" in error.message
     small = run({**config, "data": {"batch_size": 100}})
     assert small.verdict == "pass"
