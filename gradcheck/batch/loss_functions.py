@@ -91,7 +91,7 @@ def from_factory(spec: LossSpec, base: Path) -> Any:
         called = "(all targets, all outputs)" if spec.joint else "(y, output)"
         message = f"loss factory {reference} must return a function {called}. Received: a {type(loss).__name__}"
         raise KeyedRunError(message, code="GC053")
-    if not isinstance(loss, keras.losses.Loss) and not _takes(loss, 2):
+    if not isinstance(loss, keras.losses.Loss) and not _takes_two(loss):
         takes = f"a function of ({', '.join(parameters(loss))})"
         message = f"loss factory {reference} must return a function of two, targets and output. Received: {takes}"
         with at("factory"):
@@ -99,10 +99,11 @@ def from_factory(spec: LossSpec, base: Path) -> Any:
     return loss
 
 
-def _takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether a function can be called with `count` positional arguments; yes if nothing is known of it."""
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with targets and output, and weights by name; yes if nothing is known of it."""
+    weight = {"sample_weight": None} if "sample_weight" in parameters(function) else {}
     try:
-        inspect.signature(function).bind(*[None] * count)
+        inspect.signature(function).bind(None, None, **weight)
     except TypeError:
         return False
     except ValueError:  # a builtin has no signature

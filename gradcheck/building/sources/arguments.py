@@ -82,7 +82,8 @@ def _at_its_argument(
     accepted = arguments_of(constructor)
     unknown = [name for name in spec.kwargs if accepted is not None and name not in accepted]
     if unknown and isinstance(failure, LayerError):
-        failure.message = f"{label} cannot be built: it takes no argument `{unknown[0]}`"
+        received = arguments_received(spec.kwargs, spec.argument)
+        failure.message = f"{label} cannot be built: it takes no argument `{unknown[0]}`. Received: {received}"
         failure.keys, failure.at_key = (spec.target, unknown[0]), True
         failure.help = suggestion(unknown[0], accepted or (), "It takes", most=8)
     return failure

@@ -25,7 +25,7 @@ class NormalOptions(Section):
     stddev: Annotated[Number, Field(ge=0)] = 1.0
 
 
-class _Range(Section):
+class _Range:
     """A range, whose ends have other names in other libraries: these are accepted too."""
 
     other_names: ClassVar[dict[str, str]] = {}
@@ -46,7 +46,7 @@ class _Range(Section):
         return Written(fields, places)
 
 
-class UniformOptions(_Range):
+class UniformOptions(_Range, Section):
     """Numbers from `minval` up to, not including, `maxval`; `low` and `high` are other names of these."""
 
     other_names: ClassVar[dict[str, str]] = {"low": "minval", "high": "maxval"}
@@ -55,7 +55,7 @@ class UniformOptions(_Range):
     maxval: Number = 1.0
 
 
-class IntegersOptions(_Range):
+class IntegersOptions(_Range, Section):
     """Whole numbers from `low` up to, not including, `high`; `minval` and `maxval` are other names of these."""
 
     other_names: ClassVar[dict[str, str]] = {"minval": "low", "maxval": "high"}

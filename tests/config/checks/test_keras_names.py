@@ -71,10 +71,18 @@ def marked(mistake: Mistake) -> str:
         (TRAIN.format("{SGD: {learning_rate: fast}}"), "GC004", "fast", None),
         (TRAIN.format("{SGD: {learning_rate: {CosinDecay: {}}}}"), "GC020", "CosinDecay", "CosineDecay"),
         (TRAIN.format("{LossScaleOptimizer: {inner_optimizer: {Sgdd: {}}}}"), "GC020", "Sgdd", "SGD"),
-        (TRAIN.format("{MultiOptimizer: {optimizer_map: {default_optimizer: SGDD, optimizer_map: {'.*': Adam}}}}"),
-         "GC020", "SGDD", "SGD"),
-        (TRAIN.format("{MultiOptimizer: {optimizer_map: {default_optimizer: SGD, optimizer_map: {'.*': Adm}}}}"),
-         "GC020", "Adm", "Adam"),
+        (
+            TRAIN.format("{MultiOptimizer: {optimizer_map: {default_optimizer: SGDD, optimizer_map: {'.*': Adam}}}}"),
+            "GC020",
+            "SGDD",
+            "SGD",
+        ),
+        (
+            TRAIN.format("{MultiOptimizer: {optimizer_map: {default_optimizer: SGD, optimizer_map: {'.*': Adm}}}}"),
+            "GC020",
+            "Adm",
+            "Adam",
+        ),
         ("model: {application: ResNet5}\n", "GC020", "ResNet5", "ResNet50"),
         ("model: {application: VGG16, kwargs: {clases: 2}}\n", "GC004", "clases", "classes"),
         ("model: {segments: [{application: VGG61}, {application: VGG16}]}\n", "GC020", "VGG61", "VGG1"),
@@ -125,9 +133,7 @@ def test_user_code_may_register_a_name(load: Callable[..., LoadedConfig], tmp_pa
         load(text.replace("Activation: sigmod", "Dens: 3"))
 
 
-def test_another_keras_may_have_other_names(
-    load: Callable[..., LoadedConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_keras_may_have_other_names(load: Callable[..., LoadedConfig], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras_names, "is_of_installed", lambda: False)
     assert [marked(warning) for warning in load(LAYERS.format("NewInKeras4: 3")).warnings] == ["NewInKeras4"]
     require_layer("NewInKeras4", {})
