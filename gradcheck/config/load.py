@@ -95,7 +95,7 @@ def load_config(
     source = SourceText(path, read_text(path))
     document = overridden(read_document(source), overrides, methods)
     data = document.data()
-    config, findings = _validated(data, path.parent, require_split=require_split, safe=safe)
+    config, findings = _validated(data, path.parent, require_split=require_split, safe=safe, names=True)
     certain, doubts = ({document.mistake(f) for f in findings if f.certain is sure} for sure in (True, False))
     mistakes = {*document.mistakes, *certain}
     if mistakes or config is None:
@@ -127,7 +127,7 @@ def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mappi
     data |= overrides
     validated, findings = _validated(data, path.parent, require_split=True)
     mistakes = [] if document is None else list(document.mistakes)
-    for finding in (found for found in findings if found.certain):
+    for finding in findings:
         in_text = document is not None and finding.path[:1] and finding.path[0] not in overrides
         mistakes.append(document.mistake(finding) if document is not None and in_text else _without_text(finding))
     if mistakes or validated is None:
@@ -136,21 +136,30 @@ def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mappi
 
 
 def _validated(
-    data: dict[Any, Any], base: Path, *, require_split: bool, safe: bool = False
+    data: dict[Any, Any], base: Path, *, require_split: bool, safe: bool = False, names: bool = False
 ) -> tuple[Config | None, list[Finding]]:
-    """Return the config (None if it is wrong) and every mistake that can be found without TensorFlow."""
+    """Return the config (None if it is wrong) and every mistake that can be found without TensorFlow.
+
+    Args:
+        data: the config as plain types.
+        base: the folder of the config.
+        require_split: as of `load_config`.
+        safe: as of `load_config`.
+        names: whether names of Keras and of layers are looked up: otherwise a run finds them.
+    """
     # These checks read the raw data, so that an invalid section does not hide the mistakes of the others.
-    found = [*contradictions(data, require_split=require_split), *undefined_names(data), *unknown_cuts(data)]
+    found = [*contradictions(data, require_split=require_split), *undefined_names(data)]
+    unknown = [*unknown_cuts(data), *unknown_to_keras(data)] if names else []
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
         # Which files may be looked at is only known of a valid config.
         missing = [] if safe else list(missing_files(data, base))
-        return None, [*findings_of(error), *_beside(missing, found), *unknown_to_keras(data)]
+        return None, [*findings_of(error), *_beside(missing, found), *unknown]
     refused = list(unsafe(config, data, base)) if safe else []
     if refused:
         return config, [*found, *refused]
-    return config, [*_beside(list(missing_files(data, base)), found), *unknown_to_keras(data)]
+    return config, [*_beside(list(missing_files(data, base)), found), *unknown]
 
 
 def _beside(missing: list[Finding], found: list[Finding]) -> list[Finding]:

@@ -127,8 +127,6 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     Raises:
         ConfigErrors: for a shape, seed, precision, point, method, layer or argument that a config does not accept.
     """
-    if target.live is None:
-        require_layer(target.name, target.kwargs)
     source = {
         "target": target.name,
         "base": str(Path.cwd()),
@@ -157,6 +155,7 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     }
     loaded = replace(load_given(config, {}), path=Path(target.name))
     if target.live is None:
+        require_layer(target.name, target.kwargs)
         return loaded
     return replace(loaded, config=target.live.in_config(loaded.config, target, masked=masked))
 

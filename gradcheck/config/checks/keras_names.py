@@ -20,7 +20,7 @@ from gradcheck.config.schema import OptimizerSpec
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec, canonical_name, looks_like_loss, misspelt_own
 from gradcheck.config.sections.model import LAYER_ARGUMENTS, LayerSpec
 from gradcheck.errors import ConfigErrors, Mistake
-from gradcheck.phrases import nearest, suggestion
+from gradcheck.phrases import did_you_mean, first, listed, nearest, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -263,8 +263,8 @@ def _unknown_name(module: _Module, name: str, path: KeyPath) -> Finding:
     elif name.endswith(".py"):
         help_ = f"add the name of the class in that file: `{name}:Name`"
     else:
-        near = nearest(name, module.classes)
-        help_ = f"did you mean `{near}`?" if near else module.own or suggestion(name, module.classes, "Keras has")
+        otherwise = module.own or f"Keras has: {listed(first(list(module.classes), _MOST))}"
+        help_ = did_you_mean(name, module.classes, otherwise) or ""
     message = f"no Keras {module.what} is called `{name}`"
     return Finding(message=message, path=path, at=_at(path, name), code="GC020", help=help_)
 
