@@ -78,7 +78,8 @@ CODE = {
         (f"model: {VOLUME.format('MaxPooling3D: 2')}\n" + SPLIT + "precision: float64\n", "GC053", None,
          "MaxPool3D takes no float64, only float16, bfloat16, float32", "another `precision`"),
         ("model: {input: {shape: [3, 2]}, layers: [{GRU: {units: 2, name: a}}, {Dense: 1}]}\nprecision: bfloat16\n"
-         + SPLIT, "GC021", "{GRU: {units: 2, name: a}}", "Qr takes no bfloat16", "recurrent_initializer: glorot_uniform"),
+         + SPLIT, "GC021", "{GRU: {units: 2, name: a}}", "Qr takes no bfloat16",
+         "recurrent_initializer: glorot_uniform"),
         (LAYERS.format("'./layers.py:Mine': {unts: 3}") + SPLIT, "GC021", "unts", "no argument `unts`", "`units`"),
         (LAYERS.format("'./layers.py:Both'") + SPLIT, "GC051", None, "not subscriptable", "inputs: [name, ...]"),
         ("model: {factory: './layers.py:model'}\nsplit: {every: layer}\n", "GC051", "'./layers.py:model'",
@@ -91,7 +92,7 @@ CODE = {
     ],
 )  # fmt: skip
 def test_an_error_says_its_cause(
-    text: str, code: str, under: str | None, said: str, meant: str | None, run: Run, tmp_path: Path
+    text: str, code: str, under: str | None, *, said: str, meant: str | None, run: Run, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "wide.npz", x=np.ones((2, 4), np.float32), y=np.ones((2, 5), np.float32))
     error = run(text, CODE).error

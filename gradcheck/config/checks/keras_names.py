@@ -232,11 +232,8 @@ class _Walk:
                 yield from self.layer(layer, path if place is None else (*path, place))
         elif key in OPTIMIZER_ARGUMENTS:
             yield from self.optimizer(value, path)
-        elif key == "optimizer_map":  # the arguments of an OptimizerMap: a default, and in turn a map by patterns
-            for inner, optimizer in value.items() if isinstance(value, dict) else ():
-                is_map = inner == "optimizer_map"
-                check = self._value(module, inner, kind, optimizer, (*path, inner)) if is_map else None
-                yield from check or self.optimizer(optimizer, (*path, inner))
+        elif key == "optimizer_map":
+            yield from self._optimizers(value, path)
         elif isinstance(value, dict):
             inner = _OBJECTS.get(kind) or (_SCHEDULES if module in (_OPTIMIZERS, _SCHEDULES) else None)
             if inner is not None and name is not None and ":" not in name and name != "class_name":
@@ -248,6 +245,12 @@ class _Walk:
             expected = {"number": "a number", "flag": "true or false"}[kind]
             message = f"`{key}` is {expected}. Received: {received(value)}"
             yield Finding(message=message, path=path, code=module.arguments, help=_of_none(value))
+
+    def _optimizers(self, value: Any, path: KeyPath) -> Iterator[Finding]:
+        """Check the arguments of an OptimizerMap: a default, and in turn a map of patterns to optimizers."""
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            nested = key == "optimizer_map"
+            yield from (self._optimizers if nested else self.optimizer)(inner, (*path, key))
 
     def _unknown_text(self, kind: str, value: str, path: KeyPath) -> Finding:
         help_ = _of_none(value) or suggestion(value, keras_table()["strings"][kind], "Known are", most=_MOST)

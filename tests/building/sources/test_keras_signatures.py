@@ -18,12 +18,12 @@ def test_the_table_is_what_the_installed_keras_says() -> None:
 
 
 class Strict(keras.layers.Layer):
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, units: int, **kwargs: Any) -> None:  # noqa: ARG002 - for its signature
         super().__init__(**kwargs)
 
 
 class HandsOn(keras.layers.Dense):
-    def __init__(self, *args: Any, scale: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, scale: float = 1.0, **kwargs: Any) -> None:  # noqa: ARG002 - as above
         super().__init__(*args, **kwargs)
 
 

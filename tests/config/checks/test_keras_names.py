@@ -89,7 +89,7 @@ def marked(mistake: Mistake) -> str:
     ],
 )
 def test_a_mistake_is_under_its_own_key(
-    text: str, code: str, under: str, meant: str | None, mistakes: Callable[..., list[Mistake]], tmp_path: Path
+    text: str, code: str, under: str, *, meant: str | None, mistakes: Callable[..., list[Mistake]], tmp_path: Path
 ) -> None:
     (tmp_path / "losses.py").write_text("def mine(): ...\n", encoding="utf-8")
     (mistake,) = mistakes(text)
