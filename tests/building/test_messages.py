@@ -27,7 +27,8 @@ XLA = (
         ("a\n" * 1000, "a " * 150 + " … " + " a" * 150),
         (
             (
-                "{{function_node __wrapped__Sub_device_/job:localhost/device:CPU:0}} Incompatible shapes: [2,5] vs. [2,3] "
+                "{{function_node __wrapped__Sub_device_/job:localhost/device:CPU:0}} Incompatible shapes: [2,5] "
+                "vs. [2,3] "
                 "[Op:Sub] name: "
             ),
             "Incompatible shapes: [2,5] vs. [2,3]",
@@ -41,15 +42,18 @@ XLA = (
         ),
         (
             (
-                "Dimensions must be equal, but are 5 and 3 for '{{node a/sub}} = Sub[T=DT_FLOAT](x, y)' with input shapes: "
+                "Dimensions must be equal, but are 5 and 3 for '{{node a/sub}} = Sub[T=DT_FLOAT](x, y)' with "
+                "input shapes: "
                 "[2,5], [2,3]."
             ),
             "Dimensions must be equal, but are 5 and 3 with input shapes: [2,5], [2,3].",
         ),
         (
             (
-                "Value for attr 'T' of double is not in the list of allowed values: half, bfloat16, float\n\t; NodeDef: "
-                "{{node MaxPool3D}}; Op<name=MaxPool3D; signature=input:T -> output:T; attr=T:type> [Op:MaxPool3D] name: "
+                "Value for attr 'T' of double is not in the list of allowed values: half, bfloat16, float\n\t; "
+                "NodeDef: "
+                "{{node MaxPool3D}}; Op<name=MaxPool3D; signature=input:T -> output:T; attr=T:type> "
+                "[Op:MaxPool3D] name: "
             ),
             "MaxPool3D takes no float64, only float16, bfloat16, float32",
         ),
