@@ -17,6 +17,7 @@ from gradcheck.numerics import euclidean_norm, is_zero
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.results.report import Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
 from gradcheck.session.compared import failed
+from gradcheck.session.complex_casts import casts_counted
 from gradcheck.session.computing import computing
 from gradcheck.session.look import Found
 from gradcheck.session.method_check import MethodChecker, tolerance_policy
@@ -51,7 +52,7 @@ def run_config(
         GradcheckError: if the model or the batch cannot be built, or the reference cannot be computed. An error in a
             method is not raised: it is part of the report.
     """
-    with session(loaded.config), imported_once() as imports, watching() as watch:
+    with session(loaded.config), imported_once() as imports, watching() as watch, casts_counted() as casts:
         if any(method.info.elsewhere for method in loaded.config.methods):
             awaited()  # another process loads TensorFlow meanwhile
         stage("building")
@@ -91,7 +92,7 @@ def run_config(
             unproven=unproven,
             checks=checks,
             warnings=(*warnings, *imports.warnings, *found.warnings),
-            notes=notes,
+            notes=(*notes, *casts.notes),
         )
 
 

@@ -146,14 +146,23 @@ def _undecided(check: CheckReport) -> tuple[TensorReport, ...]:
 def vacuous_advice(run: RunReport) -> str:
     """Return why a run proved nothing, and what to change."""
     coverage = run.coverage
+    stopped = next((t.note for check in run.checks for t in check.tensors if t.status == "absent" and t.note), None)
+    open_ = next((t.note for check in run.checks for t in _undecided(check) if t.note and "GC80" in t.note), None)
     if any(warning.startswith("GC701") for warning in run.warnings):
         why = "every gradient is rounding, as the warning says (GC701)"
     elif any(check.outcome == "inconclusive" and not _undecided(check) and check.notes for check in run.checks):
         why = "no check was conclusive, for the reasons noted"
+    elif open_ is not None:
+        why = f"no check was conclusive ({open_[open_.index('GC80') :]}). Take other data, or smoother activations"
     elif any(check.outcome == "inconclusive" for check in run.checks):
         why = "no check was conclusive. Take smoother activations, other data or another seed (GC801)"
     elif coverage.trainable == 0 and any(check.method == "audit" for check in run.checks):
         why = "no update of a variable by a gradient was seen; the note says what was"
+    elif coverage.absent >= coverage.trainable and stopped is not None:
+        why = (
+            f"no gradient arrives anywhere: {stopped}. Give it a gradient of your own (tf.custom_gradient), or check "
+            "the layers before it without it (GC702)"
+        )
     elif coverage.trainable == 0:
         why = "the model has no trainable variable. Set trainable=True on the layers to check (GC702)"
     elif coverage.dead + coverage.absent >= coverage.trainable:

@@ -34,6 +34,7 @@ from gradcheck.problem.prepare import prepare, session
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.mutation import NOT_NAMED, NOT_TRIED, FaultReport, MutationReport
 from gradcheck.results.report import FAILING
+from gradcheck.session.complex_casts import casts_counted
 from gradcheck.session.computing import computing
 from gradcheck.session.method_check import tolerance_policy
 from gradcheck.session.mutation.margin import margin
@@ -78,7 +79,7 @@ def mutate(loaded: LoadedConfig, seconds: float, stage: Callable[[str], None]) -
     """
     start = time.monotonic()
     _needs_split(loaded)
-    with session(loaded.config), imported_once(), watching():
+    with session(loaded.config), imported_once(), watching(), casts_counted():
         stage("building")
         with located(loaded):
             problem = replace(prepare(loaded.config, loaded.base), execution="eager")
