@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -473,3 +474,9 @@ def average_updated(optimizer: Any) -> None:
     frequency = optimizer.ema_overwrite_frequency
     if frequency and int(optimizer.iterations + 1) % frequency == 0:
         _of(optimizer, "_overwrite_model_variables_with_average_value")(weights)
+
+
+def names_in(module: Any) -> list[str]:
+    """Return the names that Keras's `get` knows in a public module: `keras.src.activations.ALL_OBJECTS_DICT`."""
+    private = import_module(f"keras.src.{module.__name__.rpartition('.')[2]}")
+    return list(private.ALL_OBJECTS_DICT)

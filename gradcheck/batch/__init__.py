@@ -57,11 +57,13 @@ class Batch:
             are.
         y: one per output, in the order of `model.outputs`; None for an output without a loss.
         sample_weight: one per output, None for an output without weights; or None for no weights at all.
+        output_shapes: the shape of each output for this batch.
     """
 
     x: tuple[tf.Tensor, ...]
     y: tuple[tf.Tensor | None, ...]
     sample_weight: tuple[tf.Tensor | None, ...] | None = None
+    output_shapes: tuple[tuple[int, ...], ...] = ()
 
     @property
     def size(self) -> int:
@@ -109,7 +111,8 @@ def make_batch(config: DataConfig, model: keras.Model, losses: Losses, *, seed: 
         outputs = list(enumerate(zip(specs, shapes, strict=True)))
         y = tuple(None if spec is None else _target(request, raw, i, spec, shape) for i, (spec, shape) in outputs)
         weights = tuple(None if spec is None else _weight(request, raw, i) for i, (spec, _) in outputs)
-    return Batch(x=x, y=y, sample_weight=weights if any(w is not None for w in weights) else None)
+    given = weights if any(w is not None for w in weights) else None
+    return Batch(x=x, y=y, sample_weight=given, output_shapes=tuple(shapes))
 
 
 def _check_names(config: DataConfig, model: keras.Model) -> None:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from gradcheck.batch.loss_functions import (
+    check_classes,
     from_factory,
     of_all_outputs,
     of_model,
@@ -31,6 +32,7 @@ from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.config.keyed import KeyedError, arguments_received, at
 from gradcheck.config.sections.live import LiveLoss
 from gradcheck.config.sections.loss import RANDOM_COTANGENT, LossSpec
+from gradcheck.config.sections.loss import canonical_name as canonical
 from gradcheck.cutting.tensor_copies import copied
 from gradcheck.errors import NotApplicable
 from gradcheck.keras_private import loss_computing_in
@@ -43,16 +45,6 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.loss import Losses
 
 __all__ = ["RANDOM_COTANGENT", "Loss", "Term", "build_loss", "canonical_name", "output_names", "specs_by_output"]
-
-#: Short names that Keras accepts, in their long form.
-_ALIASES = {
-    "bce": "binarycrossentropy",
-    "kld": "kldivergence",
-    "mae": "meanabsoluteerror",
-    "mape": "meanabsolutepercentageerror",
-    "mse": "meansquarederror",
-    "msle": "meansquaredlogarithmicerror",
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -209,8 +201,9 @@ def build_loss(
     weights = _weights(loss_weights, model)
     alone = len(specs) == 1
     terms = []
-    for spec, weight, keys in zip(specs, weights, _keys(config, model), strict=True):
+    for index, (spec, weight, keys) in enumerate(zip(specs, weights, _keys(config, model), strict=True)):
         with at("loss", *keys):
+            check_classes(spec, model, index)
             terms.append(None if spec is None else _term(spec, weight, base, alone=alone))
     return Loss(terms=tuple(terms), positions=output_positions(model), dtype=loss_dtype())
 
@@ -282,8 +275,7 @@ def _one_per_output(values: Any, model: keras.Model, what: str) -> list[Any]:
 
 def canonical_name(spec: LossSpec) -> str:
     """Return a Keras loss's name in one spelling: `meansquarederror` for `MSE`, "" for a factory."""
-    name = (spec.name or "").replace("_", "").lower()
-    return _ALIASES.get(name, name)
+    return canonical(spec.name)
 
 
 def _term(spec: LossSpec, weight: float, base: Path, *, alone: bool) -> Term:

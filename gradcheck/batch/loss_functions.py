@@ -10,8 +10,10 @@ import keras
 import tensorflow as tf
 
 from gradcheck.building import user_code
+from gradcheck.building.endpoints import output_names
 from gradcheck.building.precision import loss_dtype
-from gradcheck.config.keyed import KeyedRunError, at
+from gradcheck.config.keyed import KeyedError, KeyedRunError, at
+from gradcheck.config.sections.loss import canonical_name
 from gradcheck.errors import RunError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.loss import LossSpec
 
+_WITH_MODEL = "a loss that needs the inputs or the model is a function (model, x, y): `loss: {of_model: ...}`"
 _CALLED = "a loss is called once for each output, as f(y, output)"
 
 
@@ -50,6 +53,27 @@ def random_cotangent(y: Any, output: Any, sample_weight: Any = None) -> tf.Tenso
     return tf.reduce_sum(product)
 
 
+#: Losses of a softmax over classes: of a single class every gradient is zero.
+_OF_CLASSES = frozenset({"categoricalcrossentropy", "categoricalfocalcrossentropy", "sparsecategoricalcrossentropy"})
+
+
+def check_classes(spec: LossSpec | None, model: keras.Model, index: int) -> None:
+    """Raise for a loss over classes on an output of one class.
+
+    Raises:
+        KeyedError: GC031.
+    """
+    if spec is None or canonical_name(spec.name) not in _OF_CLASSES:
+        return
+    shape, axis = tuple(model.outputs[index].shape), spec.kwargs.get("axis", -1)
+    if isinstance(axis, int) and -len(shape) <= axis < len(shape) and shape[axis] == 1:
+        message = (
+            f"{spec.name} needs one unit a class, and with a single class every gradient is zero. "
+            f"Received: output {output_names(model)[index]} of shape {shape}"
+        )
+        raise KeyedError(message, code="GC031", help="take BinaryCrossentropy, or an output of two units or more")
+
+
 def from_factory(spec: LossSpec, base: Path) -> Any:
     """Return the result of the user's factory: a Keras loss, or a function.
 
@@ -57,12 +81,34 @@ def from_factory(spec: LossSpec, base: Path) -> Any:
         RunError: GC053 if the factory raises, or returns no function.
     """
     reference = spec.factory or ""
-    loss = user_code.made_by("loss factory", reference, base, "GC053", spec.kwargs)
+    try:
+        loss = user_code.made_by("loss factory", reference, base, "GC053", spec.kwargs)
+    except KeyedRunError as error:
+        if error.keys == ("factory",):
+            error.help = f"a loss factory returns the function (y, output); {_WITH_MODEL}"
+        raise
     if not callable(loss):
         called = "(all targets, all outputs)" if spec.joint else "(y, output)"
         message = f"loss factory {reference} must return a function {called}. Received: a {type(loss).__name__}"
         raise KeyedRunError(message, code="GC053")
+    if not isinstance(loss, keras.losses.Loss) and not _takes_two(loss):
+        takes = f"a function of ({', '.join(parameters(loss))})"
+        message = f"loss factory {reference} must return a function of two, targets and output. Received: {takes}"
+        with at("factory"):
+            raise KeyedRunError(message, code="GC053", help=_WITH_MODEL)
     return loss
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with targets and output, and weights by name; yes if nothing is known of it."""
+    weight = {"sample_weight": None} if "sample_weight" in parameters(function) else {}
+    try:
+        inspect.signature(function).bind(None, None, **weight)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin has no signature
+        return True
+    return True
 
 
 def of_output(loss: Callable[..., Any], *, name: str, alone: bool) -> Callable[[Any, Any, Any], Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gradcheck.building.refused_variables import CODE as REFUSED_VARIABLES
 from gradcheck.building.refused_variables import refusal
 from gradcheck.errors import GradcheckError, Location, RunError
+from gradcheck.phrases import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,17 @@ _XLA_HEAD = re.compile(
 )
 #: The beginning of TensorFlow's own stack traces.
 _TENSORFLOW_TAIL = re.compile(r" (The op is created at|Stack trace for op definition): ?.*")
+#: Names that TensorFlow gives to its own functions and nodes, around the message proper.
+_NODES = re.compile(
+    r"\{\{function_node \S+\}\} ?| ?\[\[\{\{node [^\]]*\]\]| for '\{\{node [^']*'| ?\[Op:\w+\]( name:( \S*)?)?$"
+)
+#: TensorFlow's message on a dtype that an operation has no kernel for: the dtype, the others, and the operation.
+_NO_KERNEL = re.compile(
+    r"Value for attr '\w+' of (?P<dtype>\w+) is not in the list of allowed values: (?P<others>[^;]*\w)"
+    r".*?Op<name=(?P<op>\w+);.*"
+)
+#: What stands before the message of an error in a compiled function without a stack trace.
+_DETECTED = re.compile(r"^Detected at node .*?<stack traces unavailable>", re.DOTALL)
 _MAX_LENGTH = 600
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
@@ -41,9 +53,30 @@ def gist(error: BaseException) -> str:
         telling = telling[-1:]
     while len(telling) > 1 and _KERAS_HEAD.match(telling[0]):
         telling.pop(0)
-    line = " ".join(telling[0].split()) if telling else "(no message)"
+    first = _DETECTED.sub("", telling[0]) if telling else ""
+    line = " ".join(first.split()) or "(no message)"
     line = _TENSORFLOW_TAIL.sub("", _XLA_HEAD.sub(r"XLA cannot compile \1 (\2)", line))
-    return line if len(line) <= _MAX_LENGTH else line[:_MAX_LENGTH] + " …"
+    line = _NO_KERNEL.sub(_without_kernel, _NODES.sub("", line))
+    return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH // 2]} … {line[-_MAX_LENGTH // 2 :]}"
+
+
+#: TensorFlow's names of dtypes in messages, beside their usual names.
+_DTYPES = {"double": "float64", "float": "float32", "half": "float16"}
+
+
+def _without_kernel(found: re.Match[str]) -> str:
+    others = (_DTYPES.get(name, name) for name in found["others"].split(", "))
+    return f"{found['op']} takes no {_DTYPES.get(found['dtype'], found['dtype'])}, only {listed(others)}"
+
+
+def advice(error: BaseException) -> str | None:
+    """Return what to do about an operation that TensorFlow does not have in a dtype; None for any other error."""
+    found = _NO_KERNEL.search(" ".join(str(error).split()))
+    if found is None:
+        return None
+    if found["op"] == "Qr":  # of no layer, but of the default initializer of recurrent ones
+        return "an Orthogonal initializer needs it: write `recurrent_initializer: glorot_uniform` (or whichever it is)"
+    return f"TensorFlow has no such kernel of {found['op']}: take another `precision`"
 
 
 def described(error: BaseException) -> str:
@@ -68,7 +101,7 @@ def raised(
     known = refusal(error)
     if known is not None:
         code, location, help_ = REFUSED_VARIABLES, location or user_location(error), known.help
-    return kind(message, code=code, location=location, help=help_)
+    return kind(message, code=code, location=location, help=advice(error) or help_)
 
 
 def as_first_raised(error: GradcheckError) -> GradcheckError:

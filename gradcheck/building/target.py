@@ -24,7 +24,7 @@ from gradcheck.building.numpy_layer import NumpyLayer
 from gradcheck.building.numpy_layer_code import NumpyCode, is_numpy_class
 from gradcheck.building.precision import widened
 from gradcheck.building.sources.arguments import build_layer, layer_failure
-from gradcheck.building.sources.layers import positional
+from gradcheck.building.sources.layers import positional, too_few_help
 from gradcheck.config.sections.model import InputSpec, LayerSpec
 from gradcheck.errors import GradcheckError, RunError
 from gradcheck.keras_private import all_layers
@@ -97,8 +97,10 @@ def model_around(
         raise
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
-        reference = target if ":" in target else f"keras.layers:{target}"
-        raise layer_failure(error, f"{target} cannot be called", f"inputs of shape {shapes}", reference) from error
+        failure = layer_failure(error, f"{target} cannot be called", f"inputs of shape {shapes}", target)
+        how = "give an --input-shape for each"
+        failure.help = failure.help or too_few_help(layer, len(tensors), error, how)
+        raise failure from error
 
 
 def layer_of(built: keras.Model) -> keras.Layer:

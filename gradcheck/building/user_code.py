@@ -6,6 +6,7 @@ import copy
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import itertools
 import pkgutil
 import sys
@@ -14,9 +15,11 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from gradcheck.building.imports import Names, imported_once, imports_of, is_made_once, training_told
 from gradcheck.building.messages import as_first_raised, described, raised, user_location
-from gradcheck.config.keyed import KeyedError, at
+from gradcheck.config.keyed import KeyedError, KeyedRunError, at
 from gradcheck.errors import GradcheckError
 from gradcheck.phrases import did_you_mean
 
@@ -60,6 +63,7 @@ def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[st
 
     Raises:
         KeyedError: GC028 if there is no such function.
+        KeyedRunError: `code` if it is no function, or takes other arguments than `kwargs`.
         RunError: `code` if it raises, in the user's own file.
     """
     with imported_once() as imports:
@@ -67,12 +71,44 @@ def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[st
         for _ in range(2):
             with at("factory"):
                 function = load(reference, base, code=code)
+                _check_factory(what, reference, code, function)
+            _check_arguments(what, reference, code, function, kwargs)
             with calling(what, reference, code, base):
                 made = function(**copy.deepcopy(dict(kwargs)))
             if not imports.seen(made):
                 break
             imports.forget(_folder(reference, base), names)
         return made
+
+
+def _check_factory(what: str, reference: str, code: str, function: Any) -> None:
+    """Raise for an object in place of the function that makes it, such as a model at the top of a module."""
+    if callable(function) and not isinstance(function, (keras.Layer, keras.losses.Loss)):
+        return
+    name = reference.rpartition(":")[2]
+    message = f"{what} {reference} must be a function that makes the object. Received: a {type(function).__name__}"
+    raise KeyedRunError(message, code=code, help=f"write a function that makes and returns `{name}`, and name that")
+
+
+def _check_arguments(what: str, reference: str, code: str, function: Any, kwargs: Mapping[str, Any]) -> None:
+    """Raise if `function` cannot be called with `kwargs` alone."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin has none
+        return
+    try:
+        signature.bind(**kwargs)
+    except TypeError as error:
+        unknown = next((key for key in kwargs if key not in signature.parameters), None)
+        given = f"with {', '.join(kwargs)}" if kwargs else "without arguments"
+        message = f"{what} {reference} is called {given}, and that does not fit it: {error}"
+        help_ = f"a factory takes what `kwargs` gives it. {reference.rpartition(':')[2]}{signature}"
+        if unknown is not None:
+            help_ = did_you_mean(unknown, signature.parameters, help_) or help_
+        wrong = KeyedRunError(message, code=code, help=help_)
+        wrong.keys = ("factory",) if unknown is None else ("kwargs", unknown)
+        wrong.at_key = unknown is not None
+        raise wrong from None
 
 
 def _attribute(reference: str, base: Path, code: str, imports: Imports) -> Any:

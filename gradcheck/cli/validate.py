@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 def validate(paths: Sequence[Path], overrides: Sequence[str]) -> int:
     """Check config files alone: every error at once, with line and column.
 
+    Names and arguments of Keras are checked too. What another release of Keras, or your own code, may define is a
+    warning.
+
     A PATH is a YAML file, or a folder: every *.yaml and *.yml below it that has a top-level `model:` key. Neither
     TensorFlow nor any user code is imported.
     """
@@ -33,8 +36,9 @@ def validate(paths: Sequence[Path], overrides: Sequence[str]) -> int:
     print_mistakes(missing, color=shown.colored())
     counts = []
     for file in files:
-        mistakes = _mistakes(file, overrides)
+        mistakes, warnings = _checked(file, overrides)
         print_mistakes(mistakes, color=shown.colored())
+        print_mistakes(warnings, color=shown.colored(), label="warning")
         counts.append(len(mistakes))
     if counts and not shown.quiet:
         click.echo(summary(counts), err=True)
@@ -52,15 +56,14 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], list[Mistake]]:
         return discover(path for path in paths if path not in wrong), list(error.mistakes)
 
 
-def _mistakes(file: Path, overrides: Sequence[str]) -> Sequence[Mistake]:
-    """Return every mistake in one file."""
+def _checked(file: Path, overrides: Sequence[str]) -> tuple[Sequence[Mistake], Sequence[Mistake]]:
+    """Return every mistake in one file, or if it is valid what may be one."""
     from gradcheck.config import load_config  # noqa: PLC0415 - as above
 
     try:
-        load_config(file, overrides=overrides, require_split=True)
+        return (), load_config(file, overrides=overrides, require_split=True).warnings
     except ConfigErrors as error:
-        return error.mistakes
-    return ()
+        return error.mistakes, ()
 
 
 def summary(counts: Sequence[int]) -> str:

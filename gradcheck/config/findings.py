@@ -11,13 +11,17 @@ KeyPath: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One mistake: `at` says whether the key at `path` is wrong, or its value."""
+    """One mistake: `at` says whether the key at `path` is wrong, or its value.
+
+    One that is not `certain` is a warning: what is named may exist, and only running the config would tell.
+    """
 
     message: str
     path: KeyPath = ()
     at: Literal["key", "value"] = "value"
     code: str = "GC004"
     help: str | None = None
+    certain: bool = True
 
 
 def received(value: Any) -> str:

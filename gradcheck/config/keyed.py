@@ -21,6 +21,8 @@ class _AnyKeyedError(GradcheckError):
     """The common base of `KeyedError` and `KeyedRunError`: an error with the path of a key."""
 
     keys: Keys = ()
+    #: Whether the key itself is wrong, rather than its value.
+    at_key: bool = False
     #: Whether the keys start at the top of the config, wherever the error was raised.
     from_top: bool = False
 
@@ -63,7 +65,7 @@ def located(loaded: LoadedConfig) -> Iterator[None]:
     except GradcheckError as error:
         keys = getattr(error, "keys", ())
         if error.location is None and keys:
-            error.location = loaded.locate(*keys)
+            error.location = loaded.locate(*keys, at="key" if getattr(error, "at_key", False) else "value")
         raise
 
 

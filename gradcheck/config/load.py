@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
 from gradcheck.config.checks.across_sections import contradictions
 from gradcheck.config.checks.files import leads_outside
-from gradcheck.config.checks.layer_names import undefined_names
+from gradcheck.config.checks.keras_names import unknown_to_keras
+from gradcheck.config.checks.layer_names import undefined_names, unknown_cuts
 from gradcheck.config.checks.safety import unsafe
 from gradcheck.config.checks.user_files import missing_files
 from gradcheck.config.schema import Config
@@ -32,11 +33,15 @@ MAX_SIZE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedConfig:
-    """A config, its file, and the positions of its keys. `document` is None for a config that was given from Python."""
+    """A config, its file, and the positions of its keys. `document` is None for a config that was given from Python.
+
+    `warnings` are what may be mistakes, and is only known once the config is run.
+    """
 
     config: Config
     path: Path
     document: Document | None = None
+    warnings: tuple[Mistake, ...] = ()
 
     @property
     def base(self) -> Path:
@@ -53,9 +58,9 @@ class LoadedConfig:
         """The text of the file; empty if there is none."""
         return "" if self.document is None else self.document.sources[str(self.path)].text
 
-    def locate(self, *keys: str | int) -> Location | None:
-        """Return the location of the value at `keys`, or of its nearest parent; None if the first key is absent."""
-        return None if self.document is None else self.document.locate(keys)
+    def locate(self, *keys: str | int, at: Literal["key", "value"] = "value") -> Location | None:
+        """Return the location of the value or key at `keys`, or of its nearest parent; None without the first."""
+        return None if self.document is None else self.document.locate(keys, at)
 
     def mistake(self, finding: Finding) -> Mistake:
         """Return `finding` as a mistake, at its location if there is a file."""
@@ -90,11 +95,13 @@ def load_config(
     source = SourceText(path, read_text(path))
     document = overridden(read_document(source), overrides, methods)
     data = document.data()
-    config, findings = _validated(data, path.parent, require_split=require_split, safe=safe)
-    mistakes = {*document.mistakes, *map(document.mistake, findings)}
+    config, findings = _validated(data, path.parent, require_split=require_split, safe=safe, names=True)
+    certain, doubts = ({document.mistake(f) for f in findings if f.certain is sure} for sure in (True, False))
+    mistakes = {*document.mistakes, *certain}
     if mistakes or config is None:
         raise ConfigErrors(sorted(mistakes, key=lambda mistake: _order(mistake, path)))
-    return LoadedConfig(config=config, path=path, document=document)
+    warnings = tuple(sorted(doubts, key=lambda mistake: _order(mistake, path)))
+    return LoadedConfig(config=config, path=path, document=document, warnings=warnings)
 
 
 def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any]) -> LoadedConfig:
@@ -129,18 +136,36 @@ def load_given(config: Config | Mapping[str, Any] | str | Path, overrides: Mappi
 
 
 def _validated(
-    data: dict[Any, Any], base: Path, *, require_split: bool, safe: bool = False
+    data: dict[Any, Any], base: Path, *, require_split: bool, safe: bool = False, names: bool = False
 ) -> tuple[Config | None, list[Finding]]:
-    """Return the config (None if it is wrong) and every mistake that can be found without TensorFlow."""
+    """Return the config (None if it is wrong) and every mistake that can be found without TensorFlow.
+
+    Args:
+        data: the config as plain types.
+        base: the folder of the config.
+        require_split: as of `load_config`.
+        safe: as of `load_config`.
+        names: whether names of Keras and of layers are looked up: otherwise a run finds them.
+    """
     # These checks read the raw data, so that an invalid section does not hide the mistakes of the others.
-    findings = [*contradictions(data, require_split=require_split), *undefined_names(data)]
+    found = [*contradictions(data, require_split=require_split), *undefined_names(data)]
+    unknown = [*unknown_cuts(data), *unknown_to_keras(data)] if names else []
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
         # Which files may be looked at is only known of a valid config.
-        return None, [*findings_of(error), *findings, *(() if safe else missing_files(data, base))]
+        missing = [] if safe else list(missing_files(data, base))
+        return None, [*findings_of(error), *_beside(missing, found), *unknown]
     refused = list(unsafe(config, data, base)) if safe else []
-    return config, [*findings, *(refused or missing_files(data, base))]
+    if refused:
+        return config, [*found, *refused]
+    return config, [*_beside(list(missing_files(data, base)), found), *unknown]
+
+
+def _beside(missing: list[Finding], found: list[Finding]) -> list[Finding]:
+    """Return both, without the advice to cut a model whose own file is missing: that is what has to be mended first."""
+    without_model = any(finding.path[0] == "model" for finding in missing)
+    return [*missing, *(finding for finding in found if not (without_model and finding.code == "GC026"))]
 
 
 def _without_text(finding: Finding) -> Mistake:

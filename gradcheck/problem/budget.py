@@ -67,9 +67,19 @@ def check_fits(needed: int, budget: int) -> None:
         raise _too_large("weights, gradients and the activations of one batch come to", needed, budget)
 
 
-def _too_large(what: str, needed: int, budget: int) -> KeyedRunError:
+def check_free(needed: int, budget: int) -> None:
+    """Raise if a whole run, estimated at `needed` bytes, exceeds `budget`, which is `FREE_SHARE` of the free memory.
+
+    Raises:
+        KeyedRunError: GC056.
+    """
+    if needed > budget:
+        raise _too_large("the run would take about", needed, budget, f", {FREE_SHARE:.0%} of the memory that is free")
+
+
+def _too_large(what: str, needed: int, budget: int, of: str = "") -> KeyedRunError:
     return KeyedRunError(
-        f"{what} {needed / 2**30:.3g} GiB; the memory budget is {budget / 2**30:.3g} GiB",
+        f"{what} {needed / 2**30:.3g} GiB; the memory budget is {budget / 2**30:.3g} GiB{of}",
         code="GC056",
         help="make the model or data.batch_size smaller, or raise memory_budget",
     )

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from gradcheck.cutting.segment import Segment
 
 
+#: How many times the activations of one batch a run holds at its peak: values, cotangents, the reference's tensors and
+#: a method's, and their comparison in float64. Measured on dense and convolutional models: 3.6 to 4.2.
+_HELD = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
     """Bytes at the peak of each method, without the weights. Activations count once, in the tensor's dtype.
@@ -31,11 +36,14 @@ class MemoryEstimate:
         held: by what a method holds, with one gradient per weight: `activations`, as `tape`, and the cotangents of the
             widest cut; `boundaries`, with the activations of the largest segment; `jacobian_block`, with all
             activations.
+        run: of a whole run, with the weights: they and their snapshot, the gradients of the reference, of a method and
+            of one more pass, and `_HELD` times the activations.
         jacobian_full: the explicit Jacobians of all segments with respect to inputs and weights, if they were kept.
     """
 
     weights: int
     tape: int
+    run: int
     held: Mapping[Held, int]
     jacobian_full: int
 
@@ -57,9 +65,11 @@ def estimate(
     boundaries = [_bytes(graph, segment.plan.outputs, batch_size) for segment in segments]
     full = sum(_jacobian_bytes(graph, segment, batch_size) for segment in segments)
     split = sum(activations) + gradients + max(boundaries, default=0)
+    everything = _bytes(graph, graph.names, batch_size)
     return MemoryEstimate(
         weights=weights,
-        tape=_bytes(graph, graph.names, batch_size) + gradients,
+        tape=everything + gradients,
+        run=2 * weights + 3 * gradients + _HELD * everything,
         held={
             "activations": split,
             "boundaries": sum(boundaries) + max(activations, default=0) + gradients,

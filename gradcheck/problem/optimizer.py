@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.messages import described
+from gradcheck.config.checks.keras_names import OPTIMIZER_ARGUMENTS
 from gradcheck.config.findings import received
 from gradcheck.config.keyed import KeyedError, arguments_received, at
 from gradcheck.config.sections.live import LiveOptimizer
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 #: The precision for which Keras scales the loss by itself, and the initial scale.
 SCALED_PRECISION = "mixed_float16"
 INITIAL_SCALE = 2.0**15
-#: Arguments that take an optimizer, in the same notation as the outer one.
-_OPTIMIZER_ARGUMENTS = frozenset({"inner_optimizer", "default_optimizer"})
 _EXPECTED = "Name or Name: {arguments}"
 
 
@@ -153,7 +152,7 @@ def _optimizer(name: str, kwargs: Mapping[str, Any]) -> keras.optimizers.Optimiz
 
 def _argument(key: str, value: Any) -> Any:
     """Convert an argument for Keras: a mapping becomes the optimizer or the schedule that it describes."""
-    if key in _OPTIMIZER_ARGUMENTS:
+    if key in OPTIMIZER_ARGUMENTS:
         return _optimizer(*_named(value, key))
     if key == "optimizer_map":
         return _optimizer_map(value)

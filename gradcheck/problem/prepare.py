@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gradcheck.batch import example_inputs, make_batch
 from gradcheck.batch.loss import build_loss
+from gradcheck.batch.loss_shapes import check_shapes
 from gradcheck.batch.slices import Slice, make_slices
 from gradcheck.building.endpoints import name_outputs
 from gradcheck.building.precision import precision_scope
@@ -27,7 +28,7 @@ from gradcheck.cutting.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.cutting.model_graph import flatten
 from gradcheck.cutting.time.unrolled import cut_time
 from gradcheck.cutting.tracing.attribute_paths import variable_paths
-from gradcheck.problem.budget import bounded_variables, check_fits, resolve_budget
+from gradcheck.problem.budget import bounded_variables, check_fits, check_free, resolve_budget
 from gradcheck.problem.estimate import estimate
 from gradcheck.problem.problem import Problem, Weight, make_segments, name_weights, separates
 from gradcheck.problem.trace_check import Traced, any_loss
@@ -105,10 +106,13 @@ def _problem(config: Config, base: Path, outline: Outline) -> Problem:
     state = State([model, *sharing], seed=config.seed, parts=apart, names=outline.names)
     budget = resolve_budget(config.memory_budget)
     costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
-    with at("data" if "data" in config.model_fields_set else "model"):
+    with at(*_batch_key(config)):
         check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
+        if config.memory_budget == "auto":
+            check_free(costs.run + _image_bytes(config), budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
+    check_shapes(config, model, batch, loss)
     _require_compilable(config, batch)
     slices: tuple[Slice, ...] = ()
     if config.microbatches > 1:
@@ -155,6 +159,13 @@ def _wrongly_traced(problem: Problem, outline: Outline) -> dict[int, str]:
         training=problem.training,
         precision=problem.precision,
     ).wrong()
+
+
+def _batch_key(config: Config) -> tuple[str, ...]:
+    """Return the key of what makes a batch large."""
+    if "data" not in config.model_fields_set:
+        return ("model",)
+    return ("data", "batch_size") if "batch_size" in config.data.model_fields_set else ("data",)
 
 
 def _image_bytes(config: Config) -> int:

@@ -38,7 +38,8 @@ def twin(problem: Problem, precision: str) -> Iterator[Problem]:
         return
     if precision not in problem.made:
         # Only the whole model is differentiated in a twin: segments would be built in vain.
-        config = problem.config.model_copy(update={"precision": precision, "split": None})
+        budget = problem.memory_budget  # `auto` is of the run as a whole, which has begun
+        config = problem.config.model_copy(update={"precision": precision, "split": None, "memory_budget": budget})
         # A layer that names a dtype would be as coarse in the twin, and its rounding look like a wrong gradient.
         with _session_set_aside(), session(config), policies_replaced(precision):
             problem.made[precision] = Replica(problem=prepare(config, problem.base), trackers=session_trackers())
@@ -79,8 +80,9 @@ def replica(problem: Problem) -> Replica:
     """
     if is_live(problem.config.model):
         return Replica(problem=problem, trackers=session_trackers())
-    with _session_set_aside(), session(problem.config):
-        other = prepare(problem.config, problem.base)
+    config = problem.config.model_copy(update={"memory_budget": problem.memory_budget})
+    with _session_set_aside(), session(config):
+        other = prepare(config, problem.base)
         _require_copy(problem, other)
         problem.state.restore()
         _copy(problem.state.movable, other.state.movable)

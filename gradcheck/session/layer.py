@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from gradcheck.config.checks.keras_names import require_layer
 from gradcheck.config.load import LoadedConfig, load_given
 from gradcheck.errors import ExitCode
 from gradcheck.numerics import real_parts
@@ -125,7 +126,7 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     With `masked` every input that has a time axis gets a mask.
 
     Raises:
-        ConfigErrors: for a shape, seed, precision, point or method that a config does not accept.
+        ConfigErrors: for a shape, seed, precision, point, method, layer or argument that a config does not accept.
     """
     source = {
         "target": target.name,
@@ -155,6 +156,7 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     }
     loaded = replace(load_given(config, {}), path=Path(target.name))
     if target.live is None:
+        require_layer(target.name, target.kwargs)
         return loaded
     return replace(loaded, config=target.live.in_config(loaded.config, target, masked=masked))
 

@@ -17,12 +17,14 @@ from gradcheck.numerics import euclidean_norm, is_zero
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.results.report import Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
 from gradcheck.session.compared import failed
+from gradcheck.session.complex_casts import casts_counted
 from gradcheck.session.computing import computing
 from gradcheck.session.look import Found
 from gradcheck.session.method_check import MethodChecker, tolerance_policy
 from gradcheck.session.notes import notes_of, warnings_of
 from gradcheck.session.verdict import judge
 from gradcheck.training.ways.elsewhere import awaited
+from gradcheck.workers.task import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +52,7 @@ def run_config(
         GradcheckError: if the model or the batch cannot be built, or the reference cannot be computed. An error in a
             method is not raised: it is part of the report.
     """
-    with session(loaded.config), imported_once() as imports, watching() as watch:
+    with session(loaded.config), imported_once() as imports, watching() as watch, casts_counted() as casts:
         if any(method.info.elsewhere for method in loaded.config.methods):
             awaited()  # another process loads TensorFlow meanwhile
         stage("building")
@@ -90,7 +92,7 @@ def run_config(
             unproven=unproven,
             checks=checks,
             warnings=(*warnings, *imports.warnings, *found.warnings),
-            notes=notes,
+            notes=(*notes, *casts.notes),
         )
 
 
@@ -107,11 +109,14 @@ def _checks(
     """
     with located(loaded):
         _ = checker.training  # its errors belong to the config, not to the first method that reads it
-    methods = [(i, method) for i, written in enumerate(loaded.config.methods) for method in written.at_points]
-    for index, method in methods:
-        if options.only is not None and method.label not in options.only:
-            continue
-        stage(method.label)
+    methods = [
+        (i, method)
+        for i, written in enumerate(loaded.config.methods)
+        for method in written.at_points
+        if options.only is None or method.label in options.only
+    ]
+    for done, (index, method) in enumerate(methods):
+        stage(Stage(method.label, done, len(methods)))
         try:
             check = checker.check(method)
         except GradcheckError as error:  # the other methods still run

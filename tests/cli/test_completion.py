@@ -42,7 +42,7 @@ def test_bash_completes_commands_options_and_values(path: str) -> None:
     script = f"""\
 {line}
 complete -p gradcheck
-for words in "va" "run --pre" "plan --format js" "run --show s" "layer --method nu"; do
+for words in "va" "run --pre" "plan --format js" "run --format js" "run --show s" "layer --method nu"; do
   COMP_WORDS=(gradcheck $words); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()
   _gradcheck_completion gradcheck
   echo "$words: ${{COMPREPLY[*]}}"
@@ -54,6 +54,7 @@ done
         "va: validate",
         "run --pre: --precision",
         "plan --format js: json",
+        "run --format js: json",
         "run --show s: summary",
         "layer --method nu: numeric",
     ]

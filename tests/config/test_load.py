@@ -92,7 +92,7 @@ model:
     - Add: {inputs: [d, d], call_kwargs: {x: 1}}
     - call: {layer: d, inputs: a, name: again}
   outputs: again
-split: {after: [d, 1, "a/b"]}
+split: {after: [d, 1, "dense/b"]}
 loss: [mse, {Huber: {delta: 2.0}}]
 data: {inputs: {a: normal, b: {integers: 3}}, targets: {constant: 3.0}}
 methods: [vjp, naive: {expect: mismatch}, numeric: {mode: full, directions: 5}, {recompute: }]
@@ -107,7 +107,7 @@ memory_budget: 2GiB
     assert (added.inputs, added.call_kwargs, added.kwargs) == (("d", "d"), {"x": 1}, {})
     assert (call.kind, call.target, call.inputs, call.name) == ("call", "d", ("a",), "again")
     assert config.model.outputs == ("again",)
-    assert config.split.after == ("d", 1, "a/b")
+    assert config.split.after == ("d", 1, "dense/b")
     assert [loss.kwargs for loss in config.loss] == [{}, {"delta": 2.0}]
     assert config.data.inputs["b"].options == {"high": 3}
     assert config.data.targets.options == {"value": 3.0}
@@ -150,7 +150,7 @@ def test_segments_imply_the_split(load: Callable[..., LoadedConfig]) -> None:
 
 
 class TestLocate:
-    TEXT = "split: {after: x}\nmethods:\n  - vjp\n  - naive: {expect: mismatch}\nreport:\n"
+    TEXT = "split: {after: a}\nmethods:\n  - vjp\n  - naive: {expect: mismatch}\nreport:\n"
 
     def test_a_value(self, load: Callable[..., LoadedConfig], model: str) -> None:
         place = load(self.TEXT.replace("report:\n", "") + model).locate("methods", 1, "naive", "expect")

@@ -53,5 +53,5 @@ def test_the_project_comes_to_what_is_shown(documented: Project) -> None:
     result = documented.pytester.runpytest_subprocess("-p", "gradcheck.pytest_plugin")
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(
-        ["*: FAIL by-hand: 2/4 weights, worst front/*", "*diagnosis by-hand GC101 at boundary*"]
+        ["*: FAIL by-hand: 2/4 weights match, worst front/*", "*diagnosis by-hand GC101 at boundary*"]
     )

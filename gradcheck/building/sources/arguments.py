@@ -9,31 +9,24 @@ import keras
 from pydantic import ValidationError
 
 from gradcheck.building import user_code
-from gradcheck.building.messages import described, gist, raised, user_location
+from gradcheck.building.messages import advice, described, gist, raised, user_location
 from gradcheck.building.precision import widened
+from gradcheck.building.sources.keras_signatures import arguments_of
+from gradcheck.config.checks.keras_names import REFUSED_LAYERS
 from gradcheck.config.keyed import KeyedError, arguments_received
-from gradcheck.config.sections.model import LayerSpec
+from gradcheck.config.sections.model import LAYER_ARGUMENTS, LayerSpec
 from gradcheck.errors import GradcheckError, RunError
-from gradcheck.phrases import did_you_mean
+from gradcheck.phrases import did_you_mean, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-#: Arguments that take a layer, or a list of layers: a bare name there is that of a layer.
-LAYER_ARGUMENTS = frozenset({"layer", "backward_layer", "cell", "cells"})
 #: The module of other objects that an argument takes as `Name: {arguments}`, by the end of the argument's name.
 _MODULES = {
     "_initializer": "keras.initializers",
     "_regularizer": "keras.regularizers",
     "_constraint": "keras.constraints",
-}
-#: Layers that cannot be written in a config, and the alternative.
-_REFUSED = {
-    "Lambda": "write a layer class in a file of your own: `./layers.py:MyLayer`",
-    "TFSMLayer": "build the model in a factory",
-    "InputLayer": "describe the inputs under `model.input`",
-    "Input": "describe the inputs under `model.input`",
 }
 #: Keras's message if the user's class passes on an argument that neither knows: the config is wrong, not the class.
 _UNKNOWN_ARGUMENT = "Unrecognized keyword arguments"
@@ -74,11 +67,26 @@ def build_layer(spec: LayerSpec, base: Path, label: str) -> keras.layers.Layer:
         raise
     except Exception as error:
         received = arguments_received(spec.kwargs, spec.argument)
-        raise layer_failure(error, f"{label} cannot be built", received, spec.target) from error
+        failure = layer_failure(error, f"{label} cannot be built", received, spec.target)
+        raise _at_its_argument(failure, label, constructor, spec) from error
     if not isinstance(layer, keras.layers.Layer):
         message = f"{label} cannot be built: {spec.target} gave no layer. Received: a {type(layer).__name__}"
         raise LayerError(message, code="GC021")
     return layer
+
+
+def _at_its_argument(
+    failure: LayerError | RunError, label: str, constructor: Any, spec: LayerSpec
+) -> LayerError | RunError:
+    """Return the error at the first argument that the constructor does not take, with what was meant."""
+    accepted = arguments_of(constructor)
+    unknown = [name for name in spec.kwargs if accepted is not None and name not in accepted]
+    if unknown and isinstance(failure, LayerError):
+        received = arguments_received(spec.kwargs, spec.argument)
+        failure.message = f"{label} cannot be built: it takes no argument `{unknown[0]}`. Received: {received}"
+        failure.keys, failure.at_key = (spec.target, unknown[0]), True
+        failure.help = suggestion(unknown[0], accepted or (), "It takes", most=8)
+    return failure
 
 
 def layer_failure(
@@ -88,16 +96,16 @@ def layer_failure(
     own = ":" in target and _UNKNOWN_ARGUMENT not in str(error)
     location = user_location(error, target) if own else None
     if location is not None:
-        return raised(f"{what}: it raised {described(error)}", error, "GC051", location=location)
+        return raised(f"{what}: it raised {described(error)}", error, "GC051", location=location, help_=help_)
     said = gist(error)
     shown = said if "Received" in said else f"{said.rstrip('.')}. Received: {received}"
-    return LayerError(f"{what}: {shown}", code="GC021", help=help_)
+    return LayerError(f"{what}: {shown}", code="GC021", help=advice(error) or help_)
 
 
 def _constructor(target: str, base: Path) -> Callable[..., Any]:
     """Return the class (or function) that constructs the layer."""
-    if target in _REFUSED:
-        raise LayerError(f"{target} cannot be written in a config", code="GC021", help=_REFUSED[target])
+    if target in REFUSED_LAYERS:
+        raise LayerError(f"{target} cannot be written in a config", code="GC021", help=REFUSED_LAYERS[target])
     if ":" in target:
         found = user_code.load(target, base, code="GC051")
         if not callable(found):

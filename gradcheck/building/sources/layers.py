@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,8 @@ class _Graph:
             shapes = listed(str(tuple(t.shape)) for t in tensors)
             arguments = arguments_received(spec.kwargs | spec.call_kwargs, spec.argument)
             received = f"inputs of shape {shapes}; arguments {arguments}"
-            help_ = _too_few_help(layer, tensors)
+            how = "name a tensor for each with inputs: [name, ...]"
+            help_ = too_few_help(layer, len(tensors), error, how)
             raise layer_failure(error, f"{label} cannot be called", received, target, help_) from error
         if not outputs or not all(keras.utils.is_keras_tensor(t) for t in outputs):
             raise LayerError(f"{label} returns no tensor. Received: {outputs}", code="GC021")
@@ -186,7 +188,7 @@ class _Graph:
         return value if found is None else found
 
 
-def _required(layer: keras.layers.Layer) -> list[str]:
+def required_arguments(layer: keras.layers.Layer) -> list[str]:
     """Return the names of the arguments that the layer's `call` requires."""
     parameters = inspect.signature(layer.call).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -197,12 +199,17 @@ def positional(layer: keras.layers.Layer, tensors: Sequence[Any]) -> Sequence[An
     """Return the positional arguments of the call: one each if `call` requires several, else one list of them all."""
     parameters = inspect.signature(layer.call).parameters.values()
     takes_any_number = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
-    several = takes_any_number or len(_required(layer)) > 1
+    several = takes_any_number or len(required_arguments(layer)) > 1
     return tensors if several or len(tensors) == 1 else [list(tensors)]
 
 
-def _too_few_help(layer: keras.layers.Layer, tensors: Sequence[Any]) -> str | None:
-    required = _required(layer)
-    if len(required) > len(tensors):
-        return f"its call takes {', '.join(required)}: name a tensor for each with inputs: [name, ...]"
-    return None
+#: What is said where a layer takes one tensor for a list of them.
+_LIST = re.compile(r"list of|not subscriptable|not iterable|unpack", re.IGNORECASE)
+
+
+def too_few_help(layer: keras.layers.Layer, count: int, error: Exception, how: str) -> str | None:
+    """Return `how` to give `layer` more tensors than `count`, if it takes more; None if nothing says so."""
+    required = required_arguments(layer)
+    if len(required) > count:
+        return f"its call takes {', '.join(required)}: {how}"
+    return f"it may take a list of inputs: {how}" if count == 1 and _LIST.search(str(error)) else None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gradcheck.errors import ExitCode, Mistake
 
 
-def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the one thing that a caller chooses
+def format_mistake(mistake: Mistake, color: bool, label: str = "error") -> str:  # noqa: FBT001 - what a caller chooses
     """Return a mistake as lines: `error[CODE]: message`, `--> file:line:column`, the source line, `help: ...`.
 
     Characters that do not print are escaped, so that no key of a config can move the cursor or change colours.
@@ -28,7 +28,8 @@ def format_mistake(mistake: Mistake, color: bool) -> str:  # noqa: FBT001 - the 
     def styled(text: str, foreground: str | None = None) -> str:
         return click.style(text, fg=foreground, bold=True) if color else text
 
-    lines = [f"{styled(f'error[{mistake.code}]', 'red')}{styled(f': {multiline(mistake.message)}')}"]
+    head = styled(f"{label}[{mistake.code}]", "red" if label == "error" else "yellow")
+    lines = [f"{head}{styled(f': {multiline(mistake.message)}')}"]
     number = "" if mistake.line is None else str(mistake.line)
     margin, bar = " " * len(number), styled("|", "blue")
     if mistake.file is not None:
@@ -72,10 +73,10 @@ def _known(error: BaseException) -> GradcheckError:
     return RunError(message, help="-v shows where; please report it if it is not your own code")
 
 
-def print_mistakes(mistakes: Iterable[Mistake], *, color: bool) -> None:
+def print_mistakes(mistakes: Iterable[Mistake], *, color: bool, label: str = "error") -> None:
     """Print the mistakes to standard error, each followed by a blank line."""
     for mistake in mistakes:
-        click.echo(format_mistake(mistake, color) + "\n", err=True, color=color)
+        click.echo(format_mistake(mistake, color, label) + "\n", err=True, color=color)
 
 
 def traceback_text(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""References in the `layers` section to names that nothing above defines.
+"""References in the `layers` section to names that nothing above defines, and in `split.after` to layers it lacks.
 
 A name that Keras may have chosen for a layer is accepted: its number depends on the layers built before it.
 """
@@ -43,11 +43,11 @@ class _Scope:
 def undefined_names(data: dict[Any, Any]) -> Iterator[Finding]:
     """Yield a finding for each name that is not defined above its use, or is given twice, in every `layers` section."""
     model = data.get("model")
-    for path, source in _layer_sources(model, ("model",)):
+    for path, source in layer_sources(model, ("model",)):
         yield from _in_layers(source, path)
 
 
-def _layer_sources(model: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict[Any, Any]]]:
+def layer_sources(model: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict[Any, Any]]]:
     """Yield every mapping that has a list of layers, with its path; also in the parts of `segments`."""
     if not isinstance(model, dict):
         return
@@ -55,8 +55,8 @@ def _layer_sources(model: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict[An
         yield path, model
     if isinstance(model.get("segments"), list):
         for index, part in enumerate(model["segments"]):
-            yield from _layer_sources(part, (*path, "segments", index))
-        yield from _layer_sources(model.get("reference"), (*path, "reference"))
+            yield from layer_sources(part, (*path, "segments", index))
+        yield from layer_sources(model.get("reference"), (*path, "reference"))
 
 
 def _in_layers(source: dict[Any, Any], path: KeyPath) -> Iterator[Finding]:
@@ -74,6 +74,38 @@ def _in_layers(source: dict[Any, Any], path: KeyPath) -> Iterator[Finding]:
     for position, name in _texts(outputs):
         if not scope.knows(name):
             yield _undefined(name, (*path, "outputs", *position), scope, {})
+
+
+def unknown_cuts(data: dict[Any, Any]) -> Iterator[Finding]:
+    """Yield a finding for each name in `split.after` that no layer of a `layers` section can have.
+
+    A class of the user's own may choose its name itself: where one has none in the config, nothing is known.
+    """
+    model, split = data.get("model"), data.get("split")
+    if not isinstance(model, dict) or not isinstance(split, dict) or not isinstance(model.get("layers"), list):
+        return
+    scope = _Scope()
+    for entry in model["layers"]:
+        try:
+            fields = LayerSpec.as_written(entry).fields
+        except ValidationError:
+            return
+        name, target, kind = fields.get("name"), fields.get("target"), fields.get("kind", "layer")
+        if kind == "call" or not isinstance(target, str):
+            continue
+        if isinstance(name, str):
+            scope.layers[name] = ()
+        elif ":" in target:
+            return
+        else:
+            scope.automatic.add(automatic_name(target))
+    for place, name in _texts(split.get("after")):
+        if not scope.knows(name.partition("/")[0]):
+            known = [*scope.layers, *sorted(scope.automatic)]
+            help_ = suggestion(name, known, "Layers", most=12)
+            yield Finding(
+                message=f"no layer is called `{name}`", path=("split", "after", *place), code="GC023", help=help_
+            )
 
 
 def _define_inputs(scope: _Scope, raw: Any, path: KeyPath) -> None:

@@ -43,6 +43,7 @@ from gradcheck.config.sections.methods import (
     ScanOptions,
 )
 from gradcheck.config.sections.model import (
+    LAYER_ARGUMENTS,
     ApplicationSource,
     FileSource,
     InputSpec,
@@ -62,8 +63,7 @@ _MOST_MEMORY = 4 * 2**30
 _ADVICE = "read it first, then run without --safe if you trust it"
 #: Keys of a serialised Keras object: what it stands for is only known once Keras has looked it up.
 _SERIALISED = frozenset({"class_name", "module", "registered_name"})
-#: Arguments that take layers by name, and endings of those that take other objects of Keras by name.
-_LAYERS = frozenset({"layer", "backward_layer", "cell", "cells"})
+#: Endings of arguments that take objects of Keras other than layers by name.
 _OBJECTS = ("_initializer", "_regularizer", "_constraint")
 
 
@@ -174,10 +174,10 @@ def _arguments(value: Any, path: KeyPath, base: Path, *, name: str = "") -> Iter
                 yield _refused((*path, key), str(key))
             else:
                 yield from _arguments(inner, (*path, key), base, name=str(key))
-    elif name == "vocabulary" or name in _LAYERS:
+    elif name == "vocabulary" or name in LAYER_ARGUMENTS:
         if isinstance(value, str) and value not in KERAS_LAYERS:
             yield _refused(path, value, "value")
-        elif isinstance(value, (list, tuple)) and name in _LAYERS:
+        elif isinstance(value, (list, tuple)) and name in LAYER_ARGUMENTS:
             yield from _each(value, path, base, name)
     elif isinstance(value, (list, tuple)):
         yield from _each(value, path, base, name)

@@ -25,15 +25,40 @@ class NormalOptions(Section):
     stddev: Annotated[Number, Field(ge=0)] = 1.0
 
 
-class UniformOptions(Section):
-    """Numbers from `minval` up to, not including, `maxval`."""
+class _Range:
+    """A range, whose ends have other names in other libraries: these are accepted too."""
+
+    other_names: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def as_written(cls, raw: Any) -> Written:
+        """Return the fields under the names of this section."""
+        if not isinstance(raw, dict):
+            return Written(raw)
+        fields: dict[Any, Any] = {}
+        places: dict[Any, tuple[Any, ...]] = {}
+        for key, value in raw.items():
+            own = cls.other_names.get(str(key), key)
+            if own in fields:
+                message = f"`{key}` and `{places[own][0]}` are the same"
+                raise refusal(Finding(message=message, path=(key,), at="key", code="GC007", help="keep one of them"))
+            fields[own], places[own] = value, (key,)
+        return Written(fields, places)
+
+
+class UniformOptions(_Range, Section):
+    """Numbers from `minval` up to, not including, `maxval`; `low` and `high` are other names of these."""
+
+    other_names: ClassVar[dict[str, str]] = {"low": "minval", "high": "maxval"}
 
     minval: Number = 0.0
     maxval: Number = 1.0
 
 
-class IntegersOptions(Section):
-    """Whole numbers from `low` up to, not including, `high`."""
+class IntegersOptions(_Range, Section):
+    """Whole numbers from `low` up to, not including, `high`; `minval` and `maxval` are other names of these."""
+
+    other_names: ClassVar[dict[str, str]] = {"minval": "low", "maxval": "high"}
 
     high: StrictInt | None = None  # the first: `integers: 5` means 0 to 4
     low: StrictInt = 0
@@ -117,7 +142,9 @@ def _kind_schema(model: type[Section], handler: GetJsonSchemaHandler) -> JsonSch
     """Return the schema of a kind: its options as a mapping, or the value of the first option."""
     options = handler(model.__pydantic_core_schema__)
     fields = handler.resolve_ref_schema(options)
-    alone = next(iter(fields["properties"].values()))
+    written = fields["properties"]
+    alone = next(iter(written.values()))
+    written |= {other: written[own] for other, own in getattr(model, "other_names", {}).items()}
     needed = [] if fields.get("required") else [{"type": "null"}]
     return {"anyOf": [options, {**alone, "not": {"type": "object"}}, *needed]}
 

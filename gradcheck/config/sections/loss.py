@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import Field, TypeAdapter, WrapValidator, model_validator
 
 from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, refusal, single_key
-from gradcheck.config.sections.scalars import Flag, Reference, Text  # noqa: TC001 - pydantic reads the annotations
+from gradcheck.config.sections.scalars import REFERENCE, Flag, Reference, Text
+from gradcheck.phrases import nearest, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +21,15 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 RANDOM_COTANGENT = "random_cotangent"
-
+#: Short names that Keras accepts, in their long form.
+_ALIASES = {
+    "bce": "binarycrossentropy",
+    "kld": "kldivergence",
+    "mae": "meanabsoluteerror",
+    "mape": "meanabsolutepercentageerror",
+    "mse": "meansquarederror",
+    "msle": "meansquaredlogarithmicerror",
+}
 
 #: The keys by which a mapping is the user's own loss, not a Keras loss or a mapping of outputs.
 _OWN = ("factory", "of_model")
@@ -106,6 +116,12 @@ class LossSpec(Section):
         }
 
 
+def canonical_name(name: str | None) -> str:
+    """Return the name of a Keras loss in one spelling: `meansquarederror` for `MSE`, "" for None."""
+    plain = (name or "").replace("_", "").lower()
+    return _ALIASES.get(plain, plain)
+
+
 def _is_own(raw: dict[Any, Any]) -> bool:
     return any(key in raw for key in _OWN)
 
@@ -118,7 +134,14 @@ def _begins_a_loss(raw: Any) -> bool:
     return _is_own(raw) or (found is not None and (found[0][:1].isupper() or found[0] == RANDOM_COTANGENT))
 
 
-def _looks_like_loss(raw: dict[Any, Any]) -> bool:
+def misspelt_own(raw: Any) -> str | None:
+    """Return the key of a mapping that misspells one of `_OWN`: its value refers to code, as no Keras loss does."""
+    pairs = raw.items() if isinstance(raw, dict) and not _is_own(raw) else ()
+    codes = (key for key, value in pairs if isinstance(value, str) and re.match(REFERENCE, value))
+    return next((key for key in codes if nearest(key, _OWN)), None)
+
+
+def looks_like_loss(raw: dict[Any, Any]) -> bool:
     """Whether a mapping is one loss, not a mapping of output names to losses."""
     found = single_key(raw)
     if found is None or _is_own(raw):
@@ -129,11 +152,17 @@ def _looks_like_loss(raw: dict[Any, Any]) -> bool:
 
 def _one_or_several(raw: Any, _: Handler) -> LossSpec | tuple[LossSpec, ...] | dict[str, LossSpec]:
     """Choose the form before validating: a union would report a mistake inside once for each form."""
+    misspelt = misspelt_own(raw)
+    if misspelt is not None:
+        help_ = suggestion(misspelt, _OWN, "Losses of your own are")
+        raise refusal(
+            Finding(message=f"unknown key `{misspelt}`", path=(misspelt,), at="key", code="GC003", help=help_)
+        )
     if isinstance(raw, (list, tuple)):
         listed = _IN_ORDER.validate_python(raw)
         _require_single(dict(enumerate(listed)))
         return listed
-    if isinstance(raw, dict) and not _looks_like_loss(raw):
+    if isinstance(raw, dict) and not looks_like_loss(raw):
         named = _BY_NAME.validate_python(raw)
         _require_single(named)
         return named

@@ -42,6 +42,8 @@ _INPUTS_BY_NAME = TypeAdapter(dict[str, InputSpec])
 
 Inputs: TypeAlias = Annotated[InputSpec | dict[str, InputSpec], WrapValidator(_one_input_or_several)]
 
+#: Arguments that take a layer, or a list of layers: a bare name there is that of a layer.
+LAYER_ARGUMENTS = frozenset({"layer", "backward_layer", "cell", "cells"})
 #: The keys of a layer's call; they stand among its arguments or beside its name.
 CALL_KEYS = ("inputs", "call_kwargs")
 

@@ -86,6 +86,8 @@ def _help(kind: str, error: ErrorDetails) -> str | None:
     if kind == "literal_error" and isinstance(value, str):
         values = choices(error["ctx"])
         return f"write {value} without quotes" if value in values else suggestion(value, values, "Known values")
+    if kind == "string_pattern_mismatch" and isinstance(value, str):
+        return f"add the name in that file: `{value}:Name`" if value.endswith(".py") else _dotted(value)
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return f'put it in quotes: "{received(value)}"'
     if isinstance(value, str) and _QUOTED.fullmatch(value) and kind in _EXPECTED and kind != "string_type":
@@ -93,6 +95,12 @@ def _help(kind: str, error: ErrorDetails) -> str | None:
     if value is None:
         return "give it a value, or remove the key"
     return None
+
+
+def _dotted(value: str) -> str | None:
+    """Return what to do about `model.build` in place of `model:build`; None for any other text."""
+    module, dot, name = value.rpartition(".")
+    return f"write a colon before the name: `{module}:{name}`" if dot and name.isidentifier() else None
 
 
 def _wrong_key(key: Any, path: tuple[Any, ...]) -> Finding:

@@ -10,7 +10,7 @@ from gradcheck.phrases import plural
 from gradcheck.reporters.parts.errors import error_line
 from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.parts.selection import is_control
-from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair
+from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair, plain_number
 from gradcheck.reporters.parts.training import first_wrong
 from gradcheck.results.report import FAILING, PROVEN
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     )
 
 Tone = Literal["good", "bad", "warn", "neutral", "unknown"]
+#: The style of each tone on a terminal, as rich names it.
+STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "warn": "yellow", "neutral": "cyan", "unknown": "dim"}
 
 _KINDS: dict[Kind, tuple[str, str]] = {
     "weight": ("trainable variable", "trainable variables"),
@@ -119,6 +121,13 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     return f"{method}: {unexpected(check)}{proof}{exemptions(check)}"
 
 
+def norm(run: RunReport) -> str:
+    """Return the norm of the reference's gradients; of a function without weights there is none."""
+    if run.reference is None or (run.coverage.trainable == 0 and run.reference.gradient_norm == 0):
+        return "no trainable variables"
+    return f"gradient norm {plain_number(run.reference.gradient_norm)}"
+
+
 def verified(run: RunReport) -> str:
     """Return the end of a sentence about the reference that says how it was verified; empty if it was not."""
     if run.reference is None or run.reference.verified is None:
@@ -138,14 +147,23 @@ def _undecided(check: CheckReport) -> tuple[TensorReport, ...]:
 def vacuous_advice(run: RunReport) -> str:
     """Return why a run proved nothing, and what to change."""
     coverage = run.coverage
+    stopped = next((t.note for check in run.checks for t in check.tensors if t.status == "absent" and t.note), None)
+    open_ = next((t.note for check in run.checks for t in _undecided(check) if t.note and "GC80" in t.note), None)
     if any(warning.startswith("GC701") for warning in run.warnings):
         why = "every gradient is rounding, as the warning says (GC701)"
     elif any(check.outcome == "inconclusive" and not _undecided(check) and check.notes for check in run.checks):
         why = "no check was conclusive, for the reasons noted"
+    elif open_ is not None:
+        why = f"no check was conclusive ({open_[open_.index('GC80') :]}). Take other data, or smoother activations"
     elif any(check.outcome == "inconclusive" for check in run.checks):
         why = "no check was conclusive. Take smoother activations, other data or another seed (GC801)"
     elif coverage.trainable == 0 and any(check.method == "audit" for check in run.checks):
         why = "no update of a variable by a gradient was seen; the note says what was"
+    elif coverage.absent >= coverage.trainable and stopped is not None:
+        why = (
+            f"no gradient arrives anywhere: {stopped}. Give it a gradient of your own (tf.custom_gradient), or check "
+            "the layers before it without it (GC702)"
+        )
     elif coverage.trainable == 0:
         why = "the model has no trainable variable. Set trainable=True on the layers to check (GC702)"
     elif coverage.dead + coverage.absent >= coverage.trainable:
@@ -164,15 +182,20 @@ def unproven_lines(tensor: TensorReport) -> list[str]:
     return [f"note: {inline(tensor.note)}"] if unproven and tensor.note else []
 
 
-def failure_lines(tensor: TensorReport, sides: Sides) -> list[str]:
-    """Return the details of a failing row: where and how far its sides differ, and the tolerance that would pass."""
+def failure_lines(tensor: TensorReport, sides: Sides, *, worst: bool = True) -> list[str]:
+    """Return the details of a failing row: where and how far its sides differ, and the tolerance that would pass.
+
+    Without `worst` the worst element is left out, which the row has then.
+    """
     found = []
     if tensor.mismatched_elements:
-        found.append(f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ")
-    if tensor.worst:
+        count = f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ"
+        found.append(count if tensor.elements > 1 else "its one element differs")
+    if tensor.worst and worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
         left, right = sides.of(tensor.kind)
-        found.append(f"worst {index(tensor.worst.index)}: {left} {reference}, {right} {candidate}")
+        at = f" {index(tensor.worst.index)}" if tensor.worst.index else ""
+        found.append(f"worst{at}: {left} {reference}, {right} {candidate}")
     written = [", ".join(found)] if found else []
     return [*written, *_required(tensor), *([f"note: {inline(tensor.note)}"] if tensor.note else [])]
 
@@ -252,6 +275,12 @@ def weight_counts(check: CheckReport, trainable: int) -> tuple[int, int]:
     return len(proven), max(trainable, len(proven | unproven))
 
 
+def kinds(tensors: Iterable[TensorReport]) -> str:
+    """Return how many tensors of each kind there are: `1 boundary, 2 states`."""
+    paths = [(kind, {tensor.path for tensor in tensors if tensor.kind == kind}) for kind in _KINDS]
+    return ", ".join(plural(len(found), *_KINDS[kind]) for kind, found in paths if found)
+
+
 def _shares(check: CheckReport, chosen: tuple[TensorReport, ...], trainable: int) -> str:
     """Return how many tensors of each kind are in `chosen`: `1 of 6 trainable variables, 1 of 2 boundaries`."""
     shares = []
@@ -287,8 +316,9 @@ def _proof(check: CheckReport, trainable: int) -> str:
         if equal:
             parts.append(plural(len(equal), *words))
     subject = ", ".join(parts) or "no tensor"
+    verb = "matches" if len(parts) < 2 and subject.startswith(("1 ", "no ")) else "match"  # noqa: PLR2004 - one alone
     when = f" in {'all ' if check.steps > 1 else ''}{plural(check.steps, 'step')}" if check.steps else ""
-    return f"{subject} match {check.sides.standard}{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
+    return f"{subject} {verb} {check.sides.standard}{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
 
 
 def _worst(tensors: Iterable[TensorReport]) -> str:

@@ -233,19 +233,21 @@ def test_a_layer_of_ones_own_that_raises_is_located_in_its_file(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("entry", "code", "help_"),
+    ("entry", "code", "help_", "below"),
     [
-        ({"./own.py:Skale": 2}, "GC028", "Scale"),
-        ({"./own.py:number": 2}, "GC021", None),
-        ({"./own.py:Scale": {"factr": 2}}, "GC021", None),
+        ({"./own.py:Skale": 2}, "GC028", "Scale", ()),
+        ({"./own.py:number": 2}, "GC021", None, ()),
+        ({"./own.py:Scale": {"factr": 2}}, "GC021", "did you mean `factor`?", ("./own.py:Scale", "factr")),
     ],
 )
-def test_a_layer_of_ones_own_that_is_written_wrong(tmp_path: Path, entry: Any, code: str, help_: str | None) -> None:
+def test_a_layer_of_ones_own_that_is_written_wrong(
+    tmp_path: Path, entry: Any, code: str, help_: str | None, below: tuple[str, ...]
+) -> None:
     (tmp_path / "own.py").write_text(OWN)
     with pytest.raises(ConfigError) as caught:
         build(["Flatten", entry], base=tmp_path)
     assert caught.value.code == code
-    assert caught.value.keys == ("model", "layers", 1)  # type: ignore[attr-defined]
+    assert caught.value.keys == ("model", "layers", 1, *below)  # type: ignore[attr-defined]
     assert help_ is None or help_ in (caught.value.help or "")
 
 
@@ -255,7 +257,13 @@ def test_a_layer_of_ones_own_that_is_written_wrong(tmp_path: Path, entry: Any, c
         (["Flatten", "Desne"], "GC020", (1,), "Desne", "did you mean Dense?"),
         (["Flatten", {"TimeDistributed": {"layer": {"Desne": 2}}}], "GC020", (1,), "Desne", "did you mean Dense?"),
         ([{"Dense": {"units": -1, "name": "d"}}], "GC021", (0,), r"layer 0 \(Dense 'd'\).*units=-1", None),
-        ([{"Dense": {"units": 2, "actvation": "relu"}}], "GC021", (0,), "Received: .*actvation='relu'", None),
+        (
+            [{"Dense": {"units": 2, "actvation": "relu"}}],
+            "GC021",
+            (0, "Dense", "actvation"),
+            "Received: .*actvation='relu'",
+            "did you mean `activation`?",
+        ),
         (["Flatten", {"Conv2D": {"filters": 1, "kernel_size": 2}}], "GC021", (1,), r"Conv2D.*\(None, 4\)", None),
         ([{"MultiHeadAttention": {"num_heads": 1, "key_dim": 2}}], "GC021", (0,), "value", "query, value"),
         ([{"Lambda": {"function": "x"}}], "GC021", (0,), "Lambda cannot be written", "layers.py:MyLayer"),

@@ -46,12 +46,13 @@ def test_points_are_no_code(load: Callable[..., LoadedConfig], model: str) -> No
     [
         LAYERS.format("Bidirectional: {layer: {LSTM: {units: 2}}}"),
         LAYERS.format("RNN: {cell: [{LSTMCell: 2}, {GRUCell: 3}]}, Dense: {units: 1, kernel_initializer: {Zeros: {}}}"),
-        LAYERS.format("TimeDistributed: Dropout, EinsumDense: {equation: 'ab,bc->ac', output_shape: 3}"),
+        LAYERS.format("TimeDistributed: Flatten, EinsumDense: {equation: 'ab,bc->ac', output_shape: 3}"),
         LAYERS.format("StringLookup: {vocabulary: [a/b, 'c:d'], name: x}, call: {layer: x, name: y}"),
         "model: {application: ResNet50, kwargs: {weights: null, input_shape: [32, 32, 3]}}\nmemory_budget: 2GiB\n",
         DATA + "data: {npz: ./x.npz, targets: {npz: {file: x.npz, key: y}}}\n",
         DATA
-        + "train: {steps: 2, optimizer: {SGD: {learning_rate: {ExponentialDecay: {}}}}}\nloss: {Huber: {delta: 2}}",
+        + "train: {steps: 2, optimizer: {SGD: {learning_rate: {CosineDecay: "
+        + "{initial_learning_rate: 0.1, decay_steps: 5}}}}}\nloss: {Huber: {delta: 2}}",
         DATA + "methods: all",
         DATA + "methods: [accumulate: {steps: 2}, resume: {format: backup}, remat: {mode: activations}, fit]\n"
         "train: {steps: 2}",
