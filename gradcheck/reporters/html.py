@@ -46,7 +46,7 @@ def page(template: str, report: Any, options: RenderOptions, **more: Any) -> str
         import jinja2  # noqa: PLC0415 - an extra that only this format needs
     except ImportError as error:
         message = "the html format needs the package jinja2"
-        raise RunError(message, code="GC058", help="pip install 'gradcheck[html]'") from error
+        raise RunError(message, code="GC058", help="pip install jinja2") from error
     environment = jinja2.Environment(
         autoescape=True, finalize=_safe, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
         loader=jinja2.PackageLoader("gradcheck.reporters", "pages"),

@@ -220,7 +220,7 @@ def test_without_jinja2(monkeypatch: pytest.MonkeyPatch, passing: Report) -> Non
     with pytest.raises(RunError) as caught:
         render(passing, RenderOptions())
     assert caught.value.code == "GC058"
-    assert caught.value.help == "pip install 'gradcheck[html]'"
+    assert caught.value.help == "pip install jinja2"
 
 
 def test_training_steps(training: Report, passing: Report) -> None:
