@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "config-reference.md"
 _INTRODUCTION = """# Every key of a config
 
-Made of the schema, `gradcheck schema`: each key, what it may be, its default, and what it means. A key without a default may
-be left out unless it says *required*. [Writing a config](config.md) has examples.
+Made of the schema, `gradcheck schema`: each key, what it may be, its default, and what it means. A key without a
+default may be left out unless it says *required*. [Writing a config](config.md) has examples.
 """
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 _COLUMNS = ("key", "value", "default", "meaning")
@@ -37,7 +37,8 @@ def _section(heading: str, schema: dict[str, Any]) -> Iterator[str]:
         yield _line(schema["description"]) + "\n"
     forms = [form for form in schema.get("anyOf", []) if not form.get("properties")]
     if forms:
-        yield f"Written as {_one_of(forms)}" + (", or with these keys:\n" if len(forms) < len(schema["anyOf"]) else ".\n")
+        more = len(forms) < len(schema["anyOf"])
+        yield f"Written as {_one_of(forms)}{', or with these keys:' if more else '.'}\n"
     rows = list(_rows_of_all(schema))
     if rows:
         yield "\n".join(f"| {' | '.join(row)} |" for row in (_COLUMNS, ("---",) * len(_COLUMNS), *rows)) + "\n"

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "images" / "run.svg"
-COMMAND = "gradcheck run step.yaml"
+COMMAND = "gradcheck run step.yaml --show failed"
 FILES = ("step.py", "step.yaml")
 _WIDTH = 112
-#: Fonts that a browser would load from elsewhere; the local ones that stand beside them are enough.
-_FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
+#: What names another host: fonts that a browser would load (local ones stand beside them), and rich's own comment.
+_ELSEWHERE = re.compile(r"\s*@font-face \{.*?\}|<!--.*?-->", re.DOTALL)
 
 
 def example(folder: Path) -> Report:
@@ -46,10 +46,10 @@ def drawn(report: Report) -> str:
 
     table = REPORTERS["table"](report, RenderOptions(show="failed", width=_WIDTH, color=True))
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True, legacy_windows=False)
-    console.print(Text(f"$ {COMMAND} --show failed", style="bold"))
+    console.print(Text(f"$ {COMMAND}", style="bold"))
     console.print(Text.from_ansi(table))
     svg = console.export_svg(title="gradcheck", unique_id="run")
-    return "\n".join(line.rstrip() for line in _FONTS.sub("", svg).splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in _ELSEWHERE.sub("", svg).splitlines()) + "\n"
 
 
 def words(svg: str) -> list[str]:

@@ -73,7 +73,7 @@ def test_two_processes_are_joined_as_shown(tmp_path: Path) -> None:
         (tmp_path / name).write_text(files("python", page)[name], encoding="utf-8")
     program = shlex.join([sys.executable, "-m", "gradcheck"])
     done = subprocess.run(
-        ["bash", "-c", re.sub(r"^gradcheck\b", program, shell, flags=re.MULTILINE)],
+        ["/bin/bash", "-c", re.sub(r"^gradcheck\b", program, shell, flags=re.MULTILINE)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -62,4 +62,4 @@ def test_the_reference_has_every_key() -> None:
 
 def test_an_undescribed_key_is_seen() -> None:
     schema = {"title": "Config", "properties": {"size": {"type": "integer"}}, "$defs": {}}
-    assert "| `size` | whole number | | |" in document(schema)
+    assert "| `size` | whole number |  |  |" in document(schema)
