@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "images" / "run.svg"
 COMMAND = "gradcheck run step.yaml --show failed"
 FILES = ("step.py", "step.yaml")
-_WIDTH = 112
+_WIDTH = 124
 #: What names another host: fonts that a browser would load (local ones stand beside them), and rich's own comment.
 _ELSEWHERE = re.compile(r"\s*@font-face \{.*?\}|<!--.*?-->", re.DOTALL)
 

@@ -55,6 +55,11 @@ def test_the_readme_shows_the_same_script_and_what_is_said_of_it() -> None:
     assert not_printed(command.sample, section("audit", "end of audit", PAGES[TWO_MODELS])) == []
 
 
+def test_the_tour_joins_two_processes_as_the_walkthrough_does() -> None:
+    (shell,) = [block for block in blocks("bash", PAGES[WALKTHROUGH]) if "--join" in block]
+    assert shell in blocks("bash", PAGES["docs/tour/machines.md"])
+
+
 def patched(code: str, diff: str) -> str:
     """The code after a change; its lines, and those around them, stand in the code once."""
     before, after = (
@@ -73,7 +78,7 @@ def test_two_processes_are_joined_as_shown(tmp_path: Path) -> None:
         (tmp_path / name).write_text(files("python", page)[name], encoding="utf-8")
     program = shlex.join([sys.executable, "-m", "gradcheck"])
     done = subprocess.run(
-        ["/bin/bash", "-c", re.sub(r"^gradcheck\b", program, shell, flags=re.MULTILINE)],
+        ["/usr/bin/timeout", "250", "/bin/bash", "-c", re.sub(r"^gradcheck\b", program, shell, flags=re.MULTILINE)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
