@@ -105,7 +105,7 @@ def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentR
     allowed = frozenset(watch.options.allow)
     places = {path: segment.index for segment in segments for path in segment.layers}
     tensors = tuple(sorted((_tensor(j, allowed, places) for j in shown), key=lambda t: t.segment or 0))
-    placed = [replace(d, line=str(line), place=str(line)) for d, line in diagnoses]
+    placed = [replace(d, line=str(line), place=str(line), file=line.file) for d, line in diagnoses]
     backward = sorted((t for t in tensors if t.failed), key=lambda t: -(t.segment or 0))
     return check_report(tensors, placed, allowed, seconds, first=backward[0].path if backward else None)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from gradcheck.cli.terminal.destinations import Destination, destinations
 from gradcheck.cli.terminal.errors import print_failure
 from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import (
@@ -115,7 +116,7 @@ def audit(
     module: bool,
     record: Path | None,
     join: bool,
-    format_: str,
+    formats: tuple[Destination, ...],
     output: Path | None,
     show: Show,
     exit_zero: bool,
@@ -131,11 +132,14 @@ def audit(
     from gradcheck.auditing.running.supervised import run_script  # noqa: PLC0415 - as above
 
     allowed = tuple(map(_known, options.pop("allow")))
-    for path in (output, record):
+    reports = destinations(formats, output)
+    for path in (record, *(one.file for one in reports)):
         require_writable(path)
-    output, record = (path and path.absolute() for path in (output, record))  # the script may change the folder
+    # The script may change the folder.
+    record, *files = (path and path.absolute() for path in (record, *(one.file for one in reports)))
+    reports = tuple(replace(one, file=file) for one, file in zip(reports, files, strict=True))
     with kept_stdout() as stdout:
-        delivery = _Delivery(click.get_current_context(), format_, output, show, exit_zero, stdout)
+        delivery = _Delivery(click.get_current_context(), reports, show, exit_zero, stdout)
         watched = AuditOptions(allow=allowed, record=record is not None, **options)
         if join:
             return delivery.deliver(_joined((script, *arguments), watched))
@@ -143,7 +147,7 @@ def audit(
         return run_script(
             chosen,
             watched,
-            deliver=delivery,
+            deliver=replace(delivery, folder=Path(chosen.file).absolute().parent),
             tell=_progress(),
             record=record,
             verbose=settings().verbose,
@@ -189,20 +193,20 @@ class _Delivery:
 
     Attributes:
         context: of the command.
-        format_: the format of the report.
-        output: the file that it goes to; None for `stdout`.
+        reports: the formats of the report, and their files; `stdout` without.
         show: the tensors that it lists.
         exit_zero: whether a verdict that is no error has the exit code 0.
         stdout: what standard output was before the script ran.
+        folder: of the script; None where there is none.
         start: when it began.
     """
 
     context: click.Context
-    format_: str
-    output: Path | None
+    reports: tuple[Destination, ...]
     show: Show
     exit_zero: bool
     stdout: TextIO
+    folder: Path | None = None
     start: float = field(default_factory=time.perf_counter)
 
     def __call__(self, finished: Callable[[], RunReport]) -> int:
@@ -219,8 +223,7 @@ class _Delivery:
         from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
         from gradcheck.session.configs import envelope  # noqa: PLC0415 - as above
 
-        report = envelope([run])
-        render = REPORTERS[self.format_]
-        deliver(report, render, format_=self.format_, output=self.output, show=self.show, stdout=self.stdout)
+        report = envelope([run], folder=self.folder)
+        deliver(report, REPORTERS, self.reports, show=self.show, stdout=self.stdout)
         summarise(report, time.perf_counter() - self.start, one="script")
-        return verdict_code(report, exit_zero=self.exit_zero)
+        return verdict_code(report.exit_code, exit_zero=self.exit_zero)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.cli.terminal.errors import traceback_text
@@ -17,7 +18,6 @@ from gradcheck.workers import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
-    from pathlib import Path
 
     from gradcheck.cli.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
@@ -45,7 +45,7 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
                 runs.append(run)
             if options.fail_fast and runs[-1].exit_code:
                 break
-    return envelope(runs, ran_on)
+    return envelope(runs, ran_on, folder=Path(runs[0].config).parent, safe=arguments.safe)
 
 
 def in_workers(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli.terminal.destinations import Destination, destinations
 from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, report_options, settings, terminal_options
 from gradcheck.errors import GradcheckError, UsageError
@@ -99,7 +100,7 @@ def layer(
     surrogate: str | None,
     seed: int,
     precision: str,
-    format_: str,
+    formats: tuple[Destination, ...],
     output: Path | None,
     show: Show,
 ) -> int:
@@ -131,11 +132,13 @@ def layer(
         precision=precision,
     )
     _check_counts(asked)
-    require_writable(output)
+    reports = destinations(formats, output)
+    for one in reports:
+        require_writable(one.file)
     report, derivatives = _checked(asked)
-    if derivatives and output is None and format_ == "table":
+    if derivatives and Destination("table") in reports:
         write_report(derivatives_table(derivatives, order=order) + "\n\n")
-    deliver(report, REPORTERS[format_], format_=format_, output=output, show=show)
+    deliver(report, REPORTERS, reports, show=show)
     summarise(report, time.perf_counter() - start)
     return report.exit_code
 
@@ -147,14 +150,16 @@ def _checked(target: Target) -> tuple[Report, Sequence[Derivatives]]:
     from gradcheck.session.layer import layer_config  # noqa: PLC0415 - as above
     from gradcheck.workers import Task, workers  # noqa: PLC0415 - as above
 
+    file, colon, _ = target.name.partition(".py:")
+    folder = Path(file).parent if colon else None
     with workers(verbose=settings().verbose) as pool:
         loaded = layer_config(target)
         options = CheckOptions(on_error=print_traceback) if settings().verbose else CheckOptions()
         task = Task(target="gradcheck.session.layer:check_layer", arguments=(target, loaded, options))
         (result,) = pool.run([task])
     if isinstance(result, GradcheckError):
-        return envelope([errored(loaded, result)]), ()
-    return envelope([result.run], result.environment), result.derivatives
+        return envelope([errored(loaded, result)], folder=folder), ()
+    return envelope([result.run], result.environment, folder=folder), result.derivatives
 
 
 def _shape(text: str) -> tuple[tuple[int, ...], str | None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli.terminal.destinations import Destination
 from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, safe_option, set_option, settings, terminal_options
 from gradcheck.errors import ExitCode, most_serious
@@ -84,11 +85,11 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     from gradcheck.workers import workers  # noqa: PLC0415 - as above
 
     unused: dict[str, Any] = {"methods": (), "fail_fast": False, "exit_zero": False, "verify_reference": False}
-    arguments = RunArguments(format_=format_, output=output, show=show, timeout=timeout, jobs=1, **unused, **options)
+    arguments = RunArguments(show=show, timeout=timeout, jobs=1, baseline=None, reports=(), **unused, **options)
     require_writable(output)
     with workers(verbose=settings().verbose) as pool:  # it starts while the configs are read
         report = _mutated(load_all([path], arguments), timeout, pool)
-    deliver(report, MUTATION_REPORTERS[format_], format_=format_, output=output, show=show)
+    deliver(report, MUTATION_REPORTERS, [Destination(format_, output)], show=show)
     if not settings().quiet:
         click.echo(f"{plural(len(report.runs), 'config')}: {score_words(report.score)}", err=True)
     return most_serious(ExitCode(run.exit_code) for run in report.runs)
@@ -100,7 +101,8 @@ def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runn
     from gradcheck.cli.checking import in_workers  # noqa: PLC0415 - as above
     from gradcheck.errors import GradcheckError  # noqa: PLC0415 - as above
     from gradcheck.results.mutation import Mutations  # noqa: PLC0415 - as above
-    from gradcheck.results.report import RunReport, Tool  # noqa: PLC0415 - as above
+    from gradcheck.results.origin import Tool  # noqa: PLC0415 - as above
+    from gradcheck.results.report import RunReport  # noqa: PLC0415 - as above
     from gradcheck.session.configs import environment, errored  # noqa: PLC0415 - not needed for --help
     from gradcheck.workers import Task  # noqa: PLC0415 - as above
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli.diff import read_report
 from gradcheck.cli.run_arguments import RunArguments
+from gradcheck.cli.terminal.destinations import Destination, destinations
 from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import (
     Command,
@@ -24,11 +27,13 @@ from gradcheck.cli.terminal.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradcheck.errors import ExitCode
+    from gradcheck.results.report import Report
     from gradcheck.workers import Runner
 
 _EXAMPLES = (
     "gradcheck run gradcheck.yaml",
-    "gradcheck run configs/ --format junit --output report.xml",
+    "gradcheck run configs/ --format junit:gradients.xml --format github",
     "gradcheck run gradcheck.yaml --method vjp --set data.batch_size=8 --show failed",
 )
 
@@ -55,6 +60,13 @@ _EXAMPLES = (
 @option("--execution", metavar="NAME", section="Config", help="eager, graph or xla.")
 @set_option
 @report_options
+@option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    section="Report",
+    help="A JSON report to compare with: only what newly fails decides the exit code.",
+)
 @option("--fail-fast", is_flag=True, section="Run", help="Stop at the first check that is not as expected.")
 @exit_zero_option
 @option(
@@ -82,34 +94,56 @@ _EXAMPLES = (
 @option("--watch", is_flag=True, section="Run", help="Run again whenever a file beside a config changes.")
 @safe_option
 @terminal_options
-def run(paths: tuple[Path, ...], watch: bool, **options: Any) -> int:  # noqa: FBT001 - click's signature
+def run(
+    *, paths: tuple[Path, ...], watch: bool, formats: tuple[Destination, ...], output: Path | None, **options: Any
+) -> int:
     """Check the gradients of every method against the whole model's, and report.
 
     A PATH is a config, or a folder: every config below it. The report goes to standard output, progress and the
-    summary to standard error.
+    summary to standard error, and so does what --baseline finds.
     """
     from gradcheck.workers import workers  # noqa: PLC0415 - not needed for --help
 
-    arguments = RunArguments(**options)
-    require_writable(arguments.output)
+    arguments = RunArguments(reports=destinations(formats, output), **options)
+    for report in arguments.reports:
+        require_writable(report.file)
+    baseline = None if arguments.baseline is None else read_report(arguments.baseline)  # this run may replace the file
     with workers(arguments.jobs, verbose=settings().verbose) as pool:  # one starts while the configs are read
         if watch:
             from gradcheck.cli.terminal.rerun import watched  # noqa: PLC0415 - needs a package that nothing else needs
 
-            return watched(paths, lambda: run_once(paths, arguments, pool))
-        return run_once(paths, arguments, pool)
+            return watched(paths, lambda: run_once(paths, arguments, pool, baseline))
+        return run_once(paths, arguments, pool, baseline)
 
 
-def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner) -> int:
+def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner, baseline: Report | None = None) -> ExitCode:
     """Load, check and report once; return the exit code."""
     from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver, summarise, verdict_code  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.github_job import annotated  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
 
     start = time.perf_counter()
-    report = checked(load_all(paths, arguments), arguments, pool)
-    render = REPORTERS[arguments.format_]
-    deliver(report, render, format_=arguments.format_, output=arguments.output, show=arguments.show)
+    with annotated(arguments.reports):
+        entries = load_all(paths, arguments)
+    report = checked(entries, arguments, pool)
+    deliver(report, REPORTERS, arguments.reports, show=arguments.show)
+    code = report.exit_code if baseline is None else _compared(baseline, report, arguments)
     summarise(report, time.perf_counter() - start)
-    return verdict_code(report, exit_zero=arguments.exit_zero)
+    return verdict_code(code, exit_zero=arguments.exit_zero)
+
+
+def _compared(baseline: Report, report: Report, arguments: RunArguments) -> ExitCode:
+    """Write what `report` has differently to standard error, and return the exit code of what newly fails."""
+    from gradcheck.cli.terminal.delivery import render_options  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.github_job import add_to_summary  # noqa: PLC0415 - as above
+    from gradcheck.reporters.difference import DIFFERENCE_REPORTERS  # noqa: PLC0415 - as above
+    from gradcheck.results.difference import difference  # noqa: PLC0415 - as above
+
+    found = difference(baseline, report, old_file=str(arguments.baseline))
+    options = render_options(None, arguments.show, sys.stderr)
+    click.echo(DIFFERENCE_REPORTERS["table"](found, options), err=True)
+    if any(one.format_ == "github" for one in arguments.reports):
+        add_to_summary(DIFFERENCE_REPORTERS["markdown"](found, options))
+    return found.severity

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gradcheck.cli.terminal.destinations import Destination
     from gradcheck.reporters.interface import Show
 
 
@@ -22,9 +23,9 @@ class RunArguments:
     seed: str | None
     precision: str | None
     execution: str | None
-    format_: str
-    output: Path | None
+    reports: tuple[Destination, ...]
     show: Show
+    baseline: Path | None
     fail_fast: bool
     exit_zero: bool
     verify_reference: bool

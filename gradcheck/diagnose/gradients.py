@@ -92,7 +92,9 @@ def diagnose_gradients(
     if right is None:  # no split, or it raised: nothing to replay a mistake on
         alone = _by_itself(observed, here) or _unexplained(observed, None)
         return (*broken, *as_it_ran(observed, list(map(_unsure, alone) if problem.segments else alone)))
-    departed = effort.attempt("the comparison of the correct split", lambda: observed.departures(right))
+    departed = effort.attempt(
+        "the comparison of the correct split", lambda: observed.departures(right, replayed.agreeing)
+    )
     explained = _departed(observed, right, here) if departed else _explained(observed, here)
     return (*broken, *as_it_ran(observed, list(explained)))
 

@@ -76,7 +76,8 @@ class Replays:
         """
         if slices not in self._forward_passes:
             self._forward_passes[slices] = _SharedPasses(self._problem_in(slices))
-        return self._forward_passes[slices].backward_on_shared_tapes(steps, last)
+        passes = self._forward_passes[slices]
+        return passes.backward_on_shared_tapes(steps, last) if steps.changed else passes.right
 
     def _problem_in(self, slices: int | None) -> Problem:
         """Return the problem over `slices` micro-batches; None for as many as it has itself."""
@@ -88,8 +89,10 @@ class Replays:
         return self._sliced[slices]
 
 
-#: Steps that change what a segment is differentiated with, and nothing of the segments behind it.
-SEEDS = frozenset({"cotangent", "drive"})
+#: Steps that change a segment's seeds or weights; `cross` belongs to the forward pass, and is in classes that do both.
+OF_ONE_SEGMENT = frozenset({"cotangent", "contribution", "cross", "drive"})
+#: Steps that may change what comes back from a segment that takes what the other hands on.
+OF_TAKERS = frozenset({"forward_record", "input_cotangent", "pull_back"})
 
 
 class Behind(NamedTuple):
@@ -115,10 +118,14 @@ class _SharedPasses:
             self._state: Mapping[str, Any] = problem.state.read()
 
     def backward_on_shared_tapes(self, steps: HandOff, last: int | None) -> Gradients:
-        """Run the backward passes with `steps`, from segment `last` if they change its seeds, and return gradients."""
+        """Run the backward passes with `steps`, but for those that are right behind segment `last`, where they start.
+
+        What they leave alone are the tensors of `right` themselves.
+        """
         parts = steps.sliced([passes.part for passes in self._all_passes])
         factors = self._factors(parts) if steps.changed == {"sliced"} and len(parts) > 1 else None
-        behind = self._behind[last] if last is not None and steps.changed <= SEEDS else None
+        shared = None if last is None else self._last_changed(steps, last)
+        behind = None if shared is None else self._behind[shared]
         weights = self._nothing if behind is None else dict(behind.weights)
         results = list(self._weighed(factors, weights)) if factors else self._run(parts, steps, weights, behind)
         found = joined(results, weights, self._loss_scale)
@@ -140,16 +147,36 @@ class _SharedPasses:
     def _nothing(self) -> dict[TensorKey, Any]:
         return {weight.key: None for weight in self._problem.weights}
 
+    def _last_changed(self, steps: HandOff, last: int) -> int | None:
+        """Return the last segment whose backward pass `steps` change at segment `last`; None if it may be any."""
+        if steps.changed <= OF_ONE_SEGMENT:
+            return last
+        if not steps.changed <= OF_ONE_SEGMENT | OF_TAKERS:
+            return None
+        handed_on = {ref for segment in self._problem.segments[: last + 1] for ref in segment.plan.outputs}
+        return max(s.plan.index for s in self._problem.segments if s.plan.index == last or handed_on & {*s.plan.inputs})
+
+    @cached_property
+    def right(self) -> Gradients:
+        """The gradients of the correct split."""
+        return self.backward_on_shared_tapes(HandOff(), None)
+
     @cached_property
     def _behind(self) -> dict[int, Behind]:
         """What the right backward passes of all segments behind one give, by its index."""
         found, weights = {}, self._nothing
         all_passes = [passes.sharing_tapes(passes.part, HandOff(), weights) for passes in self._all_passes]
         for segment in reversed(self._problem.segments):
-            found[segment.plan.index] = Behind(dict(weights), [passes.so_far for passes in all_passes])
+            whole = {} if self._loss_scale is not None else self._given_behind(segment.plan.index)
+            found[segment.plan.index] = Behind({**weights, **whole}, [passes.so_far for passes in all_passes])
             for passes in all_passes:
                 passes.backward(segment)
         return found
+
+    def _given_behind(self, index: int) -> dict[TensorKey, Any]:
+        """Return the right gradients of the weights that segments behind one alone use."""
+        weights = (weight for weight in self._problem.weights if min(weight.segments, default=0) > index)
+        return {weight.key: self.right.tensors[weight.key] for weight in weights}
 
     def _factors(self, parts: Sequence[MicroBatch]) -> list[float] | None:
         """Return the one factor of each micro-batch, on all that its loss is made of; None if it has not one alone."""

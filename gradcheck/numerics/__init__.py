@@ -7,7 +7,7 @@ from gradcheck.numerics.comparison import IN_REFERENCE, Tensor, compare
 from gradcheck.numerics.differences import Derivative, derivative, noise_level, noise_points
 from gradcheck.numerics.elements import real_parts, ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
-from gradcheck.numerics.noise import NOISE_FACTOR, NOISE_RUNS, excuse, median_relative_floor, movement
+from gradcheck.numerics.noise import NOISE_RUNS, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, is_zero, largest
 from gradcheck.numerics.sparse import SparseRows, to_array, to_vector
 from gradcheck.numerics.standing import Standing, convicts, nearest_slope, standing
@@ -20,6 +20,7 @@ from gradcheck.numerics.tolerance import (
     TolerancePolicy,
     lower_precision,
 )
+from gradcheck.results.tensor import NOISE_FACTOR
 
 __all__ = [
     "EXACT",

@@ -15,6 +15,7 @@ import numpy as np
 
 from gradcheck.numerics.elements import BLOCK, absolute_error, blocks, real_parts
 from gradcheck.numerics.sparse import SparseRows, align, to_array
+from gradcheck.results.tensor import NOISE_FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from gradcheck.numerics.comparison import Tensor
     from gradcheck.results.tensor import Comparison
 
-#: A difference of at most this many floors is excused: a few perturbed runs do not find the largest movement.
-NOISE_FACTOR = 4
 #: How many times a computation is run again to measure its noise floor.
 NOISE_RUNS = 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,15 @@ from gradcheck.reporters.parts.text import inline, multiline
 from gradcheck.reporters.parts.training import label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.results.report import CheckReport, Report, RunReport
 
-#: GitHub shows ten annotations a step and truncates long ones: a check is one annotation with its first failures.
-_MOST_TENSORS = 20
+#: GitHub shows ten annotations of a kind in a step: a check is one, of a few lines. The step summary has the rest.
+_MOST_DIAGNOSES = 2
+_MOST_TENSORS = 3
 
 
 def render(report: Report, options: RenderOptions) -> str:
@@ -29,10 +31,15 @@ def render(report: Report, options: RenderOptions) -> str:
     return "\n".join([*commands, _command("notice", words.summary_line(report), title="gradcheck")])
 
 
+def error_annotations(errors: Iterable[Mistake]) -> str:
+    """Render errors that belong to no run, one command a line."""
+    return "\n".join(_error(error, "gradcheck", error.file) for error in errors)
+
+
 def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
     title = f"gradcheck {run.name}"
     for error in run_errors(run):
-        yield _error(run, error, title)
+        yield _error(error, title, config_name(run))
     for check in run.checks:
         yield from _check(run, check, title=f"{title} {check.method}", tensors=tensors)
     if run.unproven:
@@ -50,40 +57,55 @@ def _said(report: RunReport | CheckReport, **properties: str) -> Iterator[str]:
 
 
 def _check(run: RunReport, check: CheckReport, *, title: str, tensors: bool) -> Iterator[str]:
+    place = _place(check, run)
     if check.error:
-        yield _error(run, check.error, title)
+        yield _error(check.error, title, config_name(run))
     elif check.outcome == "inconclusive":
-        yield _command("warning", words.conclusion(check, run.coverage.trainable), file=run.config, title=title)
+        yield _command("warning", words.conclusion(check, run.coverage.trainable), **place, title=title)
     elif not check.as_expected:
-        message, line = _failure(check, run, tensors=tensors), _line(check, run)
-        yield _command("error", message, file=run.config, line=line, title=title)
-    yield from _said(check, file=run.config, title=title)
+        yield _command("error", _failure(check, run, tensors=tensors), **place, title=title)
+    yield from _said(check, **place, title=title)
 
 
-def _line(check: CheckReport, run: RunReport) -> str | None:
-    """Return the line of the first mistake in the script that was audited; None elsewhere."""
-    places = (diagnosis.line.rpartition(":") for diagnosis in check.diagnoses if diagnosis.line)
-    return next((number for name, _, number in places if name == Path(run.config).name), None)
+def _place(check: CheckReport, run: RunReport) -> dict[str, str]:
+    """Return file and line of the first mistake in a script, or of what the check asked for; else the config alone."""
+    for diagnosis in check.diagnoses:
+        name, _, line = (diagnosis.line or "").rpartition(":")
+        file = diagnosis.file or (run.config if name == Path(run.config).name else "")
+        if line and file:
+            return {"file": file, "line": line}
+    file, _, line = (check.asked_at or "").rpartition(":")
+    return {"file": file, "line": line} if file else {"file": run.config}
 
 
 def _failure(check: CheckReport, run: RunReport, *, tensors: bool) -> str:
-    """Return the conclusion, its explanations, and the figures of the first failing tensors."""
-    text = [words.conclusion(check, run.coverage.trainable), *words.explanations(check)]
+    """Return the conclusion, the first explanations, and the figures of the first failing tensors."""
+    explained = list(map(words.diagnosis_sentence, check.diagnoses)) or words.explanations(check)
+    text = [words.conclusion(check, run.coverage.trainable), *first(explained, _MOST_DIAGNOSES)]
     failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
-    figures = [f"{label(t)} {t.status}: {'; '.join(words.failure_lines(t, check.sides))}" for t in failing]
+    figures = [": ".join([f"{label(t)} {t.status}", *words.failure_lines(t, check.sides)[:1]]) for t in failing]
     return "\n".join([*text, *first(figures, _MOST_TENSORS)])
 
 
-def _error(run: RunReport, error: Mistake, title: str) -> str:
+def _error(error: Mistake, title: str, otherwise: str | None) -> str:
+    """Return the annotation of an error at its place, or at the file `otherwise`."""
     message = "\n".join([f"error[{error.code}]: {error.message}", *([f"help: {error.help}"] if error.help else [])])
     place = {"line": error.line, "col": error.column} if error.file else {}
-    return _command("error", message, file=error.file or config_name(run), **place, title=title)
+    return _command("error", message, file=error.file or otherwise, **place, title=title)
 
 
 def _command(kind: str, message: str, **properties: str | int | None) -> str:
     """Return `::kind file=...,title=...::message`, with GitHub's syntax characters escaped as %XX."""
+    if properties.get("file"):
+        properties["file"] = _in_repository(str(properties["file"]))
     written = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value not in (None, ""))
     return f"::{kind} {written}::{_data(multiline(message))}"
+
+
+def _in_repository(file: str) -> str:
+    """Return the path as GitHub reads it, below the checkout of the job, whatever folder the job's step runs in."""
+    below = Path(os.path.relpath(file, os.environ.get("GITHUB_WORKSPACE") or None))
+    return file if below.parts[:1] == ("..",) else below.as_posix()
 
 
 def _data(text: str) -> str:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gradcheck.errors import Mistake
-    from gradcheck.results.report import Environment, Tool, Verdict
+    from gradcheck.results.origin import Environment, Tool
+    from gradcheck.results.report import Verdict
 
 FaultStatus = Literal["caught", "missed", "equivalent", "not-applicable"]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gradcheck.errors import ExitCode, Mistake, RunError, most_serious
 from gradcheck.results.json_types import json_text, plain_of, record_from
+from gradcheck.results.origin import Environment, Tool  # noqa: TC001 - types of fields are looked up by name
 from gradcheck.results.tensor import Comparison, Status
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Diagnosis:
     evidence: str
     fix: str
     place: str | None = None  # in words, such as `boundary 0 → 1`
-    line: str | None = None  # of a script
+    line: str | None = None  # of a script, such as `train.py:31`
+    file: str | None = None  # the path of the script that `line` is in
 
 
 class Sides(NamedTuple):
@@ -210,6 +212,7 @@ class CheckReport:
     rests_on: str = ""  # the code shared with the reference, in which the method can find no mistake
     second_opinion: str | None = None  # of a mismatch: the side that float64 agrees with, or why it does not decide
     sides: Sides = _SIDES
+    asked_at: str | None = None  # `file:line`: of a candidate its function, otherwise where the config asks for it
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:
         """Return the tensors of these kinds, in report order."""
@@ -242,24 +245,10 @@ class RunReport:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # facts that need no change
 
-
-@dataclass(frozen=True, kw_only=True)
-class Tool:
-    """The program that wrote the report."""
-
-    name: str
-    version: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Environment:
-    """The versions and the device that numerical results depend on; empty if TensorFlow was not needed."""
-
-    python: str = ""
-    tensorflow: str = ""
-    keras: str = ""
-    numpy: str = ""
-    device: str = ""
+    @property
+    def own_errors(self) -> tuple[Mistake, ...]:
+        """The errors of the run as a whole, without those of its checks."""
+        return tuple(e for e in self.errors or (self.error,) if e and e not in [check.error for check in self.checks])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,9 @@ from typing import Literal
 
 Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent", "dead", "inconclusive"]
 
+#: A difference of at most this many noise floors is excused: a few perturbed runs do not find the largest movement.
+NOISE_FACTOR = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Worst:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from gradcheck import __version__
 from gradcheck.config.load import load_given
-from gradcheck.results.report import Environment, Report, RunReport, Summary, Tool
+from gradcheck.results.origin import Environment, Tool
+from gradcheck.results.report import Report, RunReport, Summary
+from gradcheck.session.checkout import checkout
 from gradcheck.workers.failures import understood
 from gradcheck.workers.task import silent
 
@@ -71,12 +74,27 @@ def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **ov
     return report
 
 
-def envelope(runs: Iterable[RunReport], ran_on: Environment | None = None) -> Report:
-    """Return one report of all runs. `ran_on` is the environment that computed them; None for this process."""
+def envelope(
+    runs: Iterable[RunReport],
+    ran_on: Environment | None = None,
+    *,
+    folder: Path | None = None,
+    safe: bool = False,
+) -> Report:
+    """Return one report of all runs.
+
+    Args:
+        runs: the runs.
+        ran_on: the environment that computed them; None for this process.
+        folder: the folder whose commit the report names, of a config or a script; None for no commit.
+        safe: whether that folder may come from a stranger (see `checkout`).
+    """
     runs = tuple(runs)
+    at = None if folder is None else checkout(folder, safe=safe)
+    found = ran_on or environment()
     return Report(
         tool=Tool(name="gradcheck", version=__version__),
-        environment=ran_on or environment(),
+        environment=replace(found, commit=at.commit, dirty=at.dirty) if at else found,
         summary=Summary.of(runs),
         runs=runs,
     )
@@ -142,9 +160,16 @@ def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
 
 
 def environment() -> Environment:
-    """Return the installed versions that numerical results depend on, and the device."""
-    versions = {name: version(name) for name in ("tensorflow", "keras", "numpy")}
-    return Environment(python=platform.python_version(), device=_device(), **versions)
+    """Return the installed versions that numerical results depend on, the device, and the time."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Environment(
+        python=platform.python_version(),
+        tensorflow=version("tensorflow"),
+        keras=version("keras"),
+        numpy=version("numpy"),
+        device=_device(),
+        time=now,
+    )
 
 
 def _device() -> str:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from gradcheck.config.schema import Config
     from gradcheck.custom_gradients import Watch
     from gradcheck.problem.problem import Problem
-    from gradcheck.results.report import Diagnosis, Environment, RunReport
+    from gradcheck.results.origin import Environment
+    from gradcheck.results.report import Diagnosis, RunReport
     from gradcheck.session.configs import CheckOptions
 
 #: The name in reports of the check of custom gradients.

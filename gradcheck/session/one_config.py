@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradcheck.building.imports import imported_once
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.reference import Reference
+from gradcheck.config.checks.user_files import defined_at
 from gradcheck.config.keyed import KeyedRunError, located
 from gradcheck.custom_gradients import watching
 from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck.config.load import LoadedConfig
+    from gradcheck.config.sections.methods import MethodConfig
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import CheckReport, TensorReport
     from gradcheck.session.configs import CheckOptions
@@ -118,9 +121,19 @@ def _checks(
                 keys = getattr(error, "keys", ())
                 error.location = loaded.locate("methods", index, *((method.method, *keys) if keys else ()))
             check = failed(method, error)
-        yield check
+        yield replace(check, asked_at=_asked_at(loaded, index, method))
         if options.fail_fast and not check.as_expected:
             return
+
+
+def _asked_at(loaded: LoadedConfig, index: int, method: MethodConfig) -> str | None:
+    """Return `file:line` of a candidate's function, or of the config where it asks for the method; None for neither."""
+    given = (getattr(method.options, name, None) for name in ("factory", "train_step"))
+    defined = next((defined_at(target, loaded.base) for target in given if target), None)
+    place = defined or loaded.locate("methods", index) or loaded.locate("model")
+    if place is None or place.path not in (loaded.path, defined and defined.path):  # an option of the command line
+        return None
+    return f"{place.path}:{place.line}"
 
 
 def _unproven(checker: MethodChecker) -> tuple[Unproven, ...]:

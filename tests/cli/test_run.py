@@ -8,11 +8,13 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from junitparser import JUnitXml
 
 from gradcheck.cli.main import main
 from gradcheck.results.report import Report
@@ -164,7 +166,9 @@ def figures(ran: Ran, names: str, *options: str) -> dict[str, Any]:
 def without_times(value: Any) -> Any:
     """Without seconds, and what is found out in so many of them: here a diagnosis has one, another process ten."""
     if isinstance(value, dict):
-        return {key: without_times(inner) for key, inner in value.items() if key not in ("seconds", "diagnoses")}
+        return {
+            key: without_times(inner) for key, inner in value.items() if key not in ("seconds", "time", "diagnoses")
+        }
     return [without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -256,11 +260,57 @@ class TestOutput:
         assert "error[GC010]" in err
 
 
+class TestSeveralReports:
+    def test_one_run_writes_them_all(self, ran: Ran, tmp_path: Path) -> None:
+        junit, page = tmp_path / "gradients.xml", tmp_path / "report.json"
+        code, out, err = ran(
+            "good broken", "--format", f"junit:{junit}", "--format", "concise", "--format", f"json:{page}"
+        )
+        assert code == 2
+        assert "good.yaml: pass vjp" in out
+        assert err.count("error[GC003]") == 1
+        assert JUnitXml.fromfile(str(junit)).errors == 1
+        assert Report.from_json(page.read_text(encoding="utf-8")).summary.runs == 2
+
+    def test_each_may_go_to_a_file(self, ran: Ran, tmp_path: Path) -> None:
+        files = [tmp_path / "a", tmp_path / "b"]
+        assert ran("broken", "--format", f"json:{files[0]}", "--format", f"github:{files[1]}")[:2] == (2, "")
+        assert all(file.read_text(encoding="utf-8") for file in files)
+
+    @pytest.mark.parametrize(
+        "formats", [("json:no/folder/a", "concise"), ("json", "concise"), ("json:a", "html:a"), ("tabel",)]
+    )
+    def test_a_wrong_place_is_said_before_anything_is_run(self, ran: Ran, formats: tuple[str, ...]) -> None:
+        code, out, err = ran("broken", *(word for one in formats for word in ("--format", one)))
+        assert (code, out) == (2, "")
+        assert err.startswith("error[GC010]")
+        assert "GC003" not in err
+
+    @pytest.mark.parametrize("lenient", [(), ("--exit-zero",)])
+    def test_a_broken_config_is_annotated_beside_the_others(
+        self, ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lenient: tuple[str, ...]
+    ) -> None:
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+        code, out, _ = ran("broken good", "--format", "github", *lenient)
+        assert code == 2
+        assert "::error file=broken.yaml,line=3,col=11,title=gradcheck broken::error[GC003]" in out
+        assert "::notice title=gradcheck::2 configs: 1 passed, 1 error" in out
+        summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+        assert "### ERROR broken" in summary
+        assert "### PASS good" in summary
+
+    def test_a_path_that_is_not_there_is_annotated_too(self, ran: Ran) -> None:
+        code, out, err = ran("nowhere", "--format", "github", "--exit-zero")
+        assert code == 2
+        assert out.startswith("::error file=nowhere.yaml,line=1,col=1,title=gradcheck::error[GC001]")
+        assert "error[GC001]" in err
+
+
 #: What the contract promises, by the key that a record stands under.
 JSON_KEYS = {
     "": "schema_version tool environment summary runs",
     "tool": "name version",
-    "environment": "python tensorflow keras numpy device",
+    "environment": "python tensorflow keras numpy device time commit dirty",
     "summary": "runs passed failed errors vacuous",
     "runs": "name config seed precision execution verdict error segments reference coverage checks",
     "segments": "index name layers parameters inputs outputs",
@@ -305,6 +355,18 @@ class TestJson:
         assert [segment["layers"] for segment in run["segments"]] == [["first"], ["second"]]
         assert (check["outcome"], check["first_divergence"]) == ("mismatch", "first/bias")
         assert run["coverage"] == {"trainable": 4, "compared": 4, "absent": 0, "dead": 0}
+
+    def test_it_says_when_and_on_which_commit(self, ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GITHUB_SHA", "of the job")
+        _, out, _ = ran("broken", "--format", "json")
+        made = json.loads(out)["environment"]
+        assert (made["commit"], made["dirty"]) == ("of the job", None)
+        when = datetime.strptime(made["time"], "%Y-%m-%dT%H:%M:%S%z")
+        assert abs((datetime.now(timezone.utc) - when).total_seconds()) < 60
+        monkeypatch.delenv("GITHUB_SHA")
+        assert figures(ran, "good")["environment"]["commit"] is None
+        _, out, _ = ran(str(ROOT / "configs" / "two_dense"), "--format", "json", "--set", "seed=nope")
+        assert re.fullmatch("[0-9a-f]{40}", json.loads(out)["environment"]["commit"]) or not (ROOT / ".git").exists()
 
     def test_it_reads_back_as_it_was(self, ran: Ran) -> None:
         report = figures(ran, "good wrong")

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 from inline_snapshot import snapshot
 
+from gradcheck.errors import Mistake
 from gradcheck.reporters import RenderOptions
-from gradcheck.reporters.github import render
+from gradcheck.reporters.github import error_annotations, render
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gradcheck.results.report import Report
 
 
 def test_failure(failing: Report) -> None:
     assert render(failing, RenderOptions()).split("\n") == snapshot(
         [
-            "::error file=configs/cnn.yaml,title=gradcheck cnn candidate::candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.%0Afloat64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size%0AGC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.%0Aconv_0/kernel mismatch: 24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Aconv_0/bias missing: note: the candidate gives no gradient",
+            "::error file=configs/cnn.yaml,title=gradcheck cnn candidate::candidate: 2 of 6 trainable variables do NOT match: conv_0/kernel, conv_0/bias. 9 exact, 0 close, 0 dead, 0 absent, 1 mismatch, 1 missing.%0AGC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.%0Aconv_0/kernel mismatch: 24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205%0Aconv_0/bias missing: note: the candidate gives no gradient",
             "::warning file=configs/cnn.yaml,title=gradcheck cnn candidate::the candidate changed weights; they were put back",
             "::notice title=gradcheck::1 config: 1 failed",
         ]
@@ -84,7 +87,7 @@ def test_long_failures_are_cut_to_what_github_shows(large: Report) -> None:
     rows = tuple(dataclasses.replace(t, status="mismatch") for t in run.checks[0].tensors)
     check = dataclasses.replace(run.checks[0], tensors=rows)
     text = render(dataclasses.replace(large, runs=(dataclasses.replace(run, checks=(check,)),)), RenderOptions())
-    assert "%0Aand 580 more" in text
+    assert "%0Aand 597 more" in text
 
 
 def test_training_steps_and_notes(training: Report, scheduled: Report) -> None:
@@ -92,7 +95,7 @@ def test_training_steps_and_notes(training: Report, scheduled: Report) -> None:
         line for report in (training, scheduled) for line in render(report, RenderOptions()).split("\n")
     ] == snapshot(
         [
-            "::error file=configs/training.yaml,title=gradcheck training vjp::vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match: dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch.%0AGC305 (likely): with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.%0Adense/kernel (gradient, step 2) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Adense/kernel (value, step 2) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Adense/kernel (gradient, step 5) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0%0Adense/kernel (value, step 5) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205; needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0",
+            "::error file=configs/training.yaml,title=gradcheck training vjp::vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match: dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch.%0AGC305 (likely): with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.%0Adense/kernel (gradient, step 2) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205%0Adense/kernel (value, step 2) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205%0Adense/kernel (gradient, step 5) mismatch: 6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate 0.0205%0Aand 1 more",
             "::notice title=gradcheck::1 config: 1 failed",
             "::notice file=configs/scheduled.yaml,title=gradcheck scheduled::GC301: batch statistics are taken for each micro-batch",
             "::notice title=gradcheck::1 config: 1 passed",
@@ -119,3 +122,52 @@ def test_a_mistake_in_a_script_is_annotated_at_its_line(failing: Report) -> None
     ):
         of_script = dataclasses.replace(run, config=config, checks=(check,))
         assert place in render(dataclasses.replace(failing, runs=(of_script,)), RenderOptions())
+
+
+def place(report: Report, **check: object) -> str:
+    """The place of the first annotation of a report, whose failing check is changed first."""
+    (run,) = report.runs
+    changed = dataclasses.replace(run, checks=(dataclasses.replace(run.checks[1], **check),))
+    text = render(dataclasses.replace(report, runs=(changed,)), RenderOptions())
+    return text.partition(",title=")[0].partition(" ")[2]
+
+
+def test_the_place_is_the_users_line_then_the_configs(failing: Report) -> None:
+    diagnosis = dataclasses.replace(failing.runs[0].checks[1].diagnoses[0], line="step.py:31", file="lib/step.py")
+    assert place(failing) == "file=configs/cnn.yaml"
+    assert place(failing, asked_at="configs/cnn.yaml:12") == "file=configs/cnn.yaml,line=12"
+    assert place(failing, asked_at="C:/train.py:7", diagnoses=()) == "file=C%3A/train.py,line=7"
+    assert place(failing, asked_at="configs/cnn.yaml:12", diagnoses=(diagnosis,)) == "file=lib/step.py,line=31"
+
+
+def test_places_are_below_the_checkout_of_the_job(
+    failing: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    for file, expected in (("./a.yaml", "a.yaml"), (f"{tmp_path}/sub/a.yaml", "a.yaml"), ("../a.yaml", "../a.yaml")):
+        assert place(failing, asked_at=f"{file}:1") == f"file={expected},line=1"
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    for file, expected in (
+        ("a.yaml", "sub/a.yaml"),
+        (f"{tmp_path}/sub/a.yaml", "sub/a.yaml"),
+        ("../a.yaml", "a.yaml"),
+        ("/elsewhere/a.yaml", "/elsewhere/a.yaml"),
+    ):
+        assert place(failing, asked_at=f"{file}:1") == f"file={expected},line=1"
+
+
+def test_an_annotation_has_a_few_lines(failing: Report, large: Report) -> None:
+    run = large.runs[0]
+    rows = tuple(dataclasses.replace(t, status="mismatch") for t in run.checks[0].tensors)
+    diagnoses = failing.runs[0].checks[1].diagnoses * 5
+    check = dataclasses.replace(run.checks[0], tensors=rows, diagnoses=diagnoses, outcome="mismatch", as_expected=False)
+    text = render(dataclasses.replace(large, runs=(dataclasses.replace(run, checks=(check,)),)), RenderOptions())
+    annotation = text.split("\n")[0].split("%0A")
+    assert len(annotation) == 8  # what failed, two diagnoses and "and 3 more", three tensors and how many more
+    assert (annotation[3], annotation[-1]) == ("and 3 more", f"and {len(rows) - 3} more")
+
+
+def test_errors_of_no_run() -> None:
+    error = Mistake(code="GC008", message="no config below a", file="a", line=1)
+    assert error_annotations([error]) == "::error file=a,line=1,title=gradcheck::error[GC008]: no config below a"

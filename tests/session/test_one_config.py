@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gradcheck.results.report import RunReport
 
@@ -524,3 +525,18 @@ def test_one_segment_that_differs_from_the_reference_still_fails(run: Run, monke
 def test_segments_that_share_weights_and_hand_nothing_on_are_a_split(run: Run) -> None:
     report = run(one_segment("{factory: './models.py:towers', kwargs: {shared: true}}", "[vjp]"), {"models.py": MODELS})
     assert (report.verdict, report.warnings) == ("pass", ())
+
+
+def test_a_check_says_where_it_was_asked_for(run: Run, tmp_path: Path) -> None:
+    candidate = "  - candidate: {factory: './train.py:gradients', name: mine}"
+    files = {"train.py": "import os\n\ndef gradients(problem):\n    return [None] * len(problem.variables)\n"}
+    report = run(chain(more=f"    methods:\n      - vjp\n    {candidate}\n"), files)
+    lines = (tmp_path / "config.yaml").read_text(encoding="utf-8").splitlines()
+    vjp, mine = (check.asked_at for check in report.checks if check.method in ("vjp", "mine"))
+    assert vjp == f"{tmp_path / 'config.yaml'}:{lines.index('  - vjp') + 1}"
+    assert mine == f"{tmp_path / 'train.py'}:3"
+
+
+def test_a_method_that_the_config_does_not_name_was_asked_for_by_the_config(run: Run, tmp_path: Path) -> None:
+    lines = [check.asked_at for check in run(chain()).checks if check.method == "vjp"]
+    assert lines == [f"{tmp_path / 'config.yaml'}:3"]  # its model

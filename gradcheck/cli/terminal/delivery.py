@@ -10,6 +10,7 @@ import click
 
 from gradcheck.cli.terminal.errors import print_mistakes
 from gradcheck.cli.terminal.files import write_file
+from gradcheck.cli.terminal.github_job import add_to_summary
 from gradcheck.cli.terminal.options import settings
 from gradcheck.cli.terminal.streams import write_report
 from gradcheck.errors import ExitCode
@@ -17,50 +18,64 @@ from gradcheck.phrases import plural
 from gradcheck.reporters.interface import RenderOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from gradcheck.cli.terminal.destinations import Destination
     from gradcheck.reporters.interface import Show
     from gradcheck.results.mutation import Mutations
     from gradcheck.results.report import Report
 
 
-#: A report that reporters render: of `run` and `layer`, or of `mutate`.
+#: A report that reporters render: of `run`, `audit` and `layer`, or of `mutate`.
 Rendered = TypeVar("Rendered", "Report", "Mutations")
 
 
 def deliver(
     report: Rendered,
-    render: Callable[[Rendered, RenderOptions], str],
+    reporters: Mapping[str, Callable[[Rendered, RenderOptions], str]],
+    destinations: Sequence[Destination],
     *,
-    format_: str,
-    output: Path | None,
     show: Show,
     stdout: TextIO | None = None,
 ) -> None:
-    """Render the report and write it to `output`, or to standard output if that is None.
+    """Render the report in each format, and write it to its file, or to standard output.
 
     `stdout` is what standard output was before user code was run that still runs.
 
     Errors are also printed to standard error, in full and with their line in the file. They are left out if a terminal
-    shows both streams: the table has them already. The output file is opened only after rendering, so that a failure
-    leaves an older report as it was.
+    shows both streams: the table has them already. Files are opened only after all is rendered, so that a failure
+    leaves older reports as they were.
     """
     stdout = stdout or sys.stdout
-    terminal = output is None and stdout.isatty()
-    options = RenderOptions(
+    shown = [one.format_ for one in destinations if one.file is None and stdout.isatty()]
+    if not (shown == ["table"] and sys.stderr.isatty()):
+        print_mistakes((error for run in report.runs for error in run.errors), color=settings().colored())
+    texts = [reporters[one.format_](report, render_options(one.file, show, stdout)) for one in destinations]
+    for one, text in sorted(zip(destinations, texts, strict=True), key=lambda pair: pair[0].file is None):
+        write(text, one.file, stdout)
+    if any(one.format_ == "github" for one in destinations):
+        # Folded rows of every tensor are too much for a page about a whole job.
+        add_to_summary(reporters["markdown"](report, render_options(None, "failed" if show == "all" else show, stdout)))
+
+
+def render_options(file: Path | None, show: Show, stdout: TextIO) -> RenderOptions:
+    """Return the options of a report that goes to `file`, or to standard output."""
+    terminal = file is None and stdout.isatty()
+    return RenderOptions(
         show=show,
         width=shutil.get_terminal_size().columns if terminal else None,
-        color=output is None and settings().colored(terminal=terminal),
+        color=file is None and settings().colored(terminal=terminal),
         verbose=settings().verbose,
     )
-    if not (terminal and format_ == "table" and sys.stderr.isatty()):
-        print_mistakes((error for run in report.runs for error in run.errors), color=settings().colored())
-    text = render(report, options) + "\n"
-    if output is None:
-        write_report(text, stdout)
+
+
+def write(text: str, file: Path | None, stdout: TextIO | None = None) -> None:
+    """Write a rendered report to `file`, or to standard output."""
+    if file is None:
+        write_report(text + "\n", stdout)
     else:
-        write_file(output, text)
+        write_file(file, text + "\n")
 
 
 def summarise(report: Report, seconds: float, *, one: str = "config") -> None:
@@ -81,8 +96,7 @@ def summarise(report: Report, seconds: float, *, one: str = "config") -> None:
     click.echo(f"{plural(counts.runs, one)}: {words} in {seconds:.1f} s", err=True)
 
 
-def verdict_code(report: Report, *, exit_zero: bool) -> ExitCode:
-    """Return the exit code of a report; with `exit_zero` 0 for any verdict that is not an error."""
-    code = report.exit_code
+def verdict_code(code: ExitCode, *, exit_zero: bool) -> ExitCode:
+    """Return the exit code; with `exit_zero` 0 for any verdict that is not an error."""
     lenient = exit_zero and code in (ExitCode.MISMATCH, ExitCode.VACUOUS)
     return ExitCode.OK if lenient else code

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gradcheck.cli.terminal.destinations import FORMATS, parse_formats
 from gradcheck.cli.terminal.errors import wants_color
 
 if TYPE_CHECKING:
@@ -116,30 +117,28 @@ def terminal_options(command: CommandT) -> CommandT:
     return command
 
 
-#: The formats of a report: the keys of `gradcheck.reporters.REPORTERS`, which is too slow to import for --help.
-FORMATS = ("table", "concise", "json", "junit", "github", "markdown", "html")
-
-
 def report_options(command: CommandT) -> CommandT:
-    """Add `--format`, `-o` and `--show`, passed to the command as `format_`, `output` and `show`."""
+    """Add `--format`, `-o` and `--show`, passed to the command as `formats`, `output` and `show`."""
     file = click.Path(path_type=Path, dir_okay=False)
-    shared: dict[str, Any] = {"section": "Report", "show_default": True}
     for decorate in (
         option(
             "--show",
             type=click.Choice(["all", "failed", "summary"]),
             default="all",
+            show_default=True,
             help="Which tensors the report lists.",
-            **shared,
+            section="Report",
         ),
         option("-o", "--output", type=file, metavar="FILE", help="Write the report to FILE.", section="Report"),
         option(
             "--format",
-            "format_",
-            type=click.Choice(FORMATS),
-            default="table",
-            help="How the report is written.",
-            **shared,
+            "formats",
+            callback=parse_formats,
+            multiple=True,
+            metavar="FORMAT[:FILE]",
+            help=f"How the report is written: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}. With FILE it goes there; "
+            "repeat for several. Default: table.",
+            section="Report",
         ),
     ):
         command = decorate(command)

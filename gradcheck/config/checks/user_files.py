@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.config.findings import Finding, KeyPath
+from gradcheck.errors import Location
 from gradcheck.phrases import suggestion
 
 if TYPE_CHECKING:
@@ -43,6 +44,22 @@ def missing_files(data: dict[Any, Any], base: Path) -> Iterator[Finding]:
 
 
 _FROM_HERE = "paths are relative to the config's folder"
+
+
+def defined_at(target: str, base: Path) -> Location | None:
+    """Return where `./file.py:name` is defined as a function or class; None for any other target.
+
+    The file is parsed, not imported.
+    """
+    code = _CODE.match(target)
+    try:
+        body = ast.parse((base / code["file"]).read_bytes()).body if code else []
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    for node in body:
+        if code and isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == code["name"]:
+            return Location(path=base / code["file"], line=node.lineno)
+    return None
 
 
 def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str, Any]]:

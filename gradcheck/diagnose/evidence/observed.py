@@ -129,16 +129,17 @@ class Observed:
         """
         found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, replay).items()}
         judged = [key for key in self.arrays if key.kind in GRADIENT_KINDS or key.kind in self.wrong_values]
-        # In `mutate` the observed gradients are a replay's: tensors that two replays share need no comparison.
-        judged = [key for key in judged if key in self.failing or not self._is(key, replay)]
-        if not all(key in found and self._same(key, found[key]) for key in judged):
-            return None
         wrong = [key for key in judged if key in self.failing]
+        # In `mutate` the observed gradients are a replay's: tensors that two replays share need no comparison.
+        apart = [key for key in judged if not self._is(key, replay)]
+        if not all(key in found and self._same(key, found[key]) for key in apart):
+            return None
+        wrong_apart = [key for key in apart if key in self.failing]
         return Agreement(
             wrong=len(wrong),
             elements=sum(_size(found[key]) for key in wrong),
-            furthest=max((self._share(key, found[key]) for key in wrong), default=0.0),
-            close=all(self._is_close(key, found[key]) for key in wrong),
+            furthest=max((self._share(key, found[key]) for key in wrong_apart), default=0.0),
+            close=all(self._is_close(key, found[key]) for key in wrong_apart),
         )
 
     def partly_explained_by(self, replay: Gradients) -> frozenset[TensorKey]:
@@ -149,15 +150,22 @@ class Observed:
             return frozenset()
         return frozenset(key for key in self.failing if key in found and self._same(key, found[key]))
 
-    def departures(self, right: Gradients) -> tuple[TensorKey, ...]:
+    def departures(self, right: Gradients, agreeing: set[TensorKey]) -> tuple[TensorKey, ...]:
         """Return the wrong tensors in which a correct split differs from the reference too, by more than rounding.
 
         If the split uses the whole model's layers, a difference that is small beside the observed one is rounding.
-        """
-        found = {key: as_array(tensor) for key, tensor in named_tensors(self.problem, right).items()}
-        return tuple(key for key in self.failing if key in found and not self._rounds_to(key, found[key]))
 
-    def _rounds_to(self, key: TensorKey, there: Tensor | None) -> bool:
+        Args:
+            right: the gradients of the correct split.
+            agreeing: the tensors whose reference the same split is known to equal; those that are found are added.
+        """
+        named = named_tensors(self.problem, right)
+        judged = [
+            key for key in self.failing if key in named and (key in self.gradients.against or key not in agreeing)
+        ]
+        return tuple(key for key in judged if not self._rounds_to(key, as_array(named[key]), agreeing))
+
+    def _rounds_to(self, key: TensorKey, there: Tensor | None, agreeing: set[TensorKey]) -> bool:
         """Whether `there` is the reference's tensor up to rounding."""
         there, expected = _without_same_nonfinite(there, self.expected[key])
         if there is None or expected is None:
@@ -165,12 +173,15 @@ class Observed:
         found, row = compare(expected, there, self._tolerance(key, expected), gradient=False), self.failing[key]
         if found.note or found.status == "nonfinite":
             return False
+        if found.allclose:
+            agreeing |= set() if key in self.gradients.against else {key}
+            return True
         allowed = 0.0 if math.isnan(row.atol) else row.atol + row.rtol * largest(expected)
         if self.problem.shares_graph:
             here = self.arrays[key]
             # The same layers compute the same function: splitting them can only round in another order.
             allowed = max(allowed, EXPLAINED * (largest(expected) if here is None else _apart(here, expected)))
-        if found.allclose or found.max_abs_error <= allowed:
+        if found.max_abs_error <= allowed:
             return True
         return found.max_abs_error <= NOISE_FACTOR * self.reference.noise_floors.get(key, 0.0)
 

@@ -16,7 +16,7 @@ from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.faults import FAULTS
 from gradcheck.faults.accumulation.slicing import SlicingFault
 from gradcheck.faults.injection import Replays
-from gradcheck.numerics import PRECISIONS, to_vector
+from gradcheck.numerics import PRECISIONS, SparseRows, to_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gradcheck.diagnose.evidence.observed import Agreement, Observed
     from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.problem.problem import Problem
+    from gradcheck.problem.problem import Problem, TensorKey
 
 #: The largest number of micro-batches that a candidate is suspected of.
 MOST_SLICES = 16
@@ -55,39 +55,56 @@ class Replayed:
     Attributes:
         without: codes that are never suspected.
         repeats: whether the observed gradients are those of one of these replays, not a candidate's.
+        agreeing: tensors of the correct split that are known to equal the reference.
     """
 
     problem: Problem
     without: Collection[str] = ()
     repeats: bool = False
     replays: Replays = field(init=False)
+    agreeing: set[TensorKey] = field(default_factory=set)
     _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
     _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
     _last: tuple[tuple[Any, ...], Gradients] | None = None
+    _kept: dict[tuple[Any, ...], Gradients] = field(default_factory=dict)
+    _room: int = 0
 
     def __post_init__(self) -> None:
         """Prepare the replays; nothing is computed yet."""
         self.replays = Replays(self.problem)
+        self._room = ROOM if self.repeats else 0
 
     def gradients(self, injection: Injection) -> Gradients:
-        """Return the gradients of a replay. Every fingerprint is kept, but only the last replay's gradients."""
+        """Return the gradients of a replay. Every fingerprint is kept, and the last replay's gradients.
+
+        Where they are asked for again, those of the first replays are kept too, as far as there is room.
+        """
         name = name_of(injection)
+        if name in self._kept:
+            return self._kept[name]
         if self._last is None or self._last[0] != name:
             self._last = None  # freed before the next ones are computed: they may be large
             self._last = name, self.replays.gradients(injection)
         found = self._last[1]
         if name not in self._prints:
             self._prints[name] = self._printed(found)
+            self._keep(name, found)
         return found
+
+    def _keep(self, name: tuple[Any, ...], found: Gradients) -> None:
+        own = sum(_bytes(tensor) for tensor in found.tensors.values() if id(tensor) not in self._known)
+        if own <= self._room:
+            self._room -= own
+            self._kept[name] = found
 
     def fingerprint(self, gradients: Gradients) -> NDArray[np.float64]:
         """Return the fingerprint of `gradients`, of shape (weights, 2).
 
         A missing gradient counts as zeros, for user code writes zeros in its place.
         """
-        if self._last is not None and gradients is self._last[1]:
-            return self._prints[self._last[0]]
-        return self._printed(gradients)
+        known = (name for name, kept in self._kept.items() if kept is gradients)
+        name = self._last[0] if self._last is not None and gradients is self._last[1] else next(known, None)
+        return self._printed(gradients) if name is None else self._prints[name]
 
     def _printed(self, gradients: Gradients) -> NDArray[np.float64]:
         tensors = [gradients.tensors.get(weight.key) for weight in self.problem.weights]
@@ -138,6 +155,8 @@ def name_of(injection: Injection) -> tuple[Any, ...]:
     return (injection.code, injection.place.text, injection.effect, injection.slices)
 
 
+#: The bytes of gradients that are kept where replays run again.
+ROOM = 2**29
 #: The largest change by rounding in float32, as a share of a gradient's norm.
 COARSE = 1e-3
 #: The largest change of a replay that runs again: threads add up in another order.
@@ -161,7 +180,13 @@ def imprint(tensor: Any) -> tuple[float, float]:
     if not np.isfinite(flat).all():
         flat = np.where(np.isfinite(flat), flat, 0.0)
     half = flat[: (flat.size + 1) // 2]
-    return float(np.linalg.norm(flat)), float(half.sum() / max(half.size, 1) ** 0.5)
+    # Not `np.linalg.norm`: the threads of its library wait for TensorFlow's.
+    return float(np.einsum("i,i", flat, flat) ** 0.5), float(half.sum() / max(half.size, 1) ** 0.5)
+
+
+def _bytes(tensor: Any) -> int:
+    array = as_array(tensor)
+    return 0 if array is None else int(array.values.nbytes if isinstance(array, SparseRows) else array.nbytes)
 
 
 def block_means(tensor: Any) -> NDArray[np.float64]:

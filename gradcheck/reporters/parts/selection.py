@@ -70,8 +70,7 @@ def layers_in_brief(segment: SegmentReport) -> str:
 
 def run_errors(run: RunReport) -> tuple[Mistake, ...]:
     """Return every error of the run as a whole; those of its checks are shown with the checks."""
-    of_checks = [check.error for check in run.checks]
-    return tuple(error for error in run.errors or (run.error,) if error is not None and error not in of_checks)
+    return run.own_errors
 
 
 def config_name(run: RunReport) -> str:

@@ -176,10 +176,11 @@ def _apart(gradients: Gradients, right: Gradients) -> Gradients:
 
 
 class _Tried(NamedTuple):
-    """An injection, and its report."""
+    """An injection, its report, and the records of the compared tensors if it was caught."""
 
     injection: Injection
     report: FaultReport
+    rows: tuple[TensorReport, ...] = ()
 
 
 def _tried(bench: Bench, stage: Callable[[str], None], end: float) -> Iterator[_Tried]:
@@ -191,19 +192,21 @@ def _tried(bench: Bench, stage: Callable[[str], None], end: float) -> Iterator[_
             yield _Tried(injection, _fault(injection, status="not-applicable", reason=NOT_TRIED))
             continue
         with computing(bench.problem, f"{injection.code} at {injection.place.text}"):
-            yield _Tried(injection, _injected(bench, injection))
+            yield _injected(bench, injection)
 
 
-def _injected(bench: Bench, injection: Injection) -> FaultReport:
-    """Inject one fault and return its report, before any diagnosis.
-
-    A fault that no check catches is `missed` only if it moves a tensor from the correct split by more than rounding.
-    """
+def _injected(bench: Bench, injection: Injection) -> _Tried:
+    """Inject one fault and return its report, before any diagnosis."""
     gradients = bench.replayed.gradients(injection)
     rows = bench.compared(gradients)
     failing = [row for row in rows if row.failed]
     if failing:
-        return _fault(injection, status="caught", margin=max(map(margin, failing)))
+        return _Tried(injection, _fault(injection, status="caught", margin=max(map(margin, failing))), rows)
+    return _Tried(injection, _uncaught(bench, injection, gradients, rows))
+
+
+def _uncaught(bench: Bench, injection: Injection, gradients: Gradients, rows: Sequence[TensorReport]) -> FaultReport:
+    """Return the report of a fault that no check caught: `missed` if it moves a tensor by more than rounding."""
     moved = bench.moved(gradients)
     beyond = {key: found for key, found in moved.items() if found.status in FAILING}
     if not beyond:
@@ -252,7 +255,7 @@ def _hidden(row: TensorReport, moved: Comparison) -> str:
 
 def _named(bench: Bench, tried: Sequence[_Tried], stage: Callable[[str], None], end: float) -> Iterator[FaultReport]:
     """Yield the report of every fault; caught ones are diagnosed, until the time `end`."""
-    for index, (injection, report) in enumerate(tried):
+    for index, (injection, report, rows) in enumerate(tried):
         if report.status != "caught":
             yield report
         elif time.monotonic() > end:
@@ -260,13 +263,14 @@ def _named(bench: Bench, tried: Sequence[_Tried], stage: Callable[[str], None], 
         else:
             stage(f"naming {report.code} at {report.place} ({index + 1} of {len(tried)})")
             with computing(bench.problem, f"the diagnosis of {report.code} at {report.place}"):
-                yield _diagnosed(bench, injection, report, seconds=end - time.monotonic())
+                yield _diagnosed(bench, injection, report, rows, seconds=end - time.monotonic())
 
 
-def _diagnosed(bench: Bench, injection: Injection, report: FaultReport, *, seconds: float) -> FaultReport:
+def _diagnosed(
+    bench: Bench, injection: Injection, report: FaultReport, rows: Sequence[TensorReport], *, seconds: float
+) -> FaultReport:
     """Diagnose a caught fault, as an ordinary run would, and return its report with the result."""
     gradients = bench.replayed.gradients(injection)
-    rows = bench.compared(gradients)
     observed = Observed(problem=bench.problem, reference=bench.reference, gradients=gradients, rows=rows)
     found = diagnose(observed, seconds=seconds, replayed=bench.replayed)
     return diagnosed(report, found)

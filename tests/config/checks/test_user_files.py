@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck.config.checks.user_files import missing_files
+from gradcheck.config.checks.user_files import defined_at, missing_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,3 +97,24 @@ def test_what_is_not_a_file_of_the_config(base: Path) -> None:
 def test_names_that_no_file_system_holds(base: Path) -> None:
     assert found(base, model={"file": "a\0b"})[0][0] == "GC001"
     assert found(base, model={"file": "x" * 5000})[0][0] == "GC001"
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        ("./user.py:step", 4),
+        ("user.py:Layer", 6),
+        ("./user.py:nothing", None),
+        ("./user.py:imported", None),
+        ("./nowhere.py:step", None),
+        ("./broken.py:step", None),
+        ("package.module:step", None),
+        ("Dense", None),
+    ],
+)
+def test_where_a_function_is_defined(base: Path, target: str, line: int | None) -> None:
+    (base / "user.py").write_text("from other import imported\n\n@decorated\ndef step(): ...\n\nclass Layer: ...\n")
+    (base / "broken.py").write_text("def step(:")
+    place = defined_at(target, base)
+    assert (place and place.line) == line
+    assert place is None or place.path == base / "user.py"
