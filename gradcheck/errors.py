@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
 
 #: From the most to the least serious: the exit code for several configs is the first of these that occurred.
 SEVERITY: tuple[ExitCode, ...] = (
+    ExitCode.INTERRUPTED,
     ExitCode.RUNTIME,
     ExitCode.USAGE,
     ExitCode.MISMATCH,
@@ -169,6 +170,19 @@ class RunError(GradcheckError):
     """The model, the data or a candidate raised an exception or returned an unusable value: GC05x or GC608."""
 
     exit_code = ExitCode.RUNTIME
+
+
+class Interrupted(GradcheckError):  # noqa: N818 - it is no error of anybody's
+    """Ctrl-C, or SIGTERM, ended a config before its result: GC060.
+
+    `known` is what was known of it by then.
+    """
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str, known: Sequence[Any] = ()) -> None:
+        super().__init__(message, code="GC060")
+        self.known = tuple(known)
 
 
 class NotApplicable(RunError):  # noqa: N818 - it is no error of anybody's

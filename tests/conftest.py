@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from gradcheck.results.report import RunReport
 
-pytest_plugins = ["tests.zoo.table"]  # hooks of the whole session, so that a parallel run prints the table too
+# Hooks of the whole session, so that a parallel run prints the table too; and `pytester`, for tests of the plugin.
+pytest_plugins = ["tests.zoo.table", "pytester"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -88,7 +88,7 @@ def _read(path: Path, size: tuple[int, int], color_mode: str) -> NDArray[Any]:
         _check_format(path)
         image = keras.utils.load_img(path, target_size=size, color_mode=color_mode)
     except ImportError as error:
-        raise RunError("reading images needs Pillow", code="GC058", help="pip install 'gradcheck[images]'") from error
+        raise RunError("reading images needs Pillow", code="GC058", help="pip install pillow") from error
     except Exception as error:
         raise KeyedRunError(f"{path} cannot be read: {described(error)}", code="GC052") from error
     pixels: NDArray[Any] = keras.utils.img_to_array(image, dtype="float64")

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.cli.terminal.errors import traceback_text
 from gradcheck.cli.terminal.options import settings
-from gradcheck.errors import GradcheckError
+from gradcheck.cli.terminal.progress import progress
+from gradcheck.errors import GradcheckError, Interrupted
+from gradcheck.phrases import plural, some
 from gradcheck.reporters.parts.text import inline
 from gradcheck.results.report import RunReport
 from gradcheck.session.configs import CheckOptions, envelope, errored
-from gradcheck.workers import Task
+from gradcheck.workers.task import Stage, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from gradcheck.cli.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
@@ -53,39 +56,77 @@ def in_workers(
 ) -> Generator[tuple[LoadedConfig | RunReport, Any]]:
     """Yield each entry with the result of `task` for it, in order, None for a report. Show progress meanwhile.
 
+    Where Ctrl-C ends the work, yield what is finished by then, and last the first entry that is not, with an
+    `Interrupted` as its result.
+
     Args:
         entries: the configs.
         task: the work on one config, which precedes the arguments given here.
         pool: where the work is done.
+
+    Raises:
+        KeyboardInterrupt: if nothing is known yet.
     """
     loaded = [(number, entry) for number, entry in enumerate(entries, 1) if not isinstance(entry, RunReport)]
     tasks = [dataclasses.replace(task, arguments=(entry, *task.arguments)) for _, entry in loaded]
-    with _progress() as show:
+    begun = defaultdict[int, _Begun](_Begun)
+    with progress(len(tasks)) as show:
 
         def tell(index: int, stage: str) -> None:
             number, entry = loaded[index]
-            show(f"[{number}/{len(entries)}] {entry.path}: {stage}")
+            begun[index].note(stage)
+            show(index, (f"[{number}/{len(entries)}] " if len(entries) > 1 else "") + f"{entry.path}: ", stage)
 
-        with contextlib.closing(pool.run(tasks, tell)) as results:
+        results, unfinished = dict[int, Any](), list[int]()
+        indices = iter(range(len(tasks)))
+        with contextlib.closing(pool.as_finished(tasks, tell)) as finished:
             for entry in entries:
-                yield entry, None if isinstance(entry, RunReport) else next(results)
+                if isinstance(entry, RunReport):
+                    yield entry, None
+                    continue
+                index = next(indices)
+                with contextlib.suppress(
+                    KeyboardInterrupt, StopIteration
+                ):  # which ends it, and after that there is no more
+                    while index not in results:
+                        done, results[done] = next(finished)
+                        tell(done, Stage("finished", 1, 1))
+                if index in results:
+                    yield entry, results.pop(index)
+                else:
+                    unfinished.append(index)
+    if unfinished:
+        first = begun[unfinished[0]]
+        if len(unfinished) == len(entries) and not first.known:
+            raise KeyboardInterrupt
+        yield loaded[unfinished[0]][1], first.interrupted([str(loaded[index][1].path) for index in unfinished[1:]])
+
+
+@dataclasses.dataclass
+class _Begun:
+    """A config that is being worked on: the stage that it has reached, and what is known of it."""
+
+    stage: str = ""
+    known: list[Any] = dataclasses.field(default_factory=list)
+
+    def note(self, stage: str) -> None:
+        """Take note of a stage."""
+        self.stage = stage
+        if isinstance(stage, Stage) and stage.known is not None:
+            self.known.append(stage.known)
+
+    def interrupted(self, others: Sequence[str]) -> Interrupted:
+        """Return what is said in place of its result; `others` are those that were not finished either."""
+        where = f"at the stage: {self.stage}" if self.stage else "before it began"
+        if isinstance(self.stage, Stage) and self.stage.total:
+            where += f" ({self.stage.done} of {self.stage.total} done)"
+        message = f"interrupted {where}"
+        if others:
+            message += f"; {plural(len(others), 'other config')} not finished: {some(others)}"
+        return Interrupted(message, self.known)
 
 
 def print_traceback(path: Path, error: BaseException) -> None:
     """Print the traceback of the config at `path` to standard error."""
     # In one write: another process may write too.
     sys.stderr.write(f"{inline(str(path))}:\n{traceback_text(error)}\n")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show one line of progress if standard error is a terminal, and nothing otherwise."""
-    if settings().quiet or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
-    console = Console(stderr=True, no_color=not settings().colored())
-    with console.status("") as status:
-        yield lambda line: status.update(escape(inline(line)))

@@ -146,6 +146,7 @@ def layer(
 def _checked(target: Target) -> tuple[Report, Sequence[Derivatives]]:
     """Return the report over the one run, and the derivatives to print."""
     from gradcheck.cli.checking import print_traceback  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.terminal.progress import progress  # noqa: PLC0415 - as above
     from gradcheck.session.configs import CheckOptions, envelope, errored  # noqa: PLC0415 - as above
     from gradcheck.session.layer import layer_config  # noqa: PLC0415 - as above
     from gradcheck.workers import Task, workers  # noqa: PLC0415 - as above
@@ -156,7 +157,8 @@ def _checked(target: Target) -> tuple[Report, Sequence[Derivatives]]:
         loaded = layer_config(target)
         options = CheckOptions(on_error=print_traceback) if settings().verbose else CheckOptions()
         task = Task(target="gradcheck.session.layer:check_layer", arguments=(target, loaded, options))
-        (result,) = pool.run([task])
+        with progress(1) as show:
+            (result,) = pool.run([task], lambda index, stage: show(index, f"{target.name}: ", stage))
     if isinstance(result, GradcheckError):
         return envelope([errored(loaded, result)], folder=folder), ()
     return envelope([result.run], result.environment, folder=folder), result.derivatives

@@ -155,4 +155,6 @@ def _exit_code(arguments: list[str], settings: Settings) -> int:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the last resort: one message, never a traceback unasked
         return print_failure(error, color=settings.colored(), verbose=settings.verbose)
     sys.stdout.flush()
+    if result == ExitCode.INTERRUPTED:  # with a report on what was finished
+        click.echo("interrupted", err=True)
     return result if isinstance(result, int) else ExitCode.OK

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,11 @@ from gradcheck.cli.terminal.options import Command, option, safe_option, set_opt
 from gradcheck.errors import ExitCode, most_serious
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradcheck.config.load import LoadedConfig
     from gradcheck.reporters.interface import Show
-    from gradcheck.results.mutation import MutationReport, Mutations
+    from gradcheck.results.mutation import FaultReport, MutationReport, Mutations
     from gradcheck.results.report import RunReport
     from gradcheck.workers.task import Runner
 
@@ -99,7 +103,7 @@ def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runn
     """Inject faults into every config of `entries`, and return the report."""
     from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
     from gradcheck.cli.checking import in_workers  # noqa: PLC0415 - as above
-    from gradcheck.errors import GradcheckError  # noqa: PLC0415 - as above
+    from gradcheck.errors import GradcheckError, Interrupted  # noqa: PLC0415 - as above
     from gradcheck.results.mutation import Mutations  # noqa: PLC0415 - as above
     from gradcheck.results.origin import Tool  # noqa: PLC0415 - as above
     from gradcheck.results.report import RunReport  # noqa: PLC0415 - as above
@@ -112,13 +116,34 @@ def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runn
     for entry, result in in_workers(entries, task, pool):
         if isinstance(entry, RunReport):
             runs.append(_failed(entry))
+        elif isinstance(result, GradcheckError):
+            known = result.known if isinstance(result, Interrupted) else ()
+            runs.append(_failed(errored(entry, result), known))
         else:
-            runs.append(_failed(errored(entry, result)) if isinstance(result, GradcheckError) else result)
+            runs.append(result)
     return Mutations(tool=Tool(name="gradcheck", version=__version__), environment=environment(), runs=tuple(runs))
 
 
-def _failed(run: RunReport) -> MutationReport:
-    """Return the report of a config that ended with an error."""
+def _failed(run: RunReport, known: Sequence[FaultReport] = ()) -> MutationReport:
+    """Return the report of a config that ended with an error; `known` are the faults by then, the named ones again."""
     from gradcheck.results.mutation import MutationReport  # noqa: PLC0415 - not needed for --help
 
-    return MutationReport(name=run.name, config=run.config, verdict="error", exit_code=run.exit_code, errors=run.errors)
+    last = {(fault.code, fault.place, fault.effect): fault for fault in known}
+    return MutationReport(
+        name=run.name,
+        config=run.config,
+        seed=run.seed,
+        precision=run.precision,
+        verdict="error",
+        exit_code=run.exit_code,
+        errors=run.errors,
+        faults=tuple(sorted(map(_undiagnosed, last.values()), key=attrgetter("code"))),
+    )
+
+
+def _undiagnosed(fault: FaultReport) -> FaultReport:
+    """Return the fault with the reason why it is not named, if it was caught and its diagnosis did not come."""
+    from gradcheck.results.mutation import NOT_NAMED  # noqa: PLC0415 - not needed for --help
+
+    due = fault.status == "caught" and not fault.named and not fault.reason
+    return replace(fault, reason=f"{NOT_NAMED}interrupted") if due else fault

@@ -23,11 +23,11 @@ from gradcheck.cli.terminal.options import (
     settings,
     terminal_options,
 )
+from gradcheck.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck.errors import ExitCode
     from gradcheck.results.report import Report
     from gradcheck.workers import Runner
 
@@ -129,7 +129,8 @@ def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner, basel
         entries = load_all(paths, arguments)
     report = checked(entries, arguments, pool)
     deliver(report, REPORTERS, arguments.reports, show=arguments.show)
-    code = report.exit_code if baseline is None else _compared(baseline, report, arguments)
+    whole = report.exit_code is not ExitCode.INTERRUPTED
+    code = _compared(baseline, report, arguments) if baseline is not None and whole else report.exit_code
     summarise(report, time.perf_counter() - start)
     return verdict_code(code, exit_zero=arguments.exit_zero)
 

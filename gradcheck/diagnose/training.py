@@ -345,14 +345,14 @@ def _rows_by_step(trained: Trained) -> Sequence[Mapping[TensorKey, TensorReport]
 
 
 def _unexplained(training: ReferenceTraining, trained: Trained, tried: int, *, left: bool, said: str) -> Diagnosis:
-    """Return GC900: the step and the tensors in which the runs part, and what that step did."""
+    """Return GC900: the first step and the tensors in which the runs differ, and what that step did."""
     step = trained.first_failing_step or 1
     wrong = [row.path for row in trained.tensors if row.step == step and row.failed]
     did = movement_of(training, trained, step)
     did = "".join(f". In that step {what}" for what in (did, said) if what)
     more = "; others were left out for lack of time" if left else ""
     evidence = (
-        f"the training runs part in step {step}, first at {trained.first_divergence} ({some(wrong)}){did}. "
+        f"the two training runs differ from step {step} on, first in {trained.first_divergence} ({some(wrong)}){did}. "
         f"{tried} replays of known mistakes gave other runs{more}"
     )
     return named("GC900", evidence, confidence="possible")

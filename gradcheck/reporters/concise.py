@@ -60,7 +60,7 @@ def _check(check: CheckReport, trainable: int, *, tensors: bool) -> Iterator[str
 
 
 def _verdict(check: CheckReport, trainable: int) -> str:
-    """Return a line such as `pass vjp: 6/6 weights, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08`."""
+    """Return a line such as `pass vjp: 6/6 weights match, worst conv_0/kernel max_abs 1.2e-08 max_rel 3e-08`."""
     if check.error:
         return f"{error_line(check.error)} ({inline(check.method)})"
     proven, total = words.weight_counts(check, trainable)
@@ -73,9 +73,14 @@ def _verdict(check: CheckReport, trainable: int) -> str:
     exempt = sum(map(excused, check.tensors))
     note += f", {plural(exempt, 'exempt tensor')} different as expected" if exempt else ""
     worst = None if word == "vacuous" else words.worst_tensor(check.tensors)
-    figures = f", worst {label(worst)} {_figures(worst, ' ')}" if worst else ""
+    figures = f", worst {label(worst)} {_figures(worst, ' ')}" if worst and worst.max_rel_error else ""
+    if worst and worst.max_rel_error == 0 and not check.failures:
+        figures = f", {'the others ' if exempt else ''}bit for bit"
     step = f", {first_wrong(check)}" if first_wrong(check) else ""
-    return f"{word} {inline(check.method)}: {proven}/{total} weights{note}{step}{figures}"
+    weights = f"{proven}/{total} weights match" if total else "no weights"
+    others = [tensor for tensor in check.failures if tensor.kind != "weight"]
+    wrong = f", other differences: {words.kinds(others)}" if others else ""
+    return f"{word} {inline(check.method)}: {weights}{wrong}{note}{step}{figures}"
 
 
 def _tensor(check: CheckReport, tensor: TensorReport) -> str:

@@ -79,8 +79,8 @@ def _run(run: RunReport, show: Show) -> Iterator[str]:
 def _reference(run: RunReport) -> str:
     if run.reference is None:
         return ""
-    loss, norm = plain_number(run.reference.loss), plain_number(run.reference.gradient_norm)
-    return f"; reference {prose(run.reference.method)}: loss {loss}, gradient norm {norm}{words.verified(run)}"
+    loss = plain_number(run.reference.loss)
+    return f"; reference {prose(run.reference.method)}: loss {loss}, {words.norm(run)}{words.verified(run)}"
 
 
 def _check(run: RunReport, check: CheckReport, show: Show) -> Iterator[str]:

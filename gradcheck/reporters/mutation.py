@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from rich.cells import cell_len
 
 from gradcheck.phrases import plural
 from gradcheck.reporters.markdown import code as code_span
 from gradcheck.reporters.markdown import error_block, prose, table
 from gradcheck.reporters.parts.errors import error_lines
+from gradcheck.reporters.parts.legend import add_legend
 from gradcheck.reporters.parts.page import Page
-from gradcheck.reporters.parts.text import inline, number, seconds, shorten
+from gradcheck.reporters.parts.text import inline, number, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.results.mutation import FaultReport, MutationReport, Mutations, Score
     from gradcheck.results.report import Verdict
 
 _STYLES: dict[Verdict, str] = {"pass": "green", "fail": "bold red", "error": "bold red", "vacuous": "yellow"}
-_HEAD = ("fault", "", "places", "caught", "named", "smallest margin")
-_NARROWEST_TITLE = 12
+_HEAD = ("fault", "", "places", "caught", "named", "smallest margin", "")
+_RIGHT = frozenset({2, 3, 4, 5})
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,37 @@ class _Row:
     faults: tuple[FaultReport, ...]
 
     @property
+    def name(self) -> str:
+        """The code and its title."""
+        return f"{self.faults[0].code} {inline(self.faults[0].title)}"
+
+    @property
+    def injected(self) -> tuple[FaultReport, ...]:
+        """The places where it changed something."""
+        return tuple(fault for fault in self.faults if fault.injected)
+
+    @property
+    def nowhere(self) -> bool:
+        """Whether it has no place in this model."""
+        return not any(fault.place for fault in self.faults)
+
+    @property
     def cells(self) -> tuple[str, ...]:
-        """The cells under `_HEAD`; dashes for a fault that was not injected, or changed nothing."""
-        first = self.faults[0]
-        counted = [fault for fault in self.faults if fault.injected]
-        if not counted:
-            return (first.code, inline(first.title), "-", "-", "-", "-")
-        caught = [fault for fault in counted if fault.status == "caught"]
-        named = sum(fault.named for fault in caught)
+        """The cells under `_HEAD` of a fault that was injected somewhere."""
+        first, caught = self.faults[0], [fault for fault in self.injected if fault.status == "caught"]
+        counts = (len(self.injected), len(caught), sum(fault.named for fault in caught))
         smallest = number(min((fault.margin for fault in caught), default=None))
-        return (first.code, inline(first.title), *map(str, (len(counted), len(caught), named)), smallest)
+        return (first.code, inline(first.title), *map(str, counts), smallest, self.remark)
 
     @property
     def remark(self) -> str:
-        """Why injections were left out or changed nothing, with the reason if there is only one."""
+        """How many places changed nothing or were not tried, with the reason if there is only one."""
         others = [fault for fault in self.faults if not fault.injected]
-        if not others:
-            return ""
-        if not any(fault.place for fault in others):
-            return f"not applicable: {inline(others[0].reason)}"
         left, same = [f for f in others if f.left_out], [f for f in others if not f.left_out]
         reasons = {fault.reason for fault in same}
         why = f": {inline(reasons.pop())}" if len(same) == len(self.faults) and len(reasons) == 1 else ""
-        parts = [f"{len(same)} equivalent{why}"] if same else []
-        return ", ".join([*parts, *([f"{len(left)} not tried"] if left else [])])
+        counts = ((len(same), f"equivalent{why}"), (len(left), "not tried"))
+        return ", ".join(f"{count} {what}" for count, what in counts if count)
 
     @property
     def bad(self) -> bool:
@@ -117,9 +124,13 @@ def conclusion(run: MutationReport) -> str:
     every = "the one injected fault is" if one else f"all {score.injected} injected faults are"
     own = "and named with its own code" if one else "and named with their own codes"
     named = own if score.named == score.injected else f"{score.named} of them named"
-    left = sum(fault.left_out for fault in run.faults)
-    untried = f"; {left} {'was' if left == 1 else 'were'} not tried" if left else ""
-    return f"{every} caught, {named}{untried}."
+    counts = (
+        (sum(fault.undiagnosed for fault in run.faults), "not diagnosed"),
+        (sum(fault.left_out for fault in run.faults), "not tried"),
+    )
+    left = "".join(f"; {count} {'was' if count == 1 else 'were'} {what}" for count, what in counts if count)
+    so_far = "so far, " if run.errors else ""
+    return f"{so_far}{every} caught, {named}{left}."
 
 
 def attention_lines(run: MutationReport) -> list[tuple[str, str]]:
@@ -133,7 +144,7 @@ def attention_lines(run: MutationReport) -> list[tuple[str, str]]:
 
 
 def _attention(fault: FaultReport) -> bool:
-    return fault.status == "missed" or (fault.status == "caught" and not fault.named)
+    return fault.status == "missed" or (fault.status == "caught" and not fault.named and not fault.undiagnosed)
 
 
 def _rows(run: MutationReport) -> list[_Row]:
@@ -147,9 +158,9 @@ def _run(page: Page, run: MutationReport, options: RenderOptions) -> None:
     for error in run.errors:
         for line in error_lines(error):
             page.paragraph(line, indent=2)
-    if run.errors:
+    if run.errors and not run.faults:
         return
-    page.line(f"{inline(run.precision)}, seed {run.seed}, {seconds(run.seconds)}", indent=2)
+    page.line(_ran(run), indent=2)
     if options.show != "summary":
         _faults(page, run, options)
         for title, text in attention_lines(run):
@@ -160,40 +171,35 @@ def _run(page: Page, run: MutationReport, options: RenderOptions) -> None:
 
 
 def _faults(page: Page, run: MutationReport, options: RenderOptions) -> None:
-    """Add the header and a row for each fault, with a line for each place if `options` ask for all."""
-    rows = _rows(run)
-    if not rows:
-        return
-    widths = _widths(rows, page.width)
-    page.line((_aligned(_HEAD, widths), "dim"), indent=4)
-    for row in rows:
-        line, remark = (_aligned(row.cells, widths), "bold red" if row.bad else ""), (row.remark, "dim")
-        page.line(line, *(() if page.width else ("  ", remark)), indent=4)
-        if row.remark and page.width:
-            page.paragraph(remark, indent=11)
-        for fault in row.faults if options.show == "all" or options.verbose else ():
-            if fault.place:
-                page.paragraph(_place(fault), indent=11)
+    """Add a row for each fault that was injected, and the others in few lines; every place if `options` ask for all."""
+    rows, every = _rows(run), options.show == "all" or options.verbose
+    injected = [row for row in rows if row.injected]
+    if injected:
+        head = _HEAD if any(row.remark for row in injected) else _HEAD[:-1]
+        styled = ([(cell, "bold red" if row.bad else "") for cell in row.cells[: len(head)]] for row in injected)
+        page.table(head, styled, right=_RIGHT, indent=4)
+    for line in _others(rows, every=every):
+        page.paragraph((line, "dim"), indent=4)
+    for row in rows if every else ():
+        page.paragraph(row.name, indent=4)
+        for fault in row.faults:
+            page.paragraph(_place(fault) if fault.place else f"not applicable: {inline(fault.reason)}", indent=11)
+    if injected:
+        page.line()
+        add_legend(page, {"places", "smallest margin"})
 
 
-def _widths(rows: Sequence[_Row], width: int | None) -> list[int]:
-    """Return the width of each column; if space is short, titles are shortened."""
-    columns = zip(_HEAD, *(row.cells for row in rows), strict=True)
-    widths = [max(map(cell_len, column)) for column in columns]
-    if width is not None:
-        others = sum(widths) - widths[1] + 2 * (len(widths) - 1) + 4
-        widths[1] = min(widths[1], max(_NARROWEST_TITLE, width - others))
-    return widths
+def _others(rows: list[_Row], *, every: bool) -> list[str]:
+    """Return a line for each fault that changed nothing, and one for all without a place; with `every` they follow."""
+    found = [f"{row.name}: {row.remark}" for row in rows if not row.injected and not row.nowhere]
+    codes = [row.faults[0].code for row in rows if row.nowhere]
+    why = "" if every else " (--show all says why)"
+    return [*found, *([f"not applicable: {plural(len(codes), 'fault')}{why}: {', '.join(codes)}"] if codes else [])]
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Return the cells in one line, names aligned to the left, figures to the right."""
-    padded = []
-    for index, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-        text = shorten(cell, width, cell_len)
-        padding = " " * (width - cell_len(text))
-        padded.append(text + padding if index < 2 else padding + text)  # noqa: PLR2004 - code and title
-    return "  ".join(padded)
+def _ran(run: MutationReport) -> str:
+    took = "" if math.isnan(run.seconds) else f", {seconds(run.seconds)}"
+    return f"{inline(run.precision)}, seed {run.seed}{took}"
 
 
 def _place(fault: FaultReport) -> str:
@@ -209,12 +215,14 @@ def _markdown_run(run: MutationReport, options: RenderOptions) -> Iterator[str]:
     yield f"### {run.verdict.upper()} {prose(run.name)}"
     for error in run.errors:
         yield error_block(error)
-    if run.errors:
+    if run.errors and not run.faults:
         return
-    yield f"{code_span(run.config or run.name)}: {prose(run.precision)}, seed {run.seed}, {seconds(run.seconds)}"
+    yield f"{code_span(run.config or run.name)}: {prose(_ran(run))}"
     if run.faults and options.show != "summary":
-        head = ("fault", "title", *_HEAD[2:], "")
-        yield table(head, ([*map(prose, row.cells), prose(row.remark)] for row in _rows(run)))
+        rows = _rows(run)
+        head = ("fault", "title", *_HEAD[2:])
+        yield table(head, (list(map(prose, row.cells)) for row in rows if row.injected))
+        yield from map(prose, _others(rows, every=options.show == "all"))
         for title, text in attention_lines(run):
             yield f"**{prose(title)}:** {prose(text)}"
     for note in run.notes:

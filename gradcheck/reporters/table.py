@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 from gradcheck.phrases import plural
 from gradcheck.reporters.parts import training, words
-from gradcheck.reporters.parts.columns import Layout
+from gradcheck.reporters.parts.columns import LINES, Layout
 from gradcheck.reporters.parts.errors import error_excerpt, error_place
 from gradcheck.reporters.parts.exempt import expectation
+from gradcheck.reporters.parts.legend import add_legend, terms_of_failures
 from gradcheck.reporters.parts.page import Page
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
-from gradcheck.reporters.parts.selection import config_name, fails, grouped, layers_in_brief, run_errors, shown
-from gradcheck.reporters.parts.text import inline, named, plain_number, seconds, shorten, size
+from gradcheck.reporters.parts.selection import (
+    config_name,
+    fails,
+    grouped,
+    is_control,
+    layers_in_brief,
+    run_errors,
+    shown,
+)
+from gradcheck.reporters.parts.text import inline, named, plain_number, seconds, size
+from gradcheck.reporters.parts.verdicts import add_verdicts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import RenderOptions
     from gradcheck.reporters.parts.words import Tone
@@ -25,30 +38,31 @@ if TYPE_CHECKING:
         RunReport,
         ScheduleReport,
         SegmentReport,
+        TensorReport,
     )
 
 _Row = TypeVar("_Row")
-_STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "warn": "yellow", "neutral": "cyan", "unknown": "dim"}
-_SEGMENTS_IN_BRIEF = 8
+_IN_BRIEF = 8
+_WIDE = 1_000
 
 
 def render(report: Report, options: RenderOptions) -> str:
-    """Render every run, and a small table of verdicts if there are several."""
-    page = Page(options.width, color=options.color)
+    """Render every run, then what the figures mean, and last the verdicts in a small table."""
+    page, terms = Page(options.width, color=options.color), set[str]()
     for run in report.runs:
-        _run(page, run, options)
+        _run(page, run, options, terms)
         page.line()
     if options.verbose:
         _environment(page, report)
-    if len(report.runs) != 1:
-        _summary(page, report)
+        page.line()
+    _summary(page, report, terms)
     return page.text()
 
 
-def _run(page: Page, run: RunReport, options: RenderOptions) -> None:
+def _run(page: Page, run: RunReport, options: RenderOptions, terms: set[str]) -> None:
     word, tone = words.verdict(run)
     file = f" ({inline(run.config)})" if run.config else ""
-    page.paragraph((word, _STYLES[tone] + " reverse"), " ", (inline(run.name), "bold"), file)
+    page.paragraph((word, words.STYLES[tone] + " reverse"), " ", (inline(run.name), "bold"), file)
     page.line(f"{inline(run.precision)}, {inline(run.execution)}, seed {run.seed}", indent=2)
     for error in run_errors(run):
         _error(page, error, indent=2)
@@ -57,16 +71,15 @@ def _run(page: Page, run: RunReport, options: RenderOptions) -> None:
     if run.reference:
         page.paragraph(
             f"reference: {inline(run.reference.method)}, loss {plain_number(run.reference.loss)}, "
-            f"gradient norm {plain_number(run.reference.gradient_norm)}, {seconds(run.reference.seconds)}"
-            f"{words.verified(run)}",
+            f"{words.norm(run)}, {seconds(run.reference.seconds)}{words.verified(run)}",
             indent=2,
         )
     for check in run.checks:
         page.line()
-        _check(page, check, run, options)
+        _check(page, check, run, options, terms)
     if run.unproven:
         page.line()
-        page.paragraph((shortfall(run), _STYLES["bad"]), indent=2)
+        page.paragraph((shortfall(run), words.STYLES["bad"]), indent=2)
     for line in shortfall_lines(run):
         page.paragraph(line, indent=4)
     _warnings(page, run.warnings)
@@ -84,42 +97,44 @@ def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOp
     for segment in first:
         layers = layers_in_brief(segment) if page.width else named(segment.layers, most=len(segment.layers))
         parameters = plural(segment.parameters, "parameter")
-        page.heading(f"{segment.index}: {inline(segment.name)} ({parameters}): {layers}", indent=4)
+        page.paragraph(f"{segment.index}: {inline(segment.name)} ({parameters}): {layers}", indent=4)
     _more(page, len(segments) - len(first))
 
 
-def _first(rows: tuple[_Row, ...], options: RenderOptions) -> tuple[_Row, ...]:
+def _first(rows: Sequence[_Row], options: RenderOptions) -> Sequence[_Row]:
     """Return all rows; for a terminal only the first of many."""
-    return rows if options.width is None or options.verbose else rows[:_SEGMENTS_IN_BRIEF]
+    return rows if options.width is None or options.verbose else rows[:_IN_BRIEF]
 
 
-def _more(page: Page, count: int) -> None:
+def _more(page: Page, count: int, what: str = "(-v lists them)") -> None:
     if count:
-        page.line(f"and {count} more (-v lists them)", indent=4)
+        page.line(f"and {count} more {what}", indent=4)
 
 
-def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOptions) -> None:
+def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOptions, terms: set[str]) -> None:
     word, tone = words.outcome(check)
+    took = "" if math.isnan(check.seconds) else f", {seconds(check.seconds)}"
     peak = "" if check.peak_bytes is None else f", peak {size(check.peak_bytes)}"
     page.paragraph(
         (inline(check.method), "bold"),
         f" (expect {expectation(check)}): ",
-        (word, _STYLES[tone]),
-        f", {seconds(check.seconds)}{peak}",
+        (word, words.STYLES[tone]),
+        f"{took}{peak}",
         indent=2,
     )
-    _rows(page, check, run, options)
+    _rows(page, check, run, options, terms)
     if options.show != "summary":
         _contributions(page, check, run)
     if check.schedule and (options.show == "all" or options.verbose):
         _schedule(page, check.schedule, run, options)
     if check.error:
-        _error(page, check.error, indent=4)
+        _check_error(page, check, run)
     if check.first_divergence:
         page.paragraph(f"first wrong in backward order: {inline(check.first_divergence)}", indent=4)
     _warnings(page, check.warnings)
     _notes(page, check.notes)
-    page.paragraph((words.conclusion(check, run.coverage.trainable), _STYLES[tone]), indent=2)
+    if not check.error:
+        page.paragraph((words.conclusion(check, run.coverage.trainable), words.STYLES[tone]), indent=2)
     if words.rests_on(check):
         page.paragraph((words.rests_on(check), "dim"), indent=2)
     if check.second_opinion:
@@ -127,24 +142,39 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
     _diagnoses(page, check.diagnoses, tone)
 
 
-def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions) -> None:
+def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions, terms: set[str]) -> None:
     """Add the header, then each group under its subheading; the lines below a failing row explain the failure."""
     tensors = shown(check, options.show)
     hidden = len(check.tensors) - len(tensors)
     if tensors:
-        layout = Layout.of(tensors, page.width and page.width - 6)
+        layout = Layout.of(tensors, page.width and page.width - 6, None if is_control(check) else check.sides)
         page.line((layout.header, "dim"), indent=6)
-        for group in grouped(tensors, run.segments):
-            page.heading(group.title, "bold", indent=4)
+        groups = grouped(tensors, run.segments)
+        failing = [id(tensor) for group in groups for tensor in group.tensors if fails(tensor, check)]
+        explained = _first(failing, options)
+        for group in groups:
+            page.paragraph((group.title, "bold"), indent=4)
             for tensor in group.tensors:
-                before, status, after = layout.row(tensor)
-                page.line(before, (status, _STYLES[words.status_tone(tensor, check)]), after, indent=6)
-                for line in (
-                    words.failure_lines(tensor, check.sides) if fails(tensor, check) else words.unproven_lines(tensor)
-                ):
+                _row(page, tensor, check, layout)
+                below = [] if id(tensor) in failing else words.unproven_lines(tensor)
+                if id(tensor) in explained:
+                    below = words.failure_lines(tensor, check.sides, worst=not layout.worst)
+                    below += [f"lines: {LINES.cell(tensor)}"] if tensor.lines and LINES not in layout.columns else []
+                for line in below:
                     page.paragraph(line, indent=8)
+        _more(page, len(failing) - len(explained), "failing rows (-v says how far each is off)")
+        terms.update(column.title for column in layout.columns)
+        terms.update(terms_of_failures(tensor for tensor in tensors if id(tensor) in explained))
     if hidden and options.show == "failed":
         page.line(f"{plural(hidden, 'row')} not shown (--show all)", indent=4)
+
+
+def _row(page: Page, tensor: TensorReport, check: CheckReport, layout: Layout) -> None:
+    """Add the row of a tensor; a path that does not fit stands above in full."""
+    if layout.is_long(tensor):
+        page.paragraph(inline(tensor.path), indent=6)
+    before, status, after = layout.row(tensor)
+    page.line(before, (status, words.STYLES[words.status_tone(tensor, check)]), after, indent=6)
 
 
 def _contributions(page: Page, check: CheckReport, run: RunReport) -> None:
@@ -167,10 +197,19 @@ def _schedule(page: Page, schedule: ScheduleReport, run: RunReport, options: Ren
 def _diagnoses(page: Page, diagnoses: tuple[Diagnosis, ...], tone: Tone) -> None:
     """Add the diagnoses in words, and the command that explains their codes."""
     for diagnosis in diagnoses:
-        page.block((words.diagnosis_heading(diagnosis), _STYLES[tone]), words.diagnosis_text(diagnosis), indent=2)
+        page.block((words.diagnosis_heading(diagnosis), words.STYLES[tone]), words.diagnosis_text(diagnosis), indent=2)
     if diagnoses:
         codes = " ".join(dict.fromkeys(diagnosis.code for diagnosis in diagnoses))
         page.paragraph((f"more: gradcheck explain {codes}", "dim"), indent=2)
+
+
+def _check_error(page: Page, check: CheckReport, run: RunReport) -> None:
+    """Add the error of a check, in full where it is the first of the run's checks to have it."""
+    first = next(other for other in run.checks if other.error == check.error)
+    if first is check and check.error:
+        _error(page, check.error, indent=4)
+    else:
+        page.line(f"the same error as {inline(first.method)}", indent=4)
 
 
 def _error(page: Page, error: Mistake, *, indent: int) -> None:
@@ -202,14 +241,25 @@ def _environment(page: Page, report: Report) -> None:
     page.paragraph(", ".join([f"{inline(report.tool.name)} {inline(report.tool.version)}", *versions]))
 
 
-def _summary(page: Page, report: Report) -> None:
-    """Add one line for each run: its verdict, its config, its checks."""
+def _summary(page: Page, report: Report, terms: set[str]) -> None:
+    """Add what the figures mean, then one line for each run, and a row for each method of one that did not pass."""
+    single = len(report.runs) == 1
+    detailed = [run for run in report.runs if run.checks and (single or run.verdict != "pass")]
+    if detailed:
+        terms.update(("max rel", "error by layer"))
+    called = {check.sides.reference for run in report.runs for check in run.checks}
+    add_legend(page, terms, called.pop() if len(called) == 1 else "reference")
+    if terms:
+        page.line()
     names = [config_name(run) for run in report.runs]
-    if page.width is not None:
-        names = [shorten(name, page.width // 2) for name in names]
+    width = min(max(map(len, names), default=0), (page.width or _WIDE) // 2)
     for name, run in zip(names, report.runs, strict=True):
         word, tone = words.verdict(run)
         outcomes = [f"{inline(check.method)}: {words.outcome(check)[0]}" for check in run.checks]
-        checks = ", ".join(filter(None, [*outcomes, shortfall(run)]))
-        page.paragraph((f"{word:<7}", _STYLES[tone]), f"  {name:<{max(map(len, names))}}  {checks}", hanging=9)
-    page.paragraph(words.summary_line(report))
+        codes = [error.code for error in run_errors(run)]
+        checks = ", ".join(filter(None, [*codes, *(() if run in detailed else outcomes), shortfall(run)]))
+        page.paragraph((f"{word:<7}", words.STYLES[tone]), f"  {name:<{width}}  {checks}", hanging=9)
+        if run in detailed:
+            add_verdicts(page, run, indent=9 - 5 * single)
+    if not single and page.width is None:  # on a terminal it is told beside the report, with the time
+        page.paragraph(words.summary_line(report))

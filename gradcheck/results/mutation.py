@@ -23,6 +23,8 @@ FaultStatus = Literal["caught", "missed", "equivalent", "not-applicable"]
 
 #: The reason of a fault that could have been injected and was not.
 NOT_TRIED = "not tried: out of time"
+#: Begins the reason of a fault that was caught, and was not diagnosed.
+NOT_NAMED = "not named: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,11 @@ class FaultReport:
     def left_out(self) -> bool:
         """Whether it has a place and was not injected: the time was up."""
         return self.status == "not-applicable" and bool(self.place)
+
+    @property
+    def undiagnosed(self) -> bool:
+        """Whether it was caught and nobody asked for its name: the time was up, or the run was interrupted."""
+        return self.status == "caught" and self.reason.startswith(NOT_NAMED)
 
 
 @dataclass(frozen=True, kw_only=True)

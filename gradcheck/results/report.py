@@ -303,6 +303,7 @@ class Report:
         Raises:
             AssertionError: with the concise report as its text.
         """
+        __tracebackhide__ = True  # pytest then shows the caller's line
         if not self:
             raise AssertionError(str(self))
 

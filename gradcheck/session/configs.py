@@ -36,11 +36,13 @@ class CheckOptions:
 
     Attributes:
         fail_fast: stop at the first check that is not as expected, within a config and after it.
+        only: the labels of the methods that are checked; None for all of the config.
         optional: the methods that may fail with a RunError: that is then a note, and the others decide the verdict.
         on_error: called with the config's path and each exception before it is converted to a verdict.
     """
 
     fail_fast: bool = False
+    only: frozenset[str] | None = None
     optional: frozenset[str] = frozenset()
     on_error: Callable[[Path, BaseException], None] = field(default=silent)
 
@@ -69,6 +71,7 @@ def assert_gradients_match(config: Config | Mapping[str, Any] | str | Path, **ov
         AssertionError: with the concise report as its text, for a mismatch, an error, or if nothing is proven.
         ConfigErrors: every mistake of the config at once.
     """
+    __tracebackhide__ = True  # pytest then shows the caller's line
     report = check(config, **overrides)
     report.raise_for_mismatch()
     return report

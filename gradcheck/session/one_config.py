@@ -23,6 +23,7 @@ from gradcheck.session.method_check import MethodChecker, tolerance_policy
 from gradcheck.session.notes import notes_of, warnings_of
 from gradcheck.session.verdict import judge
 from gradcheck.training.ways.elsewhere import awaited
+from gradcheck.workers.task import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -107,9 +108,14 @@ def _checks(
     """
     with located(loaded):
         _ = checker.training  # its errors belong to the config, not to the first method that reads it
-    methods = [(i, method) for i, written in enumerate(loaded.config.methods) for method in written.at_points]
-    for index, method in methods:
-        stage(method.label)
+    methods = [
+        (i, method)
+        for i, written in enumerate(loaded.config.methods)
+        for method in written.at_points
+        if options.only is None or method.label in options.only
+    ]
+    for done, (index, method) in enumerate(methods):
+        stage(Stage(method.label, done, len(methods)))
         try:
             check = checker.check(method)
         except GradcheckError as error:  # the other methods still run

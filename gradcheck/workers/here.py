@@ -33,6 +33,12 @@ class Here:
     ) -> None:
         """Do nothing: nothing was started."""
 
+    def as_finished(
+        self, tasks: Sequence[Task], tell: Callable[[int, str], None] = silent
+    ) -> Generator[tuple[int, Any]]:
+        """Yield the index and the result of each task, in order."""
+        yield from enumerate(self.run(tasks, tell))
+
     def run(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = silent) -> Generator[Any]:
         """Yield the results in order."""
         for index, task in enumerate(tasks):

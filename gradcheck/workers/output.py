@@ -39,14 +39,14 @@ def startup_held_back(*, verbose: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stderr_held_back() -> Iterator[None]:
-    """Hold back all output to standard error; write it after all if the body raises."""
+    """Hold back all output to standard error; write it after all if the body raises, and is not just interrupted."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         try:
             with _redirected(_STDERR, held.fileno()):
                 yield
                 sys.stderr.flush()
-        except BaseException:
+        except Exception:
             sys.stderr.flush()
             held.seek(0)
             os.write(_STDERR, held.read())

@@ -13,6 +13,27 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+class Stage(str):
+    """The name of a stage, with how far the task is.
+
+    Attributes:
+        done: the number of its steps that are done.
+        total: the number of all its steps; 0 if that is not known.
+        known: a result that is known since the last stage, kept if the task is interrupted; None if there is none.
+    """
+
+    __slots__ = ("done", "known", "total")
+    done: int
+    total: int
+    known: Any
+
+    def __new__(cls, name: str, done: int = 0, total: int = 0, known: Any = None) -> Self:
+        """Return the name, with these attributes."""
+        stage = super().__new__(cls, name)
+        stage.done, stage.total, stage.known = done, total, known
+        return stage
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Work that may raise, hang or end its process.
@@ -42,6 +63,10 @@ class Runner(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+    def as_finished(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = ...) -> Generator[tuple[int, Any]]:
+        """Yield the index and the result of each task, whichever comes first; otherwise as `run`."""
+        ...
 
     def run(self, tasks: Sequence[Task], tell: Callable[[int, str], None] = ...) -> Generator[Any]:
         """Yield the results in the order of `tasks`, each as soon as it is there.

@@ -21,7 +21,7 @@ model:
 split: {after: [first]}
 """
 #: The command, in which Ctrl-C counts: a shell has its background jobs, such as these tests may be, ignore it.
-_START = (
+INTERRUPTIBLE = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom gradcheck.__main__ import run; run()"
 )
 #: What marks a process as begun by one run.
@@ -47,7 +47,7 @@ def interrupted(folder: Path, number: signal.Signals, after: float) -> Left:
     environment = {**os.environ, MARK: mark, "PYTHONPATH": str(ROOT)}
     environment.pop("GRADCHECK_WORKERS", None)
     command = subprocess.Popen(
-        [sys.executable, "-c", _START, "run", "a.yaml", "--format", "json", "-o", "report.json"],
+        [sys.executable, "-c", INTERRUPTIBLE, "run", "a.yaml", "--format", "json", "-o", "report.json"],
         cwd=folder,
         env=environment,
         stderr=subprocess.PIPE,

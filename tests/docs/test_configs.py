@@ -9,7 +9,7 @@ import yaml
 
 from gradcheck import check, load_config
 from gradcheck.config import load_given
-from tests.docs.pages import PAGES, commands, files, snippets, write_files
+from tests.docs.pages import PAGES, ROOT, commands, files, snippets, write_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,17 @@ CONFIGS = [
     for name, block in files("yaml", text).items()
     if "model" in yaml.safe_load(block)
 ]
-#: Those that no command on their page runs: tests/docs/test_commands.py runs the others.
-NOT_RUN = [(page, name) for page, name in CONFIGS if not any(name in c.words for c in commands(PAGES[page]))]
+#: Pages whose examples fail on purpose, each with the test that runs them as the page says.
+OWN_TEST = {
+    "docs/pytest.md": "tests/pytest_plugin/test_docs.py",
+    "docs/report.md": "tests/reporters/test_report_page.py",
+}
+#: Configs that no command on their page runs: tests/docs/test_commands.py runs the others.
+NOT_RUN = [
+    (page, name)
+    for page, name in CONFIGS
+    if page not in OWN_TEST and not any(name in c.words for c in commands(PAGES[page]))
+]
 SNIPPETS = [(page, snippet) for page, text in PAGES.items() for snippet in snippets(text)]
 
 
@@ -54,3 +63,8 @@ def test_every_key_in_a_table_is_valid(
 
 def test_the_tables_were_found() -> None:
     assert len(SNIPPETS) >= 18
+
+
+@pytest.mark.parametrize(("page", "test"), OWN_TEST.items())
+def test_a_page_that_is_left_out_has_a_test_of_its_own(page: str, test: str) -> None:
+    assert page.removeprefix("docs/") in (ROOT / test).read_text(encoding="utf-8")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from gradcheck.comparing.keys import as_array
 from gradcheck.config.sections.methods import MethodOptions
-from gradcheck.faults.injection import Replays
+from gradcheck.diagnose.replaying.replays import suspected_in
+from gradcheck.faults.injection import Replays, _SharedPasses
 from gradcheck.methods import METHODS
 
 CONFIG = """
@@ -45,3 +47,36 @@ def test_a_fault_over_all_passes_has_its_loss_scale_undone_too(study: Any, same:
     found = Replays(scaled).gradients(injection)
     expected = plain.weights(injection)["a/kernel"] / 8
     same({"a/kernel": arrays(found)["weight:a/kernel"]}, {"a/kernel": expected})
+
+
+SKIPPED = """
+    model:
+      input: {left: {shape: [4]}, right: {shape: [4]}}
+      layers:
+        - Dense: {units: 4, activation: tanh, name: a, inputs: [left]}
+        - Dense: {units: 4, activation: tanh, name: b}
+        - Add: {name: c, inputs: [b, right]}
+        - Dense: {units: 4, activation: tanh, name: d}
+        - Add: {name: e, inputs: [d, a]}
+        - Dense: {units: 2, name: f}
+    split: {after: [a, c]}
+    loss: MeanSquaredError
+    data: {batch_size: 3}
+"""
+
+
+def test_what_is_shared_is_what_runs_anew(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backward passes behind a fault do not run again, tensors are those of the correct split; all bit for bit."""
+    skipped = study(SKIPPED)
+    backward = [i for i in suspected_in(skipped.problem, own_slices=False) if i.steps and not i.steps().changes_forward]
+    shared = [skipped.replays.gradients(injection) for injection in backward]
+    right = skipped.replays.right.tensors
+    assert sum(any(found.tensors[key] is right[key] for key in right) for found in shared) > len(backward) // 3
+    monkeypatch.setattr(_SharedPasses, "_last_changed", lambda *_: None)
+    for injection, found in zip(backward, shared, strict=True):
+        again = skipped.replays.gradients(injection).tensors
+        assert again.keys() == found.tensors.keys()
+        for key, tensor in again.items():
+            assert (tensor is None) == (found.tensors[key] is None), (injection, key)
+            if tensor is not None:
+                np.testing.assert_array_equal(as_array(found.tensors[key]), as_array(tensor), f"{injection} {key}")

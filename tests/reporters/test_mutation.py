@@ -73,9 +73,12 @@ FAIL cnn (configs/cnn.yaml)
     fault                     places  caught  named  smallest margin
     GC101  cotangent missing       3       3      2            2e+01
     GC104  lower precision         1       0      0                -
-    GC105  dropped                 -       -      -                -  not applicable: no such boundary
-    GC106  swapped                 -       -      -                -  1 equivalent: it changes nothing
     GC403  no gradient             1       1      1              inf  1 not tried
+    GC106 swapped: 1 equivalent: it changes nothing
+    not applicable: 1 fault (--show all says why): GC105
+
+  places: where a fault was injected: at how many, caught at, and named at
+  smallest margin: of what was caught: the smallest (difference / allowed)
   NOT NAMED GC101 at every boundary: it was ones; the diagnosis says GC900 (possible): so
   MISSED GC104 at boundary 0 → 1: it was ones; within rtol 3
   note: execution: graph
@@ -98,13 +101,37 @@ def test_every_place_on_a_line_of_its_own(options: dict[str, Any]) -> None:
     assert "           boundary 0 → 1 (it was ones): missed: within rtol 3\n" in text
     assert "           boundary 0 → 1 (it was ones): equivalent: it changes nothing\n" in text
     assert "           boundary 0 → 1 (it was ones): not tried: out of time\n" in text
-    assert [line for line in TABLE.split("\n") if line not in text.split("\n")] == []
+    assert "           not applicable: no such boundary\n" in text
+    folded = "    not applicable: 1 fault (--show all says why): GC105"
+    assert [line for line in TABLE.split("\n") if line not in text.split("\n")] == [folded]
+    assert folded.replace(" (--show all says why)", "") in text.split("\n")
 
 
 def test_the_summary_is_the_score_alone() -> None:
     lines = table(MIXED, show="summary").split("\n")
     assert [line for line in TABLE.split("\n") if line in lines] == lines
     assert len(lines) == 4
+
+
+def test_faults_without_a_place_take_one_line_however_many() -> None:
+    codes = [f"GC{number}" for number in range(201, 241)]
+    nowhere = [silent("not-applicable", code, title="none", place="", reason="no such thing") for code in codes]
+    for text in (
+        table(envelope(run(fault(), *nowhere))),
+        render_markdown(envelope(run(*nowhere)), RenderOptions(show="failed")),
+    ):
+        (line,) = [line for line in text.splitlines() if "not applicable" in line]
+        assert "40 faults" in line
+        assert all(code in line for code in codes)
+        assert "no such thing" not in text
+
+
+def test_what_an_interrupted_run_had_found_is_shown() -> None:
+    error = Mistake(code="GC060", message="interrupted")
+    report = envelope(run(fault(), MISSED, verdict="error", errors=(error,), exit_code=130))
+    for text in (table(report), render_markdown(report, RenderOptions(show="failed"))):
+        assert "error[GC060]: interrupted" in text
+        assert "MISSED GC104 at boundary 0 → 1" in text
 
 
 @pytest.mark.parametrize(
@@ -141,11 +168,13 @@ def test_an_error_in_place_of_faults() -> None:
     assert "error[GC051]: the factory raised" in render_markdown(report, RenderOptions())
 
 
-def test_a_terminal_shortens_titles_and_wraps() -> None:
-    long = fault("GC203", title="ragged last micro-batch weighted like a full one, as people write")
-    lines = table(envelope(run(long, NOWHERE)), width=70).split("\n")
+def test_a_terminal_wraps_titles_and_cuts_nothing() -> None:
+    title = "ragged last micro-batch weighted like a full one, as people write"
+    lines = table(envelope(run(fault("GC203", title=title), NOWHERE)), width=70).split("\n")
     assert max(map(len, lines)) <= 70
-    assert any("ragged" in line and "..." in line and "1.23e+03" in line for line in lines)
+    assert any("ragged" in line and "1.23e+03" in line for line in lines)
+    assert all(word in " ".join(lines) for word in title.split())
+    assert "..." not in " ".join(lines)
 
 
 def test_colour_only_where_it_is_asked_for() -> None:

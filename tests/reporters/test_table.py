@@ -12,7 +12,8 @@ from gradcheck.reporters import RenderOptions
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.text import inline, number
 from gradcheck.reporters.table import render
-from gradcheck.results.report import Contribution, Environment, Report, Summary, Tool
+from gradcheck.results.report import Contribution, Environment, Report, Sides, Summary, Tool
+from tests.reporters.conftest import wrong
 
 RED = "\x1b[1;31m"
 
@@ -77,7 +78,20 @@ FAIL cnn (configs/cnn.yaml)
   rests on: the model's forward code, shared with the reference
   float64 sides with the reference: at conv_0/kernel it is off by 3.0e-08 of its size
   GC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of segment 0.
-  more: gradcheck explain GC101\
+  more: gradcheck explain GC101
+
+  max abs: largest difference
+  max rel: largest difference / largest value of the reference
+  ULP: largest difference in units in the last place (1: the next number)
+  cosine: of the angle between both sides; 1 is the same direction
+  needs: smallest rtol, or smallest atol, that alone would pass the tensor
+  given: allowed is atol + rtol * |reference|, for each element
+  error by layer: first to last, ▁ equal, ▂ up to 1e-6 off, each higher bar 10 times more, █ above 0.1, ! no gradient or not finite, · proves nothing
+
+FAIL     configs/cnn.yaml
+    method     verdict   weights match  max rel  error by layer  codes
+    vjp        match            6 of 6    3e-08  ▁▁▁▁▁
+    candidate  MISMATCH         4 of 6  1.5e+00  ▁!▁▁▁           GC101\
 """)
 
 
@@ -136,7 +150,18 @@ PASS cnn (configs/cnn.yaml)
       loss           loss      exact            0        0           0
   naive: does not match, as expected (a control): 2 of 6 trainable variables
     differ (worst: conv_0/kernel, max rel 1.5e+00).
-  rests on: the model's forward code, shared with the reference\
+  rests on: the model's forward code, shared with the reference
+
+  max abs: largest difference
+  max rel: largest difference / largest value of the reference
+  needs rtol: smallest rtol that alone would pass the tensor
+  error by layer: first to last, ▁ equal, ▂ up to 1e-6 off, each higher bar 10
+    times more, █ above 0.1, ! no gradient or not finite, · proves nothing
+
+PASS     configs/cnn.yaml
+    method  verdict                weights match  max rel  error by layer  codes
+    vjp     match                         6 of 6    3e-08  ▁▁▁▁▁
+    naive   mismatch, as expected         4 of 6  1.5e+00  ▁!▁▁▁\
 """)
 
 
@@ -147,7 +172,9 @@ ERROR broken (configs/broken.yaml)
   error[GC051]: the factory raised ValueError: units must be positive
     Received: units=-1
     --> model.py:12:5
-    help: see the line above\
+    help: see the line above
+
+ERROR    configs/broken.yaml  GC051\
 """)
 
 
@@ -161,7 +188,9 @@ ERROR invalid (configs/invalid.yaml)
         ^^^
     help: did you mean loss?
   error[GC005]: missing key: model
-    --> configs/invalid.yaml:1:1\
+    --> configs/invalid.yaml:1:1
+
+ERROR    configs/invalid.yaml  GC003, GC005\
 """)
 
 
@@ -172,17 +201,29 @@ FAIL nan (configs/nan.yaml)
   reference: tape, loss -, gradient norm inf, -
 
   vjp (expect match): MISMATCH, 0.0312s
-      tensor    kind    status        shape  max abs  max rel  ULP  cosine  noise floor  needs rtol
+      tensor    status        max abs  max rel  noise floor  needs rtol  worst  reference  candidate
     segment 0
-      a/kernel  weight  nonfinite     (2,3)        -        -    -       -            -           -
-        1 of 6 elements differ, worst [0,1]: reference nan, candidate inf
+      a/kernel  nonfinite           -        -            -           -  [0,1]        nan        inf
+        1 of 6 elements differ
         no tolerance would pass; given rtol 1e-05, atol 0
-      b/kernel  weight  absent        (2,3)        -        -    -       -            -           -
-      c/kernel  weight  inconclusive  (2,3)    1e-01    2e-01    -       -            -           -
-      d/kernel  weight  close         (2,3)  1.2e-08    3e-08    2       1        1e-09    3.25e-08
+      b/kernel  absent              -        -            -           -      -          -          -
+      c/kernel  inconclusive    1e-01    2e-01            -           -      -          -          -
+      d/kernel  close         1.2e-08    3e-08        1e-09    3.25e-08      -          -          -
   vjp: 1 of 4 trainable variables does NOT match: a/kernel. 0 exact, 1 close, 0 dead, 1 absent, 1
     inconclusive, 1 nonfinite.
-  rests on: the model's forward code, shared with the reference\
+  rests on: the model's forward code, shared with the reference
+
+  max abs: largest difference
+  max rel: largest difference / largest value of the reference
+  noise floor: how far rounding moves the reference (4 times that is close)
+  needs: smallest rtol, or smallest atol, that alone would pass the tensor
+  given: allowed is atol + rtol * |reference|, for each element
+  error by layer: first to last, ▁ equal, ▂ up to 1e-6 off, each higher bar 10 times more, █ above
+    0.1, ! no gradient or not finite, · proves nothing
+
+FAIL     configs/nan.yaml
+    method  verdict   weights match  max rel  error by layer  codes
+    vjp     MISMATCH         1 of 4    2e-01  !··▁\
 """)
 
 
@@ -203,12 +244,12 @@ FAIL cnn (configs/cnn.yaml)
   rests on: the model's forward code, shared with the reference
 
   candidate (expect match): MISMATCH, 0.0312s
-      tensor         kind    status    shape       max abs  max rel       ULP  cosine  needs rtol
+      tensor         status     max abs  max rel  needs rtol      worst  reference  candidate
     segment 0: segment_0 (conv_0)
-      conv_0/kernel  weight  mismatch  (2,2,1,6)  1.23e-02  1.5e+00  1.23e+05   -0.25     1.5e+00
-        24 of 24 elements differ, worst [0,0,0,3]: reference 0.0082, candidate 0.0205
+      conv_0/kernel  mismatch  1.23e-02  1.5e+00     1.5e+00  [0,0,0,3]     0.0082     0.0205
+        24 of 24 elements differ
         needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
-      conv_0/bias    weight  missing   (6)               -        -         -       -           -
+      conv_0/bias    missing          -        -           -          -          -          -
         note: the candidate gives no gradient
     9 rows not shown (--show all)
     first wrong in backward order: conv_0/kernel
@@ -220,7 +261,19 @@ FAIL cnn (configs/cnn.yaml)
   GC101 at boundary 0 → 1, layer conv_0: with the cotangent of boundary 0 set to ones, every
     gradient equals the candidate's. Fix: pass output_gradients=cotangent to tape.gradient of
     segment 0.
-  more: gradcheck explain GC101\
+  more: gradcheck explain GC101
+
+  max abs: largest difference
+  max rel: largest difference / largest value of the reference
+  needs: smallest rtol, or smallest atol, that alone would pass the tensor
+  given: allowed is atol + rtol * |reference|, for each element
+  error by layer: first to last, ▁ equal, ▂ up to 1e-6 off, each higher bar 10 times more, █ above
+    0.1, ! no gradient or not finite, · proves nothing
+
+FAIL     configs/cnn.yaml
+    method     verdict   weights match  max rel  error by layer  codes
+    vjp        match            6 of 6    3e-08  ▁▁▁▁▁
+    candidate  MISMATCH         4 of 6  1.5e+00  ▁!▁▁▁           GC101\
 """)
 
 
@@ -228,9 +281,14 @@ def test_several_runs_end_with_a_summary(several: Report) -> None:
     text = render(several, RenderOptions(show="summary"))
     assert text.split("\n\n")[-1] == snapshot("""\
 PASS     configs/cnn.yaml      vjp: match
-FAIL     configs/bad.yaml      vjp: match, candidate: MISMATCH
-ERROR    configs/broken.yaml
-VACUOUS  configs/vacuous.yaml  vjp: nothing proven
+FAIL     configs/bad.yaml
+         method     verdict   weights match  max rel  error by layer  codes
+         vjp        match            6 of 6    3e-08  ▁▁▁▁▁
+         candidate  MISMATCH         4 of 6  1.5e+00  ▁!▁▁▁           GC101
+ERROR    configs/broken.yaml   GC051
+VACUOUS  configs/vacuous.yaml
+         method  verdict         weights match  max rel  error by layer  codes
+         vjp     nothing proven         0 of 6        -  ····▁
 PASS     configs/control.yaml  vjp: match, naive: mismatch, as expected
 5 configs: 2 passed, 1 failed, 1 error, 1 vacuous (nothing proven)\
 """)
@@ -349,37 +407,33 @@ FAIL training (configs/training.yaml)
   reference: tape, loss 0.253412, gradient norm 1.25, 0.12s
 
   vjp (expect match): MISMATCH, 0.0312s
-      tensor         step        status     max abs  max rel  needs rtol
+      tensor         step        status    max rel  worst  reference  candidate
     step 2, segment 2: segment_2 (flatten, dense, activation)
-      dense/kernel   2 gradient  mismatch  1.23e-02  1.5e+00     1.5e+00
-        6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate
-          0.0205
+      dense/kernel   2 gradient  mismatch  1.5e+00  [0,2]     0.0082     0.0205
+        6 of 6 elements differ
         needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
-      dense/bias     2 gradient  exact            0        0           0
-      dense/kernel   2 value     mismatch  1.23e-02  1.5e+00     1.5e+00
-        6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate
-          0.0205
+      dense/bias     2 gradient  exact           0      -          -          -
+      dense/kernel   2 value     mismatch  1.5e+00  [0,2]     0.0082     0.0205
+        6 of 6 elements differ
         needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
-      dense/bias     2 value     exact            0        0           0
+      dense/bias     2 value     exact           0      -          -          -
     step 2, loss
-      loss           2           exact            0        0           0
+      loss           2           exact           0      -          -          -
     step 2, optimizer
-      sgd/iteration  2 value     exact            0        0           0
+      sgd/iteration  2 value     exact           0      -          -          -
     step 5, segment 2: segment_2 (flatten, dense, activation)
-      dense/kernel   5 gradient  mismatch  1.23e-02  1.5e+00     1.5e+00
-        6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate
-          0.0205
+      dense/kernel   5 gradient  mismatch  1.5e+00  [0,2]     0.0082     0.0205
+        6 of 6 elements differ
         needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
-      dense/bias     5 gradient  exact            0        0           0
-      dense/kernel   5 value     mismatch  1.23e-02  1.5e+00     1.5e+00
-        6 of 6 elements differ, worst [0,2]: reference 0.0082, candidate
-          0.0205
+      dense/bias     5 gradient  exact           0      -          -          -
+      dense/kernel   5 value     mismatch  1.5e+00  [0,2]     0.0082     0.0205
+        6 of 6 elements differ
         needs rtol 1.5e+00 or atol 1.23e-02; given rtol 1e-05, atol 0
-      dense/bias     5 value     exact            0        0           0
+      dense/bias     5 value     exact           0      -          -          -
     step 5, loss
-      loss           5           exact            0        0           0
+      loss           5           exact           0      -          -          -
     step 5, optimizer
-      sgd/iteration  5 value     exact            0        0           0
+      sgd/iteration  5 value     exact           0      -          -          -
     first wrong in backward order: dense/kernel
   vjp: first wrong in step 2 of 5. 1 of 2 trainable variables does NOT match:
     dense/kernel. 8 exact, 0 close, 0 dead, 0 absent, 4 mismatch.
@@ -387,7 +441,18 @@ FAIL training (configs/training.yaml)
   GC305 (likely): with the cotangent of boundary 0 set to ones, every gradient
     equals the candidate's. Fix: pass output_gradients=cotangent to
     tape.gradient of segment 0.
-  more: gradcheck explain GC305\
+  more: gradcheck explain GC305
+
+  step: which training step, and its gradient or the value after it
+  max rel: largest difference / largest value of the reference
+  needs: smallest rtol, or smallest atol, that alone would pass the tensor
+  given: allowed is atol + rtol * |reference|, for each element
+  error by layer: first to last, ▁ equal, ▂ up to 1e-6 off, each higher bar 10
+    times more, █ above 0.1, ! no gradient or not finite, · proves nothing
+
+FAIL     configs/training.yaml
+    method  verdict   weights match  max rel  error by layer  codes
+    vjp     MISMATCH         1 of 2  1.5e+00  █               GC305\
 """)
 
 
@@ -435,6 +500,78 @@ def test_a_schedule_of_many_stages_in_brief_only_at_a_terminal(scheduled: Report
 
 def test_notes_and_the_way_to_more(scheduled: Report, failing: Report) -> None:
     text = render(scheduled, RenderOptions())
-    assert text.endswith("\n    note: GC301: batch statistics are taken for each micro-batch")
+    assert "\n    note: GC301: batch statistics are taken for each micro-batch\n" in text
     assert "explain" not in text
-    assert render(failing, RenderOptions()).split("\n")[-1] == "  more: gradcheck explain GC101"
+    assert "\n  more: gradcheck explain GC101\n" in render(failing, RenderOptions())
+
+
+def test_an_error_is_said_once_and_once_for_all_methods_that_have_it(check_error: Report) -> None:
+    (run,) = check_error.runs
+    check = run.checks[-1]
+    again = dataclasses.replace(check, method="again")
+    report = dataclasses.replace(check_error, runs=(dataclasses.replace(run, checks=(*run.checks, again)),))
+    assert check.error is not None
+    message = check.error.message.split("\n", maxsplit=1)[0]
+    text = render(report, RenderOptions())
+    assert text.count(message) == 1
+    assert f"    the same error as {check.method}\n" in text
+    assert text.splitlines()[-1].split() == ["again", "ERROR", "-", "-", check.error.code]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_worst_element_has_columns_named_by_the_sides(failing: Report, width: int) -> None:
+    (run,) = failing.runs
+    check = dataclasses.replace(run.checks[-1], sides=Sides("tape", "finite differences", "forward pass alone"))
+    report = dataclasses.replace(failing, runs=(dataclasses.replace(run, checks=(check,)),))
+    text = render(report, RenderOptions(width=width, show="failed"))
+    (header,) = [line for line in text.splitlines() if line.strip().startswith("tensor")]
+    assert header.split("  ")[-2].strip() == "tape"
+    assert header.endswith("  finite differences")
+    assert re.search(r"mismatch .*\[0,0,0,3\]  0.0082              0.0205$", text, re.MULTILINE)
+    assert "worst [" not in text
+
+
+def test_state_has_another_name_which_no_column_can_have(failing: Report) -> None:
+    (run,) = failing.runs
+    rows = tuple(dataclasses.replace(t, kind="state") for t in run.checks[-1].tensors)
+    check = dataclasses.replace(run.checks[-1], sides=Sides("tape", "finite differences", "forward pass"), tensors=rows)
+    report = dataclasses.replace(failing, runs=(dataclasses.replace(run, checks=(check,)),))
+    text = render(report, RenderOptions(width=120, show="failed"))
+    assert "worst [0,0,0,3]: tape 0.0082, forward pass 0.0205" in text
+
+
+def test_a_path_that_does_not_fit_stands_above_its_row(passing: Report) -> None:
+    run = passing.runs[0]
+    paths = [f"transformer_encoder_layer_{i}/multi_head_attention/query_projection/kernel" for i in range(2)]
+    rows = tuple(dataclasses.replace(run.checks[0].tensors[1], path=path) for path in paths)
+    check = dataclasses.replace(run.checks[0], tensors=rows)
+    lines = render(dataclasses.replace(passing, runs=(dataclasses.replace(run, checks=(check,)),)),
+                   RenderOptions(width=80)).split("\n")  # fmt: skip
+    assert [line.strip() for line in lines if "transformer_encoder_layer_" in line and "..." not in line][:2] == paths
+
+
+@pytest.mark.parametrize("width", [60, 80, 200, None])
+def test_the_lines_of_a_script_are_told_however_narrow(failing: Report, width: int | None) -> None:
+    (run,) = failing.runs
+    rows = tuple(dataclasses.replace(t, lines=("train.py:123", "train.py:124")) for t in run.checks[-1].tensors)
+    check = dataclasses.replace(run.checks[-1], tensors=rows)
+    report = dataclasses.replace(failing, runs=(dataclasses.replace(run, checks=(check,)),))
+    assert "train.py:123 train.py:124" in render(report, RenderOptions(width=width, show="failed"))
+
+
+def test_of_many_failing_rows_a_terminal_explains_the_first(large: Report) -> None:
+    run = large.runs[0]
+    rows = tuple(dataclasses.replace(wrong("a/kernel"), path=f"a/kernel_{i}") for i in range(20))
+    check = dataclasses.replace(run.checks[0], tensors=rows, outcome="mismatch", as_expected=False)
+    report = dataclasses.replace(large, runs=(dataclasses.replace(run, checks=(check,)),))
+    brief, verbose = (render(report, RenderOptions(width=80, verbose=verbose)) for verbose in (False, True))
+    assert (brief.count("needs rtol"), verbose.count("needs rtol")) == (8, 20)
+    assert "    and 12 more failing rows (-v says how far each is off)\n" in brief
+    assert all(f"a/kernel_{i} " in brief for i in range(20))
+
+
+def test_the_last_lines_of_one_config_are_its_verdicts(failing: Report) -> None:
+    lines = render(failing, RenderOptions(width=80)).splitlines()
+    assert [line.split()[:2] for line in lines[-4:]] == [
+        ["FAIL", "configs/cnn.yaml"], ["method", "verdict"], ["vjp", "match"], ["candidate", "MISMATCH"],
+    ]  # fmt: skip

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from gradcheck.config import load_config
+from gradcheck.session.configs import CheckOptions, check_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +61,16 @@ def test_a_control_that_matches_is_a_failure(run: Run) -> None:
 def test_a_control_that_mismatches_is_as_expected(run: Run) -> None:
     report = run(chain(more="    methods: [naive: {expect: mismatch}]\n"))
     assert (report.exit_code, report.checks[0].diagnoses) == (0, ())  # and nothing is to be explained
+
+
+def test_the_methods_that_are_asked_for_alone_are_checked_at_their_own_lines(tmp_path: Path) -> None:
+    path = tmp_path / "chain.yaml"
+    path.write_text(dedent(chain(more="    methods: [vjp, stateful, naive]\n")), encoding="utf-8")
+    found = check_one(load_config(path), CheckOptions(only=frozenset({"stateful", "naive"})))
+    assert [check.method for check in found.checks] == ["stateful", "naive"]
+    error = found.checks[0].error  # there is no recurrent layer
+    assert error is not None
+    assert error.column == len("methods: [vjp, ") + 1
 
 
 def test_every_check_says_what_it_rests_on(run: Run) -> None:

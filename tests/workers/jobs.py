@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import ConfigErrors, Location, Mistake
+from gradcheck.workers.task import Stage as Counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,11 @@ def process_after(seconds: float, stage: Stage) -> int:
     time.sleep(seconds)
     stage("awake")
     return os.getpid()
+
+
+def counts(stage: Stage) -> None:
+    for done in range(3):
+        stage(Counted("at work", done, 3, {"found": done}))
 
 
 def returned(value: Any, _: Stage) -> Any:

@@ -14,6 +14,7 @@ import pytest
 from gradcheck.errors import ConfigErrors, GradcheckError
 from gradcheck.workers import Task, result_of, workers
 from gradcheck.workers.pool import Workers
+from gradcheck.workers.task import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,16 @@ def line_of(function: str) -> int:
     lines = (ROOT / "tests/workers/jobs.py").read_text(encoding="utf-8").splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(f"def {function}("))
     return next(i for i, line in enumerate(lines, 1) if i > start + 1 and "stage(" not in line)
+
+
+class TestStages:
+    def test_one_says_how_far_the_task_is_and_what_is_known(self, shared: Workers) -> None:
+        told: list[tuple[int, str]] = []
+        assert list(shared.run([task("counts")], lambda *stage: told.append(stage))) == [None]
+        assert told == [(0, "at work")] * 3
+        assert [(stage.done, stage.total, stage.known) for _, stage in told if isinstance(stage, Stage)] == [
+            (done, 3, {"found": done}) for done in range(3)
+        ]
 
 
 class TestResults:

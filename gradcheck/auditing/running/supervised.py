@@ -6,7 +6,9 @@ import os
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from gradcheck.auditing.running.children import Children, Order
@@ -28,7 +30,7 @@ from gradcheck.errors import ExitCode
 from gradcheck.workers.output import user_output_to_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from gradcheck.auditing.watch import Watch
     from gradcheck.errors import GradcheckError
     from gradcheck.results.report import RunReport
+
+_INTERRUPTED = "interrupted: what the script does after this was not watched"
 
 
 def run_script(
@@ -67,15 +71,18 @@ def run_script(
     """
     others, process, start = frozenset(threading.enumerate()), os.getpid(), time.perf_counter()
 
-    def report(error: GradcheckError | None = None, note: str | None = None) -> int:
-        def finished() -> RunReport:
-            watch = observation.finished()
-            run = watch.report(name=script.name, file=script.file, seconds=seconds, error=error)
-            run = replace(run, notes=(*run.notes, note)) if note else run
-            return _with_others(watch, run, children, options, record)
+    def finished(seconds: float, error: GradcheckError | None = None, note: str | None = None) -> RunReport:
+        watch = observation.finished()
+        run = watch.report(name=script.name, file=script.file, seconds=seconds, error=error)
+        run = replace(run, notes=(*run.notes, note)) if note else run
+        return _with_others(watch, run, children, options, record)
 
-        seconds = time.perf_counter() - start
-        return deliver(finished)
+    def report(error: GradcheckError | None = None, note: str | None = None) -> int:
+        return deliver(partial(finished, time.perf_counter() - start, error, note))
+
+    def so_far() -> RunReport:
+        children.settle(handlers.run, cut_short=True)
+        return finished(time.perf_counter() - start, note=_INTERRUPTED)
 
     def late() -> NoReturn:
         children.settle(handlers.run, cut_short=True)
@@ -84,21 +91,13 @@ def run_script(
             handlers.run()
         leave(code)
 
-    def whole_script() -> None:
-        try:
-            execute(script)
-        except SystemExit as ended:
-            if isinstance(ended, Stopped) or ended.code:
-                raise
-        wait_as_python_does(others)
-
     with as_main(script), user_output_to_stderr(), ExitHandlers() as handlers:
         stopper, hook = Stopper(late), sys.excepthook
         observation = Observation(options, end=stopper.end, tell=tell, verbose=verbose)
         order = Order(options=options, file=script.file, record=record, verbose=verbose)
         children = Children(observation, order)
-        with observation.ready(), children.watched():
-            raised = stopper.run(whole_script)
+        with _known_if_interrupted(observation, so_far, deliver), observation.ready(), children.watched():
+            raised = stopper.run(partial(_whole, script, others))
         own_hook = sys.excepthook if sys.excepthook is not hook else None
         error = failure_of(raised, script, own_hook, verbose=verbose)
         if os.getpid() != process:  # a fork that ran the rest of the script: the report is its parent's
@@ -114,6 +113,32 @@ def run_script(
             if not ended:
                 leave(code)
     return code
+
+
+def _whole(script: Script, others: Collection[threading.Thread]) -> None:
+    """Run the script, and wait for its threads, which are not among the `others`."""
+    try:
+        execute(script)
+    except SystemExit as ended:
+        if isinstance(ended, Stopped) or ended.code:
+            raise
+    wait_as_python_does(others)
+
+
+@contextmanager
+def _known_if_interrupted(
+    observation: Observation, so_far: Callable[[], RunReport], deliver: Callable[[Callable[[], RunReport]], int]
+) -> Iterator[None]:
+    """Where Ctrl-C ends what happens inside, deliver what was judged by then, if anything was."""
+    process = os.getpid()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if os.getpid() == process and observation.watch is not None:
+            run = so_far()
+            if run.verdict != "vacuous":
+                deliver(lambda: run)
+        raise
 
 
 def _with_others(

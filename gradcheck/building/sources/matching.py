@@ -20,7 +20,8 @@ def match_variables(parts_variables: Sequence[Any], whole_variables: Sequence[An
 
     Variables match by path, or by layer and variable name, if that accounts for every variable on both sides; a
     variable of the whole may then have several counterparts (a tied weight of which two parts hold a copy). Otherwise
-    names without a number from Keras match, and the rest match in order. Shapes must be equal.
+    names without Keras's numbers match, several of one name in their order, and the rest match in order. Shapes must be
+    equal.
 
     Raises:
         KeyedRunError: GC051, naming the variables without a counterpart.
@@ -29,7 +30,7 @@ def match_variables(parts_variables: Sequence[Any], whole_variables: Sequence[An
         found = _by_name(parts_variables, whole_variables, name)
         if None not in found and len(set(found)) == len(whole_variables):
             return [index for index in found if index is not None]
-    found = _in_order(parts_variables, whole_variables, _by_reliable_name(parts_variables, whole_variables))
+    found = _in_order(parts_variables, whole_variables, _by_family(parts_variables, whole_variables))
     lost = [v for v, index in zip(parts_variables, found, strict=True) if index is None]
     left = [v for i, v in enumerate(whole_variables) if i not in set(found)]
     if lost or left:
@@ -64,11 +65,27 @@ def _by_name(parts: Sequence[Any], whole: Sequence[Any], name: Callable[[Any], s
     return [i if i is not None and _same_shape(v, whole[i]) else None for v, i in zip(parts, found, strict=True)]
 
 
-def _by_reliable_name(parts: Sequence[Any], whole: Sequence[Any]) -> list[int | None]:
-    """Match as `_by_name`, but only names of a unique `_family`: numbers depend on the layers built before."""
-    families = Counter(map(_family, parts)), Counter(map(_family, whole))
-    found = _by_name(parts, whole, _path)
-    return [i if all(count[_family(v)] == 1 for count in families) else None for v, i in zip(parts, found, strict=True)]
+def _by_family(parts: Sequence[Any], whole: Sequence[Any]) -> list[int | None]:
+    """Match names without Keras's numbers, which depend on the layers built before, if both sides have as many of one.
+
+    Several of one family match in order: layers that a layer holds may be tracked in another order than it was built.
+    """
+    ours, theirs = _families(parts), _families(whole)
+    found: list[int | None] = [None] * len(parts)
+    for family, positions in ours.items():
+        there = theirs.get(family, [])
+        pairs = list(zip(positions, there, strict=False))
+        if len(positions) == len(there) and all(_same_shape(parts[i], whole[j]) for i, j in pairs):
+            for i, j in pairs:
+                found[i] = j
+    return found
+
+
+def _families(variables: Sequence[Any]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for index, variable in enumerate(variables):
+        found.setdefault(_family(variable), []).append(index)
+    return found
 
 
 def _in_order(parts: Sequence[Any], whole: Sequence[Any], found: list[int | None]) -> list[int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO, TypeVar
@@ -43,13 +44,13 @@ def deliver(
 
     `stdout` is what standard output was before user code was run that still runs.
 
-    Errors are also printed to standard error, in full and with their line in the file. They are left out if a terminal
-    shows both streams: the table has them already. Files are opened only after all is rendered, so that a failure
+    Errors are also printed to standard error, in full and with their line in the file. They are left out if both
+    streams go to one place: the table has them already. Files are opened only after all is rendered, so that a failure
     leaves older reports as they were.
     """
     stdout = stdout or sys.stdout
-    shown = [one.format_ for one in destinations if one.file is None and stdout.isatty()]
-    if not (shown == ["table"] and sys.stderr.isatty()):
+    shown = [one.format_ for one in destinations if one.file is None]
+    if not (shown == ["table"] and _same_place(stdout, sys.stderr)):
         print_mistakes((error for run in report.runs for error in run.errors), color=settings().colored())
     texts = [reporters[one.format_](report, render_options(one.file, show, stdout)) for one in destinations]
     for one, text in sorted(zip(destinations, texts, strict=True), key=lambda pair: pair[0].file is None):
@@ -76,6 +77,14 @@ def write(text: str, file: Path | None, stdout: TextIO | None = None) -> None:
         write_report(text + "\n", stdout)
     else:
         write_file(file, text + "\n")
+
+
+def _same_place(one: TextIO, other: TextIO) -> bool:
+    """Whether both streams go to one terminal, pipe or file."""
+    try:
+        return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
+    except OSError:  # no file at all
+        return False
 
 
 def summarise(report: Report, seconds: float, *, one: str = "config") -> None:

@@ -134,6 +134,7 @@ def report_options(command: CommandT) -> CommandT:
             "--format",
             "formats",
             callback=parse_formats,
+            shell_complete=lambda _, __, typed: [name for name in FORMATS if name.startswith(typed)],
             multiple=True,
             metavar="FORMAT[:FILE]",
             help=f"How the report is written: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}. With FILE it goes there; "

@@ -30,16 +30,17 @@ def kept_stdout() -> Iterator[TextIO]:
 
 
 def write_report(text: str, stream: TextIO | None = None) -> None:
-    """Write `text` to `stream`, by default standard output.
+    r"""Write `text` to `stream`, by default standard output.
 
-    If the reader has closed the pipe (`| head`), the rest is discarded.
+    If the reader has closed the pipe (`| head`), the rest is discarded. What its encoding lacks is written as `\u2581`.
 
     Raises:
         RunError: if it cannot be written, for example to a full disk.
     """
     stream = stream or sys.stdout
     try:
-        stream.write(text)
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
     except BrokenPipeError:
         discard_output(stream)

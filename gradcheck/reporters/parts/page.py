@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from gradcheck.reporters.parts.text import lines, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 #: Plain text, or text with a rich style. Never markup: brackets in names stay brackets.
 Part: TypeAlias = str | tuple[str, str]
@@ -60,6 +64,20 @@ class Page:
         self.paragraph(label, f": {first}", indent=indent)
         for line in rest:
             self.paragraph(line, indent=indent + 2)
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[Part]], *, right: frozenset[int], indent: int) -> None:
+        """Add a table without lines. Cells that do not fit the width are wrapped, never cut.
+
+        `right` are the columns that are aligned to the right.
+        """
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for index, title in enumerate(head):
+            table.add_column(title, justify="right" if index in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text.assemble(cell) for cell in row))
+        options = self._console.options.update(width=(self.width or _UNLIMITED) - indent, no_wrap=False)
+        for line in self._console.render_lines(table, options, pad=False):
+            self._add(Text.assemble(*((text, style or "") for text, style, _ in line)), indent)
 
     def text(self) -> str:
         """Return all lines, joined by line breaks."""

@@ -79,10 +79,10 @@ def plain_number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.6g}"
 
 
-def pair(reference: float, candidate: float) -> tuple[str, str]:
-    """Return two values with enough digits (9, otherwise 17) to tell them apart."""
-    nine = f"{reference:.9g}", f"{candidate:.9g}"
-    return nine if nine[0] != nine[1] else (f"{reference:.17g}", f"{candidate:.17g}")
+def pair(reference: float, candidate: float, digits: int = 9) -> tuple[str, str]:
+    """Return two values with enough digits to tell them apart: `digits`, otherwise 9, otherwise 17."""
+    written = [(f"{reference:.{count}g}", f"{candidate:.{count}g}") for count in (digits, 9, 17)]
+    return next((both for both in written if both[0] != both[1]), written[-1])
 
 
 def seconds(value: float) -> str:

@@ -10,7 +10,7 @@ from gradcheck.phrases import plural
 from gradcheck.reporters.parts.errors import error_line
 from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.parts.selection import is_control
-from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair
+from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair, plain_number
 from gradcheck.reporters.parts.training import first_wrong
 from gradcheck.results.report import FAILING, PROVEN
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     )
 
 Tone = Literal["good", "bad", "warn", "neutral", "unknown"]
+#: The style of each tone on a terminal, as rich names it.
+STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "warn": "yellow", "neutral": "cyan", "unknown": "dim"}
 
 _KINDS: dict[Kind, tuple[str, str]] = {
     "weight": ("trainable variable", "trainable variables"),
@@ -118,6 +120,13 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     return f"{method}: {unexpected(check)}{proof}{exemptions(check)}"
 
 
+def norm(run: RunReport) -> str:
+    """Return the norm of the reference's gradients; of a function without weights there is none."""
+    if run.reference is None or (run.coverage.trainable == 0 and run.reference.gradient_norm == 0):
+        return "no trainable variables"
+    return f"gradient norm {plain_number(run.reference.gradient_norm)}"
+
+
 def verified(run: RunReport) -> str:
     """Return the end of a sentence about the reference that says how it was verified; empty if it was not."""
     if run.reference is None or run.reference.verified is None:
@@ -163,15 +172,20 @@ def unproven_lines(tensor: TensorReport) -> list[str]:
     return [f"note: {inline(tensor.note)}"] if unproven and tensor.note else []
 
 
-def failure_lines(tensor: TensorReport, sides: Sides) -> list[str]:
-    """Return the details of a failing row: where and how far its sides differ, and the tolerance that would pass."""
+def failure_lines(tensor: TensorReport, sides: Sides, *, worst: bool = True) -> list[str]:
+    """Return the details of a failing row: where and how far its sides differ, and the tolerance that would pass.
+
+    Without `worst` the worst element is left out, which the row has then.
+    """
     found = []
     if tensor.mismatched_elements:
-        found.append(f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ")
-    if tensor.worst:
+        count = f"{tensor.mismatched_elements:,} of {plural(tensor.elements, 'element')} differ"
+        found.append(count if tensor.elements > 1 else "its one element differs")
+    if tensor.worst and worst:
         reference, candidate = pair(tensor.worst.reference, tensor.worst.candidate)
         left, right = sides.of(tensor.kind)
-        found.append(f"worst {index(tensor.worst.index)}: {left} {reference}, {right} {candidate}")
+        at = f" {index(tensor.worst.index)}" if tensor.worst.index else ""
+        found.append(f"worst{at}: {left} {reference}, {right} {candidate}")
     written = [", ".join(found)] if found else []
     return [*written, *_required(tensor), *([f"note: {inline(tensor.note)}"] if tensor.note else [])]
 
@@ -251,6 +265,12 @@ def weight_counts(check: CheckReport, trainable: int) -> tuple[int, int]:
     return len(proven), max(trainable, len(proven | unproven))
 
 
+def kinds(tensors: Iterable[TensorReport]) -> str:
+    """Return how many tensors of each kind there are: `1 boundary, 2 states`."""
+    paths = [(kind, {tensor.path for tensor in tensors if tensor.kind == kind}) for kind in _KINDS]
+    return ", ".join(plural(len(found), *_KINDS[kind]) for kind, found in paths if found)
+
+
 def _shares(check: CheckReport, chosen: tuple[TensorReport, ...], trainable: int) -> str:
     """Return how many tensors of each kind are in `chosen`: `1 of 6 trainable variables, 1 of 2 boundaries`."""
     shares = []
@@ -286,8 +306,9 @@ def _proof(check: CheckReport, trainable: int) -> str:
         if equal:
             parts.append(plural(len(equal), *words))
     subject = ", ".join(parts) or "no tensor"
+    verb = "matches" if len(parts) < 2 and subject.startswith(("1 ", "no ")) else "match"  # noqa: PLR2004 - one alone
     when = f" in {'all ' if check.steps > 1 else ''}{plural(check.steps, 'step')}" if check.steps else ""
-    return f"{subject} match {check.sides.standard}{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
+    return f"{subject} {verb} {check.sides.standard}{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
 
 
 def _worst(tensors: Iterable[TensorReport]) -> str:

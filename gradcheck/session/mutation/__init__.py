@@ -32,13 +32,14 @@ from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
 from gradcheck.phrases import some
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.problem.problem import TensorKey
-from gradcheck.results.mutation import NOT_TRIED, FaultReport, MutationReport
+from gradcheck.results.mutation import NOT_NAMED, NOT_TRIED, FaultReport, MutationReport
 from gradcheck.results.report import FAILING
 from gradcheck.session.computing import computing
 from gradcheck.session.method_check import tolerance_policy
 from gradcheck.session.mutation.margin import margin
 from gradcheck.session.mutation.named_by import diagnosed
 from gradcheck.session.mutation.training import mutate_training
+from gradcheck.workers.task import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -185,14 +186,16 @@ class _Tried(NamedTuple):
 
 def _tried(bench: Bench, stage: Callable[[str], None], end: float) -> Iterator[_Tried]:
     """Inject every fault at every place and yield its report; after the time `end` they are reported as not tried."""
-    injections = bench.replayed.suspects(own_slices=False)
+    injections, known = bench.replayed.suspects(own_slices=False), None
     for index, injection in enumerate(injections):
-        stage(f"{injection.code} at {injection.place.text} ({index + 1} of {len(injections)})")
+        stage(Stage(f"{injection.code} at {injection.place.text}", index, 2 * len(injections), known))
         if time.monotonic() > end:
             yield _Tried(injection, _fault(injection, status="not-applicable", reason=NOT_TRIED))
             continue
         with computing(bench.problem, f"{injection.code} at {injection.place.text}"):
-            yield _injected(bench, injection)
+            one = _injected(bench, injection)
+            known = one.report
+            yield one
 
 
 def _injected(bench: Bench, injection: Injection) -> _Tried:
@@ -255,15 +258,17 @@ def _hidden(row: TensorReport, moved: Comparison) -> str:
 
 def _named(bench: Bench, tried: Sequence[_Tried], stage: Callable[[str], None], end: float) -> Iterator[FaultReport]:
     """Yield the report of every fault; caught ones are diagnosed, until the time `end`."""
-    for index, (injection, report, rows) in enumerate(tried):
+    known = tried[-1].report if tried else None
+    for index, (injection, report, rows) in enumerate(tried, len(tried)):
         if report.status != "caught":
             yield report
         elif time.monotonic() > end:
-            yield replace(report, reason="not named: out of time")
+            yield replace(report, reason=f"{NOT_NAMED}out of time")
         else:
-            stage(f"naming {report.code} at {report.place} ({index + 1} of {len(tried)})")
+            stage(Stage(f"naming {report.code} at {report.place}", index, 2 * len(tried), known))
             with computing(bench.problem, f"the diagnosis of {report.code} at {report.place}"):
-                yield _diagnosed(bench, injection, report, rows, seconds=end - time.monotonic())
+                known = _diagnosed(bench, injection, report, rows, seconds=end - time.monotonic())
+                yield known
 
 
 def _diagnosed(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -103,9 +104,13 @@ def test_threads_of_a_script_that_failed_do_not_keep_the_command(audit: Callable
     assert time.monotonic() - start < 8
 
 
-def test_interrupted_it_cleans_up(tmp_path: Path) -> None:
-    script = """
+@pytest.mark.parametrize("updates", [0, 2])
+def test_interrupted_it_cleans_up_and_tells_what_was_judged(tmp_path: Path, updates: int) -> None:
+    script = f"""
 import atexit, time
+from gradcheck.auditing.watch import update
+for _ in range({updates}):
+    update()
 atexit.register(print, "registered")
 try:
     print("ready", flush=True)
@@ -122,15 +127,21 @@ finally:
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = subprocess.Popen(
-        [sys.executable, "-c", program, stand_in, "audit", "train.py"],
+        [sys.executable, "-c", program, stand_in, "audit", "--steps", "all", "train.py"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[3])},
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert command.stderr is not None
     assert command.stderr.readline() == "ready\n"
     command.send_signal(signal.SIGINT)
-    _, told = command.communicate(timeout=30)
-    assert told == "finally\nregistered\ninterrupted\n"
+    report, told = command.communicate(timeout=30)
     assert command.returncode == 130
+    if updates:
+        assert "note: interrupted: what the script does after this was not watched\n" in report
+        assert report.startswith("PASS train")
+        assert re.fullmatch(r"finally\n1 script: 1 passed in .* s\nregistered\ninterrupted\n", told)
+    else:
+        assert (report, told) == ("", "finally\nregistered\ninterrupted\n")

@@ -201,6 +201,8 @@ def variables(text: str) -> list[Variable]:
         ("dense/k dense/k dense_1/k", "dense/k dense_1/k dense_2/k", [0, 1, 2]),  # parts that cleared the session
         ("e/k d/k e/k", "e/k d/k", [0, 1, 0]),  # two copies of a tied weight
         ("b/k a/k dense_1/k", "a/k b/k dense/k", [1, 0, 2]),  # names of one's own, then the rest in order
+        # a layer that holds layers in another order than they were built: those of one name in order
+        ("b/dense_2/k b/norm_1/k b/norm_2/k", "b/norm/k b/norm_1/k b/dense/k", [2, 0, 1]),
     ],
 )
 def test_variables_are_matched(parts: str, whole: str, expected: list[int]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -23,6 +24,13 @@ def test_what_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys, "stdout", Full())
     with pytest.raises(RunError, match="cannot be written to standard output: no space left on device"):
         write_report("text")
+
+
+def test_what_an_encoding_lacks_is_escaped() -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding="ascii", write_through=True)
+    write_report("0 \u2192 1: \xe9\n", stream)
+    assert written.getvalue() == b"0 \\u2192 1: \\xe9\n"
 
 
 def test_a_reader_that_has_gone_ends_nothing() -> None:
