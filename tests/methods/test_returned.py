@@ -41,7 +41,7 @@ MODELS = """
             h = keras.layers.Dense(3, name=f"out_of_{i}")(h)
         return keras.Model(x, h)
 """
-#: The loop of the README, over any two models; RETURNED is what it hands back.
+#: The loop of docs/candidate.md, over any two models; RETURNED is what it hands back.
 LOOP = """
     import tensorflow as tf
 
