@@ -14,6 +14,7 @@ from gradcheck.diagnose.effort import Effort
 from gradcheck.diagnose.evidence.candidate_calls import as_it_ran, of_another_model
 from gradcheck.diagnose.evidence.gradient_figures import by_figures, what_they_are
 from gradcheck.diagnose.evidence.location import located
+from gradcheck.diagnose.other_mode import in_other_mode
 from gradcheck.diagnose.replaying.in_pairs import pair
 from gradcheck.diagnose.replaying.permuted import with_rows
 from gradcheck.diagnose.replaying.replays import Replayed, search
@@ -90,7 +91,8 @@ def diagnose_gradients(
     here = Diagnosing(replayed=replayed, end=time.monotonic() + seconds, calls=calls, meant=meant, effort=effort)
     right = effort.attempt("the correct split", lambda: replayed.replays.right) if problem.segments else None
     if right is None:  # no split, or it raised: nothing to replay a mistake on
-        alone = _by_itself(observed, here) or _unexplained(observed, None)
+        mode = effort.attempt("the other training flag", partial(in_other_mode, observed))
+        alone = mode or _by_itself(observed, here) or _unexplained(observed, None)
         return (*broken, *as_it_ran(observed, list(map(_unsure, alone) if problem.segments else alone)))
     departed = effort.attempt(
         "the comparison of the correct split", lambda: observed.departures(right, replayed.agreeing)

@@ -30,7 +30,7 @@ from gradcheck.problem.optimizer import loss_scale
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Gradients
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 ROUNDINGS = 4
 #: Faults that leave weights without a gradient; an optimizer that is not given these weights does the same.
 LEFT_OUT = frozenset({"GC102", "GC403"})
+#: The commonest faults of the forward pass, of which a few replays tell.
+FORWARD = frozenset({"GC108"})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,7 +99,10 @@ def diagnose_training(
         return broken
     differ = parts_apart(training.problem, training.reference, effort)
     search = _Search(training, trained, effort, end=time.monotonic() + seconds)
-    found = search.first_of(_of_loop(training, trained, way))
+    # State that departs in the first step tells of the forward pass: sooner than a hundred runs of other loops.
+    forward = any(row.step == 1 and row.kind == "state" and row.failed for row in trained.tensors)
+    found = search.first_of(_of_gradients(training, trained, effort, way, only=FORWARD)) if forward else ()
+    found = found or search.first_of(_of_loop(training, trained, way))
     handed_all = trained.handed and all(step.calls for step in trained.handed)
     if not found and handed_all and loss_scale(training.optimizer()) is None:
         # What was handed over shows wrong gradients as they are: sooner than what an optimizer made of them.
@@ -218,14 +223,20 @@ def _own_slices(trained: Trained, way: str) -> bool:
     return not trained.gradients.outputs and way in ("", "fit")
 
 
-def _of_gradients(training: ReferenceTraining, trained: Trained, effort: Effort, way: str) -> Iterator[_Suspect]:
-    """Yield mistakes of gradients, which are made in each step: in the first, and then in all of them."""
+def _of_gradients(
+    training: ReferenceTraining, trained: Trained, effort: Effort, way: str, *, only: Collection[str] | None = None
+) -> Iterator[_Suspect]:
+    """Yield mistakes of gradients, which are made in each step: in the first, and then in all of them.
+
+    `only` leaves out all but some codes.
+    """
     count = trained.steps
     if trained.first_failing_step != 1:
         return
     kept: list[Replays] = []  # made in the first step, once its problem has the loss scale; shared by all suspects
     with training.cut.entered() as problem:
-        injections = suspected_in(problem, own_slices=_own_slices(trained, way), effort=effort)
+        sliced = only is None and _own_slices(trained, way)
+        injections = suspected_in(problem, own_slices=sliced, effort=effort, only=only)
     for injection in injections:
         evidence = f"{injection.effect}. Weights and slots after the first step equal those that this mistake gives"
         if injection.code in LEFT_OUT:

@@ -215,13 +215,17 @@ def may_have_made(injection: Injection, last: int | None) -> bool:
     return anywhere or segment is None or last is None or segment >= last
 
 
-def suspected_in(problem: Problem, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
+def suspected_in(
+    problem: Problem, *, own_slices: bool, effort: Effort | None = None, only: Collection[str] | None = None
+) -> list[Injection]:
     """Return every injection that applies to `problem`, at every place, the more specific faults first.
 
-    With `own_slices`, for a candidate that may slice the batch in its own way, every number of micro-batches is
-    tried. With `effort`, a fault is left out if the search for its places raises.
+    With `only`, those of some codes. With `own_slices`, for a candidate that may slice the batch in its own way, every
+    number of micro-batches is tried. With `effort`, a fault is left out if the search for its places raises.
     """
-    searches = [(fault.code, partial(fault.injections, problem)) for fault in FAULTS]
+    searches = [
+        (fault.code, partial(fault.injections, problem)) for fault in FAULTS if only is None or fault.code in only
+    ]
     if own_slices and not problem.slices and sliceable(problem.model, problem.batch):
         most = min(problem.batch.size, MOST_SLICES)
         slicing = [fault for fault in FAULTS if isinstance(fault, SlicingFault)]
