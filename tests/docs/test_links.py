@@ -58,11 +58,11 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_a_page_links_to_what_it_includes(name: str) -> None:
     """GitHub shows the line that includes a file as it is."""
     shown = PAGES[name]
-    targets = {(ROOT / name).parent.joinpath(target).resolve() for target in links(shown.partition("--8<-- \"")[0])}
+    targets = {(ROOT / name).parent.joinpath(target).resolve() for target in links(shown.partition('--8<-- "')[0])}
     assert {ROOT / included for included in _INCLUDED.findall(shown)} <= targets
 
 
 def test_a_broken_link_is_seen() -> None:
     text = "# One two\n[a](#one-two) [b](#three) [c](docs/nothing.md) [d](docs/ways.md#a-config)\n\n"
-    text += "| [e](docs/x.md) |\n| --- |\n\n<p><a href=\"y.md\">y</a> <a href=\"README.md\">z</a></p>\n"
+    text += '| [e](docs/x.md) |\n| --- |\n\n<p><a href="y.md">y</a> <a href="README.md">z</a></p>\n'
     assert broken(ROOT / "README.md", text) == ["#three", "docs/nothing.md", "docs/x.md", "y.md"]
