@@ -104,11 +104,32 @@ def test_pytest_finds_the_plugin_of_the_wheel(installed: Path, tmp_path: Path) -
     assert collected.startswith("mine.gradcheck.yaml::vjp\n")
 
 
+#: An installation by our name alone. A direct reference, `gradcheck @ git+https://...`, asks no index.
+BY_NAME = re.compile(
+    r"(?:pip|uv|pipx|conda)\s+(?:\w+\s+)*install\s+(?:-\S+\s+)*['\"]?gradcheck(?!(?:\[[\w,]+\])? @ git\+https://)"
+)
+
+
 def test_no_text_installs_by_a_name_on_the_package_index() -> None:
-    """The name is not known to be free there: advice names the package that is missing, or this tree."""
+    """The name is not known to be free there: advice names the package that is missing, this tree or a repository."""
     texts = [path for folder in ("gradcheck", "docs") for path in (ROOT / folder).rglob("*") if path.is_file()]
     texts += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
     written = (path for path in texts if path.suffix in (".py", ".yaml", ".md", ".j2"))
-    by_name = re.compile(r"(?:pip|uv|pipx|conda)\s+(?:\w+\s+)*install\s+(?:-\S+\s+)*['\"]?gradcheck")
-    found = {path.relative_to(ROOT).as_posix() for path in written if by_name.search(path.read_text(encoding="utf-8"))}
+    found = {path.relative_to(ROOT).as_posix() for path in written if BY_NAME.search(path.read_text(encoding="utf-8"))}
     assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "by_name"),
+    [
+        ("pip install gradcheck", True),
+        ("pip install -U 'gradcheck[html]'", True),
+        ("uv pip install gradcheck==0.1.0", True),
+        ("pip install gradcheck @", True),
+        ('pip install "gradcheck @ git+https://github.com/OWNER/gradcheck@v0.1.0"', False),
+        ('pip install "gradcheck[html,images] @ git+https://github.com/OWNER/gradcheck@v0.1.0"', False),
+        ("pip install .", False),
+    ],
+)
+def test_an_installation_by_name_is_told_from_a_direct_reference(line: str, by_name: bool) -> None:
+    assert bool(BY_NAME.search(line)) is by_name

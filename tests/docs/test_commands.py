@@ -48,7 +48,7 @@ def mentioned() -> list[str]:
     """The commands in the text, the tables and the CI files of all pages."""
     inline = [line for page in PAGES.values() for line in re.findall(r"`gradcheck ([a-z][^`]*)`", page)]
     steps = [line for page in PAGES.values() for block in blocks("yaml", page) for line in block.splitlines()]
-    in_ci = [found[1] for line in steps if (found := re.match(r"\s*(?:- run: )?gradcheck (.*)$", line))]
+    in_ci = [found[1] for line in steps if (found := re.match(r"\s*(?:- )?(?:run: )?gradcheck (.*)$", line))]
     return sorted({line for line in [*inline, *in_ci] if not _PLACEHOLDERS.search(line) and "[" not in line})
 
 
