@@ -103,8 +103,8 @@ def run(tmp_path: Path) -> Callable[..., RunReport]:
 
 #: Folders of tests that read verdicts, never the name of a mistake: nothing is replayed there.
 VERDICTS_ALONE = ("handoff", "methods", "zoo")
-#: Folders of tests of what is done to a model. There its reference is verified only where a config asks, or it runs user
-#: code: that references of every kind of model are right is shown by the others, above all by the zoo.
+#: Folders of tests of what is done to a model. Its reference is verified there only where a config asks for it, or runs
+#: user code: that references of every kind of model are right is shown by the others, above all by the zoo.
 REFERENCE_GIVEN = frozenset(
     ("batch", "building", "cutting", "diagnose", "faults", "handoff", "methods", "problem", "training", "ways")
 )
