@@ -217,7 +217,10 @@ def test_a_wrong_jacobian_is_caught(run: Run, monkeypatch: pytest.MonkeyPatch) -
     module = importlib.import_module("gradcheck.methods.by_segment.jacobian_report")
     right = module.Kept.full
     monkeypatch.setattr(module.Kept, "full", lambda kept, shape: 1.001 * right(kept, shape))
-    found = jacobians(run(MODELS["lstm"], methods=["jacobian"], report={"jacobians": True}))
+    layers = [{"Dense": {"units": 3, "activation": "tanh", "name": "a"}}, {"Dense": {"units": 2, "name": "b"}}]
+    config = {"model": {"input": {"shape": [2]}, "layers": layers}, "split": {"after": ["a"]}}
+    found = jacobians(run({**config, "methods": ["jacobian"], "report": {"jacobians": True}}))
+    assert len(found) == 6
     assert set(found.values()) == {"mismatch"}
 
 
