@@ -102,9 +102,21 @@ def run(tmp_path: Path) -> Callable[..., RunReport]:
     return check_one
 
 
+#: Folders of tests that read verdicts, never the name of a mistake: nothing is replayed there.
+VERDICTS_ALONE = ("handoff", "methods", "zoo")
+#: Folders of tests of what is done to a model. Its reference is verified there only where a config asks for it, or runs
+#: user code: that references of every kind of model are right is shown by the others, above all by the zoo.
+REFERENCE_GIVEN = frozenset(
+    ("batch", "building", "cutting", "diagnose", "faults", "handoff", "methods", "problem", "training", "ways")
+)
+
+
 @pytest.fixture(autouse=True)
 def _short_diagnoses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaying mistakes would take most of the time of a test that plants one: it is tested in tests/diagnose."""
+    folder = request.path.relative_to(ROOT / "tests").parts[0]
     if "diagnose" not in request.node.nodeid:
-        monkeypatch.setattr(patience, "SECONDS", 1.0)
+        monkeypatch.setattr(patience, "SECONDS", 0.0 if folder in VERDICTS_ALONE else 1.0)
         monkeypatch.setattr(patience, "FACTOR", 0.0)
+    if folder in REFERENCE_GIVEN:
+        monkeypatch.setattr(patience, "QUICK", 0.0)

@@ -1,4 +1,7 @@
-"""The time limits of a diagnosis that replays faults. A module of its own, so that changing them imports nothing."""
+"""Time limits: of a diagnosis that replays faults, and of verifying the reference unasked.
+
+A module of its own, so that changing them imports nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,3 +11,5 @@ SECONDS = 10.0
 FACTOR = 8
 #: The factor for a training run: each replay is another training run.
 TRAINING = 6
+#: With `verify_reference: auto` a reference whose gradients take fewer seconds is always verified: that costs little.
+QUICK = 0.5

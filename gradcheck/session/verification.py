@@ -28,6 +28,7 @@ from gradcheck.methods.directional.directions import points, random_directions, 
 from gradcheck.methods.directional.numeric import RESTLESS, numeric
 from gradcheck.methods.directional.surface import moved_to, tape_at
 from gradcheck.problem.twin import float64_twin
+from gradcheck.session import patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from gradcheck.methods.directional.directions import Array
     from gradcheck.problem.problem import Problem, TensorKey
 
-#: With `auto` a reference whose gradients take fewer seconds is always verified: that costs little.
-QUICK = 0.5
 #: The steps, relative to the size of each tensor, tried until one confirms the tape: a deep model has kinks nearby,
 #: which the smaller steps do not reach.
 STEPS = (2.0**-18, 2.0**-22, 2.0**-26, 2.0**-30)
@@ -80,7 +79,8 @@ def is_due(problem: Problem, reference: Reference, watch: Watch, *, mode: str) -
         return True
     if any(method.method == "numeric" for method in problem.config.methods):
         return False
-    return reference.gradients.seconds < QUICK or watch.used or any(map(_is_users, all_layers([problem.model])))
+    quick = reference.gradients.seconds < patience.QUICK
+    return quick or watch.used or any(map(_is_users, all_layers([problem.model])))
 
 
 def _is_finite(reference: Reference) -> bool:

@@ -166,8 +166,17 @@ NORM: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("execution", ["eager", "graph", "xla"])
-@pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
+@pytest.mark.parametrize(
+    ("schedule", "execution"),
+    [
+        ("gpipe", "eager"),
+        ("gpipe", "graph"),
+        pytest.param("gpipe", "xla", marks=pytest.mark.on_request),
+        ("1f1b", "eager"),
+        pytest.param("1f1b", "graph", marks=pytest.mark.on_request),
+        ("1f1b", "xla"),
+    ],
+)
 def test_what_couples_the_batch_is_explained_and_fails_nothing(run: Run, schedule: str, execution: str) -> None:
     report = run({**NORM, "schedule": schedule, "execution": execution})
     assert report.verdict == "pass", failing(report)
@@ -224,7 +233,11 @@ def test_no_more_activations_live_than_the_schedule_says(
         return done
 
     monkeypatch.setattr(HandOff, "run", counted)
-    report = run({**DENSE, "schedule": schedule, "methods": ["vjp"]})
+    gc.freeze()  # what exists already is none of these passes, and slow to look through
+    try:
+        report = run({**DENSE, "schedule": schedule, "methods": ["vjp"]})
+    finally:
+        gc.unfreeze()
     assert report.verdict == "pass", failing(report)
     found = report.checks[0].schedule
     assert found is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck import check
 from gradcheck.results.report import PROVEN
 from tests.zoo.models.cases import here
 
@@ -42,30 +44,40 @@ def config(name: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def checked(name: str, execution: str = "eager") -> RunReport:
+    # `auto` verifies the reference where that is quick: a machine with other work could verify one run of the two.
+    both = config(name, execution=execution, methods=["vjp", "recompute"], verify_reference="always")
+    (report,) = check(both).runs
+    return report
+
+
+#: The first of two equal runs, which two tests look at.
+first_run = cache(checked)
+
+
 @each
-@pytest.mark.parametrize("execution", ["eager", pytest.param("graph", marks=pytest.mark.slow)])
-def test_the_split_equals_the_whole_and_so_does_the_state(
-    run: Run, zoo: Callable[..., None], name: str, execution: str
-) -> None:
-    report = run(config(name, execution=execution, methods=["vjp", "recompute"]))
+@pytest.mark.parametrize(
+    "execution", ["eager", pytest.param("graph", marks=[pytest.mark.slow, pytest.mark.third(start=1)])]
+)
+def test_the_split_equals_the_whole_and_so_does_the_state(zoo: Callable[..., None], name: str, execution: str) -> None:
+    report = first_run(name, execution)
     zoo("model", name if execution == "eager" else f"{name} ({execution})", report)
     assert report.warnings == ()
     assert report.coverage.compared == report.coverage.trainable > 0
-    for check in report.checks:
-        state = check.of_kind("state")
+    for found in report.checks:
+        state = found.of_kind("state")
         assert len(state) >= MODELS[name][0]
         assert {t.status for t in state} <= PROVEN
 
 
 @each
-def test_two_runs_are_equal_to_the_last_digit(run: Run, name: str) -> None:
-    # `auto` verifies the reference where that is quick: a machine with other work could verify one run of the two.
-    checked = config(name, methods=["vjp", "recompute"], verify_reference="always")
-    first, second = (figures(run(checked)) for _ in range(2))
+def test_two_runs_are_equal_to_the_last_digit(name: str) -> None:
+    first, second = figures(first_run(name, "eager")), figures(checked(name))
     assert first.keys() == second.keys()
     assert {path: (value, second[path]) for path, value in first.items() if value != second[path]} == {}
 
 
+@pytest.mark.third(start=1)
 @pytest.mark.parametrize("name", ["dropout_everywhere", "shared_seeds", "augmented"])
 def test_another_seed_gives_other_figures(run: Run, name: str) -> None:
     first, second = (run(config(name, seed=seed, data={"inputs": {"constant": 0.5}})) for seed in (0, 1))

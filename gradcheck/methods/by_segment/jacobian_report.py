@@ -197,14 +197,21 @@ def _monolithic(problem: Problem, pairs: list[Pair], given: Sequence[Any]) -> li
             with tapped(problem.graph, taps, lambda tap: watch(tape, [tap])) as values:
                 keras.tree.flatten(problem.model(problem.model_inputs(x), training=problem.training))
     values |= {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(x)}
-    return [_jacobian(tape, values, pair) for pair in pairs]
+    # All of one target together: its backward pass is vectorised once, which takes most of the time.
+    of_target: dict[TensorRef, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        of_target.setdefault(pair.target, []).append(index)
+    found: dict[int, Array] = {}
+    for target, indices in of_target.items():
+        sources = [pairs[index].source for index in indices]
+        tensors = [values[s] if isinstance(s, TensorRef) else s.variable.value for s in sources]
+        found.update(zip(indices, _jacobians(tape, values[target], tensors), strict=True))
+    return [found[index] for index in range(len(pairs))]
 
 
-def _jacobian(tape: tf.GradientTape, values: Mapping[TensorRef, Any], pair: Pair) -> Array:
-    target = values[pair.target]
-    source = values[pair.source] if isinstance(pair.source, TensorRef) else pair.source.variable.value
+def _jacobians(tape: tf.GradientTape, target: Any, sources: list[Any]) -> list[Array]:
     try:
-        found = tape.jacobian(target, source, unconnected_gradients="zero")
+        found = tape.jacobian(target, sources, unconnected_gradients="zero")
     except ValueError:  # an operation that cannot be vectorised, such as a loop: one row at a time
-        found = tape.jacobian(target, source, unconnected_gradients="zero", experimental_use_pfor=False)
-    return np.asarray(tf.convert_to_tensor(found))
+        found = tape.jacobian(target, sources, unconnected_gradients="zero", experimental_use_pfor=False)
+    return [np.asarray(tf.convert_to_tensor(jacobian)) for jacobian in found]

@@ -156,6 +156,8 @@ def checked(run: Run, kind: str, *methods: Any, whole: str = "whole", **config: 
     parts = [{"factory": f"./m.py:{name}", "kwargs": {"kind": kind}} for name in ("first", "second")]
     model = {"segments": parts, "reference": {"factory": f"./m.py:{whole}"}}
     given = {"model": model, "loss": "MeanSquaredError", "data": {"batch_size": 8}, "methods": list(methods or ["vjp"])}
+    if kind != "whole":  # it is one and the same in all tests
+        given["verify_reference"] = "never"
     report = run({**given, **config}, {"m.py": MODELS, "train.py": TRAIN})
     assert report.error is None, report.error
     return list(report.checks)
@@ -173,6 +175,7 @@ def test_parts_that_are_the_whole_pass(run: Run) -> None:
     assert (check.outcome, check.diagnoses) == ("match", ())
 
 
+@pytest.mark.third  # of which each code is one
 @pytest.mark.parametrize(
     ("kind", "expected", "words"),
     [
@@ -194,8 +197,8 @@ def test_parts_that_are_the_whole_pass(run: Run) -> None:
             "The forward passes differ first at norm|epsilon is 0.1 in the part, 0.001 in the whole",
         ),
         ("rate", ("GC113", "drop", 0), "rate is 0.7 in the part, 0.3 in the whole"),
-        ("type", ("GC113", "norm", 0), "it is a GroupNormalization in the part, a LayerNormalization in the whole"),
         ("penalty", ("GC501", "a", 0), " in the parts, |the part lacks what a (front/a of the parts) adds"),
+        ("type", ("GC113", "norm", 0), "it is a GroupNormalization in the part, a LayerNormalization in the whole"),
         ("activity", ("GC501", "scale", 0), "the part lacks what scale (front/scale of the parts) adds"),
     ],
 )
@@ -225,6 +228,7 @@ def test_what_is_between_layers_is_said(run: Run, kind: str, code: str, layer: s
     assert words in found.evidence
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     ("kind", "code", "layer"),
     [("activation wave", "GC113", "a"), ("penalty wave", "GC501", "a"), ("wave weight", "GC601", "scale")],

@@ -63,6 +63,7 @@ def computed(root: Path, path: tuple[str, ...], method: Callable[..., Gradients]
         return method(prepare(loaded.config, loaded.base), loaded.config.methods[0].options)
 
 
+@pytest.mark.third
 @pytest.mark.parametrize(
     "name",
     [
