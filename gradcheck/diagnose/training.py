@@ -11,57 +11,34 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from gradcheck.batch.slices import sliceable
 from gradcheck.building.precision import compute_dtype
 from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.diagnose.evidence.movement import movement_of
 from gradcheck.diagnose.evidence.observed import EXPLAINED, Observed, same
 from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.own_step import descent_by_hand, diagnose_handed, other_optimizer, uses_another
-from gradcheck.diagnose.replaying.replays import MOST_SLICES, block_means, name_of, suspected_in
+from gradcheck.diagnose.replaying.replays import block_means
+from gradcheck.diagnose.suspects import FORWARD, Suspect, of_gradients, of_loop
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart
-from gradcheck.diagnose.wording import named, named_at, named_in
-from gradcheck.faults.injection import Replays
-from gradcheck.faults.training import TRAINING_FAULTS, FirstStep, applicable, committed, right
+from gradcheck.diagnose.wording import named
+from gradcheck.faults.training import right
 from gradcheck.numerics import NOISE_FACTOR, PRECISIONS, TolerancePolicy, largest, movement
 from gradcheck.phrases import some
 from gradcheck.problem.optimizer import loss_scale
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from gradcheck.faults.interface import Injection
-    from gradcheck.handoff.interface import Gradients
-    from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Diagnosis, TensorReport
     from gradcheck.training.reference_run import ReferenceTraining
     from gradcheck.training.side_by_side import Trained
-    from gradcheck.training.steps import Compute, Trainee, Update
+    from gradcheck.training.steps import Trainee, Update
 
 
 #: How many roundings of a weight two correct implementations of one update may differ by.
 ROUNDINGS = 4
-#: Faults that leave weights without a gradient; an optimizer that is not given these weights does the same.
-LEFT_OUT = frozenset({"GC102", "GC403"})
-#: The commonest faults of the forward pass, of which a few replays tell.
-FORWARD = frozenset({"GC108"})
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Suspect:
-    """A mistake that may explain the run, compared over `steps` steps; `again` covers all steps if `steps` does not.
-
-    `name` tells it from every other. `of_segments` says that it is one of the many that depend on the model's segments.
-    """
-
-    name: Any
-    diagnosis: Diagnosis
-    update: Callable[[Trainee], Update]
-    steps: int
-    again: _Suspect | None = None
-    of_segments: bool = False
 
 
 def diagnose_training(
@@ -101,14 +78,14 @@ def diagnose_training(
     search = _Search(training, trained, effort, end=time.monotonic() + seconds)
     # State that departs in the first step tells of the forward pass: sooner than a hundred runs of other loops.
     forward = any(row.step == 1 and row.kind == "state" and row.failed for row in trained.tensors)
-    found = search.first_of(_of_gradients(training, trained, effort, way, only=FORWARD)) if forward else ()
-    found = found or search.first_of(_of_loop(training, trained, way))
+    found = search.first_of(of_gradients(training, trained, effort, way, only=FORWARD)) if forward else ()
+    found = found or search.first_of(of_loop(training, trained, way))
     handed_all = trained.handed and all(step.calls for step in trained.handed)
     if not found and handed_all and loss_scale(training.optimizer()) is None:
         # What was handed over shows wrong gradients as they are: sooner than what an optimizer made of them.
         handed = diagnose_handed(training, trained.judge(), seconds=seconds, effort=effort)
         found = handed if any(diagnosis.code != "GC900" for diagnosis in handed) else ()
-    found = found or search.first_of(_of_gradients(training, trained, effort, way)) or (search.unexplained,)
+    found = found or search.first_of(of_gradients(training, trained, effort, way)) or (search.unexplained,)
     # Parts that are not the whole model account for some of the difference: no fault explains the run exactly.
     if differ:
         found = tuple(replace(d, confidence="likely") if d.confidence == "exact" else d for d in found)
@@ -130,7 +107,7 @@ def _by_another_rule(
     def update(trainee: Trainee) -> Update:
         return replace(trainee, optimizer=keras.optimizers.SGD(rate)).applying(right)
 
-    suspect = _Suspect(name=rate, diagnosis=found, update=update, steps=trained.steps)
+    suspect = Suspect(name=rate, diagnosis=found, update=update, steps=trained.steps)
     explained = effort.attempt(REPLAYS, partial(_explains, training, trained, suspect))
     return (found if explained else replace(found, confidence="likely"),)
 
@@ -146,7 +123,7 @@ class _Search:
     tried: int = 0
     left: bool = False
 
-    def first_of(self, suspects: Iterable[_Suspect]) -> tuple[Diagnosis, ...]:
+    def first_of(self, suspects: Iterable[Suspect]) -> tuple[Diagnosis, ...]:
         """Return those of `suspects` that explain the run, until the time is over; () if there is none."""
         found: dict[str, Diagnosis] = {}
         for suspect in suspects:
@@ -185,7 +162,7 @@ def _not_finite(training: ReferenceTraining, trained: Trained, effort: Effort) -
     return () if found is None else (found,)
 
 
-def _as_sure(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> Diagnosis:
+def _as_sure(training: ReferenceTraining, trained: Trained, suspect: Suspect) -> Diagnosis:
     """Return the diagnosis of a mistake that explains the first steps; `likely` if it does not explain the others."""
     if suspect.again is None or _explains(training, trained, suspect.again):
         return suspect.diagnosis
@@ -198,83 +175,7 @@ def _is_update(row: TensorReport) -> bool:
     return row.kind == "optimizer" or (row.kind == "weight" and row.quantity == "value")
 
 
-def _of_loop(training: ReferenceTraining, trained: Trained, way: str) -> Iterator[_Suspect]:
-    """Yield mistakes of the loop over all steps."""
-    count = trained.steps
-    sliced = (
-        _own_slices(trained, way)
-        and not training.problem.slices
-        and sliceable(training.problem.model, training.problem.batch)
-    )
-    counts = range(2, min(training.problem.batch.size, MOST_SLICES) + 1) if sliced else ()
-    for fault in applicable(training, count, way, counts=counts, seen=_seen(training, trained)):
-        evidence = f"{fault.effect}. The observed training run equals that mistake's in all {count} steps"
-        yield _Suspect(
-            name=fault,
-            diagnosis=named_in(fault.code, fault.place, evidence),
-            update=partial(committed, fault),
-            steps=count,
-            of_segments=fault not in TRAINING_FAULTS,
-        )
-
-
-def _own_slices(trained: Trained, way: str) -> bool:
-    """Whether the observed run may have sliced the batch in its own way."""
-    return not trained.gradients.outputs and way in ("", "fit")
-
-
-def _of_gradients(
-    training: ReferenceTraining, trained: Trained, effort: Effort, way: str, *, only: Collection[str] | None = None
-) -> Iterator[_Suspect]:
-    """Yield mistakes of gradients, which are made in each step: in the first, and then in all of them.
-
-    `only` leaves out all but some codes.
-    """
-    count = trained.steps
-    if trained.first_failing_step != 1:
-        return
-    kept: list[Replays] = []  # made in the first step, once its problem has the loss scale; shared by all suspects
-    with training.cut.entered() as problem:
-        sliced = only is None and _own_slices(trained, way)
-        injections = suspected_in(problem, own_slices=sliced, effort=effort, only=only)
-    for injection in injections:
-        evidence = f"{injection.effect}. Weights and slots after the first step equal those that this mistake gives"
-        if injection.code in LEFT_OUT:
-            evidence += ", as they would if those weights were not given to the optimizer"
-
-        found = named_at(injection, evidence)
-
-        def wrong(problem: Problem, injection: Injection = injection) -> Gradients:
-            kept[:] = kept or [Replays(problem)]
-            return kept[0].gradients(injection)
-
-        def wrong_again(problem: Problem, injection: Injection = injection) -> Gradients:
-            return Replays(problem).gradients(injection)  # not shared: each step has other weights
-
-        once = _Suspect(name=name_of(injection), diagnosis=found, update=partial(_applying, wrong), steps=1)
-        again = replace(once, update=partial(_applying, wrong_again), steps=count) if count > 1 else None
-        yield replace(once, again=again)
-
-
-def _seen(training: ReferenceTraining, trained: Trained) -> FirstStep:
-    """Return what the first step shows by itself."""
-    first = trained.observed[0]
-    counts = [key for key, place in training.where.items() if key.kind == "optimizer" and place.name == "iteration"]
-    changed = [int(first[key]) - int(training.start[key]) for key in counts if key in first]
-    made = trained.handed[0].calls if trained.handed else 0
-    failed = {row.path for row in trained.tensors if row.step == 1 and row.kind == "weight" and row.failed}
-    return FirstStep(
-        made=made or None,
-        counted=changed[0] if len(changed) == 1 else None,
-        wrong=[i for i, weight in enumerate(training.problem.weights) if weight.path in failed],
-    )
-
-
-def _applying(compute: Compute, trainee: Trainee) -> Update:
-    return trainee.applying(compute)
-
-
-def _explains(training: ReferenceTraining, trained: Trained, suspect: _Suspect) -> bool:
+def _explains(training: ReferenceTraining, trained: Trained, suspect: Suspect) -> bool:
     """Whether the suspect's run equals the observed one, step by step."""
     rows = _rows_by_step(trained)
     if not _may_be(training, trained, training.replayed.get(suspect.name, {}), rows[0]):
