@@ -45,7 +45,10 @@ def run_report(watch: Watch, *, name: str, file: str, seconds: float, error: Gra
         seconds: how long it ran.
         error: how the script failed by itself.
     """
-    shown = _shown(watch.trial.judgements)
+    places = watch.flow.reads
+    shown = sorted(
+        _shown(watch.trial.judgements), key=lambda j: places.get(j.question.trained.key, len(places))
+    )
     segments = _segments(shown)
     check = _check(watch, shown, segments, seconds)
     verdict, exit_code = judge((check,), trainable=len(shown))
@@ -68,7 +71,7 @@ def run_report(watch: Watch, *, name: str, file: str, seconds: float, error: Gra
         segments=segments,
         reference=ReferenceReport(
             method="tape over the whole step",
-            loss=shown[-1].loss if shown else math.nan,
+            loss=_loss(shown),
             seconds=math.nan,
             gradient_norm=math.hypot(*(j.norm for j in shown)),
         ),
@@ -93,6 +96,12 @@ def _shown(judgements: Sequence[Judgement]) -> list[Judgement]:
     return list(found.values())
 
 
+def _loss(shown: Sequence[Judgement]) -> float:
+    """Return the loss that the gradients of all variables belong to; NaN where that is not one, or not known."""
+    found = {j.loss for j in shown if j.norm} or {j.loss for j in shown}
+    return found.pop() if len(found) == 1 else math.nan
+
+
 def fails(j: Judgement) -> bool:
     """Whether a judgement is a mismatch."""
     return j.comparison.status in FAILING or bool(j.explained)
@@ -106,8 +115,15 @@ def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentR
     places = {path: segment.index for segment in segments for path in segment.layers}
     tensors = tuple(sorted((_tensor(j, allowed, places) for j in shown), key=lambda t: t.segment or 0))
     placed = [replace(d, line=str(line), place=str(line), file=line.file) for d, line in diagnoses]
-    backward = sorted((t for t in tensors if t.failed), key=lambda t: -(t.segment or 0))
-    return check_report(tensors, placed, allowed, seconds, first=backward[0].path if backward else None)
+    return check_report(tensors, placed, allowed, seconds, first=_first_wrong(watch, shown, tensors))
+
+
+def _first_wrong(watch: Watch, shown: Sequence[Judgement], tensors: Sequence[TensorReport]) -> str | None:
+    """Return the wrong variable that the script read last, where a backward pass begins; None if that is not known."""
+    wrong = {t.path for t in tensors if t.failed}
+    places = {path: watch.flow.reads.get(j.question.trained.key) for j in shown if (path := j.question.trained.path) in wrong}
+    known = {path: place for path, place in places.items() if place is not None}
+    return max(known, key=known.__getitem__) if known and known.keys() == wrong else None
 
 
 def check_report(

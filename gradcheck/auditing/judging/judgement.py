@@ -46,7 +46,7 @@ class Judgement:
         factor: the multiple of the gradient that was handed over, with what seeds were multiplied by.
         scale: the constant that the losses were multiplied by last.
         penalties: the gradients of penalties that the losses lack, or have several times, with their weights.
-        loss: the sum of the losses.
+        loss: what `expected` is the gradient of: the losses with their weights; NaN where a value is not known.
         explained: what explains that it is wrong, with the lines; at: the number of the update.
         norm: of what was expected; given: the lines of losses that are targets with seeds from outside.
     """
@@ -118,8 +118,16 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
         scale=scale,
         penalties=penalties,
         given=tuple(loss.line for group in question.groups for loss in group if loss.is_given),
-        loss=sum(float(np.sum(np.asarray(as_array(loss), np.float64))) for loss in evidence["losses"]),
+        loss=math.nan if penalties else _combined(evidence["losses"], weights) * undone,
     )
+
+
+def _combined(losses: Sequence[Any], weights: Sequence[float]) -> float:
+    """Return the weighted sum of losses; NaN if there is none, or one is not known."""
+    if not losses or any(loss is None for loss in losses):
+        return math.nan
+    sums = [float(np.sum(np.asarray(as_array(loss), np.float64))) for loss in losses]
+    return sum(weight * value for weight, value in zip(weights, sums, strict=True))
 
 
 def _scale_to(change: Change, expected: Array | None) -> None:
