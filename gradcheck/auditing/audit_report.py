@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tensorflow.python.eager import context  # the seed of tf.random.set_seed, which has no public getter
 
-from gradcheck.auditing.judging.across import found_across
+from gradcheck.auditing.judging.across import found_across, left_in_inference
 from gradcheck.errors import ExitCode
 from gradcheck.phrases import plural, some
 from gradcheck.results.report import (
@@ -46,9 +46,7 @@ def run_report(watch: Watch, *, name: str, file: str, seconds: float, error: Gra
         error: how the script failed by itself.
     """
     places = watch.flow.reads
-    shown = sorted(
-        _shown(watch.trial.judgements), key=lambda j: places.get(j.question.trained.key, len(places))
-    )
+    shown = sorted(_shown(watch.trial.judgements), key=lambda j: places.get(j.question.trained.key, len(places)))
     segments = _segments(shown)
     check = _check(watch, shown, segments, seconds)
     verdict, exit_code = judge((check,), trainable=len(shown))
@@ -121,7 +119,9 @@ def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentR
 def _first_wrong(watch: Watch, shown: Sequence[Judgement], tensors: Sequence[TensorReport]) -> str | None:
     """Return the wrong variable that the script read last, where a backward pass begins; None if that is not known."""
     wrong = {t.path for t in tensors if t.failed}
-    places = {path: watch.flow.reads.get(j.question.trained.key) for j in shown if (path := j.question.trained.path) in wrong}
+    places = {
+        path: watch.flow.reads.get(j.question.trained.key) for j in shown if (path := j.question.trained.path) in wrong
+    }
     known = {path: place for path, place in places.items() if place is not None}
     return max(known, key=known.__getitem__) if known and known.keys() == wrong else None
 
@@ -220,7 +220,7 @@ def _notes(watch: Watch, shown: Sequence[Judgement]) -> tuple[str, ...]:
             between.setdefault(text, []).append(j.question.trained.path)
     notes += [f"between tape and update: {text} ({some(paths)})" for text, paths in between.items()]
     given = dict.fromkeys(line for j in shown for line in j.given)
-    return (*notes, *(seeds_given(line) for line in given))
+    return (*notes, *left_in_inference(watch.trial), *(seeds_given(line) for line in given))
 
 
 def seeds_given(line: object) -> str:

@@ -37,8 +37,8 @@ class Evidence:
 
         handed: what the update was given · value: of the variable · results: those it was made of ·
         references: one of each loss · masses: see `weights.masses`; empty if no loss was sliced or scaled ·
-        losses: their values, None where unknown · penalties: what `model.losses` has for the variable, and its weight in the losses ·
-        boundaries, moved: see `at_boundaries`.
+        losses: their values, None where unknown · penalties: what `model.losses` has for the variable, and its weight
+        in the losses · boundaries, moved: see `at_boundaries`.
         """
         variable, losses = trained.variable, [loss for group in groups for loss in group]
         copies = self._serving.copies(trained.key, shares)

@@ -15,6 +15,7 @@ from gradcheck.reporters.parts.page import Page
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
 from gradcheck.reporters.parts.selection import (
     config_name,
+    diagnosed_first,
     fails,
     grouped,
     is_control,
@@ -94,8 +95,9 @@ def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOp
         return
     page.line(plural(len(segments), "segment"), indent=2)
     first = _first(segments, options)
+    most = None if options.verbose else _IN_BRIEF
     for segment in first:
-        layers = layers_in_brief(segment) if page.width else named(segment.layers, most=len(segment.layers))
+        layers = layers_in_brief(segment) if page.width else named(segment.layers, most=most or len(segment.layers))
         parameters = plural(segment.parameters, "parameter")
         page.paragraph(f"{segment.index}: {inline(segment.name)} ({parameters}): {layers}", indent=4)
     _more(page, len(segments) - len(first))
@@ -122,6 +124,9 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
         f"{took}{peak}",
         indent=2,
     )
+    early = diagnosed_first(check)
+    if early:
+        _diagnoses(page, check.diagnoses, tone)
     _rows(page, check, run, options, terms)
     if options.show != "summary":
         _contributions(page, check, run)
@@ -139,7 +144,8 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
         page.paragraph((words.rests_on(check), "dim"), indent=2)
     if check.second_opinion:
         page.paragraph(inline(check.second_opinion), indent=2)
-    _diagnoses(page, check.diagnoses, tone)
+    if not early:
+        _diagnoses(page, check.diagnoses, tone)
 
 
 def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions, terms: set[str]) -> None:
@@ -151,7 +157,7 @@ def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions
         page.line((layout.header, "dim"), indent=6)
         groups = grouped(tensors, run.segments)
         failing = [id(tensor) for group in groups for tensor in group.tensors if fails(tensor, check)]
-        explained = _first(failing, options)
+        explained = failing if options.verbose else failing[:_IN_BRIEF]
         for group in groups:
             page.paragraph((group.title, "bold"), indent=4)
             for tensor in group.tensors:

@@ -37,6 +37,11 @@ def is_control(check: CheckReport) -> bool:
     return check.expect == "mismatch" and check.outcome == "mismatch"
 
 
+def diagnosed_first(check: CheckReport) -> bool:
+    """Whether the diagnoses stand before the tensors: those of an audit name lines of the user's script."""
+    return check.method == "audit"
+
+
 def fails(tensor: TensorReport, check: CheckReport) -> bool:
     """Whether `tensor` is a failure, outside of an expected mismatch."""
     return tensor.failed and not is_control(check)
