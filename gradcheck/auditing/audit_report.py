@@ -97,7 +97,7 @@ def _shown(judgements: Sequence[Judgement]) -> list[Judgement]:
 def _loss(shown: Sequence[Judgement]) -> float:
     """Return the loss that the gradients of all variables belong to; NaN where that is not one, or not known."""
     found = {j.loss for j in shown if j.norm} or {j.loss for j in shown}
-    return found.pop() if len(found) == 1 else math.nan
+    return found.pop() + sum(j.added for j in shown) if len(found) == 1 else math.nan
 
 
 def fails(j: Judgement) -> bool:

@@ -124,6 +124,8 @@ class Layers:
     def penalties(self, variable: Any, losses: Sequence[ServedLoss], tapes: set[int]) -> list[dict[str, Any]]:
         """Return what `model.losses` has for a variable: the gradient of each penalty, and its weight in some losses.
 
+        Its value is given where it is a penalty of this variable alone.
+
         Args:
             variable: of Keras; others have no penalties.
             losses: those that serve the variable.
@@ -145,7 +147,7 @@ class Layers:
         key = identity(variable)
         reads = [(step, found[ids.index(key)]) for step, ids, found in self._penalties if key in ids]
         weights = [_weight(loss, [tensor for step, tensor in reads if step is loss.step]) for loss in losses]
-        return {"gradient": tape.gradient(penalty, value), "weights": weights}
+        return {"gradient": tape.gradient(penalty, value), "weights": weights, "value": penalty}
 
     def _of_activations(self, variable: Any, losses: Sequence[ServedLoss], tapes: set[int]) -> Iterator[dict[str, Any]]:
         """Yield those that layers added in a call, of the models that the variable belongs to."""
@@ -156,7 +158,7 @@ class Layers:
                 continue
             gradient = step.derivative(tensor, None, {key: variable})[key]
             if gradient is not None:
-                yield {"gradient": gradient, "weights": [_weight(loss, [tensor]) for loss in losses]}
+                yield {"gradient": gradient, "weights": [_weight(loss, [tensor]) for loss in losses], "value": None}
 
 
 def _weight(loss: ServedLoss, penalties: Sequence[Any]) -> Any:
