@@ -45,9 +45,8 @@ def run_report(watch: Watch, *, name: str, file: str, seconds: float, error: Gra
         seconds: how long it ran.
         error: how the script failed by itself.
     """
-    places = watch.flow.reads
-    shown = sorted(_shown(watch.trial.judgements), key=lambda j: places.get(j.question.trained.key, len(places)))
-    segments = _segments(shown)
+    shown = _shown(watch.trial.judgements)
+    segments = _segments(_by_reading(watch, shown))
     check = _check(watch, shown, segments, seconds)
     verdict, exit_code = judge((check,), trainable=len(shown))
     if not shown and not error:
@@ -94,6 +93,12 @@ def _shown(judgements: Sequence[Judgement]) -> list[Judgement]:
     return list(found.values())
 
 
+def _by_reading(watch: Watch, shown: Sequence[Judgement]) -> list[Judgement]:
+    """Return judgements in the order in which the script first read their variables, as far as that is known."""
+    places = watch.flow.reads
+    return sorted(shown, key=lambda j: places.get(j.question.trained.key, len(places)))
+
+
 def _loss(shown: Sequence[Judgement]) -> float:
     """Return the loss that the gradients of all variables belong to; NaN where that is not one, or not known."""
     found = {j.loss for j in shown if j.norm} or {j.loss for j in shown}
@@ -111,7 +116,9 @@ def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentR
     diagnoses = list({(d.code, line): (d, line) for d, line in (*across, *explained)}.values())
     allowed = frozenset(watch.options.allow)
     places = {path: segment.index for segment in segments for path in segment.layers}
-    tensors = tuple(sorted((_tensor(j, allowed, places) for j in shown), key=lambda t: t.segment or 0))
+    tensors = tuple(
+        sorted((_tensor(j, allowed, places) for j in _by_reading(watch, shown)), key=lambda t: t.segment or 0)
+    )
     placed = [replace(d, line=str(line), place=str(line), file=line.file) for d, line in diagnoses]
     return check_report(tensors, placed, allowed, seconds, first=_first_wrong(watch, shown, tensors))
 
