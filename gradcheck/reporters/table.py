@@ -15,9 +15,9 @@ from gradcheck.reporters.parts.page import Page
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
 from gradcheck.reporters.parts.selection import (
     config_name,
-    diagnosed_first,
     fails,
     grouped,
+    is_audit,
     is_control,
     layers_in_brief,
     run_errors,
@@ -68,7 +68,8 @@ def _run(page: Page, run: RunReport, options: RenderOptions, terms: set[str]) ->
     for error in run_errors(run):
         _error(page, error, indent=2)
     if options.show != "summary":
-        _segments(page, run.segments, options)
+        cut = not options.verbose and any(map(is_audit, run.checks))
+        _segments(page, run.segments, options, most=_IN_BRIEF if cut else None)
     if run.reference:
         page.paragraph(
             f"reference: {inline(run.reference.method)}, loss {plain_number(run.reference.loss)}, "
@@ -89,13 +90,12 @@ def _run(page: Page, run: RunReport, options: RenderOptions, terms: set[str]) ->
         page.paragraph((words.vacuous_advice(run), "bold yellow"), indent=2)
 
 
-def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOptions) -> None:
-    """Add one line for each segment; of many, a terminal shows only the first."""
+def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOptions, *, most: int | None) -> None:
+    """Add one line for each segment; of many, a terminal shows only the first; elsewhere with at most `most` layers."""
     if not segments:
         return
     page.line(plural(len(segments), "segment"), indent=2)
     first = _first(segments, options)
-    most = None if options.verbose else _IN_BRIEF
     for segment in first:
         layers = layers_in_brief(segment) if page.width else named(segment.layers, most=most or len(segment.layers))
         parameters = plural(segment.parameters, "parameter")
@@ -124,8 +124,7 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
         f"{took}{peak}",
         indent=2,
     )
-    early = diagnosed_first(check)
-    if early:
+    if is_audit(check):
         _diagnoses(page, check.diagnoses, tone)
     _rows(page, check, run, options, terms)
     if options.show != "summary":
@@ -144,7 +143,7 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
         page.paragraph((words.rests_on(check), "dim"), indent=2)
     if check.second_opinion:
         page.paragraph(inline(check.second_opinion), indent=2)
-    if not early:
+    if not is_audit(check):
         _diagnoses(page, check.diagnoses, tone)
 
 
@@ -157,7 +156,8 @@ def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions
         page.line((layout.header, "dim"), indent=6)
         groups = grouped(tensors, run.segments)
         failing = [id(tensor) for group in groups for tensor in group.tensors if fails(tensor, check)]
-        explained = failing if options.verbose else failing[:_IN_BRIEF]
+        cut = is_audit(check) and not options.verbose
+        explained = failing[:_IN_BRIEF] if cut else _first(failing, options)
         for group in groups:
             page.paragraph((group.title, "bold"), indent=4)
             for tensor in group.tensors:

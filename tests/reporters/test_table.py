@@ -380,12 +380,14 @@ def test_many_segments_in_brief_only_at_a_terminal(large: Report) -> None:
         assert "    59: segment_59 (" in text
 
 
-def test_the_layers_of_a_large_segment_are_cut_off_unless_verbose(passing: Report) -> None:
+@pytest.mark.parametrize(("method", "last"), [("audit", "dense_7/kernel, and 17 more"), ("vjp", "dense_24/kernel")])
+def test_the_layers_of_a_large_segment_of_an_audit_are_cut_off(passing: Report, method: str, last: str) -> None:
     (run,) = passing.runs
+    run = dataclasses.replace(run, checks=tuple(dataclasses.replace(one, method=method) for one in run.checks))
     segment = dataclasses.replace(run.segments[0], layers=tuple(f"dense_{i}/kernel" for i in range(25)))
     report = dataclasses.replace(passing, runs=(dataclasses.replace(run, segments=(segment, *run.segments[1:])),))
     brief, verbose = (render(report, RenderOptions(verbose=verbose)) for verbose in (False, True))
-    assert "dense_7/kernel, and 17 more\n" in brief
+    assert f"{last}\n" in brief
     assert "dense_24/kernel\n" in verbose
 
 
@@ -580,11 +582,11 @@ def test_the_lines_of_a_script_are_told_however_narrow(failing: Report, width: i
     assert "train.py:123 train.py:124" in render(report, RenderOptions(width=width, show="failed"))
 
 
-@pytest.mark.parametrize("width", [None, 80])
-def test_of_many_failing_rows_the_first_are_explained(large: Report, width: int | None) -> None:
+@pytest.mark.parametrize(("width", "method"), [(80, "vjp"), (80, "audit"), (None, "audit")])
+def test_of_many_failing_rows_the_first_are_explained(large: Report, width: int | None, method: str) -> None:
     run = large.runs[0]
     rows = tuple(dataclasses.replace(wrong("a/kernel"), path=f"a/kernel_{i}") for i in range(20))
-    check = dataclasses.replace(run.checks[0], tensors=rows, outcome="mismatch", as_expected=False)
+    check = dataclasses.replace(run.checks[0], method=method, tensors=rows, outcome="mismatch", as_expected=False)
     report = dataclasses.replace(large, runs=(dataclasses.replace(run, checks=(check,)),))
     brief, verbose = (render(report, RenderOptions(width=width, verbose=verbose)) for verbose in (False, True))
     assert (brief.count("needs rtol 1"), verbose.count("needs rtol 1")) == (8, 20)

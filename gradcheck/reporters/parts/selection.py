@@ -37,8 +37,8 @@ def is_control(check: CheckReport) -> bool:
     return check.expect == "mismatch" and check.outcome == "mismatch"
 
 
-def diagnosed_first(check: CheckReport) -> bool:
-    """Whether the diagnoses stand before the tensors: those of an audit name lines of the user's script."""
+def is_audit(check: CheckReport) -> bool:
+    """Whether a script was audited: diagnoses, which name its lines, stand before the rows, and many rows are cut."""
     return check.method == "audit"
 
 
