@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tensorflow.python.eager import context  # the seed of tf.random.set_seed, which has no public getter
 
-from gradcheck.auditing.judging.across import found_across
+from gradcheck.auditing.judging.across import found_across, left_in_inference
 from gradcheck.errors import ExitCode
 from gradcheck.phrases import plural, some
 from gradcheck.results.report import (
@@ -46,7 +46,7 @@ def run_report(watch: Watch, *, name: str, file: str, seconds: float, error: Gra
         error: how the script failed by itself.
     """
     shown = _shown(watch.trial.judgements)
-    segments = _segments(shown)
+    segments = _segments(_by_reading(watch, shown))
     check = _check(watch, shown, segments, seconds)
     verdict, exit_code = judge((check,), trainable=len(shown))
     if not shown and not error:
@@ -68,7 +68,7 @@ def run_report(watch: Watch, *, name: str, file: str, seconds: float, error: Gra
         segments=segments,
         reference=ReferenceReport(
             method="tape over the whole step",
-            loss=shown[-1].loss if shown else math.nan,
+            loss=_loss(shown),
             seconds=math.nan,
             gradient_norm=math.hypot(*(j.norm for j in shown)),
         ),
@@ -93,6 +93,18 @@ def _shown(judgements: Sequence[Judgement]) -> list[Judgement]:
     return list(found.values())
 
 
+def _by_reading(watch: Watch, shown: Sequence[Judgement]) -> list[Judgement]:
+    """Return judgements in the order in which the script first read their variables, as far as that is known."""
+    places = watch.flow.reads
+    return sorted(shown, key=lambda j: places.get(j.question.trained.key, len(places)))
+
+
+def _loss(shown: Sequence[Judgement]) -> float:
+    """Return the loss that the gradients of all variables belong to; NaN where that is not one, or not known."""
+    found = {j.loss for j in shown if j.norm} or {j.loss for j in shown}
+    return found.pop() + sum(j.added for j in shown) if len(found) == 1 else math.nan
+
+
 def fails(j: Judgement) -> bool:
     """Whether a judgement is a mismatch."""
     return j.comparison.status in FAILING or bool(j.explained)
@@ -104,10 +116,21 @@ def _check(watch: Watch, shown: Sequence[Judgement], segments: Sequence[SegmentR
     diagnoses = list({(d.code, line): (d, line) for d, line in (*across, *explained)}.values())
     allowed = frozenset(watch.options.allow)
     places = {path: segment.index for segment in segments for path in segment.layers}
-    tensors = tuple(sorted((_tensor(j, allowed, places) for j in shown), key=lambda t: t.segment or 0))
+    tensors = tuple(
+        sorted((_tensor(j, allowed, places) for j in _by_reading(watch, shown)), key=lambda t: t.segment or 0)
+    )
     placed = [replace(d, line=str(line), place=str(line), file=line.file) for d, line in diagnoses]
-    backward = sorted((t for t in tensors if t.failed), key=lambda t: -(t.segment or 0))
-    return check_report(tensors, placed, allowed, seconds, first=backward[0].path if backward else None)
+    return check_report(tensors, placed, allowed, seconds, first=_first_wrong(watch, shown, tensors))
+
+
+def _first_wrong(watch: Watch, shown: Sequence[Judgement], tensors: Sequence[TensorReport]) -> str | None:
+    """Return the wrong variable that the script read last, where a backward pass begins; None if that is not known."""
+    wrong = {t.path for t in tensors if t.failed}
+    places = {
+        path: watch.flow.reads.get(j.question.trained.key) for j in shown if (path := j.question.trained.path) in wrong
+    }
+    known = {path: place for path, place in places.items() if place is not None}
+    return max(known, key=known.__getitem__) if known and known.keys() == wrong else None
 
 
 def check_report(
@@ -204,7 +227,7 @@ def _notes(watch: Watch, shown: Sequence[Judgement]) -> tuple[str, ...]:
             between.setdefault(text, []).append(j.question.trained.path)
     notes += [f"between tape and update: {text} ({some(paths)})" for text, paths in between.items()]
     given = dict.fromkeys(line for j in shown for line in j.given)
-    return (*notes, *(seeds_given(line) for line in given))
+    return (*notes, *left_in_inference(watch.trial), *(seeds_given(line) for line in given))
 
 
 def seeds_given(line: object) -> str:

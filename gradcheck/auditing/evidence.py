@@ -37,8 +37,8 @@ class Evidence:
 
         handed: what the update was given · value: of the variable · results: those it was made of ·
         references: one of each loss · masses: see `weights.masses`; empty if no loss was sliced or scaled ·
-        losses: their values · penalties: what `model.losses` has for the variable, and its weight in the losses ·
-        boundaries, moved: see `at_boundaries`.
+        losses: their values, None where unknown · penalties: what `model.losses` has for the variable, and its weight
+        in the losses · boundaries, moved: see `at_boundaries`.
         """
         variable, losses = trained.variable, [loss for group in groups for loss in group]
         copies = self._serving.copies(trained.key, shares)
@@ -50,7 +50,7 @@ class Evidence:
             "results": [call.results[node.source] for call, node in zip(made_of, shares, strict=False)],
             "references": [self._serving.reference(loss, copies.get(id(loss), variable)) for loss in losses],
             "masses": [masses(self._flow, loss) for loss in losses] if sliced else [],
-            "losses": [loss.target for loss in losses if loss.target is not None],
+            "losses": [loss.weighted for loss in losses],
             "penalties": self._layers.penalties(variable, losses, {call.tape.number for call in made_of}),
             "boundaries": [],
             "others": [],

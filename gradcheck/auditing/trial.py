@@ -316,6 +316,7 @@ class Trial:
         with self.watch.ours():
             references = [[self.serving.reference(loss, source) for source in call.sources] for loss in losses]
             weights = [masses(self.flow, loss) for loss in losses]
+            targets = [loss.weighted for loss in losses]
             for source in call.sources:
                 trained = self.variables.get(identity(source))
                 if trained is not None and call in trained.pending:
@@ -332,8 +333,11 @@ class Trial:
                         next(self.watch.numbers),
                         dict(zip(call.ids, found, strict=True)),
                         mass,
+                        value=value,
                     )
-                    for loss, found, mass in zip(losses, values["references"], values["masses"], strict=True)
+                    for loss, found, mass, value in zip(
+                        losses, values["references"], values["masses"], values["losses"], strict=True
+                    )
                 ]
                 again = replace(call, number=next(self.watch.numbers), results=values["results"], losses=fresh)
                 self._in_run[call.number] = again.number
@@ -345,7 +349,9 @@ class Trial:
                 self.serving.computed(again)
 
             self.watch.exports.add(
-                {"results": list(call.results), "references": references, "masses": weights}, ran, order=call.number
+                {"results": list(call.results), "references": references, "masses": weights, "losses": targets},
+                ran,
+                order=call.number,
             )
 
 

@@ -23,7 +23,7 @@ from gradcheck.cli.terminal.options import (
 )
 from gradcheck.cli.terminal.streams import kept_stdout
 from gradcheck.errors import UsageError
-from gradcheck.phrases import did_you_mean
+from gradcheck.phrases import did_you_mean, listed
 from gradcheck.reporters.parts.text import inline
 from gradcheck.workers.output import quiet_tensorflow
 from gradcheck.workers.task import silent
@@ -143,6 +143,7 @@ def audit(
         watched = AuditOptions(allow=allowed, record=record is not None, **options)
         if join:
             return delivery.deliver(_joined((script, *arguments), watched))
+        _note_options(arguments)
         chosen = script_module(script, arguments) if module else script_file(script, arguments)
         return run_script(
             chosen,
@@ -152,6 +153,17 @@ def audit(
             record=record,
             verbose=settings().verbose,
         )
+
+
+def _note_options(arguments: Sequence[str]) -> None:
+    """Write a note where arguments of the script are called as options of this command: they may be misplaced."""
+    context = click.get_current_context()
+    own = {name for one in context.command.get_params(context) for name in one.opts if name.startswith("--")}
+    given = [name for argument in arguments if (name := argument.partition("=")[0]) in own]
+    if given:
+        passed = "were" if len(set(given)) > 1 else "was"
+        names = listed(dict.fromkeys(given))
+        click.echo(f"note: {names} {passed} passed to the script; options of gradcheck go before SCRIPT", err=True)
 
 
 def _joined(files: Sequence[str], options: AuditOptions) -> RunReport:

@@ -17,6 +17,7 @@ from gradcheck.reporters.parts.selection import (
     config_name,
     fails,
     grouped,
+    is_audit,
     is_control,
     layers_in_brief,
     run_errors,
@@ -67,7 +68,8 @@ def _run(page: Page, run: RunReport, options: RenderOptions, terms: set[str]) ->
     for error in run_errors(run):
         _error(page, error, indent=2)
     if options.show != "summary":
-        _segments(page, run.segments, options)
+        cut = not options.verbose and any(map(is_audit, run.checks))
+        _segments(page, run.segments, options, most=_IN_BRIEF if cut else None)
     if run.reference:
         page.paragraph(
             f"reference: {inline(run.reference.method)}, loss {plain_number(run.reference.loss)}, "
@@ -88,14 +90,14 @@ def _run(page: Page, run: RunReport, options: RenderOptions, terms: set[str]) ->
         page.paragraph((words.vacuous_advice(run), "bold yellow"), indent=2)
 
 
-def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOptions) -> None:
-    """Add one line for each segment; of many, a terminal shows only the first."""
+def _segments(page: Page, segments: tuple[SegmentReport, ...], options: RenderOptions, *, most: int | None) -> None:
+    """Add one line for each segment; of many, a terminal shows only the first; elsewhere with at most `most` layers."""
     if not segments:
         return
     page.line(plural(len(segments), "segment"), indent=2)
     first = _first(segments, options)
     for segment in first:
-        layers = layers_in_brief(segment) if page.width else named(segment.layers, most=len(segment.layers))
+        layers = layers_in_brief(segment) if page.width else named(segment.layers, most=most or len(segment.layers))
         parameters = plural(segment.parameters, "parameter")
         page.paragraph(f"{segment.index}: {inline(segment.name)} ({parameters}): {layers}", indent=4)
     _more(page, len(segments) - len(first))
@@ -122,6 +124,8 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
         f"{took}{peak}",
         indent=2,
     )
+    if is_audit(check):
+        _diagnoses(page, check.diagnoses, tone)
     _rows(page, check, run, options, terms)
     if options.show != "summary":
         _contributions(page, check, run)
@@ -139,7 +143,8 @@ def _check(page: Page, check: CheckReport, run: RunReport, options: RenderOption
         page.paragraph((words.rests_on(check), "dim"), indent=2)
     if check.second_opinion:
         page.paragraph(inline(check.second_opinion), indent=2)
-    _diagnoses(page, check.diagnoses, tone)
+    if not is_audit(check):
+        _diagnoses(page, check.diagnoses, tone)
 
 
 def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions, terms: set[str]) -> None:
@@ -151,7 +156,8 @@ def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions
         page.line((layout.header, "dim"), indent=6)
         groups = grouped(tensors, run.segments)
         failing = [id(tensor) for group in groups for tensor in group.tensors if fails(tensor, check)]
-        explained = _first(failing, options)
+        cut = is_audit(check) and not options.verbose
+        explained = failing[:_IN_BRIEF] if cut else _first(failing, options)
         for group in groups:
             page.paragraph((group.title, "bold"), indent=4)
             for tensor in group.tensors:

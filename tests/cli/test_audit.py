@@ -51,6 +51,26 @@ def test_what_follows_the_script_is_its_own(capfd: pytest.CaptureFixture[str]) -
     assert CountingWatch.latest.options.steps == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "noted"),
+    [
+        (["--show", "summary"], "--show was"),
+        (["--format=json", "--rtol", "1", "--format=html"], "--format, --rtol were"),
+        (["--epochs", "2", "show", "-q", "--sho", "--show-all"], None),
+    ],
+)
+def test_options_of_the_command_after_the_script_are_noted(
+    arguments: list[str], noted: str | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", "--show", "summary", "train.py", *arguments]) == 0
+    told = capfd.readouterr()
+    assert f"arguments: {arguments}" in told.err
+    notes = [line for line in told.err.splitlines() if line.startswith("note: ")]
+    passed = f"note: {noted} passed to the script; options of gradcheck go before SCRIPT"
+    assert notes == ([passed] if noted else [])
+    assert "passed to the script" not in told.out
+
+
 def test_a_module_is_run_by_its_name(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "-m", "--steps", "3", "train", "-q"]) == 0
     assert "arguments: ['-q']" in capfd.readouterr().err

@@ -380,6 +380,28 @@ def test_many_segments_in_brief_only_at_a_terminal(large: Report) -> None:
         assert "    59: segment_59 (" in text
 
 
+@pytest.mark.parametrize(("method", "last"), [("audit", "dense_7/kernel, and 17 more"), ("vjp", "dense_24/kernel")])
+def test_the_layers_of_a_large_segment_of_an_audit_are_cut_off(passing: Report, method: str, last: str) -> None:
+    (run,) = passing.runs
+    run = dataclasses.replace(run, checks=tuple(dataclasses.replace(one, method=method) for one in run.checks))
+    segment = dataclasses.replace(run.segments[0], layers=tuple(f"dense_{i}/kernel" for i in range(25)))
+    report = dataclasses.replace(passing, runs=(dataclasses.replace(run, segments=(segment, *run.segments[1:])),))
+    brief, verbose = (render(report, RenderOptions(verbose=verbose)) for verbose in (False, True))
+    assert f"{last}\n" in brief
+    assert "dense_24/kernel\n" in verbose
+
+
+def test_the_diagnosis_of_an_audit_stands_before_its_rows(failing: Report) -> None:
+    (run,) = failing.runs
+    check = dataclasses.replace(run.checks[-1], method="audit")
+    report = dataclasses.replace(failing, runs=(dataclasses.replace(run, checks=(check,)),))
+    diagnosis, row = (f"{check.diagnoses[0].code} ", check.failures[0].path)
+    for before, text in ((True, render(report, RenderOptions())), (False, render(failing, RenderOptions()))):
+        below = text[text.index("(expect match)") :]
+        assert below.count("more: gradcheck explain") == 1
+        assert (below.index(diagnosis) < below.index(row)) is before
+
+
 def test_markup_of_rich_is_shown_as_it_is(hostile: Report) -> None:
     text = render(hostile, RenderOptions(color=True, width=200))
     assert "[red]x[/red]" in text
@@ -560,13 +582,14 @@ def test_the_lines_of_a_script_are_told_however_narrow(failing: Report, width: i
     assert "train.py:123 train.py:124" in render(report, RenderOptions(width=width, show="failed"))
 
 
-def test_of_many_failing_rows_a_terminal_explains_the_first(large: Report) -> None:
+@pytest.mark.parametrize(("width", "method"), [(80, "vjp"), (80, "audit"), (None, "audit")])
+def test_of_many_failing_rows_the_first_are_explained(large: Report, width: int | None, method: str) -> None:
     run = large.runs[0]
     rows = tuple(dataclasses.replace(wrong("a/kernel"), path=f"a/kernel_{i}") for i in range(20))
-    check = dataclasses.replace(run.checks[0], tensors=rows, outcome="mismatch", as_expected=False)
+    check = dataclasses.replace(run.checks[0], method=method, tensors=rows, outcome="mismatch", as_expected=False)
     report = dataclasses.replace(large, runs=(dataclasses.replace(run, checks=(check,)),))
-    brief, verbose = (render(report, RenderOptions(width=80, verbose=verbose)) for verbose in (False, True))
-    assert (brief.count("needs rtol"), verbose.count("needs rtol")) == (8, 20)
+    brief, verbose = (render(report, RenderOptions(width=width, verbose=verbose)) for verbose in (False, True))
+    assert (brief.count("needs rtol 1"), verbose.count("needs rtol 1")) == (8, 20)
     assert "    and 12 more failing rows (-v says how far each is off)\n" in brief
     assert all(f"a/kernel_{i} " in brief for i in range(20))
 

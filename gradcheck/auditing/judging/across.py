@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from gradcheck.auditing.judging.changes import NEAR
-from gradcheck.auditing.observing.layers import acts_otherwise_in_training
+from gradcheck.auditing.observing.layers import acts_otherwise_in_training, training_layers, trains_by_default
 from gradcheck.diagnose.wording import named
 from gradcheck.phrases import some
 from gradcheck.user_calls.tape_calls import identity
@@ -79,6 +79,28 @@ def _training_forgotten(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:
             if unsaid and acts_otherwise_in_training(call.layer):
                 text = f"{call.layer.name} is called without training=True, while others in this step have it"
                 yield named("GC108", text), call.line
+
+
+def left_in_inference(trial: Trial) -> list[str]:
+    """Return a note on models that are trained by calls without `training`, in which some layers do nothing."""
+    asked = {call.tape.number for call in trial.serving.calls.values()}
+    updated = {key for key, trained in trial.variables.items() if trained.updates}
+    calls_of = defaultdict(list)
+    for call in trial.layers.calls:
+        calls_of[id(call.layer)].append(call)
+    idle: dict[str, list[str]] = {}
+    for calls in calls_of.values():
+        layer = calls[0].layer
+        unsaid = any(c.training is None and c.tape in asked for c in calls) and not any(c.trained for c in calls)
+        is_trained = not layer.weights or any(identity(v) in updated for v in layer.trainable_variables)
+        kinds = [type(one).__name__ for one in training_layers(layer) if one.trainable]
+        if unsaid and is_trained and kinds and not trains_by_default(layer):
+            idle[layer.name] = kinds
+    if not idle:
+        return []
+    kinds = list(dict.fromkeys(kind for of_layer in idle.values() for kind in of_layer))
+    whose = "its" if len(idle) == 1 else "their"
+    return [f"no call of {some(list(idle))} had training=True: {whose} {some(kinds)} ran as in inference"]
 
 
 def _never_updated(trial: Trial) -> Iterator[tuple[Diagnosis, ScriptLine]]:

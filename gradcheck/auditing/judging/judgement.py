@@ -46,7 +46,8 @@ class Judgement:
         factor: the multiple of the gradient that was handed over, with what seeds were multiplied by.
         scale: the constant that the losses were multiplied by last.
         penalties: the gradients of penalties that the losses lack, or have several times, with their weights.
-        loss: the sum of the losses.
+        loss: what `expected` is the gradient of: the losses with their weights; NaN where a value is not known.
+        added: the penalties of the variable that were added to it; NaN where others share one.
         explained: what explains that it is wrong, with the lines; at: the number of the update.
         norm: of what was expected; given: the lines of losses that are targets with seeds from outside.
     """
@@ -64,6 +65,7 @@ class Judgement:
     scale: float
     penalties: list[tuple[Array, float]]
     loss: float
+    added: float
     explained: list[tuple[Diagnosis, ScriptLine]] = field(default_factory=list)
     at: int = 0
     norm: float = 0.0
@@ -103,7 +105,7 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
         change.candidate = None  # zeros where the loss does not need the variable
     if change.by_hand:
         _scale_to(change, expected)
-    expected, penalties = _with_penalties(expected, evidence["penalties"], weights, undone)
+    expected, penalties, added = _with_penalties(expected, evidence["penalties"], weights, undone)
     return Judgement(
         question=question,
         comparison=_compared(question, expected, change.candidate, evidence["moved"], options),
@@ -118,8 +120,17 @@ def judge(question: Question, evidence: dict[str, Any], options: AuditOptions) -
         scale=scale,
         penalties=penalties,
         given=tuple(loss.line for group in question.groups for loss in group if loss.is_given),
-        loss=sum(float(np.sum(np.asarray(as_array(loss), np.float64))) for loss in evidence["losses"]),
+        loss=_combined(evidence["losses"], weights) * undone,
+        added=added,
     )
+
+
+def _combined(losses: Sequence[Any], weights: Sequence[float]) -> float:
+    """Return the weighted sum of losses; NaN if there is none, or one is not known."""
+    if not losses or any(loss is None for loss in losses):
+        return math.nan
+    sums = [float(np.sum(np.asarray(as_array(loss), np.float64))) for loss in losses]
+    return sum(weight * value for weight, value in zip(weights, sums, strict=True))
 
 
 def _scale_to(change: Change, expected: Array | None) -> None:
@@ -182,17 +193,20 @@ def _total(references: Sequence[Array | None], weights: Sequence[float]) -> Arra
 
 def _with_penalties(
     expected: Array | None, penalties: Sequence[dict[str, Any]], weights: Sequence[float], undone: float
-) -> tuple[Array | None, list[tuple[Array, float]]]:
-    """Add penalties that no loss has, and leave those in once that it has several times."""
+) -> tuple[Array | None, list[tuple[Array, float]], float]:
+    """Add penalties that no loss has, and leave those in once that it has several times; return their values too."""
     found = []
+    value = 0.0
     for penalty in penalties:
         gradient = _dense(penalty["gradient"])
         weight = sum(w * float(np.asarray(by)) for w, by in zip(weights, penalty["weights"], strict=True))
         several = weight > 1 + NEAR and abs(weight - round(weight)) < NEAR
         if gradient is not None and expected is not None and (several or weight == 0):
-            expected = expected + (gradient if weight == 0 else (1 - weight) * gradient * undone)
+            times = 1.0 if weight == 0 else (1 - weight) * undone
+            expected = expected + times * gradient
+            value += times * _combined([penalty["value"]], [1.0])
             found.append((gradient, weight))
-    return expected, found
+    return expected, found, value
 
 
 def _compared(

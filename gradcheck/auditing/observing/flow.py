@@ -86,6 +86,8 @@ def is_cut(op: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> bool:
     return op in CUTS and (op != "Cast" or (inputs[0].dtype.is_floating and outputs[0].dtype.is_integer))
 
 
+#: Operations that read a variable.
+READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd"})
 #: Operations that bring values into TensorFlow.
 ENTRANCES = frozenset({"DecodeRaw", "ParseTensor", "EagerPyFunc", "PyFunc", "PyFuncStateless"})
 
@@ -107,6 +109,7 @@ class Flow:
         stopped: what went into `stop_gradient`, by the id of what came out.
         left: the lines at which tensors that carry gradients were read as NumPy, by id.
         factors: numbers by which a tensor was multiplied last, by id.
+        reads: the place of each variable among those that were read under a tape, by the id of its handle.
     """
 
     made: dict[int, Made] = field(default_factory=dict)
@@ -121,6 +124,7 @@ class Flow:
     factors: dict[int, tuple[int, float]] = field(default_factory=dict)
     stopped: dict[int, Any] = field(default_factory=dict)
     left: dict[int, ScriptLine] = field(default_factory=dict)
+    reads: dict[int, int] = field(default_factory=dict)
     _packed: dict[int, int] = field(default_factory=dict)
 
     def begin(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -26,14 +27,20 @@ if TYPE_CHECKING:
 class ModelCall:
     """A call of a layer that no other layer made: `training` is None if the script did not say.
 
-    `step` and `tape` are numbers.
+    `step` and `tape` are numbers; `trained` says whether it, or a call inside, was given `training`, and not False.
     """
 
     layer: Any
     training: bool | None
+    trained: bool
     line: ScriptLine
     step: int
     tape: int | None
+
+    def differs(self, other: ModelCall) -> bool:
+        """Whether it is another layer's call, at another line, in another step or mode."""
+        mine = (id(self.layer), self.training, self.trained, self.line, self.step)
+        return mine != (id(other.layer), other.training, other.trained, other.line, other.step)
 
 
 class Layers:
@@ -44,7 +51,7 @@ class Layers:
         self._watch = watch
         self.calls: list[ModelCall] = []
         self.roots: dict[int, Any] = {}
-        self._depth = threading.local()
+        self._here = threading.local()
         #: (the step's number, the variables' ids, the penalty of each)
         self._penalties: list[tuple[ScriptStep, list[int], list[Any]]] = []
         #: (the step, the tape's number, the layer, the penalty)
@@ -63,33 +70,38 @@ class Layers:
         patches.wrap(keras.Layer, "_get_regularization_losses", self._read)
 
     def _call(self, original: Any, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        depth = getattr(self._depth, "value", 0)
-        if depth or not self._watch.watching:
+        here = self._here
+        if not self._watch.watching:
             return original(layer, *args, **kwargs)
-        self._depth.value = 1
+        said = kwargs.get("training", args[1] if len(args) > 1 and isinstance(args[1], bool) else None)
+        trained = said is not None and said is not False
+        if getattr(here, "inside", False):
+            here.trained = here.trained or trained
+            return original(layer, *args, **kwargs)
+        here.inside, here.trained = True, trained
         try:
             return original(layer, *args, **kwargs)
         finally:
-            self._depth.value = 0
+            here.inside = False
             step = self._watch.step(current_graph())
             if step is not None:
                 with self._watch.safely():
-                    said = kwargs.get("training", args[1] if len(args) > 1 and isinstance(args[1], bool) else None)
-                    self._called(step, layer, said)
+                    self._called(step, layer, said, trained=here.trained)
 
     def _fit(self, original: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
         self.roots.setdefault(id(model), model)
         return original(model, *args, **kwargs)
 
-    def _called(self, step: ScriptStep, layer: Any, training: bool | None) -> None:  # noqa: FBT001 - as the script says it
+    def _called(self, step: ScriptStep, layer: Any, training: bool | None, *, trained: bool) -> None:  # noqa: FBT001 - as the script says it
         active = self._watch.active(step.graph)
         tape, line = active[-1].number if active else None, user_line()
         if tape is not None:
             added = [t for one in all_layers([layer]) for t in own_losses(one) if hasattr(t, "_id")]
             self._added += [(step, tape, layer, tensor) for tensor in added]
             self.roots.setdefault(id(layer), layer)
-        if all((call.line, call.step) != (line, step.number) for call in self.calls[-64:]):
-            self.calls.append(ModelCall(layer, training, line, step.number, tape))
+        new = ModelCall(layer, training, trained, line, step.number, tape)
+        if all(new.differs(call) for call in self.calls[-64:]):
+            self.calls.append(new)
 
     def line_of(self, call: GradientCall) -> ScriptLine:
         """Return the line of the first model that ran under the tape that was asked; else that of the tape."""
@@ -112,6 +124,8 @@ class Layers:
     def penalties(self, variable: Any, losses: Sequence[ServedLoss], tapes: set[int]) -> list[dict[str, Any]]:
         """Return what `model.losses` has for a variable: the gradient of each penalty, and its weight in some losses.
 
+        Its value is given where it is a penalty of this variable alone.
+
         Args:
             variable: of Keras; others have no penalties.
             losses: those that serve the variable.
@@ -133,7 +147,7 @@ class Layers:
         key = identity(variable)
         reads = [(step, found[ids.index(key)]) for step, ids, found in self._penalties if key in ids]
         weights = [_weight(loss, [tensor for step, tensor in reads if step is loss.step]) for loss in losses]
-        return {"gradient": tape.gradient(penalty, value), "weights": weights}
+        return {"gradient": tape.gradient(penalty, value), "weights": weights, "value": penalty}
 
     def _of_activations(self, variable: Any, losses: Sequence[ServedLoss], tapes: set[int]) -> Iterator[dict[str, Any]]:
         """Yield those that layers added in a call, of the models that the variable belongs to."""
@@ -144,7 +158,7 @@ class Layers:
                 continue
             gradient = step.derivative(tensor, None, {key: variable})[key]
             if gradient is not None:
-                yield {"gradient": gradient, "weights": [_weight(loss, [tensor]) for loss in losses]}
+                yield {"gradient": gradient, "weights": [_weight(loss, [tensor]) for loss in losses], "value": None}
 
 
 def _weight(loss: ServedLoss, penalties: Sequence[Any]) -> Any:
@@ -160,13 +174,30 @@ def _weight(loss: ServedLoss, penalties: Sequence[Any]) -> Any:
 
 def acts_otherwise_in_training(layer: Any) -> bool:
     """Whether some layer inside drops, normalises or adds noise in training alone, or is the user's and may."""
-    for one in all_layers([layer]):
-        if type(one).__module__.startswith("keras."):
-            if isinstance(one, keras.layers.BatchNormalization) or any(_positive(one, name) for name in _RANDOM):
-                return True
-        elif takes_training(one) and not one._layers:  # noqa: SLF001
-            return True
-    return False
+    return bool(training_layers(layer)) or any(_may_act_otherwise(one) for one in all_layers([layer]))
+
+
+def training_layers(layer: Any) -> list[Any]:
+    """Return the layers of Keras inside that drop, normalise or add noise in training alone."""
+    return [one for one in all_layers([layer]) if _is_of_keras(one) and _acts_otherwise(one)]
+
+
+def trains_by_default(layer: Any) -> bool:
+    """Whether a layer inside is the user's and runs in training mode unless it is told not to."""
+    users = [one for one in all_layers([layer]) if not _is_of_keras(one) and takes_training(one)]
+    return any(signature(one.call).parameters["training"].default is True for one in users)
+
+
+def _is_of_keras(layer: Any) -> bool:
+    return type(layer).__module__.startswith("keras.")
+
+
+def _acts_otherwise(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization) or any(_positive(layer, name) for name in _RANDOM)
+
+
+def _may_act_otherwise(layer: Any) -> bool:
+    return not _is_of_keras(layer) and takes_training(layer) and not layer._layers  # noqa: SLF001
 
 
 #: Attributes by which layers of Keras act only in training.

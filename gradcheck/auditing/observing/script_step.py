@@ -50,6 +50,7 @@ class ServedLoss:
         masses: see `loss_weights.masses`, if they are known already.
         scale: the constant that it was multiplied by last.
         made_of: the handles of the variables, and the recorded tensors, that it was made of, once that is known.
+        value: what was differentiated in a compiled function, where its target is not at hand.
     """
 
     target: Any
@@ -61,6 +62,14 @@ class ServedLoss:
     masses: list[tuple[Any, int]] | None = None
     scale: float = 1.0
     made_of: tuple[set[int], set[int]] | None = None
+    value: Any = None
+
+    @property
+    def weighted(self) -> Any:
+        """The target times its seed, to be summed; None where that is not known, or is no loss."""
+        if self.target is None or self.is_given:
+            return self.value
+        return self.target if self.seed is None else self.target * self.seed
 
     @property
     def is_given(self) -> bool:

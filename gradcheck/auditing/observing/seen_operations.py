@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.auditing.observing.flow import is_cut
+from gradcheck.auditing.observing.flow import READS, is_cut
 from gradcheck.user_calls.lines import user_line
 
 if TYPE_CHECKING:
@@ -50,11 +50,14 @@ class Operations:
                 step.moved_by_backward[inputs[0]._id] = (inputs[0], inputs[-1].dtype)  # noqa: SLF001
             if not self._watch.active(graph):
                 return
-        if graph is not None and (assigns or op == "ReadVariableOp"):
+        if graph is not None and (assigns or op in READS):
             self._find_handle(graph, inputs[0])
         if assigns:
             self._assigned(op, graph, step, inputs)
             return
+        if here.active and op in READS:
+            reads = self._watch.flow.reads
+            reads.setdefault(self._watch.flow.handle(inputs[0]._id), len(reads))  # noqa: SLF001
         tapes = tuple(record.number for record in here.active if record.graph is graph)
         carries = self._watch.flow.carries(op, inputs)
         if step is not None and (tapes or not step.updates):

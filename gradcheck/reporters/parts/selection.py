@@ -37,6 +37,11 @@ def is_control(check: CheckReport) -> bool:
     return check.expect == "mismatch" and check.outcome == "mismatch"
 
 
+def is_audit(check: CheckReport) -> bool:
+    """Whether a script was audited: diagnoses, which name its lines, stand before the rows, and many rows are cut."""
+    return check.method == "audit"
+
+
 def fails(tensor: TensorReport, check: CheckReport) -> bool:
     """Whether `tensor` is a failure, outside of an expected mismatch."""
     return tensor.failed and not is_control(check)
