@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradcheck.phrases import plural
+from gradcheck.phrases import first, plural
 from gradcheck.reporters.charts.by_layer import severity
 from gradcheck.reporters.parts.exempt import status_label
 from gradcheck.reporters.parts.selection import layers_in_brief
@@ -29,6 +29,7 @@ BOX_X, BOX_WIDTH, BOX_HEIGHT, GAP = 2, 230, 58, 36
 _LANE, _LANES = 14, 8
 _MILLION = 1_000_000
 _NAME, _DETAIL, _MARK, _LINK = 29, 34, 28, 32  # characters that fit
+_CODE = re.compile(r"GC\d{3}")
 _BOUNDARY = re.compile(r"boundary ([\d, ]+) → (\d+)")  # how a diagnosis writes its place
 
 
@@ -148,14 +149,16 @@ def _mark_diagnosis(marks: _Marks, diagnosis: Diagnosis, links: dict[tuple[int, 
     found = _BOUNDARY.search(diagnosis.place or "")
     pairs = [(int(start), int(found[2])) for start in found[1].split(",")] if found else []
     for pair in links.keys() & pairs:
-        marks.boundaries[pair] = _joined(marks.boundaries.get(pair), diagnosis.code)
+        marks.boundaries[pair] = _with_code(marks.boundaries.get(pair), diagnosis.code)
     if not links.keys() & pairs and diagnosis.segment is not None:
-        marks.segments[diagnosis.segment] = _joined(marks.segments.get(diagnosis.segment), diagnosis.code)
+        marks.segments[diagnosis.segment] = _with_code(marks.segments.get(diagnosis.segment), diagnosis.code)
 
 
-def _joined(before: str | None, code: str) -> str:
-    """Return the marks of one place, each code once, the code first: it says more."""
-    return code if before is None else before if code in before else f"{code}, {before}"
+def _with_code(before: str | None, code: str) -> str:
+    """Return the marks of one place, each code once: the codes in the order of the report, then what is first wrong."""
+    marks = before.split(", ") if before else []
+    codes = [mark for mark in marks if _CODE.fullmatch(mark)]
+    return ", ".join([*dict.fromkeys([*codes, code]), *(mark for mark in marks if mark not in codes)])
 
 
 def _groups(
@@ -185,26 +188,34 @@ def _box(
     marks: _Marks,
     check: CheckReport,
 ) -> Box:
-    first, last = group[0], group[-1]
+    begin, last = group[0], group[-1]
     status, tone = _worst([t for segment in group for t in tensors[segment.index]], check)
     said = [marks.segments[segment.index] for segment in group if segment.index in marks.segments]
-    layers, parameters = layers_in_brief(first), _parameters(sum(segment.parameters for segment in group))
+    layers, parameters = layers_in_brief(begin), _parameters(sum(segment.parameters for segment in group))
     if len(group) > 1:
-        label, what = f"{first.index} to {last.index}", f"{len(group)} segments"
-    elif first.name == f"segment_{first.index}":  # a name of ours says less than those of its layers
-        label, what = f"{first.index}: {layers}", inline(first.name)
+        label, what = f"{begin.index} to {last.index}", f"{len(group)} segments"
+    elif begin.name == f"segment_{begin.index}":  # a name of ours says less than those of its layers
+        label, what = f"{begin.index}: {layers}", inline(begin.name)
     else:
-        label, what = f"{first.index}: {inline(first.name)}", layers
-    every = inline(", ".join(dict.fromkeys((first.name, last.name))))
+        label, what = f"{begin.index}: {inline(begin.name)}", layers
+    every = inline(", ".join(dict.fromkeys((begin.name, last.name))))
     return Box(
         y=2 + place * (BOX_HEIGHT + GAP),
         label=shorten(label, _NAME),
         detail=f"{shorten(what, _DETAIL - len(parameters) - 2)}; {parameters}",
-        title=f"{every}: {inline(', '.join(first.layers))}" if len(group) == 1 else every,
+        title=f"{every}: {inline(', '.join(begin.layers))}" if len(group) == 1 else every,
         tone=tone,
         status=status or _without(group),
-        mark=shorten(", ".join(said), _MARK),
+        mark=_fitted(said),
     )
+
+
+def _fitted(said: Sequence[str]) -> str:
+    """Return the marks of a box as far as they fit, codes whole: of what is first wrong its card says the name."""
+    marks = list(dict.fromkeys(", ".join(said).split(", "))) if said else []
+    codes = sorted(marks, key=lambda mark: not _CODE.fullmatch(mark))  # of several segments: codes first
+    ends = (", ".join(first(codes, most)) for most in range(len(codes), 0, -1))
+    return next((text for text in ends if len(text) <= _MARK), shorten(codes[0], _MARK) if codes else "")
 
 
 def _parameters(count: int) -> str:
