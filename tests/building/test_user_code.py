@@ -111,10 +111,10 @@ def test_a_module_by_name_may_be_installed_or_lie_beside_the_config(tmp_path: Pa
 @pytest.mark.parametrize(
     ("reference", "message", "help_"),
     [
-        ("./modle.py:build", "no such file", "did you mean model.py?"),
-        ("./model.py:biuld", "has no biuld", "did you mean build?"),
+        ("./modle.py:build", "no such file", "did you mean `model.py`?"),
+        ("./model.py:biuld", "has no biuld", "did you mean `build`?"),
         ("./model.py:build.x", "has no x", "define x"),
-        ("modle:build", "no module modle", "did you mean model?"),
+        ("modle:build", "no module modle", "did you mean `model`?"),
         ("json.nowhere:build", "no module json.nowhere", "write ./file.py:Name"),
     ],
 )

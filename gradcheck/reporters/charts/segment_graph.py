@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradcheck.phrases import first, plural
+from gradcheck.phrases import and_more, plural
 from gradcheck.reporters.charts.by_layer import severity
 from gradcheck.reporters.parts.exempt import status_label
 from gradcheck.reporters.parts.selection import layers_in_brief
@@ -35,7 +35,7 @@ _BOUNDARY = re.compile(r"boundary ([\d, ]+) → (\d+)")  # how a diagnosis write
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """One segment, or several in a row, with the tone of the worst weight. `mark` says what begins here."""
+    """One segment, or several in a row, with the tone of the worst weight. `mark` says what firsts here."""
 
     y: int
     label: str
@@ -188,22 +188,22 @@ def _box(
     marks: _Marks,
     check: CheckReport,
 ) -> Box:
-    begin, last = group[0], group[-1]
+    first, last = group[0], group[-1]
     status, tone = _worst([t for segment in group for t in tensors[segment.index]], check)
     said = [marks.segments[segment.index] for segment in group if segment.index in marks.segments]
-    layers, parameters = layers_in_brief(begin), _parameters(sum(segment.parameters for segment in group))
+    layers, parameters = layers_in_brief(first), _parameters(sum(segment.parameters for segment in group))
     if len(group) > 1:
-        label, what = f"{begin.index} to {last.index}", f"{len(group)} segments"
-    elif begin.name == f"segment_{begin.index}":  # a name of ours says less than those of its layers
-        label, what = f"{begin.index}: {layers}", inline(begin.name)
+        label, what = f"{first.index} to {last.index}", f"{len(group)} segments"
+    elif first.name == f"segment_{first.index}":  # a name of ours says less than those of its layers
+        label, what = f"{first.index}: {layers}", inline(first.name)
     else:
-        label, what = f"{begin.index}: {inline(begin.name)}", layers
-    every = inline(", ".join(dict.fromkeys((begin.name, last.name))))
+        label, what = f"{first.index}: {inline(first.name)}", layers
+    every = inline(", ".join(dict.fromkeys((first.name, last.name))))
     return Box(
         y=2 + place * (BOX_HEIGHT + GAP),
         label=shorten(label, _NAME),
         detail=f"{shorten(what, _DETAIL - len(parameters) - 2)}; {parameters}",
-        title=f"{every}: {inline(', '.join(begin.layers))}" if len(group) == 1 else every,
+        title=f"{every}: {inline(', '.join(first.layers))}" if len(group) == 1 else every,
         tone=tone,
         status=status or _without(group),
         mark=_fitted(said),
@@ -214,7 +214,7 @@ def _fitted(said: Sequence[str]) -> str:
     """Return the marks of a box as far as they fit, codes whole: of what is first wrong its card says the name."""
     marks = list(dict.fromkeys(", ".join(said).split(", "))) if said else []
     codes = sorted(marks, key=lambda mark: not _CODE.fullmatch(mark))  # of several segments: codes first
-    ends = (", ".join(first(codes, most)) for most in range(len(codes), 0, -1))
+    ends = (", ".join([*codes[:most], *and_more(len(codes) - most)]) for most in range(len(codes), 0, -1))
     return next((text for text in ends if len(text) <= _MARK), shorten(codes[0], _MARK) if codes else "")
 
 

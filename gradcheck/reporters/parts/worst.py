@@ -6,12 +6,12 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from gradcheck.reporters.parts.exempt import excused
 from gradcheck.reporters.parts.text import inline, named, number
+from gradcheck.results.report import PROVEN
 from gradcheck.results.tensor import NOISE_FACTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from gradcheck.results.report import CheckReport, TensorReport
 
@@ -20,15 +20,15 @@ WITHIN_ROUNDING = "within rounding"
 _REASON = re.compile(r"\b(GC\d{3}): ([^,;(]*[^,;(\s])")
 
 
-def worst_tensor(tensors: Iterable[TensorReport]) -> TensorReport | None:
+def worst_tensor(tensors: Sequence[TensorReport]) -> TensorReport | None:
     """Return the tensor with the largest relative error that is more than rounding; None if none has such a figure.
 
-    Exempt and undecided tensors are left out. Failing ones come first, and last those whose reference is itself below
-    what can be told from zero: relative to that, any error is large.
+    If some tensors fail it is one of them, otherwise one that is proven equal. Last come those whose reference is itself
+    below what can be told from zero: relative to that, any error is large.
     """
-    figures = [t for t in tensors if not (math.isnan(t.max_rel_error) or excused(t) or t.within_rounding)]
-    decided = [t for t in figures if t.status != "inconclusive"]
-    return max(decided, key=lambda t: (t.failed, not _is_noise(t), t.max_rel_error), default=None)
+    proven = [t for t in tensors if t.status in PROVEN and not t.within_rounding]
+    figures = [t for t in [t for t in tensors if t.failed] or proven if not math.isnan(t.max_rel_error)]
+    return max(figures, key=lambda t: (not _is_noise(t), t.max_rel_error), default=None)
 
 
 def _is_noise(tensor: TensorReport) -> bool:
@@ -40,7 +40,8 @@ def _is_noise(tensor: TensorReport) -> bool:
 def only_rounding(tensors: Sequence[TensorReport]) -> bool:
     """Whether some of `tensors` differ, and by rounding alone."""
     worst = worst_tensor(tensors)
-    return not (worst and worst.max_rel_error) and any(tensor.within_rounding for tensor in tensors)
+    wrong = any(tensor.failed for tensor in tensors) or bool(worst and worst.max_rel_error)
+    return not wrong and any(tensor.within_rounding for tensor in tensors)
 
 
 def worst_words(tensors: Sequence[TensorReport]) -> str:
