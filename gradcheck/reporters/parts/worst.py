@@ -23,8 +23,8 @@ _REASON = re.compile(r"\b(GC\d{3}): ([^,;(]*[^,;(\s])")
 def worst_tensor(tensors: Sequence[TensorReport]) -> TensorReport | None:
     """Return the tensor with the largest relative error that is more than rounding; None if none has such a figure.
 
-    If some tensors fail it is one of them, otherwise one that is proven equal. Last come those whose reference is itself
-    below what can be told from zero: relative to that, any error is large.
+    If some tensors fail it is one of them, otherwise one that is proven equal. Last come those whose reference is
+    itself below what can be told from zero: relative to that, any error is large.
     """
     proven = [t for t in tensors if t.status in PROVEN and not t.within_rounding]
     figures = [t for t in [t for t in tensors if t.failed] or proven if not math.isnan(t.max_rel_error)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,8 +10,10 @@ from gradcheck.reporters import REPORTERS, RenderOptions
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.exempt import status_label
 from gradcheck.reporters.parts.worst import largest_error, open_reasons, worst_tensor, worst_words
-from gradcheck.results.report import Report, TensorReport
 from tests.reporters.conftest import check, close, report, run, tensor, unproven, wrong
+
+if TYPE_CHECKING:
+    from gradcheck.results.report import Report, TensorReport
 
 
 def rounding(path: str = "conv/bias", **changes: object) -> TensorReport:
