@@ -65,7 +65,7 @@ def model(
 
     try:
         return around(inputs)[1]
-    except RunError as error:
+    except GradcheckError as error:
         error.help = error.help or _batch_axis_help(around, inputs)
         raise
 

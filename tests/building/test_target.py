@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradcheck.building.target import model
-from gradcheck.errors import RunError
+from gradcheck.errors import GradcheckError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,6 @@ def test_a_batch_axis_that_was_given_too_is_told(
 ) -> None:
     (tmp_path / "code.py").write_text(CODE, encoding="utf-8")
     kwargs = KERNEL if target == "Conv1D" else {}
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(GradcheckError) as caught:
         model(target, str(tmp_path), {"x": {"shape": shape, "dtype": None}}, kwargs)
     assert caught.value.help == help_
