@@ -32,7 +32,6 @@ Quantity = Literal["gradient", "value"]
 
 #: A tensor with one of these statuses fails its check.
 FAILING: frozenset[str] = frozenset({"mismatch", "nonfinite", "missing"})
-_FIRST_TENSORS = 10  # of a check, in the text of an AssertionError
 #: A gradient with one of these statuses has been proven equal.
 PROVEN: frozenset[str] = frozenset({"exact", "close"})
 
@@ -304,8 +303,8 @@ class Report:
             raise AssertionError(self.in_brief())
 
     def in_brief(self) -> str:
-        """Return the concise report with the first failing tensors of each check only."""
-        return self._rendered("concise", most=_FIRST_TENSORS)
+        """Return the concise report with the first ten failing tensors of each check."""
+        return self._rendered("concise", most=10)
 
     def _repr_html_(self) -> str | None:
         """Return the HTML report in a frame of its own, for a notebook; None without jinja2, which it needs."""
