@@ -35,8 +35,13 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def nearest(word: Any, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was most likely meant to be, regardless of case; None if none is near."""
-    by_lower = {name.lower(): name for name in known}
+    """Return the known word that `word` was most likely meant to be, regardless of case; None if none is near.
+
+    Of a path such as `blocks/0/gate` its last part alone may be meant too.
+    """
+    names = list(known)
+    by_lower = {name.lower().rpartition("/")[2]: name for name in reversed(names)}
+    by_lower |= {name.lower(): name for name in names}
     found = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
 
@@ -44,7 +49,7 @@ def nearest(word: Any, known: Iterable[str]) -> str | None:
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
     """Return a help line with the known word nearest to `word`; `otherwise` if none is near."""
     near = nearest(word, known)
-    return otherwise if near is None else f"did you mean {near}?"
+    return otherwise if near is None else f"did you mean `{near}`?"
 
 
 def suggestion(word: Any, known: Iterable[str], what: str, most: int | None = None) -> str:

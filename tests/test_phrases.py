@@ -24,8 +24,11 @@ def test_counts() -> None:
 def test_the_name_that_was_meant() -> None:
     known = ["Dense", "Flatten", "Conv2D"]
     assert phrases.nearest("desne", known) == "Dense"
-    assert phrases.did_you_mean("Desne", known) == "did you mean Dense?"
+    assert phrases.did_you_mean("Desne", known) == "did you mean `Dense`?"
     assert phrases.did_you_mean("x", known, "look it up") == "look it up"
+    assert phrases.nearest("gate", ["gates", "blocks/0/gate"]) == "blocks/0/gate"
+    assert phrases.nearest("gate", ["blocks/0/gate", "gate"]) == "gate"
+    assert phrases.nearest("blocks/0/gat", ["blocks/0/gate", "gate"]) == "blocks/0/gate"
     assert (
         phrases.suggestion("Desne", known, "Known", most=2) == "did you mean `Dense`? Known: Dense, Flatten, and 1 more"
     )

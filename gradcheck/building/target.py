@@ -58,7 +58,33 @@ def model(
         ConfigError: GC020, GC021 or GC028, if the target or its arguments are wrong.
         RunError: GC051 if the user's own code raises.
     """
-    return model_around(as_layer(target, Path(base), dict(kwargs), values), target, inputs, masked=masked)
+
+    def around(inputs: Mapping[str, Any]) -> tuple[keras.Layer, keras.Model]:
+        layer = as_layer(target, Path(base), dict(kwargs), values)
+        return layer, model_around(layer, target, inputs, masked=masked)
+
+    try:
+        return around(inputs)[1]
+    except GradcheckError as error:
+        error.help = error.help or _batch_axis_help(around, inputs)
+        raise
+
+
+def _batch_axis_help(
+    around: Callable[[Mapping[str, Any]], tuple[keras.Layer, Any]], inputs: Mapping[str, Any]
+) -> str | None:
+    """Return the shapes without their first axes if a layer can be called with these; None if it cannot."""
+    fewer = {name: {**spec, "shape": list(spec["shape"])[1:]} for name, spec in inputs.items()}
+    if not all(spec["shape"] for spec in fewer.values()):
+        return None
+    try:
+        layer, _ = around(fewer)
+    except GradcheckError:
+        return None
+    if isinstance(layer, FunctionLayer):  # it has no batch axis
+        return None
+    shapes = " ".join(f"--input-shape {','.join(map(str, spec['shape']))}" for spec in fewer.values())
+    return f"the batch axis is added for layers: did you mean `{shapes}`?"
 
 
 def model_around(

@@ -13,6 +13,7 @@ import sys
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -25,7 +26,6 @@ from gradcheck.phrases import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import ModuleType
 
     from gradcheck.building.imports import Imports
 
@@ -123,7 +123,8 @@ def _attribute(reference: str, base: Path, code: str, imports: Imports) -> Any:
     found: Any = imports.files[key]
     for part in attribute.split("."):
         if not hasattr(found, part):
-            known = [name for name in dir(found) if not name.startswith("_")]
+            public = (name for name in dir(found) if not name.startswith("_"))
+            known = [name for name in public if not isinstance(getattr(found, name, None), ModuleType)]
             help_ = did_you_mean(part, known, f"define {part} in {module_name}")
             raise KeyedError(f"{module_name} has no {part}. Received: {reference}", code="GC028", help=help_)
         found = getattr(found, part)

@@ -66,7 +66,7 @@ def _entries(codes: Sequence[str]) -> list[Entry]:
         from gradcheck.phrases import nearest  # noqa: PLC0415 - not needed otherwise
 
         near = list(dict.fromkeys(filter(None, (nearest(code.replace("O", "0"), CATALOGUE) for code in unknown))))
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        meant = f"did you mean {' or '.join(f'`{code}`' for code in near)}? " if near else ""
         what = "code" if len(unknown) == 1 else "codes"
         raise UsageError(
             f"unknown {what}: {', '.join(unknown)}", code="GC010", help=f"{meant}`gradcheck explain` lists all codes"

@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
             from gradcheck.phrases import nearest  # noqa: PLC0415 - not needed otherwise
 
             near = nearest(args[0], COMMANDS)
-            meant = f" Did you mean {near}?" if near else ""
+            meant = f" Did you mean `{near}`?" if near else ""
             ctx.fail(f"No such command {args[0]!r}.{meant} Commands: {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 

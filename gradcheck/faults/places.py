@@ -52,8 +52,9 @@ def at_boundaries(
     places = {index: boundary(problem, index) for index in where}
     # If the change applies at some boundaries only, its effect must name these.
     complete = len(where) == len(boundaries(problem))
-    everyone = "every segment but the last" if complete else _each_of(problem, where)
-    return _each_then_all(problem, code, places, change, effect, everywhere=EVERYWHERE, everyone=everyone)
+    names = {index: problem.segments[index].plan.name for index in where}
+    everyone = "every segment but the last" if complete else _each_of(names)
+    return _each_then_all(code, places, names, change, effect, everywhere=EVERYWHERE, everyone=everyone)
 
 
 def at_tensors(
@@ -83,16 +84,17 @@ def at_segments(
     `effect` has {} in place of the segment.
     """
     where = range(len(problem.segments))[::-1] if where is None else where
-    places = {index: Place(text=f"segment {index}", segment=index) for index in where}
+    places = {index: Place(text=_segment(problem, index), segment=index) for index in where}
     everywhere = Place(text="every segment", everywhere=True)
-    everyone = "every segment" if len(where) == len(problem.segments) else _each_of(problem, where)
-    return _each_then_all(problem, code, places, change, effect, everywhere=everywhere, everyone=everyone)
+    names = {index: _name(problem, index) for index in where}
+    everyone = "every segment" if len(where) == len(problem.segments) else _each_of(names)
+    return _each_then_all(code, places, names, change, effect, everywhere=everywhere, everyone=everyone)
 
 
 def _each_then_all(
-    problem: Problem,
     code: str,
     places: Mapping[int, Place],
+    names: Mapping[int, str],
     change: Change,
     effect: str,
     *,
@@ -100,7 +102,7 @@ def _each_then_all(
     everyone: str,
 ) -> Iterator[Injection]:
     for index, place in places.items():
-        said = effect.format(problem.segments[index].plan.name)
+        said = effect.format(names[index])
         yield Injection(code=code, place=place, effect=said, steps=partial(change, {index}))
     # With one place, "everywhere" is the same injection again: it would only cost another replay.
     if len(places) > 1:
@@ -109,8 +111,22 @@ def _each_then_all(
         )
 
 
-def _each_of(problem: Problem, where: Sequence[int]) -> str:
-    return f"each of {some([problem.segments[index].plan.name for index in sorted(where)])}"
+def _each_of(names: Mapping[int, str]) -> str:
+    return f"each of {some([names[index] for index in sorted(names)])}"
+
+
+def _segment(problem: Problem, index: int) -> str:
+    """Return what people call the segment: `segment 1`, or its layer if they made no cut there."""
+    plan, name = problem.segments[index].plan, _name(problem, index)
+    return f"segment {index}" if name == plan.name else f"layer {name}"
+
+
+def _name(problem: Problem, index: int) -> str:
+    """Return the name of a segment: that of its layer where every layer is one, as for live objects."""
+    plan, split = problem.segments[index].plan, problem.config.split
+    if split is None or split.every is None or len(plan.calls) != 1:
+        return plan.name
+    return problem.graph.calls[plan.calls[0]].path or plan.name
 
 
 def at_weight(weight: Weight) -> Place:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck.numerics.sparse import to_array
+from gradcheck.results.tensor import DECISIVE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from gradcheck.numerics.elements import Array
     from gradcheck.results.tensor import Comparison
 
-#: An error bar is small enough if it is at most this share of the tensor's largest element: a fault of one per cent is
-#: then ten bars.
-DECISIVE = 1e-3
 #: A tensor whose elements are below this share of the largest of all is zero up to float64's rounding (a bias before
 #: batch norm) …
 ROUNDING = 1e-12

@@ -71,7 +71,7 @@ def result_of_check(
         return ItemResult(text=_text(errors, root), summary=error_line(errors[0]), failure="ERROR")
     vacuous, trainable = run.verdict == "vacuous", run.coverage.trainable
     shown = replace(run, checks=(*trial, *own), errors=(), error=None)
-    text = str(envelope([replace(shown, verdict="pass") if vacuous and not complete else shown]))
+    text = envelope([replace(shown, verdict="pass") if vacuous and not complete else shown]).in_brief()
     wrong = next((check for check in shown.checks if not check.as_expected), None)
     if wrong:
         return ItemResult(text=text, summary=words.conclusion(wrong, trainable), failure=words.outcome(wrong)[0])

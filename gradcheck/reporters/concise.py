@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.phrases import plural
+from gradcheck.phrases import and_more, plural
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.errors import error_line, error_place
 from gradcheck.reporters.parts.exempt import excused, unneeded
@@ -12,6 +12,7 @@ from gradcheck.reporters.parts.required import shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, is_control, run_errors
 from gradcheck.reporters.parts.text import index, inline, number, pair
 from gradcheck.reporters.parts.training import first_wrong, label
+from gradcheck.reporters.parts.worst import WITHIN_ROUNDING, only_rounding, worst_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +23,18 @@ if TYPE_CHECKING:
 
 def render(report: Report, options: RenderOptions) -> str:
     """Render the report; every line starts with the config, so that lines of several runs can be told apart."""
+    tensors = options.show != "summary"
     return "\n".join(
-        f"{config_name(run)}: {line}" for run in report.runs for line in _run(run, tensors=options.show != "summary")
+        f"{config_name(run)}: {line}" for run in report.runs for line in _run(run, tensors=tensors, most=options.most)
     )
 
 
-def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
+def _run(run: RunReport, *, tensors: bool, most: int | None) -> Iterator[str]:
     for error in run_errors(run):
         place = error_place(error)
         yield error_line(error) + (f" at {place}" if place else "")
     for check in run.checks:
-        yield from _check(check, run.coverage.trainable, tensors=tensors)
+        yield from _check(check, run.coverage.trainable, tensors=tensors, most=most)
     for line in shortfall_lines(run):
         yield f"FAIL require: all: {line}"
     for warning in run.warnings:
@@ -43,16 +45,18 @@ def _run(run: RunReport, *, tensors: bool) -> Iterator[str]:
         yield f"vacuous {words.vacuous_advice(run)}"
 
 
-def _check(check: CheckReport, trainable: int, *, tensors: bool) -> Iterator[str]:
+def _check(check: CheckReport, trainable: int, *, tensors: bool, most: int | None) -> Iterator[str]:
     method = inline(check.method)
     yield _verdict(check, trainable)
-    for tensor in check.tensors if tensors else ():
-        if fails(tensor, check):
-            yield _tensor(check, tensor)
-    if check.second_opinion:
-        yield f"second opinion {method} {inline(check.second_opinion)}"
     for diagnosis in check.diagnoses:
         yield f"diagnosis {method} {inline(words.diagnosis_sentence(diagnosis))}"
+    if check.second_opinion:
+        yield f"second opinion {method} {inline(check.second_opinion)}"
+    failing = [tensor for tensor in check.tensors if tensors and fails(tensor, check)]
+    for tensor in failing[:most]:
+        yield _tensor(check, tensor)
+    if most is not None:
+        yield from (f"FAIL {method} {more} failing tensors" for more in and_more(len(failing) - most))
     for warning in check.warnings:
         yield f"warning {method} {inline(warning)}"
     for note in check.notes:
@@ -72,10 +76,11 @@ def _verdict(check: CheckReport, trainable: int) -> str:
     note += f", no mismatch of {unneeded(check)}" if check.unneeded else ""
     exempt = sum(map(excused, check.tensors))
     note += f", {plural(exempt, 'exempt tensor')} different as expected" if exempt else ""
-    worst = None if word == "vacuous" else words.worst_tensor(check.tensors)
+    worst = None if word == "vacuous" else worst_tensor(check.tensors)
     figures = f", worst {label(worst)} {_figures(worst, ' ')}" if worst and worst.max_rel_error else ""
-    if worst and worst.max_rel_error == 0 and not check.failures:
-        figures = f", {'the others ' if exempt else ''}bit for bit"
+    rounding = only_rounding(check.tensors) and word != "vacuous"
+    if (rounding or (worst and worst.max_rel_error == 0)) and not check.failures:
+        figures = f", {'the others ' if exempt else ''}{WITHIN_ROUNDING if rounding else 'bit for bit'}"
     step = f", {first_wrong(check)}" if first_wrong(check) else ""
     weights = f"{proven}/{total} weights match" if total else "no weights"
     others = [tensor for tensor in check.failures if tensor.kind != "weight"]

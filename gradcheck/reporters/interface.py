@@ -22,12 +22,14 @@ class RenderOptions:
         width: the columns of the terminal; None for a file or a pipe, where nothing is shortened or wrapped.
         color: whether ANSI colours may be used; formats for machines never use them.
         verbose: whether to show details such as versions and every segment.
+        most: how many failing tensors of each check the concise format lists; None for all.
     """
 
     show: Show = "all"
     width: int | None = None
     color: bool = False
     verbose: bool = False
+    most: int | None = None
 
 
 #: Returns text without a final line break. Names and messages come from users: each format escapes them.

@@ -9,7 +9,7 @@ from gradcheck.phrases import plural
 from gradcheck.reporters.parts import training, words
 from gradcheck.reporters.parts.columns import LINES, Layout
 from gradcheck.reporters.parts.errors import error_excerpt, error_place
-from gradcheck.reporters.parts.exempt import expectation
+from gradcheck.reporters.parts.exempt import expectation, status_label
 from gradcheck.reporters.parts.legend import add_legend, terms_of_failures
 from gradcheck.reporters.parts.page import Page
 from gradcheck.reporters.parts.required import shortfall, shortfall_lines
@@ -64,7 +64,8 @@ def _run(page: Page, run: RunReport, options: RenderOptions, terms: set[str]) ->
     word, tone = words.verdict(run)
     file = f" ({inline(run.config)})" if run.config else ""
     page.paragraph((word, words.STYLES[tone] + " reverse"), " ", (inline(run.name), "bold"), file)
-    page.line(f"{inline(run.precision)}, {inline(run.execution)}, seed {run.seed}", indent=2)
+    called = f", called with {inline(', '.join(run.inputs))}" if run.inputs else ""
+    page.paragraph(f"{inline(run.precision)}, {inline(run.execution)}, seed {run.seed}{called}", indent=2)
     for error in run_errors(run):
         _error(page, error, indent=2)
     if options.show != "summary":
@@ -170,6 +171,7 @@ def _rows(page: Page, check: CheckReport, run: RunReport, options: RenderOptions
                     page.paragraph(line, indent=8)
         _more(page, len(failing) - len(explained), "failing rows (-v says how far each is off)")
         terms.update(column.title for column in layout.columns)
+        terms.update(status_label(tensor) for tensor in tensors)
         terms.update(terms_of_failures(tensor for tensor in tensors if id(tensor) in explained))
     if hidden and options.show == "failed":
         page.line(f"{plural(hidden, 'row')} not shown (--show all)", indent=4)

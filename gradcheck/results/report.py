@@ -238,6 +238,7 @@ class RunReport:
     checks: tuple[CheckReport, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # facts that need no change
+    inputs: tuple[str, ...] = ()  # of a layer or function: what it was called with, such as `x (2, 8)`
 
     @property
     def own_errors(self) -> tuple[Mistake, ...]:
@@ -295,11 +296,15 @@ class Report:
         """Do nothing for a report that is true.
 
         Raises:
-            AssertionError: with the concise report as its text.
+            AssertionError: with the report `in_brief` as its text.
         """
         __tracebackhide__ = True  # pytest then shows the caller's line
         if not self:
-            raise AssertionError(str(self))
+            raise AssertionError(self.in_brief())
+
+    def in_brief(self) -> str:
+        """Return the concise report with the first ten failing tensors of each check."""
+        return self._rendered("concise", most=10)
 
     def _repr_html_(self) -> str | None:
         """Return the HTML report in a frame of its own, for a notebook; None without jinja2, which it needs."""
@@ -310,10 +315,10 @@ class Report:
         style = "width: 100%; height: 32em; border: 0; background: white"
         return f'<iframe style="{style}" srcdoc="{html.escape(page)}"></iframe>'
 
-    def _rendered(self, format_: str) -> str:
+    def _rendered(self, format_: str, **options: Any) -> str:
         from gradcheck.reporters import REPORTERS, RenderOptions  # noqa: PLC0415 - only a report that is shown
 
-        return REPORTERS[format_](self, RenderOptions())
+        return REPORTERS[format_](self, RenderOptions(**options))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types with the keys of the contract; numbers that are not finite become None."""

@@ -10,6 +10,9 @@ Status = Literal["exact", "close", "mismatch", "nonfinite", "missing", "absent",
 
 #: A difference of at most this many noise floors is excused: a few perturbed runs do not find the largest movement.
 NOISE_FACTOR = 4
+#: An error bar is small enough if it is at most this share of the tensor's largest element: a fault of one per cent is
+#: then ten bars.
+DECISIVE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,3 +107,13 @@ class Comparison:
     required: Required = Required()
     spread: Spread | None = None
     note: str | None = None
+
+    @property
+    def within_rounding(self) -> bool:
+        """Whether it is `close` only because its difference is rounding: then `max_rel_error` says little.
+
+        Its noise floor covers the difference; or an error bar does, of a reference that is zero but for rounding: that
+        of any other is at most `DECISIVE` of it.
+        """
+        excused = self.status == "close" and not self.allclose
+        return excused and (self.noise_floor is not None or self.max_rel_error > DECISIVE)

@@ -18,7 +18,7 @@ from gradcheck.session.look import Found
 from gradcheck.workers.task import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gradcheck.config.schema import Config
     from gradcheck.custom_gradients import Watch
@@ -195,7 +195,8 @@ def check_layer(
         others = [
             (mode, check_one(mode.loaded, options, stage, look=_LayerLook(target, closer=False))) for mode in look.modes
         ]
-    return Checked(_together(run, others, trainable=look.trainable), environment(), look.derivatives)
+    run = replace(_together(run, others, trainable=look.trainable), inputs=look.inputs)
+    return Checked(run, environment(), look.derivatives)
 
 
 class Mode(NamedTuple):
@@ -214,6 +215,7 @@ class _LayerLook:
         modes: the call with training off and the call with a mask, if the layer takes such an argument.
         derivatives: the derivatives of a scalar output by each scalar input.
         trainable: the number of weights and inputs.
+        inputs: the name and the shape of each input, with the batch axis if the layer is called with it.
     """
 
     def __init__(self, target: Target, *, closer: bool = True) -> None:
@@ -222,6 +224,7 @@ class _LayerLook:
         self.modes: Sequence[Mode] = ()
         self.derivatives: Sequence[Derivatives] = ()
         self.trainable = 0
+        self.inputs: tuple[str, ...] = ()
 
     def __call__(self, problem: Problem, watch: Watch) -> Found:
         """Check `problem` inside its session."""
@@ -229,6 +232,7 @@ class _LayerLook:
         from gradcheck.custom_gradients import check_custom_gradients  # noqa: PLC0415 - as above
 
         self.trainable = len(problem.weights) + len(problem.batch.x)
+        self.inputs = tuple(_shapes_called_with(self._target, problem))
         if not self._closer:
             return Found(self.trainable)
         findings = check_custom_gradients(problem, watch)
@@ -243,6 +247,16 @@ class _LayerLook:
             for name in untracked_variables(problem)
         )
         return Found(self.trainable, (_custom_gradient_check(findings),) if findings else (), tuple(untracked))
+
+
+def _shapes_called_with(target: Target, problem: Problem) -> Iterator[str]:
+    """Yield `x (2, 8)` for each input: a layer gets the whole batch, a function one example."""
+    from gradcheck.building.target import FunctionLayer, layer_of  # noqa: PLC0415 - TensorFlow starts here
+
+    whole = not isinstance(layer_of(problem.model), FunctionLayer)
+    batch = [int(problem.batch.x[0].shape[0])] if whole else []
+    for name, spec in target.inputs.items():
+        yield f"{name} ({', '.join(map(str, [*batch, *spec['shape']]))})"
 
 
 def _other_modes(target: Target, problem: Problem) -> list[Mode]:

@@ -216,7 +216,7 @@ def test_compiled_it_gives_the_same_gradient(tmp_path: Path, name: str) -> None:
         ({"random_cotangent": {"seed": 1}}, None, "GC031", ("loss",), "takes no arguments", None),
         (["mse"], None, "GC031", ("loss",), r"1 of loss for 2 outputs \(out_0, out_1\)", "mapping"),
         (["mse", "mea"], None, "GC020", ("loss", 1), "mea", None),
-        ({"out_0": "mse", "out_11": "mse"}, None, "GC031", ("loss", "out_11"), "out_11", "did you mean out_1?"),
+        ({"out_0": "mse", "out_11": "mse"}, None, "GC031", ("loss", "out_11"), "out_11", "did you mean `out_1`?"),
         ({"out_1": "wrong"}, None, "GC020", ("loss", "out_1"), "wrong", "factory"),
         ("mse", (1.0,), "GC031", ("loss_weights",), "1 of loss weight", None),
         ("mse", {"out_2": 1.0}, "GC031", ("loss_weights", "out_2"), "out_2", None),

@@ -294,7 +294,7 @@ def test_a_class_of_another_form_is_told_at_its_entry(build: Build, text: str) -
 def test_a_class_that_is_not_there_is_told(build: Build) -> None:
     with pytest.raises(GradcheckError) as caught:
         build("Lawyer = 1")
-    assert (caught.value.code, caught.value.help) == ("GC028", "did you mean Lawyer?")
+    assert (caught.value.code, caught.value.help) == ("GC028", "did you mean `Lawyer`?")
 
 
 def test_random_numbers_of_forward_are_those_of_its_backward(build: Build) -> None:

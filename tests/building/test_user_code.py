@@ -111,15 +111,16 @@ def test_a_module_by_name_may_be_installed_or_lie_beside_the_config(tmp_path: Pa
 @pytest.mark.parametrize(
     ("reference", "message", "help_"),
     [
-        ("./modle.py:build", "no such file", "did you mean model.py?"),
-        ("./model.py:biuld", "has no biuld", "did you mean build?"),
+        ("./modle.py:build", "no such file", "did you mean `model.py`?"),
+        ("./model.py:biuld", "has no biuld", "did you mean `build`?"),
         ("./model.py:build.x", "has no x", "define x"),
-        ("modle:build", "no module modle", "did you mean model?"),
+        ("./model.py:maths", "has no maths", "define maths in ./model.py"),  # `math` is another module
+        ("modle:build", "no module modle", "did you mean `model`?"),
         ("json.nowhere:build", "no module json.nowhere", "write ./file.py:Name"),
     ],
 )
 def test_what_is_not_found_names_the_nearest(tmp_path: Path, reference: str, message: str, help_: str) -> None:
-    write(tmp_path, model="def build():\n    return 7\n")
+    write(tmp_path, model="import math\ndef build():\n    return 7\n")
     with pytest.raises(ConfigError, match=message) as caught:
         user_code.load(reference, tmp_path)
     assert caught.value.code == "GC028"

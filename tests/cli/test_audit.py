@@ -134,7 +134,7 @@ def test_progress_is_a_plain_line_on_a_terminal(
         (["--steps", "0", "train.py"], "'0' is neither a number from 1 on nor all"),
         (["--steps", "many", "train.py"], "'many' is neither a number from 1 on nor all"),
         (["--skip", "-1", "train.py"], "-1 is not in the range x>=0"),
-        (["--allow", "GC3044", "train.py"], "Received: GC3044\nhelp: did you mean GC304?"),
+        (["--allow", "GC3044", "train.py"], "Received: GC3044\nhelp: did you mean `GC304`?"),
         (["-o", "nowhere/report", "train.py"], "nowhere/report cannot be written"),
         (["--record", "nowhere/record", "train.py"], "nowhere/record cannot be written"),
         (["--join", "a", "b", "--format", "json"], "options go before the files. Received: --format after one"),

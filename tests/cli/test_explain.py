@@ -49,9 +49,9 @@ def test_several_codes_whatever_their_case_each_once(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("codes", "message", "help_"),
     [
-        (["GC1O1"], "unknown code: GC1O1", "did you mean GC101? `gradcheck explain` lists all codes"),
-        (["GC1122", "gc101"], "unknown code: GC1122", "did you mean GC112"),
-        (["x", "GC99"], "unknown codes: X, GC99", "did you mean GC9"),
+        (["GC1O1"], "unknown code: GC1O1", "did you mean `GC101`? `gradcheck explain` lists all codes"),
+        (["GC1122", "gc101"], "unknown code: GC1122", "did you mean `GC112"),
+        (["x", "GC99"], "unknown codes: X, GC99", "did you mean `GC9"),
         (["nonsense"], "unknown code: NONSENSE", "`gradcheck explain` lists all codes"),
     ],
 )

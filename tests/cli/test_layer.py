@@ -344,7 +344,7 @@ def test_what_the_code_prints_stays_out_of_the_report(layer: Layer) -> None:
         ("Dense", ["--input-shape", "3", "--kwargs", "units"], 2, "--kwargs takes a mapping"),
         ("Dense", ["--input-shape", "3", "--kwargs", "{units: ["], 2, "--> --kwargs:1:"),
         ("Dense", ["--input-shape", "3", "--precision", "float8"], 2, "precision"),
-        ("Dens", ["--input-shape", "3"], 2, "did you mean Dense?"),
+        ("Dens", ["--input-shape", "3"], 2, "did you mean `Dense`?"),
         ("nope", ["--input", "1"], 2, "error[GC028]"),
         ("./missing.py:f", ["--input", "1"], 2, "error[GC028]: no such file"),
         ("Dense", ["--input-shape", "3", "--kwargs", "{units: -1}"], 2, "Received: units=-1"),

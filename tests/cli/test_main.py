@@ -77,7 +77,7 @@ def test_no_command_is_a_usage_error_that_shows_the_help(capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["vaildate"], "Did you mean validate?"),
+        (["vaildate"], "Did you mean `validate`?"),
         (["validate"], "Missing argument"),
         (["--nonsense"], "No such option"),
         (["validate", "x", "--color", "sometimes"], "Invalid value for '--color'"),

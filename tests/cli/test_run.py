@@ -449,7 +449,7 @@ class TestPaths:
     def test_a_missing_path(self, ran: Ran) -> None:
         code, out, err = ran("goood")
         assert (code, out) == (2, "")
-        assert "did you mean good.yaml?" in err
+        assert "did you mean `good.yaml`?" in err
 
     def test_a_folder_without_configs(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
         empty = folder / "empty"

@@ -80,6 +80,14 @@ def test_the_other_mode(study: Any) -> None:
     assert any(key.startswith("state:") for key in dropout)  # the seed is not advanced
 
 
+def test_a_layer_where_nobody_cut_has_its_own_name(study: Any) -> None:
+    found = study(MODES.replace("{after: [norm, second, dropout]}", "{every: layer}")).injections("GC108")
+    assert [i.place.text for i in found] == ["layer dropout", "layer norm", "every segment"]
+    assert [i.effect for i in found][1:] == [
+        f"{who} ran with training=False" for who in ("norm", "each of norm, dropout")
+    ]
+
+
 def test_in_inference_the_other_mode_is_training(study: Any) -> None:
     quiet = study(MODES.replace("loss:", "training: false\n    loss:"))
     injection = quiet.one("GC108", place="segment 2")

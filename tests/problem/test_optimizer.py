@@ -81,14 +81,14 @@ def test_a_loss_scale_of_the_configs_own_is_kept() -> None:
 @pytest.mark.parametrize(
     ("written", "code", "message", "help_"),
     [
-        ("Adm", "GC020", "no Keras optimizer is called Adm", "did you mean Adam?"),
+        ("Adm", "GC020", "no Keras optimizer is called Adm", "did you mean `Adam`?"),
         (
             {"Adam": {"learning_rate": {"ExponentalDecay": DECAY}}},
             "GC020",
             "no Keras learning-rate schedule is called ExponentalDecay",
-            "did you mean ExponentialDecay?",
+            "did you mean `ExponentialDecay`?",
         ),
-        ({"LossScaleOptimizer": {"inner_optimizer": "Adm"}}, "GC020", "Adm", "did you mean Adam?"),
+        ({"LossScaleOptimizer": {"inner_optimizer": "Adm"}}, "GC020", "Adm", "did you mean `Adam`?"),
         ({"Adam": {"beta": 3}}, "GC004", "beta=3", None),
         ({"Adam": {"learning_rate": {"ExponentialDecay": {"decay": 1}}}}, "GC004", "ExponentialDecay: TypeError", None),
         ({"Adam": {"learning_rate": {"ExponentialDecay": 3}}}, "GC004", "learning_rate: expected Name", None),

@@ -224,7 +224,7 @@ FAIL nan (configs/nan.yaml)
 
 FAIL     configs/nan.yaml
     method  verdict   weights match  max rel  error by layer  codes
-    vjp     MISMATCH         1 of 4    2e-01  !··▁\
+    vjp     MISMATCH         1 of 4        -  !··▁\
 """)
 
 

@@ -85,7 +85,7 @@ CODE = {
         ("model: {factory: './layers.py:model'}\nsplit: {every: layer}\n", "GC051", "'./layers.py:model'",
          "must be a function", "returns `model`"),
         ("model: {factory: './layers.py:build', kwargs: {widht: 3}}\nsplit: {every: layer}\n", "GC051", "widht",
-         "widht", "did you mean width?"),
+         "widht", "did you mean `width`?"),
         (DENSE + "loss: {factory: './layers.py:physics'}\n", "GC053", "'./layers.py:physics'", "'model'", "of_model"),
         (DENSE + "loss: {factory: './layers.py:needs_x'}\n", "GC053", "'./layers.py:needs_x'", "(x, y, output)",
          "of_model"),

@@ -328,5 +328,5 @@ def test_an_argument_that_is_misspelt(run: Run) -> None:
     train = "train: {steps: 2, optimizer: {Adam: {learning_rat: 0.1}}}"
     error = run(f"{train}\n{yaml.safe_dump(yaml.safe_load(MODEL))}").error
     assert error is not None
-    assert (error.code, error.help) == ("GC004", "did you mean learning_rate?")
+    assert (error.code, error.help) == ("GC004", "did you mean `learning_rate`?")
     assert error.message.count("eceived") == 1

@@ -17,6 +17,7 @@ from gradcheck.cli.terminal.streams import write_report
 from gradcheck.errors import ExitCode
 from gradcheck.phrases import plural
 from gradcheck.reporters.interface import RenderOptions
+from gradcheck.reporters.parts.words import beside_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,7 +103,7 @@ def summarise(report: Report, seconds: float, *, one: str = "config") -> None:
         "proved nothing": counts.vacuous,
     }
     words = ", ".join(f"{count} {word}" for word, count in found.items() if count)
-    click.echo(f"{plural(counts.runs, one)}: {words} in {seconds:.1f} s", err=True)
+    click.echo(f"{plural(counts.runs, one)}: {words}{beside_errors(report)} in {seconds:.1f} s", err=True)
 
 
 def verdict_code(code: ExitCode, *, exit_zero: bool) -> ExitCode:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradcheck.config.findings import Finding, KeyPath
 from gradcheck.errors import Location
@@ -104,23 +104,30 @@ def _wrong_code(file: Path, name: str) -> tuple[str, str | None] | None:
         return f"{file.name} is not valid Python: {error.msg} (line {error.lineno})", None
     except (OSError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deep
         return f"{file.name} cannot be read: {error or type(error).__name__}", None
-    if names is None or name in names:
+    if names is None or name in names.own | names.imported:
         return None
-    return f"{file.name} defines no `{name}`", suggestion(name, sorted(names), "It defines")
+    return f"{file.name} defines no `{name}`", suggestion(name, sorted(names.own), "It defines")
 
 
-def _top_level_names(module: ast.Module) -> set[str] | None:
-    """Return the names that a module defines; None if they are open (a star import, a module-level `__getattr__`)."""
-    names: set[str] = set()
+class _Names(NamedTuple):
+    """The names at the top of a module: those that it defines, and those that it imports, modules among them."""
+
+    own: set[str]
+    imported: set[str]
+
+
+def _top_level_names(module: ast.Module) -> _Names | None:
+    """Return the names of a module; None if they are open (a star import, a module-level `__getattr__`)."""
+    names = _Names(set(), set())
     pending: list[ast.AST] = list(module.body)
     while pending:
         node = pending.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)  # names inside its body are not the module's
+            names.own.add(node.name)  # names inside its body are not the module's
             continue
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+            names.imported.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
+            names.own.add(node.id)
         pending.extend(ast.iter_child_nodes(node))
-    return None if names & {"*", "__getattr__"} else names
+    return None if (names.own | names.imported) & {"*", "__getattr__"} else names

@@ -82,7 +82,7 @@ def _missing(path: Path) -> Mistake:
     return Mistake(
         code="GC001",
         message=f"there is no file or folder {path}",
-        help=f"did you mean {path.parent / near}?" if near else None,
+        help=f"did you mean `{path.parent / near}`?" if near else None,
     ).at(Location(path=path, line=1))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradcheck.phrases import plural
+from gradcheck.phrases import and_more, plural
 from gradcheck.reporters.charts.by_layer import severity
 from gradcheck.reporters.parts.exempt import status_label
 from gradcheck.reporters.parts.selection import layers_in_brief
@@ -29,12 +29,13 @@ BOX_X, BOX_WIDTH, BOX_HEIGHT, GAP = 2, 230, 58, 36
 _LANE, _LANES = 14, 8
 _MILLION = 1_000_000
 _NAME, _DETAIL, _MARK, _LINK = 29, 34, 28, 32  # characters that fit
+_CODE = re.compile(r"GC\d{3}")
 _BOUNDARY = re.compile(r"boundary ([\d, ]+) → (\d+)")  # how a diagnosis writes its place
 
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """One segment, or several in a row, with the tone of the worst weight. `mark` says what begins here."""
+    """One segment, or several in a row, with the tone of the worst weight. `mark` says what firsts here."""
 
     y: int
     label: str
@@ -148,14 +149,16 @@ def _mark_diagnosis(marks: _Marks, diagnosis: Diagnosis, links: dict[tuple[int, 
     found = _BOUNDARY.search(diagnosis.place or "")
     pairs = [(int(start), int(found[2])) for start in found[1].split(",")] if found else []
     for pair in links.keys() & pairs:
-        marks.boundaries[pair] = _joined(marks.boundaries.get(pair), diagnosis.code)
+        marks.boundaries[pair] = _with_code(marks.boundaries.get(pair), diagnosis.code)
     if not links.keys() & pairs and diagnosis.segment is not None:
-        marks.segments[diagnosis.segment] = _joined(marks.segments.get(diagnosis.segment), diagnosis.code)
+        marks.segments[diagnosis.segment] = _with_code(marks.segments.get(diagnosis.segment), diagnosis.code)
 
 
-def _joined(before: str | None, code: str) -> str:
-    """Return the marks of one place, each code once, the code first: it says more."""
-    return code if before is None else before if code in before else f"{code}, {before}"
+def _with_code(before: str | None, code: str) -> str:
+    """Return the marks of one place, each code once: the codes in the order of the report, then what is first wrong."""
+    marks = before.split(", ") if before else []
+    codes = [mark for mark in marks if _CODE.fullmatch(mark)]
+    return ", ".join([*dict.fromkeys([*codes, code]), *(mark for mark in marks if mark not in codes)])
 
 
 def _groups(
@@ -203,8 +206,16 @@ def _box(
         title=f"{every}: {inline(', '.join(first.layers))}" if len(group) == 1 else every,
         tone=tone,
         status=status or _without(group),
-        mark=shorten(", ".join(said), _MARK),
+        mark=_fitted(said),
     )
+
+
+def _fitted(said: Sequence[str]) -> str:
+    """Return the marks of a box as far as they fit, codes whole: of what is first wrong its card says the name."""
+    marks = list(dict.fromkeys(", ".join(said).split(", "))) if said else []
+    codes = sorted(marks, key=lambda mark: not _CODE.fullmatch(mark))  # of several segments: codes first
+    ends = (", ".join([*codes[:most], *and_more(len(codes) - most)]) for most in range(len(codes), 0, -1))
+    return next((text for text in ends if len(text) <= _MARK), shorten(codes[0], _MARK) if codes else "")
 
 
 def _parameters(count: int) -> str:

@@ -17,8 +17,9 @@ def excused(tensor: TensorReport) -> bool:
 
 
 def status_label(tensor: TensorReport) -> str:
-    """Return the status, as `mismatch, exempt` if the config expects the tensor to differ."""
-    return f"{tensor.status}, exempt" if excused(tensor) else tensor.status
+    """Return the status: `mismatch, exempt` if the config expects it, `close, rounding` if only that is the reason."""
+    why = "exempt" if excused(tensor) else "rounding" if tensor.within_rounding else ""
+    return f"{tensor.status}, {why}" if why else tensor.status
 
 
 def expectation(check: CheckReport) -> str:

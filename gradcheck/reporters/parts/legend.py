@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 #: The meaning of each term, in the order of the legend. docs/report.md says more.
 TERMS = {
     "step": "which training step, and its gradient or the value after it",
+    "close, rounding": "within 4 noise floors, or zero but for rounding: its max rel says nothing",
     "max abs": "largest difference",
     "max rel": "largest difference / largest value of the {reference}",
     "ULP": "largest difference in units in the last place (1: the next number)",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.selection import grouped
-from gradcheck.reporters.parts.text import inline, number
+from gradcheck.reporters.parts.text import inline
+from gradcheck.reporters.parts.worst import largest_error, open_reasons
 from gradcheck.results.report import PROVEN
 
 if TYPE_CHECKING:
@@ -34,15 +35,14 @@ def add_verdicts(page: Page, run: RunReport, *, indent: int) -> None:
 def _row(check: CheckReport, run: RunReport, most: int) -> tuple[str | tuple[str, str], ...]:
     word, tone = words.outcome(check)
     proven, total = words.weight_counts(check, run.coverage.trainable)
-    worst = None if words.proves_nothing(check) else words.worst_tensor(check.tensors)
-    codes = [check.error.code] if check.error else list(dict.fromkeys(found.code for found in check.diagnoses))
+    codes = [check.error.code] if check.error else [*(found.code for found in check.diagnoses), *open_reasons(check)]
     return (
         inline(check.method),
         (word, words.STYLES[tone]),
         f"{proven} of {total}" if total and not check.error else "-",
-        number(worst.max_rel_error) if worst else "-",
+        "-" if words.proves_nothing(check) else largest_error(check),
         (bars(check, most), words.STYLES[tone]),
-        " ".join(codes),
+        " ".join(dict.fromkeys(codes)),
     )
 
 

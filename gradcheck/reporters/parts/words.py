@@ -12,6 +12,7 @@ from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, un
 from gradcheck.reporters.parts.selection import is_control
 from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair, plain_number
 from gradcheck.reporters.parts.training import first_wrong
+from gradcheck.reporters.parts.worst import open_reasons, undecided, worst_words
 from gradcheck.results.report import FAILING, PROVEN
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     if check.outcome == "error":
         return f"{method}: {error_line(check.error)}" if check.error else f"{method}: error"
     if is_control(check):
-        differ = f"{_shares(check, check.failures, trainable)} differ{_worst(check.failures)}"
+        differ = f"{_shares(check, check.failures, trainable)} differ{worst_words(check.failures)}"
         where = f", {first_wrong(check)}" if first_wrong(check) else ""
         return f"{method}: does not match, as expected (a control){where}: {differ}."
     if check.outcome == "mismatch":
@@ -113,9 +114,10 @@ def conclusion(check: CheckReport, trainable: int) -> str:
         counts = f" {_counts(check)}." if check.tensors else ""
         return f"{method}: {where}{_failure(check, trainable)}{counts}{exemptions(check)}"
     if check.outcome == "inconclusive":
-        undecided = _undecided(check)
-        some = undecided or not check.notes
-        why = f"{_shares(check, undecided, trainable)} undecided" if some else "nothing is decided"
+        open_ = undecided(check)
+        why = f"{_shares(check, open_, trainable)} undecided" if open_ or not check.notes else "nothing is decided"
+        reasons = [f"{code}: {said}" for code, said in open_reasons(check).items()]
+        why += f" ({'; '.join(reasons)})" if reasons else ""
         return f"{method}: inconclusive: {why}. {_counts(check)}.{exemptions(check)}"
     proof = f"{_proof(check, trainable)} {_counts(check)}.{_unproven(check)}"
     return f"{method}: {unexpected(check)}{proof}{exemptions(check)}"
@@ -140,18 +142,14 @@ def rests_on(check: CheckReport) -> str:
     return f"rests on: {inline(check.rests_on)}" if check.rests_on and check.outcome != "error" else ""
 
 
-def _undecided(check: CheckReport) -> tuple[TensorReport, ...]:
-    return tuple(tensor for tensor in check.tensors if tensor.status == "inconclusive")
-
-
 def vacuous_advice(run: RunReport) -> str:
     """Return why a run proved nothing, and what to change."""
     coverage = run.coverage
     stopped = next((t.note for check in run.checks for t in check.tensors if t.status == "absent" and t.note), None)
-    open_ = next((t.note for check in run.checks for t in _undecided(check) if t.note and "GC80" in t.note), None)
+    open_ = next((t.note for check in run.checks for t in undecided(check) if t.note and "GC80" in t.note), None)
     if any(warning.startswith("GC701") for warning in run.warnings):
         why = "every gradient is rounding, as the warning says (GC701)"
-    elif any(check.outcome == "inconclusive" and not _undecided(check) and check.notes for check in run.checks):
+    elif any(check.outcome == "inconclusive" and not undecided(check) and check.notes for check in run.checks):
         why = "no check was conclusive, for the reasons noted"
     elif open_ is not None:
         why = f"no check was conclusive ({open_[open_.index('GC80') :]}). Take other data, or smoother activations"
@@ -258,13 +256,14 @@ def summary_line(report: Report) -> str:
         (summary.vacuous, f"{summary.vacuous} vacuous (nothing proven)"),
     )
     found = ", ".join(words for count, words in counts if count)
-    return f"{plural(summary.runs, 'config')}: {found or 'nothing run'}"
+    return f"{plural(summary.runs, 'config')}: {found or 'nothing run'}{beside_errors(report)}"
 
 
-def worst_tensor(tensors: Iterable[TensorReport]) -> TensorReport | None:
-    """Return the tensor with the largest relative error of those that should match; None if none has a figure."""
-    figures = [tensor for tensor in tensors if not math.isnan(tensor.max_rel_error) and not excused(tensor)]
-    return max(figures, key=lambda t: t.max_rel_error, default=None)
+def beside_errors(report: Report) -> str:
+    """Return ` (2 methods do not match)`: the mismatches in runs that count as errors; empty if there are none."""
+    checks = [check for run in report.runs if run.verdict == "error" for check in run.checks]
+    count = sum(check.outcome == "mismatch" and not check.as_expected for check in checks)
+    return f" ({plural(count, 'method')} {'does' if count == 1 else 'do'} not match)" if count else ""
 
 
 def weight_counts(check: CheckReport, trainable: int) -> tuple[int, int]:
@@ -318,16 +317,9 @@ def _proof(check: CheckReport, trainable: int) -> str:
     subject = ", ".join(parts) or "no tensor"
     verb = "matches" if len(parts) < 2 and subject.startswith(("1 ", "no ")) else "match"  # noqa: PLR2004 - one alone
     when = f" in {'all ' if check.steps > 1 else ''}{plural(check.steps, 'step')}" if check.steps else ""
-    return f"{subject} {verb} {check.sides.standard}{when}{_worst(t for t in check.tensors if t.status in PROVEN)}."
-
-
-def _worst(tensors: Iterable[TensorReport]) -> str:
-    worst = worst_tensor(tensors)
-    if worst is None:
-        return ""
-    if worst.max_rel_error == 0:
-        return " bit for bit"
-    return f" (worst: {inline(worst.path)}, max rel {number(worst.max_rel_error)})"
+    return (
+        f"{subject} {verb} {check.sides.standard}{when}{worst_words([t for t in check.tensors if t.status in PROVEN])}."
+    )
 
 
 def _counts(check: CheckReport) -> str:

@@ -167,7 +167,7 @@ def test_all_is_put_back(write: Callable[[dict[str, str]], Path], monkeypatch: p
     ("path", "message", "help_"),
     [
         ("missing.py", "no such script: missing.py", "a module is run by -m NAME"),
-        ("trian.py", "no such script: trian.py", "did you mean train.py?"),
+        ("trian.py", "no such script: trian.py", "did you mean `train.py`?"),
         ("folder", "folder is a folder, not a script", "name a script in it, or run a package by -m folder"),
         ("image.py", "image.py is not valid Python: source code string cannot contain null bytes", "source text"),
         ("wrong.py", "wrong.py is not valid Python: invalid syntax", "source text"),

@@ -254,8 +254,8 @@ def test_a_layer_of_ones_own_that_is_written_wrong(
 @pytest.mark.parametrize(
     ("layers", "code", "keys", "message", "help_"),
     [
-        (["Flatten", "Desne"], "GC020", (1,), "Desne", "did you mean Dense?"),
-        (["Flatten", {"TimeDistributed": {"layer": {"Desne": 2}}}], "GC020", (1,), "Desne", "did you mean Dense?"),
+        (["Flatten", "Desne"], "GC020", (1,), "Desne", "did you mean `Dense`?"),
+        (["Flatten", {"TimeDistributed": {"layer": {"Desne": 2}}}], "GC020", (1,), "Desne", "did you mean `Dense`?"),
         ([{"Dense": {"units": -1, "name": "d"}}], "GC021", (0,), r"layer 0 \(Dense 'd'\).*units=-1", None),
         (
             [{"Dense": {"units": 2, "actvation": "relu"}}],

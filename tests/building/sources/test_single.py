@@ -94,7 +94,7 @@ def test_a_factory_that_gives_no_model(folder: Path, name: str, message: str) ->
 def test_a_factory_that_is_not_there(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         factory("biuld", folder)
-    assert (caught.value.code, caught.value.help) == ("GC028", "did you mean build?")
+    assert (caught.value.code, caught.value.help) == ("GC028", "did you mean `build`?")
     assert keys(caught.value) == ("model", "factory")
 
 
@@ -118,7 +118,9 @@ def test_an_application_that_cannot_be_had(name: str, kwargs: Any, error: Any, c
         build_model(ApplicationSource(application=name, kwargs=kwargs), HERE)
     assert (caught.value.code, keys(caught.value)) == (code, ("model", "application"))
     assert message in caught.value.message
-    assert code != "GC020" or (caught.value.help or "").lower() == f"did you mean {name.replace('il', 'ile')}?".lower()
+    assert (
+        code != "GC020" or (caught.value.help or "").lower() == f"did you mean `{name.replace('il', 'ile')}`?".lower()
+    )
 
 
 def test_an_application_loads_weights_from_a_file_beside_the_config(tmp_path: Path) -> None:

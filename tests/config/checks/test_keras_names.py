@@ -142,7 +142,7 @@ def test_another_keras_may_have_other_names(load: Callable[..., LoadedConfig], m
 @pytest.mark.parametrize(
     ("name", "kwargs", "said"),
     [
-        ("Dens", {}, "did you mean Dense?"),
+        ("Dens", {}, "did you mean `Dense`?"),
         ("Dense", {"unit": 4}, "did you mean `units`"),
         ("Dense {unit: 4}", {}, "Dense --kwargs '{unit: 4}'"),
         ("./layers.py", {}, "`./layers.py:Name`"),

@@ -94,6 +94,11 @@ def test_what_is_not_a_file_of_the_config(base: Path) -> None:
     assert found(base, model={"layers": [{"Custom": {"weights": "none", "file": "none"}}]}) == []
 
 
+def test_only_what_a_file_defines_is_suggested(base: Path) -> None:
+    (finding,) = missing_files({"model": {"factory": "./code.py:load"}}, base)
+    assert finding.help == "It defines: InTry, first, in_handler, inside_if, later, rest, second, typed"
+
+
 def test_names_that_no_file_system_holds(base: Path) -> None:
     assert found(base, model={"file": "a\0b"})[0][0] == "GC001"
     assert found(base, model={"file": "x" * 5000})[0][0] == "GC001"

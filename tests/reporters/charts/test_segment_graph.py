@@ -73,6 +73,24 @@ def test_a_diagnosis_is_marked_at_its_place(
     assert [arrow.mark for arrow in drawn.arrows] == arrows
 
 
+@pytest.mark.parametrize(
+    ("codes", "mark"),
+    [
+        (("GC303", "GC605"), "GC303, GC605, and 1 more"),
+        (("GC605", "GC303", "GC605"), "GC605, GC303, and 1 more"),
+        (("GC605",), "GC605, first wrong: kernel"),
+        (("GC101", "GC102", "GC103", "GC104", "GC105"), "GC101, GC102, and 4 more"),
+    ],
+)
+def test_codes_stand_in_the_order_of_the_report_and_are_not_cut(
+    failing: Report, codes: tuple[str, ...], mark: str
+) -> None:
+    run = failing.runs[0]
+    found = [dataclasses.replace(d, code=code, place="here") for d in run.checks[1].diagnoses[:1] for code in codes]
+    drawn = segment_graph(run, dataclasses.replace(run.checks[1], diagnoses=tuple(found)))
+    assert drawn.boxes[0].mark == mark
+
+
 def test_many_segments_are_few_boxes_and_each_has_a_square(large: Report) -> None:
     run = large.runs[0]
     drawn = segment_graph(run, run.checks[0])
