@@ -322,6 +322,7 @@ JSON_KEYS = {
     "cosine norm_ratio noise_floor elements mismatched_elements worst rtol atol required",
     "worst": "index reference candidate",
     "required": "rtol atol",
+    "spread": "edges counts equal nonfinite reference candidate",
     "diagnoses": "code title segment layer confidence evidence fix",
 }
 
