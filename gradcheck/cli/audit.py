@@ -160,7 +160,7 @@ def _note_options(arguments: Sequence[str]) -> None:
     context = click.get_current_context()
     own = {name for one in context.command.get_params(context) for name in one.opts if name.startswith("--")}
     given = [name for argument in arguments if (name := argument.partition("=")[0]) in own]
-    if given:
+    if given and not settings().quiet:
         passed = "were" if len(set(given)) > 1 else "was"
         names = listed(dict.fromkeys(given))
         click.echo(f"note: {names} {passed} passed to the script; options of gradcheck go before SCRIPT", err=True)

@@ -29,7 +29,7 @@ CHAIN = """
         ("every gradient", {"first", "second", "out"}),
         ("boundary 1 → 2", {"first", "second"}),
         ("boundary 0 → 1", {"first"}),
-        ("segment 1", {"second"}),
+        ("layer second", {"second"}),
     ],
 )
 def test_these_are_multiplied_and_no_others(study: Any, place: str, scaled: set[str], factor: int) -> None:
