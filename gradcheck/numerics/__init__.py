@@ -9,7 +9,7 @@ from gradcheck.numerics.elements import real_parts, ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
 from gradcheck.numerics.noise import NOISE_RUNS, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, is_zero, largest
-from gradcheck.numerics.sparse import SparseRows, to_array, to_vector
+from gradcheck.numerics.sparse import SparseRows, bytes_of, to_array, to_vector
 from gradcheck.numerics.spread import with_spread
 from gradcheck.numerics.standing import Standing, convicts, nearest_slope, standing
 from gradcheck.numerics.tolerance import (
@@ -37,6 +37,7 @@ __all__ = [
     "Tolerance",
     "ToleranceOverride",
     "TolerancePolicy",
+    "bytes_of",
     "compare",
     "convicts",
     "decide",

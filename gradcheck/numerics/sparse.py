@@ -78,6 +78,13 @@ def to_array(tensor: Array | SparseRows) -> Array:
     return tensor.dense() if isinstance(tensor, SparseRows) else np.asarray(tensor)
 
 
+def bytes_of(tensor: Array | SparseRows | None) -> int:
+    """Return the number of bytes that `tensor` holds; 0 for None."""
+    if tensor is None:
+        return 0
+    return int(tensor.indices.nbytes + tensor.values.nbytes if isinstance(tensor, SparseRows) else tensor.nbytes)
+
+
 def to_vector(tensor: Array | SparseRows) -> NDArray[np.float64]:
     """Return the elements of `tensor` in their order, in float64, as an array of shape (elements,)."""
     vector: NDArray[np.float64] = to_array(tensor).astype(np.float64).ravel()

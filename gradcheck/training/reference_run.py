@@ -20,7 +20,7 @@ from gradcheck.config.sections.live import LiveOptimizer
 from gradcheck.errors import RunError
 from gradcheck.handoff.execute import Execution, batch_tensors
 from gradcheck.handoff.tensors import dense as as_dense
-from gradcheck.numerics import NOISE_RUNS, SparseRows, movement
+from gradcheck.numerics import NOISE_RUNS, SparseRows, bytes_of, movement
 from gradcheck.problem.optimizer import INITIAL_SCALE, build_optimizer, loss_scale, start
 from gradcheck.problem.twin import replica
 from gradcheck.training.steps import Course, Trainee, first_rows, places_in_training, slot_owners
@@ -218,7 +218,7 @@ class ReferenceTraining:
     def _require_memory(self) -> None:
         of_step = [*map(as_array, self.reference.tensors.values()), *self.start.values()]
         count, budget = self.problem.config.train.steps, self.problem.memory_budget
-        needed = 2 * count * sum(map(_bytes, of_step))
+        needed = 2 * count * sum(map(bytes_of, of_step))
         if needed > budget:
             raise RunError(
                 f"what {count} training steps leave behind on both sides, to be compared, comes to {needed} bytes "
@@ -230,12 +230,6 @@ class ReferenceTraining:
 
 def _all_dense(gradients: Sequence[Any]) -> list[Any]:
     return [as_dense(gradient) for gradient in gradients]
-
-
-def _bytes(array: Any) -> int:
-    if array is None:
-        return 0
-    return int(array.indices.nbytes + array.values.nbytes if isinstance(array, SparseRows) else array.nbytes)
 
 
 def _finite(tensors: Mapping[TensorKey, Any]) -> bool:

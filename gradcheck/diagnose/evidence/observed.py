@@ -174,7 +174,8 @@ class Observed:
         if found.note or found.status == "nonfinite":
             return False
         if found.allclose:
-            agreeing |= set() if key in self.gradients.against else {key}
+            if key not in self.gradients.against:
+                agreeing.add(key)
             return True
         allowed = 0.0 if math.isnan(row.atol) else row.atol + row.rtol * largest(expected)
         if self.problem.shares_graph:

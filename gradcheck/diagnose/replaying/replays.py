@@ -16,7 +16,7 @@ from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.faults import FAULTS
 from gradcheck.faults.accumulation.slicing import SlicingFault
 from gradcheck.faults.injection import Replays
-from gradcheck.numerics import PRECISIONS, SparseRows, to_vector
+from gradcheck.numerics import PRECISIONS, bytes_of, to_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -92,7 +92,7 @@ class Replayed:
         return found
 
     def _keep(self, name: tuple[Any, ...], found: Gradients) -> None:
-        own = sum(_bytes(tensor) for tensor in found.tensors.values() if id(tensor) not in self._known)
+        own = sum(bytes_of(as_array(tensor)) for tensor in found.tensors.values() if id(tensor) not in self._known)
         if own <= self._room:
             self._room -= own
             self._kept[name] = found
@@ -182,11 +182,6 @@ def imprint(tensor: Any) -> tuple[float, float]:
     half = flat[: (flat.size + 1) // 2]
     # Not `np.linalg.norm`: the threads of its library wait for TensorFlow's.
     return float(np.einsum("i,i", flat, flat) ** 0.5), float(half.sum() / max(half.size, 1) ** 0.5)
-
-
-def _bytes(tensor: Any) -> int:
-    array = as_array(tensor)
-    return 0 if array is None else int(array.values.nbytes if isinstance(array, SparseRows) else array.nbytes)
 
 
 def block_means(tensor: Any) -> NDArray[np.float64]:
