@@ -185,5 +185,9 @@ class Interrupted(GradcheckError):  # noqa: N818 - it is no error of anybody's
         self.known = tuple(known)
 
 
+class CannotAsk(RunError):  # noqa: N818 - it is no error of anybody's
+    """Another engine cannot run this model: the check is inconclusive, for the reason in the message."""
+
+
 class NotApplicable(RunError):  # noqa: N818 - it is no error of anybody's
     """A method does not apply to this model: nothing is proven, and nothing is wrong."""

@@ -30,13 +30,15 @@ try:
     )
     from keras.src.backend.common import global_state  # names, seeds and policies of a session
     from keras.src.backend.common.stateless_scope import in_stateless_scope  # whether shapes are being inferred
-    from keras.src.backend.tensorflow.core import Variable  # of weights, which in Keras 3.6 are no `keras.Variable`
     from keras.src.losses.losses import LossFunctionWrapper  # what `compile` makes of a loss function
     from keras.src.models.functional import Functional  # the class of functional models
     from keras.src.ops.node import Node  # one call in a functional model
     from keras.src.ops.symbolic_arguments import SymbolicArguments  # the arguments of one call in a functional model
     from keras.src.random.seed_generator import global_seed_generator  # drawn from by layers that name no seed
     from keras.src.saving.serialization_lib import ObjectSharingScope  # one object saved twice is loaded once
+
+    # Of weights, which in Keras 3.6 are no `keras.Variable`; the process of another engine has another backend.
+    Variable: Any = import_module(f"keras.src.backend.{keras.config.backend()}.core").Variable
 except ImportError as error:
     raise _gone(str(error.name or error)) from error
 
@@ -151,6 +153,17 @@ def logits_of(tensor: Any) -> Any:
 def set_logits(tensor: Any, logits: Any) -> None:
     """Store `logits` on a tensor."""
     setattr(tensor, _LOGITS, logits)
+
+
+def hidden_copied(source: Any, target: Any) -> Any:
+    """Return `target` with the mask and the logits of `source`, under any backend: `backend.common.masking`."""
+    from keras.src.backend.common import tensor_attributes  # noqa: PLC0415 - Keras has it since 3.9
+
+    for name in (_MASK, _LOGITS):
+        hidden = tensor_attributes.get_tensor_attr(source, name)
+        if hidden is not None:
+            tensor_attributes.set_tensor_attr(target, name, hidden)
+    return target
 
 
 def is_keras_own(operation: Any) -> bool:

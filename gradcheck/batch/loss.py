@@ -59,6 +59,7 @@ class Term:
             user's own function decides.
         keras_loss: the Keras loss that `function` calls, if it is one.
         compiled: the loss as `compile` takes it, a Keras loss or a function of (y, output); None if it takes none such.
+        own: the Keras loss, or the user's function, that `function` calls; None for the random cotangent.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Term:
     reduction: str | None
     keras_loss: keras.losses.Loss | None = None
     compiled: Any = None
+    own: Any = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -214,9 +216,10 @@ def _over_all(spec: LossSpec, model: keras.Model, base: Path) -> Loss:
     It is taken for a mean over the examples, as every function of the user's own.
     """
     with at("loss"):
-        function = of_model(spec, base) if spec.of_model else of_all_outputs(from_factory(spec, base))
+        own = None if spec.of_model else from_factory(spec, base)
+        function = of_model(spec, base) if own is None else of_all_outputs(own)
     # Of a function of the model there is only the weight of a slice.
-    term = Term(name=spec.of_model or _label(spec), function=function, weight=1.0, reduction=None)
+    term = Term(name=spec.of_model or _label(spec), function=function, weight=1.0, reduction=None, own=own)
     return Loss(
         terms=(None,) * len(model.outputs),
         positions=output_positions(model),
@@ -293,11 +296,17 @@ def _term(spec: LossSpec, weight: float, base: Path, *, alone: bool) -> Term:
         function = _scalar(loss)
         given = loss if loss.reduction not in {None, "none"} else None
         return Term(
-            name=_label(spec), function=function, weight=weight, reduction=reduction, keras_loss=loss, compiled=given
+            name=_label(spec),
+            function=function,
+            weight=weight,
+            reduction=reduction,
+            keras_loss=loss,
+            compiled=given,
+            own=loss,
         )
     given = None if "sample_weight" in parameters(loss) else loss
     function = of_output(loss, name=_label(spec), alone=alone)
-    return Term(name=_label(spec), function=function, weight=weight, reduction=None, compiled=given)
+    return Term(name=_label(spec), function=function, weight=weight, reduction=None, compiled=given, own=loss)
 
 
 def _label(spec: LossSpec) -> str:

@@ -40,27 +40,46 @@ def copies_of(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
 def remade(originals: Sequence[keras.Layer]) -> list[keras.Layer]:
     """Return copies as `copies_of` does, without their values: a layer may have no variables before it is called."""
     policy = keras.config.dtype_policy().name
-    with _found_by_name(originals) as custom, sharing_scope(), warnings.catch_warnings(), ExitStack() as stack:
-        warnings.simplefilter("ignore")  # what Keras says of a lambda, and of a layer that its call builds
-        for cls in custom.values():
-            if isinstance(cls, type) and issubclass(cls, keras.Layer) and _takes_no_base_arguments(cls):
-                stack.enter_context(replaced(cls, from_config=_without_base_arguments(cls)))
-        try:
-            known = _by_name(originals)
-            saved = [_marked(keras.saving.serialize_keras_object(one), known, custom) for one in originals]
-            copies = [
-                keras.saving.deserialize_keras_object(
-                    converted(config, policy, variable_dtype(policy), own=original.dtype_policy.name),
-                    custom_objects=custom,
-                    safe_mode=False,
-                )
-                for original, config in zip(originals, saved, strict=True)
-            ]
-        except Exception as error:
-            raise _refused(originals, policy, error) from error
+    try:
+        with saved(originals) as (configs, custom):
+            own = [original.dtype_policy.name for original in originals]
+            copies = loaded(
+                [
+                    converted(config, policy, variable_dtype(policy), own=name)
+                    for config, name in zip(configs, own, strict=True)
+                ],
+                custom,
+            )
+    except Exception as error:
+        raise _refused(originals, policy, error) from error
     for original, copy in zip(originals, copies, strict=True):
         copy.name = original.name  # a class without a get_config of its own does not save it
     return copies
+
+
+@contextmanager
+def saved(originals: Sequence[keras.Layer]) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    """Yield what Keras saves of each of `originals`, and by name the user's classes and functions in them.
+
+    Functions have other names inside.
+    """
+    with _found_by_name(originals) as custom, sharing_scope(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Keras says of a lambda
+        known = _by_name(originals)
+        yield [_marked(keras.saving.serialize_keras_object(one), known, custom) for one in originals], custom
+
+
+def loaded(configs: Sequence[Any], custom: Mapping[str, Any]) -> list[keras.Layer]:
+    """Return the layers of which Keras has `saved` the configurations, without their values."""
+    with sharing_scope(), warnings.catch_warnings(), ExitStack() as stack:
+        warnings.simplefilter("ignore")  # of a layer that its call builds
+        for cls in custom.values():
+            if isinstance(cls, type) and issubclass(cls, keras.Layer) and _takes_no_base_arguments(cls):
+                stack.enter_context(replaced(cls, from_config=_without_base_arguments(cls)))
+        return [
+            keras.saving.deserialize_keras_object(config, custom_objects=dict(custom), safe_mode=False)
+            for config in configs
+        ]
 
 
 def _refused(originals: Sequence[keras.Layer], policy: str, error: Exception) -> NotApplicable:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from gradcheck.building.imports import Imports
 
 
+#: The beginning of the names of modules that are files.
+_KEPT = "gradcheck_user_"
+
+
 def load(reference: str, base: Path, *, code: str = "GC050") -> Any:
     """Return the object that `reference` names.
 
@@ -202,7 +206,7 @@ class _SourceLoader(SourceFileLoader):
 
 def _fresh_name(path: Path) -> str:
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    names = (f"gradcheck_user_{path.stem}_{digest}_{n}" for n in itertools.count())
+    names = (f"{_KEPT}{path.stem}_{digest}_{n}" for n in itertools.count())
     return next(name for name in names if name not in sys.modules)
 
 
@@ -266,9 +270,14 @@ def _origin(module: ModuleType) -> Path | None:
 def _is_users(name: str, module: ModuleType) -> bool:
     """Whether `module` is neither installed, built in, gradcheck's nor a file that `load` keeps."""
     origin, package = _origin(module), name.partition(".")[0]
-    kept = package == __name__.partition(".")[0] or package.startswith("gradcheck_user_")
+    kept = package == __name__.partition(".")[0] or package.startswith(_KEPT)
     installed = origin is None or not {"site-packages", "dist-packages"}.isdisjoint(origin.parts)
     return not kept and not installed and package not in sys.stdlib_module_names
+
+
+def is_users(name: str, module: ModuleType) -> bool:
+    """Whether `module` is the user's own: one that is not installed, or a file that `load` keeps."""
+    return name.startswith(_KEPT) or _is_users(name, module)
 
 
 def _lies_in(module: ModuleType, folder: Path) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.endpoints import output_names
-from gradcheck.building.state import state_variables
+from gradcheck.building.state_variables import state_variables
 from gradcheck.numerics import SparseRows, to_array
 from gradcheck.problem.problem import TensorKey
 

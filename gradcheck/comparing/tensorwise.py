@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors, places
 from gradcheck.comparing.without_effect import zero_as_none
-from gradcheck.numerics import compare, decide, excuse, largest, with_spread
+from gradcheck.numerics import compare, decide, excuse, is_zero, largest, with_spread
 from gradcheck.results.report import TensorReport
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def compare_all(
     """
     found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
     expected = {**reference.tensors, **candidate.against}
+    if candidate.zero_is_none:
+        found = {key: None if _is_none(key, expected.get(key), tensor) else tensor for key, tensor in found.items()}
     compute = candidate.tolerance_dtype or compute_dtype(problem.precision)
     scale = _scale(candidate)
 
@@ -69,6 +71,11 @@ def compare_all(
     if listed:
         compared = spread_out(compared, expected, found)
     return tuple(record(key, where[key], c, note=candidate.notes.get(key)) for key, c in compared.items())
+
+
+def _is_none(key: TensorKey, expected: Any, found: Any) -> bool:
+    """Whether a zero at a boundary stands for no gradient, which the other side has."""
+    return key.kind == "boundary" and expected is None and found is not None and is_zero(as_array(found))
 
 
 def compared_tensors(

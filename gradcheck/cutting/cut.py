@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from gradcheck.building.state import state_variables
+from gradcheck.building.state_variables import state_variables
 from gradcheck.cutting.balance import balanced
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.errors import ConfigError

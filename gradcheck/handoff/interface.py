@@ -75,6 +75,7 @@ class Gradients:
         schedule: in what order micro-batches went through the segments.
         part_norms: as in `Computed`.
         way: how the method differentiates, where that is another way than the tape's: `by forward mode`.
+        zero_is_none: whether the method cannot tell a gradient of zero from none at a boundary.
         calls: what the user's function did while it computed them; None for gradients of no user's function.
     """
 
@@ -95,6 +96,7 @@ class Gradients:
     schedule: ScheduleReport | None = None
     part_norms: Mapping[PartKey, Any] = field(default_factory=dict)
     way: str = ""
+    zero_is_none: bool = False
     calls: UserCalls | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -128,12 +128,22 @@ def _of_step(step: int, rows: Sequence[TensorReport]) -> StepReport:
 
 def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
     """Return the record of a method that raised `error`."""
+    return replace(_without_tensors(method), outcome="error", as_expected=False, error=error.mistakes[0])
+
+
+def unasked(method: MethodConfig, reason: str) -> CheckReport:
+    """Return the record of an engine that cannot run the model: inconclusive, for this reason."""
+    return replace(_without_tensors(method), notes=(f"{method.label} cannot be asked: {reason}",))
+
+
+def _without_tensors(method: MethodConfig) -> CheckReport:
+    """Return the record of a method that has computed nothing, which is inconclusive."""
     return CheckReport(
         method=method.label,
         expect=method.expect,
         exempt=method.exempt,
-        outcome="error",
-        as_expected=False,
+        outcome="inconclusive",
+        as_expected=True,
         loss=math.nan,
         loss_abs_error=math.nan,
         max_abs_error=math.nan,
@@ -141,7 +151,6 @@ def failed(method: MethodConfig, error: GradcheckError) -> CheckReport:
         seconds=math.nan,
         rests_on=method.info.rests_on,
         sides=method.info.sides,
-        error=error.mistakes[0],
     )
 
 

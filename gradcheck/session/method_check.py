@@ -26,7 +26,7 @@ from gradcheck.diagnose import (
     not_finite_derivatives,
     parts_apart,
 )
-from gradcheck.errors import ConfigError
+from gradcheck.errors import CannotAsk, ConfigError
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
@@ -35,7 +35,7 @@ from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.report import Sides
 from gradcheck.session import patience
-from gradcheck.session.compared import Compared, Explained
+from gradcheck.session.compared import Compared, Explained, unasked
 from gradcheck.session.computing import computing
 from gradcheck.session.verdict import outcome_of
 from gradcheck.session.verification import Verified, is_due, state_of_forward, verify
@@ -138,6 +138,12 @@ class MethodChecker:
             raise ConfigError(
                 f"method {method.method} is not available yet", code="GC032", help=f"available: {', '.join(METHODS)}"
             )
+        try:
+            return self._check(method)
+        except CannotAsk as error:
+            return unasked(method, str(error))
+
+    def _check(self, method: MethodConfig) -> CheckReport:
         with computing(self.problem, method.label):
             if self.training is not None:
                 trained = train_with(self.training, method, self._policy, noise=self._noise)

@@ -12,6 +12,7 @@ from gradcheck.comparing.reference import Reference
 from gradcheck.config.checks.user_files import defined_at
 from gradcheck.config.keyed import KeyedRunError, located
 from gradcheck.custom_gradients import watching
+from gradcheck.engines import asking
 from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunError
 from gradcheck.numerics import euclidean_norm, is_zero
 from gradcheck.problem.prepare import prepare, session
@@ -55,6 +56,8 @@ def run_config(
     with session(loaded.config), imported_once() as imports, watching() as watch, casts_counted() as casts:
         if any(method.info.elsewhere for method in loaded.config.methods):
             awaited()  # another process loads TensorFlow meanwhile
+        for engine in {method.method for method in loaded.config.methods if method.info.engine}:
+            asking.awaited(engine)
         stage("building")
         with located(loaded):
             problem = prepare(loaded.config, loaded.base)

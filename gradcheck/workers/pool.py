@@ -35,10 +35,16 @@ GRACE, GRACE_SHARE = 1.0, 0.05
 class Workers:
     """Up to `count` processes. A context manager: none outlives it."""
 
-    def __init__(self, count: int = 1, *, verbose: bool = False, tensorflow: bool = True) -> None:
-        """Start nothing yet. Without `tensorflow` no process imports it before a task does."""
+    def __init__(
+        self, count: int = 1, *, verbose: bool = False, tensorflow: bool = True, begin: tuple[str, str] | None = None
+    ) -> None:
+        """Start nothing yet. Without `tensorflow` no process imports it before a task does.
+
+        `begin` is a function, `module:name`, that each process calls instead before its first task, and its argument.
+        """
         self._count = count
-        self._start = partial(_Process, verbose=verbose, tensorflow=tensorflow)
+        tensorflow = tensorflow and begin is None
+        self._start = partial(_Process, verbose=verbose, tensorflow=tensorflow, begin=begin)
         self._processes: list[_Process] = []
 
     def __enter__(self) -> Self:
@@ -106,7 +112,7 @@ class _Process:
         gone: whether it has ended.
     """
 
-    def __init__(self, *, verbose: bool, tensorflow: bool) -> None:
+    def __init__(self, *, verbose: bool, tensorflow: bool, begin: tuple[str, str] | None = None) -> None:
         """Start it."""
         self.connection, theirs = Pipe()
         self._traces = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is gone
@@ -114,7 +120,8 @@ class _Process:
         # It searches the parent's own path: with -m the working directory, which may be hostile, would come first.
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; from gradcheck.workers.process import main; "
-            f"main(*{descriptors}, parent={os.getpid()}, verbose={verbose}, tensorflow={tensorflow})"
+            f"main(*{descriptors}, parent={os.getpid()}, verbose={verbose}, tensorflow={tensorflow}, "
+            f"begin={begin})"
         )
         self._leads = not (sys.stdin and sys.stdin.isatty())  # a debugger's prompt needs the terminal's own group
         self._popen = subprocess.Popen(  # noqa: S603 - Python itself
@@ -123,7 +130,7 @@ class _Process:
         theirs.close()
         self.busy = self.gone = False
         self._used = self._idle = False
-        self._stage = "loading TensorFlow"
+        self._stage = f"loading {begin[1] if begin else 'TensorFlow'}"
 
     def give(self, index: int, task: Task) -> None:
         """Hand a task over as soon as the process waits for one."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gradcheck.workers.failures import understood
 from gradcheck.workers.output import flush_c, quiet_tensorflow
+from gradcheck.workers.task import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,15 @@ class Ended(BaseException):
     """Raised where the parent wants this process to end. No Exception: code that catches those is left too."""
 
 
-def main(connection: int, traces: int, *, parent: int, verbose: bool, tensorflow: bool) -> None:
+def main(
+    connection: int,
+    traces: int,
+    *,
+    parent: int,
+    verbose: bool,
+    tensorflow: bool,
+    begin: tuple[str, str] | None = None,
+) -> None:
     """Run tasks until the connection ends.
 
     Args:
@@ -37,6 +46,7 @@ def main(connection: int, traces: int, *, parent: int, verbose: bool, tensorflow
         parent: number of the process whose end is the end of this one.
         verbose: whether to show TensorFlow's chatter, and the traceback of what a task raises.
         tensorflow: whether to import it before there is a task.
+        begin: a function to call then, `module:name`, and its argument.
     """
     _end_with(parent)
     faulthandler.enable(traces)
@@ -46,9 +56,11 @@ def main(connection: int, traces: int, *, parent: int, verbose: bool, tensorflow
     signal.signal(signal.SIGINT, _leave_to_the_parent)
     sys.stdout = sys.stderr  # which is where standard output goes: now without a buffer
     with suppress(Ended, EOFError, BrokenPipeError):
-        if tensorflow:
-            with suppress(Exception):  # the task meets it again, and says so
+        with suppress(Exception):  # the task meets it again, and says so
+            if tensorflow:
                 quiet_tensorflow(verbose=verbose)
+            if begin:
+                named(begin[0])(begin[1])
         _work(Connection(connection), verbose=verbose)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     atexit._run_exitfuncs()  # noqa: SLF001 - without the rest of Python's end, which waits for threads

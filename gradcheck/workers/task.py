@@ -51,8 +51,14 @@ class Task:
 
     def perform(self, stage: Callable[[str], None]) -> Any:
         """Call the function, and return its result."""
-        module, _, name = self.target.partition(":")
-        return getattr(import_module(module), name)(*self.arguments, stage)
+        return named(self.target)(*self.arguments, stage)
+
+
+def named(target: str) -> Callable[..., Any]:
+    """Return the function `module:name`."""
+    module, _, name = target.partition(":")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
 
 
 class Runner(Protocol):

@@ -203,10 +203,24 @@ class FitOptions(MethodOptions):
     class_weight: dict[int, float] | None = Field(default=None, description="As `fit` takes it.")
 
 
+class EngineOptions(MethodOptions):
+    """The same model under another backend of Keras, in a process of its own."""
+
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        default=600.0, description="Seconds that one forward and backward pass may take there."
+    )
+    required: bool = Field(
+        default=True, description="Whether it is an error that the engine is not installed, or a note."
+    )
+
+
 _SHARED = "the model's forward code and its registered and custom gradients, all shared with the reference"
 _FORWARD = "the forward pass alone: no gradient code is shared with the tape"
 #: Finite differences put the tape on trial, whose gradients are the reference of every other method.
 _ON_TRIAL = Sides(reference="tape", candidate="finite differences", of_state="forward pass alone")
+
+
+_KERAS_ALONE = "Keras's layer code alone: gradients and kernels are another engine's"
 
 
 #: The largest data that a method holds at one time, beside weights and gradients.
@@ -233,6 +247,7 @@ class MethodInfo:
         elsewhere: whether it trains in another process.
         way: whether it is a way of training: a whole step or run done otherwise, not another way to a gradient. `place`
             is then below `gradcheck.training.ways`.
+        engine: whether it runs under another backend of Keras, in a process of its own.
         of_model: whether it takes a loss that calls the model itself, of which no cotangents of the outputs are known.
         sides: what reports call the two sides of its check.
     """
@@ -250,8 +265,25 @@ class MethodInfo:
     holds: Held | None = None
     elsewhere: bool = False
     way: bool = False
+    engine: bool = False
     of_model: bool = False
     sides: Sides = field(default_factory=Sides)
+
+
+def _engine(name: str) -> MethodInfo:
+    """Return the properties of an engine, which differentiates the whole model."""
+    return MethodInfo(
+        place=f"by_engine.{name}",
+        options=EngineOptions,
+        rests_on=_KERAS_ALONE,
+        splits=False,
+        slices=True,
+        trains=True,
+        dense=True,
+        engine=True,
+        of_model=True,
+        sides=Sides(reference="tape", candidate=name),
+    )
 
 
 def _way(
@@ -313,6 +345,8 @@ METHODS: dict[str, MethodInfo] = {
         registered=True,
         of_model=True,
     ),
+    "jax": _engine("jax"),
+    "torch": _engine("torch"),
     "candidate": MethodInfo(
         place="candidate",
         options=CandidateOptions,
@@ -345,6 +379,8 @@ METHODS: dict[str, MethodInfo] = {
     "compiled": _way(CompiledOptions, "compiled_step", _BY_KERAS),
     "fit": _way(FitOptions, "keras_fit", _BY_KERAS),
 }
+#: Other engines, which `methods: all` names too, where they are installed.
+ENGINES = tuple(name for name, info in METHODS.items() if info.engine)
 #: The ways of training, which `methods: all` names.
 WAYS = tuple(name for name, info in METHODS.items() if info.way)
 #: What stands for all of them in `methods`, and the training steps of a config that then does not say how many.
@@ -430,9 +466,10 @@ class MethodConfig(Section):
 
 
 def with_all(entries: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the entries of `methods` with the ways that they do not name in place of `all`."""
+    """Return the entries of `methods` with the ways and engines that they do not name in place of `all`."""
     named = {name for entry in entries for name in ([entry] if isinstance(entry, str) else _keys(entry))}
-    others = [way for way in WAYS if way not in named]
+    engines = [{engine: {"required": False}} for engine in ENGINES if engine not in named]
+    others = [*(way for way in WAYS if way not in named), *engines]
     return tuple(one for entry in entries for one in (others if entry == ALL else [entry]))
 
 

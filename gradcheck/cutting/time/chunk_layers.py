@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from gradcheck.building.state import state_variables
+from gradcheck.building.state_variables import state_variables
 from gradcheck.keras_private import mask_of
 
 if TYPE_CHECKING:

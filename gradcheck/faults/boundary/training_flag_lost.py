@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.building.state import state_variables
+from gradcheck.building.state_variables import state_variables
 from gradcheck.faults.interface import Fault
 from gradcheck.faults.places import at_segments
 from gradcheck.handoff.split import HandOff

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from gradcheck.building.state import Snapshot, state_variables
+from gradcheck.building.state import Snapshot
+from gradcheck.building.state_variables import state_variables
 from gradcheck.problem.optimizer import innermost
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from gradcheck.training.ways.interface import WayRun, seen, tensorflow_quiet
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gradcheck.building.state import StateVariable
+    from gradcheck.building.state_variables import StateVariable
     from gradcheck.config.sections.methods import RematOptions
     from gradcheck.cutting.segment import Segment
     from gradcheck.handoff.interface import Computed, Gradients, Tensors

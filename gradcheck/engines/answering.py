@@ -1,0 +1,60 @@
+"""The engine's process: it is asked about one model after another, and keeps the last."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.building.messages import gist
+from gradcheck.errors import CannotAsk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.engines.question import Answer, Numbers
+
+
+def begin(engine: str) -> None:
+    """Load the engine, with Keras on top of it. TensorFlow cannot be imported from now on.
+
+    Keras reads the environment variable when it is imported, once and for all.
+    """
+    os.environ["KERAS_BACKEND"] = engine
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Python's way to have an import fail
+    import_module(f"gradcheck.engines.{engine}_engine")
+    import_module("gradcheck.engines.differentiated")
+
+
+def answer(engine: str, subject: bytes, numbers: Numbers, stage: Callable[[str], None]) -> Answer:
+    """Return what the engine makes of a model.
+
+    Args:
+        engine: `jax` or `torch`.
+        subject: the pickled `Subject`.
+        numbers: its values and the batch.
+        stage: called with the name of each stage.
+
+    Raises:
+        CannotAsk: if the model or its loss cannot run here.
+    """
+    begin(engine)
+    try:
+        stage("building the model")
+        question = _question(engine, subject)
+        stage("differentiating")
+        found: Answer = question.answer(numbers)
+    except (CannotAsk, MemoryError):
+        raise
+    except Exception as error:
+        _question.cache_clear()
+        raise CannotAsk(f"it cannot run there: {gist(error)}") from error
+    return found
+
+
+@lru_cache(maxsize=1)
+def _question(engine: str, subject: bytes) -> Any:
+    """Return the model, which is kept for the next slice or training step."""
+    return import_module("gradcheck.engines.differentiated").Differentiated(engine, subject)

@@ -1,0 +1,71 @@
+"""This process's side: engines that are installed, and their processes, which are kept for the next question."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.errors import CannotAsk, ConfigError, GradcheckError
+from gradcheck.workers.pool import Workers
+from gradcheck.workers.task import Task
+
+if TYPE_CHECKING:
+    from gradcheck.engines.question import Answer, Numbers
+
+#: Engines by the name of their package, which is that of Keras's backend and of the method.
+TITLES = {"jax": "JAX", "torch": "PyTorch"}
+
+
+def is_installed(engine: str) -> bool:
+    """Whether the engine's package is there; it is not imported."""
+    return find_spec(engine) is not None
+
+
+def require(engine: str) -> None:
+    """Raise ConfigError if the engine is not installed."""
+    if not is_installed(engine):
+        raise ConfigError(
+            f"method {engine} needs {TITLES[engine]}, which is not installed",
+            code="GC032",
+            help=f"pip install 'gradcheck[{engine}]'",
+        )
+
+
+def awaited(engine: str) -> None:
+    """Start the engine's process, to be ready when it is asked."""
+    if os.name == "posix" and is_installed(engine):
+        _process(engine)
+
+
+def asked(engine: str, subject: bytes, numbers: Numbers, *, seconds: float | None = None) -> Answer:
+    """Return what the engine answers.
+
+    Args:
+        engine: its name.
+        subject: the pickled `Subject`.
+        numbers: values and batch.
+        seconds: how long it may take, without its start; None is no limit.
+
+    Raises:
+        CannotAsk: if it cannot run the model, or no process can be started here.
+        RunError: GC057 if it takes too long, GC060 if its process ends.
+        ConfigError: if it is not installed.
+    """
+    require(engine)
+    if os.name != "posix":
+        raise CannotAsk("no other process can be started on this system")
+    task = Task(target="gradcheck.engines.answering:answer", arguments=(engine, subject, numbers), seconds=seconds)
+    (result,) = _process(engine).run([task])
+    if isinstance(result, GradcheckError):
+        raise result
+    return result  # type: ignore[no-any-return]  # what the task returns
+
+
+@cache
+def _process(engine: str) -> Any:
+    pool = Workers(begin=("gradcheck.engines.answering:begin", engine)).__enter__()
+    atexit.register(pool.__exit__, None, None, None)
+    return pool

@@ -1,0 +1,75 @@
+"""A model that is differentiated by an engine: from arrays to arrays."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import keras
+import numpy as np
+
+from gradcheck.building.precision import variable_dtype
+from gradcheck.engines.question import Answer
+from gradcheck.engines.rebuilt import Fixed, Rebuilt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.engines.question import Numbers, Subject
+
+
+class Differentiated:
+    """A model, and its derivative, which is traced at the first call at most."""
+
+    def __init__(self, engine: str, subject: bytes) -> None:
+        """Build the model in a Keras session of its own."""
+        keras.utils.clear_session()
+        self._engine: Any = import_module(f"gradcheck.engines.{engine}_engine")
+        found: Subject = cloudpickle.loads(subject)
+        self._engine.set_up(found.precision)
+        keras.config.set_floatx(variable_dtype(found.precision))
+        keras.config.set_dtype_policy(found.precision)
+        self._rebuilt = Rebuilt(found)
+        self._derivatives: dict[str, Any] = {}
+
+    def answer(self, numbers: Numbers) -> Answer:
+        """Return loss, outputs, gradients and state at `numbers`."""
+        self._rebuilt.require_fit(numbers)
+        fixed = Fixed(numbers)
+        floating = [numbers.x[i] for i in fixed.inputs]
+        given = [*(numbers.variables[i] for i in fixed.weights), *floating, *numbers.zeros]
+        rest = {
+            "variables": _tensors(numbers.variables),
+            "states": _tensors(numbers.states),
+            "x": _tensors(numbers.x),
+            "y": _tensors(numbers.y),
+            "sample_weight": None if numbers.sample_weight is None else _tensors(numbers.sample_weight),
+        }
+        more, gradients = self._derivative(fixed)(_tensors(given), rest)
+        arrays = [None if gradient is None else _array(gradient) for gradient in gradients]
+        weights, inputs = len(fixed.weights), len(fixed.weights) + len(fixed.inputs)
+        by_input = dict(zip(fixed.inputs, arrays[weights:inputs], strict=True))
+        return Answer(
+            loss=_array(more["loss"]),
+            outputs=[_array(output) for output in more["outputs"]],
+            weights=arrays[:weights],
+            inputs=[by_input.get(i) for i in range(len(numbers.x))],
+            boundaries=arrays[inputs:] if bool(more["as_expected"]) else None,
+            states=[_array(state) for state in more["states"]],
+        )
+
+    def _derivative(self, fixed: Fixed) -> Any:
+        """Return the derivative for these numbers that are no tensors, which a trace contains as constants."""
+        key = repr(vars(fixed))
+        if key not in self._derivatives:
+            self._derivatives[key] = self._engine.derivative(lambda given, rest: self._rebuilt.loss(given, rest, fixed))
+        return self._derivatives[key]
+
+
+def _tensors(arrays: Sequence[Any]) -> list[Any]:
+    return [None if a is None else keras.ops.convert_to_tensor(a, dtype=str(a.dtype)) for a in arrays]
+
+
+def _array(tensor: Any) -> Any:
+    return np.asarray(keras.ops.convert_to_numpy(tensor))

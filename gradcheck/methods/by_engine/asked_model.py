@@ -1,0 +1,149 @@
+"""A problem as an engine takes it, and its answer as gradients."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.building.state import is_seed
+from gradcheck.building.state_variables import state_variables
+from gradcheck.comparing.keys import as_array
+from gradcheck.engines.asking import asked, require
+from gradcheck.engines.question import Numbers
+from gradcheck.errors import CannotAsk
+from gradcheck.handoff.execute import batch_tensors
+from gradcheck.handoff.interface import Computed, Gradients
+from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
+from gradcheck.methods.by_engine.sent_model import boundaries_of, subject_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradcheck.config.sections.methods import EngineOptions
+    from gradcheck.engines.question import Answer
+    from gradcheck.handoff.microbatches import MicroBatch
+    from gradcheck.problem.problem import Problem, TensorKey
+
+_OTHER_CALLS = "the model runs other calls there, so that no boundary is compared"
+
+
+def by_engine(engine: str, problem: Problem, options: EngineOptions) -> Gradients:
+    """Return the gradients of the whole model by an engine, which runs over the same slices as the reference.
+
+    Raises:
+        CannotAsk, RunError, ConfigError: as `asked`.
+    """
+    require(engine)
+    with problem.state.preserved():
+        start = time.perf_counter()
+        subject = subject_of(problem)
+        asking = _Asking(problem)
+        tensors = batch_tensors(problem)
+        weights: dict[TensorKey, Any] = {}
+        parts, notes = [], dict[str, None]()
+        for part in micro_batches(problem, tensors):
+            answer = asked(engine, subject, asking.numbers(part), seconds=options.timeout)
+            asking.move(answer.states)
+            accumulated(weights, zip([w.key for w in problem.weights], map(_tensor, answer.weights), strict=True))
+            parts.append(asking.computed(answer))
+            if answer.boundaries is None:
+                notes[_OTHER_CALLS] = None
+        computed = joined(parts, weights, tensors.loss_scale)
+        seconds = time.perf_counter() - start
+        state = {path: value for path, value in problem.state.read(split=False).items() if path in asking.compared}
+    return Gradients(
+        loss=computed.loss,
+        outputs=computed.outputs,
+        tensors=computed.gradients,
+        state=state,
+        seconds=seconds,
+        remarks=tuple(notes),
+        zero_is_none=True,
+    )
+
+
+class _Asking:
+    """The variables of a model in the order in which an engine is told their values.
+
+    Attributes:
+        compared: the paths of the state that every engine has: all but the states of random generators.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._variables = list(problem.model.variables)
+        index = {id(variable): i for i, variable in enumerate(self._variables)}
+        self._weights = [index[id(weight.variable)] for weight in problem.weights]
+        self._states = [state.variable for state in state_variables([problem.model])]
+        self._boundaries = boundaries_of(problem)
+        self._paths = {id(s.variable): s.path for s in problem.state.variables}
+        self.compared = frozenset(self._paths[id(v)] for v in self._states if not is_seed(v))
+
+    def numbers(self, part: MicroBatch) -> Numbers:
+        """Return the current values, with a slice of the batch."""
+        tensors, size = part.tensors, self._problem.batch.size
+        if tensors.x and getattr(tensors.x[0], "shape", None):
+            size = tensors.x[0].shape[0]
+        return Numbers(
+            variables=[_sent(variable.value) for variable in self._variables],
+            weights=self._weights,
+            states=[_sent(variable.value) for variable in self._states],
+            x=[_sent(tensor) for tensor in tensors.x],
+            y=[_sent(tensor) for tensor in tensors.y],
+            sample_weight=None if tensors.sample_weight is None else [_sent(t) for t in tensors.sample_weight],
+            zeros=[_zeros(boundary.spec, size) for boundary in self._boundaries],
+            scales=part.scales,
+            share=1.0 if part.share is None else part.share,
+            loss_scale=1.0 if tensors.loss_scale is None else float(tensors.loss_scale),
+        )
+
+    def computed(self, answer: Answer) -> Computed:
+        """Return an answer with the keys of inputs and boundaries."""
+        crossing = {self._problem.input_key(i): _tensor(gradient) for i, gradient in enumerate(answer.inputs)}
+        if answer.boundaries is not None:
+            keys = (boundary.key for boundary in self._boundaries)
+            crossing |= dict(zip(keys, map(_tensor, answer.boundaries), strict=True))
+        return Computed(_tensor(answer.loss), list(map(_tensor, answer.outputs)), crossing)
+
+    def move(self, states: Sequence[Any]) -> None:
+        """Give the state its values after the forward pass.
+
+        Raises:
+            CannotAsk: if it has drawn random numbers.
+        """
+        for variable, value in zip(self._states, states, strict=True):
+            if not is_seed(variable):
+                variable.assign(value)
+            elif not np.array_equal(value, np.asarray(variable.value)):
+                layer = self._paths[id(variable)].partition("/seed_generator")[0]
+                raise CannotAsk(
+                    f"{layer} draws random numbers, which other engines draw otherwise; `training: false` switches "
+                    "dropout off"
+                )
+
+
+def _zeros(spec: Any, size: int) -> Any:
+    """Return zeros of a boundary's shape; of length 0 if an axis beside the batch has no fixed length."""
+    return np.zeros([size if axis is None else axis for axis in spec.shape], tf.as_dtype(spec.dtype).as_numpy_dtype)
+
+
+def _tensor(array: Any) -> Any:
+    return None if array is None else tf.convert_to_tensor(array)
+
+
+def _sent(tensor: Any) -> Any:
+    """Return a tensor as an array.
+
+    Raises:
+        CannotAsk: if another engine has no such tensors.
+    """
+    if tensor is None:
+        return None
+    if isinstance(tensor, (tf.RaggedTensor, tf.SparseTensor)):
+        raise CannotAsk(f"its batch has a {type(tensor).__name__}, which only TensorFlow has")
+    if tensor.dtype == tf.string or tensor.dtype.is_complex:
+        raise CannotAsk(f"its batch or a variable is of dtype {tensor.dtype.name}, which is not compared across engines")
+    return as_array(tensor)

@@ -1,0 +1,79 @@
+"""The model and the loss of a problem in the form that another process can build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import tensorflow as tf
+
+from gradcheck.building.copies import saved
+from gradcheck.building.messages import gist
+from gradcheck.engines.question import SentLoss, SentTerm, Subject
+from gradcheck.engines.sent import packed
+from gradcheck.errors import CannotAsk
+from gradcheck.keras_private import all_layers, trainable_flag
+
+if TYPE_CHECKING:
+    from gradcheck.batch.loss import Loss, Term
+    from gradcheck.cutting.model_graph import TensorRef
+    from gradcheck.problem.problem import Problem, TensorKey
+
+
+class SentBoundary(NamedTuple):
+    """A boundary whose cotangent an engine is asked for: its key, the tensor in the whole graph, and its spec."""
+
+    key: TensorKey
+    ref: TensorRef
+    spec: Any
+
+
+def boundaries_of(problem: Problem) -> list[SentBoundary]:
+    """Return the boundaries of a model that runs its own graph: no call lies inside a layer's own code."""
+    graph = problem.whole_graph
+    if graph.opened or problem.loss.of_model is not None:
+        return []
+    found = [
+        SentBoundary(problem.boundary_key(ref), there, graph.spec(there))
+        for ref, there in problem.whole_boundaries.items()
+    ]
+    return [
+        b for b in found if not b.ref.is_input and tf.as_dtype(b.spec.dtype).is_floating and None not in b.spec.shape[1:]
+    ]
+
+
+def subject_of(problem: Problem) -> bytes:
+    """Return the model and the loss, pickled.
+
+    Raises:
+        CannotAsk: if Keras cannot save the model, or something in it cannot be sent.
+    """
+    if problem.loss.of_model is not None:
+        raise CannotAsk("its loss calls the model itself, and is written for TensorFlow")
+    graph, layers = problem.whole_graph, all_layers([problem.model])
+    try:
+        with saved([problem.model]) as ((config,), custom):
+            return packed(
+                Subject(
+                    config=config,
+                    custom=custom,
+                    trainable=[trainable_flag(layer) for layer in layers],
+                    precision=problem.precision,
+                    training=problem.training,
+                    calls=[str(call.operation.name) for call in graph.calls],
+                    boundaries=[(b.ref.call, b.ref.output) for b in boundaries_of(problem)],
+                    loss=_sent_loss(problem.loss),
+                )
+            )
+    except CannotAsk:
+        raise
+    except Exception as error:
+        raise CannotAsk(f"Keras cannot save it: {gist(error)}") from error
+
+
+def _sent_loss(loss: Loss) -> SentLoss:
+    joint = None if loss.joint is None else _sent_term(loss.joint)
+    return SentLoss(terms=[term and _sent_term(term) for term in loss.terms], dtype=loss.dtype, joint=joint)
+
+
+def _sent_term(term: Term) -> SentTerm:
+    return SentTerm(loss=term.own, weight=term.weight)
