@@ -42,6 +42,7 @@ def _load(path: Path, arguments: RunArguments) -> LoadedConfig | RunReport:
             path,
             overrides=(*arguments.overrides, *options),
             methods=arguments.methods,
+            against=arguments.against,
             require_split=True,
             safe=arguments.safe,
         )

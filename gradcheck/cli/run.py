@@ -48,6 +48,13 @@ _EXAMPLES = (
     section="Config",
     help="Run this method instead of the config's; repeat for several. all: every way of training, beside them.",
 )
+@option(
+    "--against",
+    multiple=True,
+    metavar="NAME",
+    section="Config",
+    help="Check against the same model under another engine too: jax or torch; repeat for both.",
+)
 @option("--rtol", metavar="NUMBER", section="Config", help="Relative tolerance.")
 @option("--atol", metavar="NUMBER", section="Config", help="Absolute tolerance, or auto.")
 @option("--seed", metavar="NUMBER", section="Config", help="Seed of weights, data and random layers.")
@@ -105,6 +112,11 @@ def run(
     from gradcheck.workers import workers  # noqa: PLC0415 - not needed for --help
 
     arguments = RunArguments(reports=destinations(formats, output), **options)
+    if arguments.against:
+        from gradcheck.engines.asking import require  # noqa: PLC0415 - as above
+
+        for engine in arguments.against:
+            require(engine)
     for report in arguments.reports:
         require_writable(report.file)
     baseline = None if arguments.baseline is None else read_report(arguments.baseline)  # this run may replace the file

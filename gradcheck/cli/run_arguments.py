@@ -17,6 +17,7 @@ class RunArguments:
     """The options of `run` as they were given; None for an option that was not given."""
 
     methods: tuple[str, ...]
+    against: tuple[str, ...]
     overrides: tuple[str, ...]
     rtol: str | None
     atol: str | None

@@ -72,6 +72,7 @@ def load_config(
     *,
     overrides: Sequence[str | GivenValue] = (),
     methods: Sequence[str] = (),
+    against: Sequence[str] = (),
     require_split: bool = False,
     safe: bool = False,
 ) -> LoadedConfig:
@@ -81,6 +82,7 @@ def load_config(
         path: the YAML file.
         overrides: `KEY=VALUE` strings that replace values of the file, applied in order (see `GivenValue`).
         methods: names that replace the config's list of methods; a method that the file lists keeps its options.
+        against: other engines, which are added to that list.
         require_split: whether a method that needs a split, in a config without one, is a mistake.
         safe: whether a value that may run code, or names a file outside of the config's folder, is a mistake. A file is
             then opened only after it is known to be in that folder.
@@ -93,7 +95,7 @@ def load_config(
         message = f"{path} is a link that leads outside of its folder, where --safe reads nothing"
         raise _refused("GC029", message, path)
     source = SourceText(path, read_text(path))
-    document = overridden(read_document(source), overrides, methods)
+    document = overridden(read_document(source), overrides, methods, against)
     data = document.data()
     config, findings = _validated(data, path.parent, require_split=require_split, safe=safe, names=True)
     certain, doubts = ({document.mistake(f) for f in findings if f.certain is sure} for sure in (True, False))

@@ -10,7 +10,7 @@ from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, refusal, single_key
 from gradcheck.config.sections.data import DataConfig
 from gradcheck.config.sections.loss import Losses, LossSpec
-from gradcheck.config.sections.methods import ALL, METHODS, STEPS_OF_ALL, MethodConfig, MethodOptions, with_all
+from gradcheck.config.sections.methods import ALL, DEFAULT, METHODS, STEPS_OF_ALL, MethodConfig, MethodOptions, with_all
 from gradcheck.config.sections.model import ModelSource  # noqa: TC001 - pydantic reads the annotations
 from gradcheck.config.sections.scalars import (
     ByteSize,
@@ -174,7 +174,7 @@ class Placement(Section):
 
 
 def _default_methods() -> tuple[MethodConfig, ...]:
-    return (MethodConfig(method="vjp", options=MethodOptions()),)
+    return (MethodConfig(method=DEFAULT, options=MethodOptions()),)
 
 
 def _in_full(methods: Any) -> tuple[Any, ...] | None:

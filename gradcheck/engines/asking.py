@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import CannotAsk, ConfigError, GradcheckError
+from gradcheck.phrases import suggestion
 from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
 
@@ -25,7 +26,10 @@ def is_installed(engine: str) -> bool:
 
 
 def require(engine: str) -> None:
-    """Raise ConfigError if the engine is not installed."""
+    """Raise ConfigError if there is no such engine, or it is not installed."""
+    if engine not in TITLES:
+        help_ = suggestion(engine, TITLES, "Known engines")
+        raise ConfigError(f"there is no engine {engine}", code="GC032", help=help_)
     if not is_installed(engine):
         raise ConfigError(
             f"method {engine} needs {TITLES[engine]}, which is not installed",

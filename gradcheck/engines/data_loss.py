@@ -11,20 +11,28 @@ from keras import ops
 from gradcheck.keras_private import hidden_copied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gradcheck.engines.question import SentLoss, SentTerm
 
 
 def data_loss(
     loss: SentLoss,
-    packed: Callable[[Sequence[Any]], Any],
-    y: Sequence[Any],
     outputs: Sequence[Any],
-    sample_weight: Sequence[Any] | None,
+    batch: Mapping[str, Any],
     scales: Sequence[float | None] | None,
+    packed: Callable[[Sequence[Any]], Any],
 ) -> Any:
-    """Return the weighted sum of the terms; `packed` gives a list by output the structure that the model returns."""
+    """Return the weighted sum of the terms.
+
+    Args:
+        loss: the terms.
+        outputs: of the model, in order.
+        batch: `y` and `sample_weight` by output; the latter may be None.
+        scales: the factor of each term for a slice of the batch; None for a whole one.
+        packed: gives a list by output the structure that the model returns.
+    """
+    y, sample_weight = batch["y"], batch["sample_weight"]
     weights = [None] * len(outputs) if sample_weight is None else list(sample_weight)
     if loss.joint is not None:
         given = [_in_dtype(output, loss.dtype) for output in outputs]

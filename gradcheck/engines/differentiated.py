@@ -35,7 +35,7 @@ class Differentiated:
 
     def answer(self, numbers: Numbers) -> Answer:
         """Return loss, outputs, gradients and state at `numbers`."""
-        self._rebuilt.require_fit(numbers)
+        self._rebuilt.fit(numbers)
         fixed = Fixed(numbers)
         floating = [numbers.x[i] for i in fixed.inputs]
         given = [*(numbers.variables[i] for i in fixed.weights), *floating, *numbers.zeros]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -44,7 +45,10 @@ class Rebuilt:
             CannotAsk: if what Keras makes of its configuration is another model.
         """
         self._subject = subject
-        (self.model,) = loaded([subject.config], subject.custom)
+        # Drawn from by layers that name no seed; it must exist before a function is traced.
+        self._seed = global_seed()
+        with keras.StatelessScope(initialize_variables=False):  # initial values are never used
+            (self.model,) = loaded([subject.config], subject.custom)
         layers = all_layers([self.model])
         if len(layers) != len(subject.trainable):
             raise CannotAsk(
@@ -52,14 +56,14 @@ class Rebuilt:
             )
         for layer, trainable in zip(layers, subject.trainable, strict=True):
             set_trainable_flag(layer, trainable=trainable)
-            if hasattr(layer, "finalize_state"):  # of statistics that are variables
-                layer.finalize_state()
         self.states = [state.variable for state in state_variables([self.model])]
-        # Drawn from by layers that name no seed; it must exist before a function is traced.
-        self._seed = global_seed()
 
-    def require_fit(self, numbers: Numbers) -> None:
-        """Raise CannotAsk if the variables are not those that `numbers` has values of."""
+    def fit(self, numbers: Numbers) -> None:
+        """Let layers compute constants from the values of their variables.
+
+        Raises:
+            CannotAsk: if the variables are not those that `numbers` has values of.
+        """
         theirs = [*numbers.variables, *numbers.states]
         shapes = [tuple(value.shape) for value in theirs]
         if [tuple(variable.shape) for variable in (*self.model.variables, *self.states)] != shapes:
@@ -67,6 +71,12 @@ class Rebuilt:
                 f"its configuration makes another model: {len(self.model.variables)} variables and {len(self.states)} "
                 f"of state, for {len(numbers.variables)} and {len(numbers.states)}, or of other shapes"
             )
+        values = {id(v): value for v, value in zip(self.model.variables, numbers.variables, strict=True)}
+        for layer in all_layers([self.model]):
+            if hasattr(layer, "finalize_state"):
+                given = [(v, values[id(v)]) for v in layer.variables]
+                with keras.StatelessScope(state_mapping=given, initialize_variables=False):
+                    layer.finalize_state()
 
     def loss(self, differentiated: Sequence[Any], rest: dict[str, Any], fixed: Fixed) -> tuple[Any, dict[str, Any]]:
         """Return the loss that is differentiated, and what else a forward pass gives.
@@ -89,14 +99,7 @@ class Rebuilt:
             _watched(self.model, ran, dict(zip(subject.boundaries, given, strict=True))),
         ):
             outputs = keras.tree.flatten(self.model(packed_inputs(self.model, x), training=subject.training))
-            found = data_loss(
-                subject.loss,
-                lambda values: packed_outputs(self.model, values),
-                rest["y"],
-                outputs,
-                rest["sample_weight"],
-                fixed.scales,
-            )
+            found = data_loss(subject.loss, outputs, rest, fixed.scales, partial(packed_outputs, self.model))
             for added in self.model.losses:
                 found = found + fixed.share * ops.cast(ops.sum(ops.cast(added, subject.loss.dtype)), found.dtype)
             if scope.get_current_value(self._seed) is not None:

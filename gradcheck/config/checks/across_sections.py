@@ -10,6 +10,7 @@ from gradcheck.config.findings import Finding
 from gradcheck.config.sections.loss import LossSpec
 from gradcheck.config.sections.methods import (
     ALL,
+    DEFAULT,
     METHODS,
     STEPS_OF_ALL,
     CandidateOptions,
@@ -91,7 +92,7 @@ def _methods(data: dict[Any, Any]) -> dict[int, MethodConfig]:
     """Return the valid entries of `methods`, by index."""
     raw = data.get("methods")
     if raw is None:
-        return {0: MethodConfig.model_validate("vjp")}
+        return {0: MethodConfig.model_validate(DEFAULT)}
     entries = enumerate(raw if isinstance(raw, (list, tuple)) else ())
     methods = {index: _method(entry) for index, entry in entries}
     return {index: method for index, method in methods.items() if method is not None}

@@ -270,7 +270,7 @@ class MethodInfo:
     sides: Sides = field(default_factory=Sides)
 
 
-def _engine(name: str) -> MethodInfo:
+def _engine(name: str, title: str) -> MethodInfo:
     """Return the properties of an engine, which differentiates the whole model."""
     return MethodInfo(
         place=f"by_engine.{name}",
@@ -282,7 +282,7 @@ def _engine(name: str) -> MethodInfo:
         dense=True,
         engine=True,
         of_model=True,
-        sides=Sides(reference="tape", candidate=name),
+        sides=Sides(reference="tape", candidate=title),
     )
 
 
@@ -345,8 +345,8 @@ METHODS: dict[str, MethodInfo] = {
         registered=True,
         of_model=True,
     ),
-    "jax": _engine("jax"),
-    "torch": _engine("torch"),
+    "jax": _engine("jax", "JAX"),
+    "torch": _engine("torch", "PyTorch"),
     "candidate": MethodInfo(
         place="candidate",
         options=CandidateOptions,
@@ -386,6 +386,8 @@ WAYS = tuple(name for name, info in METHODS.items() if info.way)
 #: What stands for all of them in `methods`, and the training steps of a config that then does not say how many.
 ALL = "all"
 STEPS_OF_ALL = 3
+#: The method of a config that names none.
+DEFAULT = "vjp"
 #: The name in reports of the check of the reference itself, by finite differences; no config names it.
 REFERENCE_CHECK = "reference"
 _OF_REFERENCE = MethodInfo(place="", rests_on=_FORWARD, splits=False, sides=_ON_TRIAL)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from gradcheck.config.sections.methods import ALL, MethodConfig
+from gradcheck.config.sections.methods import ALL, DEFAULT, MethodConfig
 from gradcheck.config.yaml.document import Document, compose
 from gradcheck.config.yaml.reader import Loader
 from gradcheck.config.yaml.texts import SourceText
 from gradcheck.errors import ConfigErrors, Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _STEP = re.compile(r"""(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<bare>[^."'=\s][^.=]*)""")
 
@@ -72,8 +72,15 @@ def option_overrides(
     return tuple(GivenValue(value, option, key) for option, (value, key) in given.items() if value is not None)
 
 
-def overridden(document: Document, overrides: Sequence[str | GivenValue], methods: Sequence[str] = ()) -> Document:
+def overridden(
+    document: Document,
+    overrides: Sequence[str | GivenValue],
+    methods: Sequence[str] = (),
+    against: Sequence[str] = (),
+) -> Document:
     """Return the document with each value replaced, in order; `methods`, if any, replace the config's list.
+
+    The engines of `against` are added to it.
 
     Mistakes in an argument are added to those of the document; such an argument changes nothing.
     """
@@ -83,7 +90,8 @@ def overridden(document: Document, overrides: Sequence[str | GivenValue], method
             document = _with_override(document, override)
         except ConfigErrors as error:
             document = replace(document, mistakes=(*document.mistakes, *error.mistakes))
-    return _with_methods(document, methods) if methods else document
+    document = _with_methods(document, methods) if methods else document
+    return _with_engines(document, against) if against else document
 
 
 def _with_override(document: Document, override: GivenValue) -> Document:
@@ -183,17 +191,43 @@ def _scalar(text: str, tag: str, name: str, column: int, length: int) -> yaml.Sc
 
 def _with_methods(document: Document, methods: Sequence[str]) -> Document:
     """Replace the config's list of methods. A method that the file lists, by method or label, keeps its options."""
-    written = next((value for key, value in document.root.value if key.value == "methods"), None)
-    entries = list(written.value) if isinstance(written, yaml.SequenceNode) else []
+    entries = _written(document)
     labels = {label: entry for entry in reversed(entries) for label in _labels(entry)}
-    sources = {f"--method {name}": SourceText(Path("--method"), name) for name in methods}
-    tag = Loader.DEFAULT_SCALAR_TAG
-    given = [labels.get(name) or _scalar(name, tag, f"--method {name}", 0, len(name)) for name in methods]
+    names = [f"--method {name}" for name in methods]
+    given = [labels.get(name) or _named(name, option) for name, option in zip(methods, names, strict=True)]
     # `all` stands beside the file's own that train, which keep their options.
     items = [*filter(_trains, entries), *given] if ALL in methods else given
+    return _with_list(document, items, dict(zip(names, methods, strict=True)))
+
+
+def _with_engines(document: Document, engines: Sequence[str]) -> Document:
+    """Add the methods of other engines to the config's list, those that it does not have yet."""
+    names = {f"--against {engine}": engine for engine in engines}
+    entries = _written(document) or [_named(DEFAULT, next(iter(names)))]
+    known = {label for entry in entries for label in _labels(entry)}
+    items = [*entries, *(_named(engine, option) for option, engine in names.items() if engine not in known)]
+    return _with_list(document, items, names)
+
+
+def _written(document: Document) -> list[yaml.Node]:
+    """Return the entries of the config's list of methods; a single word, such as `all`, is one."""
+    written = next((value for key, value in document.root.value if key.value == "methods"), None)
+    if isinstance(written, yaml.SequenceNode):
+        return list(written.value)
+    return [written] if isinstance(written, yaml.ScalarNode) and written.value else []
+
+
+def _named(method: str, option: str) -> yaml.ScalarNode:
+    return _scalar(method, Loader.DEFAULT_SCALAR_TAG, option, 0, len(method))
+
+
+def _with_list(document: Document, items: Sequence[yaml.Node], options: Mapping[str, str]) -> Document:
+    """Replace the config's list of methods by `items`; `options` are those that name some of them, with the text."""
+    sources = {option: SourceText(Path(option.partition(" ")[0]), text) for option, text in options.items()}
     others = [entry for entry in document.root.value if entry[0].value != "methods"]
-    key = _scalar("methods", tag, f"--method {methods[0]}", 0, len(methods[0]))
-    sequence = yaml.SequenceNode(Loader.DEFAULT_SEQUENCE_TAG, items, items[0].start_mark, items[-1].end_mark)
+    name = next(iter(options))
+    key = _scalar("methods", Loader.DEFAULT_SCALAR_TAG, name, 0, len(options[name]))
+    sequence = yaml.SequenceNode(Loader.DEFAULT_SEQUENCE_TAG, list(items), items[0].start_mark, items[-1].end_mark)
     root = yaml.MappingNode(
         document.root.tag, [*others, (key, sequence)], document.root.start_mark, document.root.end_mark
     )

@@ -13,7 +13,7 @@ from gradcheck.building.state_variables import state_variables
 from gradcheck.comparing.keys import as_array
 from gradcheck.engines.asking import asked, require
 from gradcheck.engines.question import Numbers
-from gradcheck.errors import CannotAsk
+from gradcheck.errors import CannotAsk, ConfigError, NotApplicable
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.interface import Computed, Gradients
 from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
@@ -34,9 +34,15 @@ def by_engine(engine: str, problem: Problem, options: EngineOptions) -> Gradient
     """Return the gradients of the whole model by an engine, which runs over the same slices as the reference.
 
     Raises:
+        NotApplicable: if it is not installed, and need not be.
         CannotAsk, RunError, ConfigError: as `asked`.
     """
-    require(engine)
+    try:
+        require(engine)
+    except ConfigError as error:
+        if options.required:
+            raise
+        raise NotApplicable(f"{error} ({error.help})") from error
     with problem.state.preserved():
         start = time.perf_counter()
         subject = subject_of(problem)
@@ -145,5 +151,7 @@ def _sent(tensor: Any) -> Any:
     if isinstance(tensor, (tf.RaggedTensor, tf.SparseTensor)):
         raise CannotAsk(f"its batch has a {type(tensor).__name__}, which only TensorFlow has")
     if tensor.dtype == tf.string or tensor.dtype.is_complex:
-        raise CannotAsk(f"its batch or a variable is of dtype {tensor.dtype.name}, which is not compared across engines")
+        raise CannotAsk(
+            f"its batch or a variable is of dtype {tensor.dtype.name}, which is not compared across engines"
+        )
     return as_array(tensor)

@@ -37,7 +37,9 @@ def boundaries_of(problem: Problem) -> list[SentBoundary]:
         for ref, there in problem.whole_boundaries.items()
     ]
     return [
-        b for b in found if not b.ref.is_input and tf.as_dtype(b.spec.dtype).is_floating and None not in b.spec.shape[1:]
+        b
+        for b in found
+        if not b.ref.is_input and tf.as_dtype(b.spec.dtype).is_floating and None not in b.spec.shape[1:]
     ]
 
 
