@@ -36,11 +36,12 @@ def boundaries_of(problem: Problem) -> list[SentBoundary]:
         SentBoundary(problem.boundary_key(ref), there, graph.spec(there))
         for ref, there in problem.whole_boundaries.items()
     ]
-    return [
-        b
-        for b in found
-        if not b.ref.is_input and tf.as_dtype(b.spec.dtype).is_floating and None not in b.spec.shape[1:]
-    ]
+    return [b for b in found if not b.ref.is_input and _is_fixed(b.spec)]
+
+
+def _is_fixed(spec: Any) -> bool:
+    """Whether a tensor is of floats, and its shape is known but for the batch axis."""
+    return tf.as_dtype(spec.dtype).is_floating and None not in spec.shape[1:]
 
 
 def subject_of(problem: Problem) -> bytes:
@@ -74,7 +75,9 @@ def subject_of(problem: Problem) -> bytes:
 
 def _sent_loss(loss: Loss) -> SentLoss:
     joint = None if loss.joint is None else _sent_term(loss.joint)
-    return SentLoss(terms=[term and _sent_term(term) for term in loss.terms], dtype=loss.dtype, joint=joint)
+    return SentLoss(
+        terms=[None if term is None else _sent_term(term) for term in loss.terms], dtype=loss.dtype, joint=joint
+    )
 
 
 def _sent_term(term: Term) -> SentTerm:
