@@ -7,6 +7,7 @@ is replaced by a stand-in that raises when it is used, so that code which branch
 from __future__ import annotations
 
 import copyreg
+import inspect
 import io
 import sys
 from contextlib import ExitStack, contextmanager
@@ -24,7 +25,8 @@ from gradcheck.errors import CannotAsk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TENSORFLOW = ("tensorflow", "keras.src.backend.tensorflow")
+#: What exists with TensorFlow alone. While a model is loaded, functions with a custom gradient are watched.
+_TENSORFLOW = ("tensorflow", "keras.src.backend.tensorflow", "gradcheck.custom_gradients")
 
 
 def packed(content: Any) -> bytes:
@@ -63,10 +65,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         if isinstance(obj, MethodType):
             return getattr, (obj.__self__, obj.__name__)
         if _is_tensorflows(obj):
-            wrapped = getattr(obj, "python_function", None) or getattr(obj, "__wrapped__", None)
-            if wrapped is None:
-                return Absent, (_name(obj),)
-            return unwrapped, (wrapped, _is_custom_gradient(obj))
+            function = inspect.unwrap(getattr(obj, "python_function", obj))
+            return (Absent, (_name(obj),)) if function is obj else (unwrapped, (function, _has_gradient(obj)))
         return super().reducer_override(obj)
 
 
@@ -90,5 +90,6 @@ def _name(obj: Any) -> str:
     return f"{obj.__module__}.{kind}" if kind else f"a {type(obj).__name__}"
 
 
-def _is_custom_gradient(obj: Any) -> bool:
-    return isinstance(obj, FunctionType) and str(obj.__globals__.get("__name__")).endswith("custom_gradient")
+def _has_gradient(obj: Any) -> bool:
+    """Whether an object of TensorFlow's around a function of the user's is made by `tf.custom_gradient`."""
+    return type(obj).__name__ == "Bind" or getattr(getattr(obj, "__code__", None), "co_name", "") == "decorated"

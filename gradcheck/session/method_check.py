@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,12 @@ from gradcheck.diagnose import (
     Replayed,
     diagnose,
     diagnose_derivatives,
+    diagnose_engine,
     diagnose_training,
     not_finite_derivatives,
     parts_apart,
 )
-from gradcheck.errors import CannotAsk, ConfigError
+from gradcheck.errors import CannotAsk, ConfigError, GradcheckError
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
 _SPARSE = "an optimizer may treat these in another way, and those of this method are dense"
+_SAME_CODE = "in TensorFlow's own float64, which has its registered gradients: this speaks of rounding alone"
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 
 
@@ -248,6 +251,8 @@ class MethodChecker:
         """Explain a mismatch by known faults, and say which side float64 agrees with. A failed step adds a warning."""
         problem, effort = self.problem, Effort()
         rows, gradients = judged(compared.tensors, compared.gradients)
+        if compared.method.info.engine:
+            return self._explain_engine(compared.method, rows, gradients)
         if gradients.against:  # the method brings its own reference: two ways of differentiating the same functions
             rows = tuple(row for row in rows if not gradients.wrong or _key(row) in gradients.wrong)
             measured = bool(gradients.error_bars or gradients.wrong)
@@ -265,6 +270,21 @@ class MethodChecker:
         opinion = partial(second_opinion, problem, self.reference, observed.arrays, observed.wrong_gradients)
         diagnoses = effort.attempt("its mistakes", explained) or ()
         return Explained(diagnoses, effort.attempt("the second opinion", opinion), tuple(effort.warnings))
+
+    def _explain_engine(self, method: MethodConfig, rows: Sequence[TensorReport], gradients: Gradients) -> Explained:
+        """Say where an engine differs, which of three differs if the config has another, and what float64 says."""
+        problem, effort = self.problem, Effort()
+        others: dict[str, Gradients] = {}
+        for other in self.config.methods:
+            if other.info.engine and other.method != method.method:
+                with suppress(GradcheckError):  # its own check says so
+                    others[other.info.sides.candidate] = METHODS[other.method](problem, other.options)
+        observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
+        step = partial(diagnose_engine, observed, method.info.sides.candidate, others)
+        opinion = partial(second_opinion, problem, self.reference, observed.arrays, observed.wrong_gradients)
+        said = effort.attempt("the second opinion", opinion)
+        said = said and f"{said} ({_SAME_CODE})"
+        return Explained(effort.attempt("the engine", step) or (), said, tuple(effort.warnings))
 
     def _explain_derivatives(
         self, rows: Sequence[TensorReport], gradients: Gradients, *, measured: bool = True, first_order: bool = True
@@ -285,6 +305,8 @@ class MethodChecker:
             return Explained(trained.way.found)
         effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
         rows, gradients = judged(trained.tensors, trained.gradients)
+        if method.info.engine:
+            return self._explain_engine(method, rows, gradients)
         evidence = replace(trained, tensors=rows, gradients=gradients)
         way = method.method if method.info.way else ""
         step = partial(diagnose_training, trained.training, evidence, seconds=seconds, effort=effort, way=way)

@@ -43,6 +43,15 @@ def by_engine(engine: str, problem: Problem, options: EngineOptions) -> Gradient
         if options.required:
             raise
         raise NotApplicable(f"{error} ({error.help})") from error
+    if problem.state.flows:  # a step of training, with weights of its own
+        return _answered(engine, problem, options)
+    if engine not in problem.made:  # a diagnosis may ask for it too
+        problem.made[engine] = _answered(engine, problem, options)
+    found: Gradients = problem.made[engine]
+    return found
+
+
+def _answered(engine: str, problem: Problem, options: EngineOptions) -> Gradients:
     with problem.state.preserved():
         start = time.perf_counter()
         subject = subject_of(problem)
@@ -124,10 +133,9 @@ class _Asking:
             if not is_seed(variable):
                 variable.assign(value)
             elif not np.array_equal(value, np.asarray(variable.value)):
-                layer = self._paths[id(variable)].partition("/seed_generator")[0]
                 raise CannotAsk(
-                    f"{layer} draws random numbers, which other engines draw otherwise; `training: false` switches "
-                    "dropout off"
+                    f"it draws random numbers ({self._paths[id(variable)]}), which other engines draw otherwise; "
+                    "`training: false` switches dropout off"
                 )
 
 

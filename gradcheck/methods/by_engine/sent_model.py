@@ -14,6 +14,8 @@ from gradcheck.errors import CannotAsk
 from gradcheck.keras_private import all_layers, trainable_flag
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gradcheck.batch.loss import Loss, Term
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.problem.problem import Problem, TensorKey
@@ -58,7 +60,7 @@ def subject_of(problem: Problem) -> bytes:
             return packed(
                 Subject(
                     config=config,
-                    custom=custom,
+                    custom={name: custom[name] for name in custom.keys() & set(_texts(config))},
                     trainable=[trainable_flag(layer) for layer in layers],
                     precision=problem.precision,
                     training=problem.training,
@@ -71,6 +73,15 @@ def subject_of(problem: Problem) -> bytes:
         raise
     except Exception as error:
         raise CannotAsk(f"Keras cannot save it: {gist(error)}") from error
+
+
+def _texts(config: Any) -> Iterator[str]:
+    """Yield every text in a configuration: the names of classes and functions are among them."""
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, (dict, list, tuple)):
+        for value in config.values() if isinstance(config, dict) else config:
+            yield from _texts(value)
 
 
 def _sent_loss(loss: Loss) -> SentLoss:
