@@ -46,7 +46,7 @@ def diagnose_engine(observed: Observed, engine: str, others: Mapping[str, Gradie
     diagnosis = named(
         "GC806",
         "; ".join([evidence, *verdicts]),
-        segment=first.segment,
+        segment=None if takers else first.segment,
         layer=takers[0] if takers else first.layer,
         confidence=confidence,
     )

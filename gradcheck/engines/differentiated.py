@@ -54,6 +54,7 @@ class Differentiated:
             loss=_array(more["loss"]),
             outputs=[_array(output) for output in more["outputs"]],
             weights=arrays[:weights],
+            assigned=[bool(assigned) for assigned in more["assigned"]],
             inputs=[by_input.get(i) for i in range(len(numbers.x))],
             boundaries=arrays[inputs:] if bool(more["as_expected"]) else None,
             states=[_array(state) for state in more["states"]],

@@ -93,6 +93,8 @@ class Answer:
         loss: the loss, unscaled.
         outputs: the model's outputs.
         weights: the gradients of the weights, of the scaled loss as all others.
+        assigned: for each weight, whether the forward pass assigned it: its gradient is then another thing here, where
+            the model is a function of its values, than on a tape.
         inputs: those of the inputs.
         boundaries: those of the boundaries; None if the model ran other calls than were expected.
         states: the state afterwards.
@@ -101,6 +103,7 @@ class Answer:
     loss: Any
     outputs: Sequence[Any]
     weights: Sequence[Any]
+    assigned: Sequence[bool]
     inputs: Sequence[Any]
     boundaries: Sequence[Any] | None
     states: Sequence[Any]

@@ -47,7 +47,10 @@ class Rebuilt:
         self._subject = subject
         # Drawn from by layers that name no seed; it must exist before a function is traced.
         self._seed = global_seed()
-        with keras.StatelessScope(initialize_variables=False):  # initial values are never used
+        try:
+            with keras.StatelessScope(initialize_variables=False):  # initial values are never used
+                (self.model,) = loaded([subject.config], subject.custom)
+        except ValueError:  # some layers need them, such as a stateful recurrent one
             (self.model,) = loaded([subject.config], subject.custom)
         layers = all_layers([self.model])
         if len(layers) != len(subject.trainable):
@@ -98,17 +101,21 @@ class Rebuilt:
             keras.StatelessScope(state_mapping=values, collect_losses=True) as scope,
             _watched(self.model, ran, dict(zip(subject.boundaries, given, strict=True))),
         ):
+            weights = [self.model.variables[index] for index in fixed.weights]
+            before = [scope.get_current_value(weight) for weight in weights]
             outputs = keras.tree.flatten(self.model(packed_inputs(self.model, x), training=subject.training))
             found = data_loss(subject.loss, outputs, rest, fixed.scales, partial(packed_outputs, self.model))
             for added in self.model.losses:
                 found = found + fixed.share * ops.cast(ops.sum(ops.cast(added, subject.loss.dtype)), found.dtype)
             if scope.get_current_value(self._seed) is not None:
                 raise CannotAsk("it draws random numbers, which other engines draw otherwise")
+            assigned = [scope.get_current_value(w) is not value for w, value in zip(weights, before, strict=True)]
             states = [scope.get_current_value(variable) for variable in self.states]
         return found * fixed.loss_scale, {
             "loss": found,
             "outputs": outputs,
             "states": states,
+            "assigned": assigned,
             "as_expected": ran == list(subject.calls),
         }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +20,21 @@ from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.interface import Computed, Gradients
 from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
 from gradcheck.methods.by_engine.sent_model import boundaries_of, subject_of
+from gradcheck.phrases import some
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gradcheck.config.sections.methods import EngineOptions
     from gradcheck.engines.question import Answer
     from gradcheck.handoff.microbatches import MicroBatch
     from gradcheck.problem.problem import Problem, TensorKey
 
+_DRAWS = "it draws random numbers, which other engines draw otherwise; `training: false` switches dropout off"
+_ASSIGNED = (
+    "assigned in the forward pass, and not compared: a tape's gradient is that at the assigned value, an engine's that "
+    "of a function of the value before"
+)
 _OTHER_CALLS = "the model runs other calls there, so that no boundary is compared"
 
 
@@ -58,14 +66,20 @@ def _answered(engine: str, problem: Problem, options: EngineOptions) -> Gradient
         asking = _Asking(problem)
         tensors = batch_tensors(problem)
         weights: dict[TensorKey, Any] = {}
-        parts, notes = [], dict[str, None]()
+        parts, remarks = [], dict[str, None]()
         for part in micro_batches(problem, tensors):
-            answer = asked(engine, subject, asking.numbers(part), seconds=options.timeout)
+            numbers = asking.numbers(part)
+            ask = partial(asked, engine, subject, seconds=options.timeout)
+            answer = ask(numbers)
+            if asking.drew(answer) and _differ(answer, ask(asking.with_seeds_of(numbers, answer))):
+                raise CannotAsk(_DRAWS)
+            if problem.state.flows and any(answer.assigned):
+                raise CannotAsk("a weight is assigned in the forward pass, and its gradient is then not comparable")
             asking.move(answer.states)
-            accumulated(weights, zip([w.key for w in problem.weights], map(_tensor, answer.weights), strict=True))
+            remarks |= dict.fromkeys(asking.remarks(answer))
+            kept = zip(problem.weights, answer.weights, answer.assigned, strict=True)
+            accumulated(weights, ((w.key, _tensor(gradient)) for w, gradient, assigned in kept if not assigned))
             parts.append(asking.computed(answer))
-            if answer.boundaries is None:
-                notes[_OTHER_CALLS] = None
         computed = joined(parts, weights, tensors.loss_scale)
         seconds = time.perf_counter() - start
         state = {path: value for path, value in problem.state.read(split=False).items() if path in asking.compared}
@@ -75,7 +89,7 @@ def _answered(engine: str, problem: Problem, options: EngineOptions) -> Gradient
         tensors=computed.gradients,
         state=state,
         seconds=seconds,
-        remarks=tuple(notes),
+        remarks=tuple(remarks),
         zero_is_none=True,
     )
 
@@ -123,20 +137,36 @@ class _Asking:
             crossing |= dict(zip(keys, map(_tensor, answer.boundaries), strict=True))
         return Computed(_tensor(answer.loss), list(map(_tensor, answer.outputs)), crossing)
 
-    def move(self, states: Sequence[Any]) -> None:
-        """Give the state its values after the forward pass.
+    def remarks(self, answer: Answer) -> Iterator[str]:
+        """Yield what is left out of the comparison, and why."""
+        if answer.boundaries is None:
+            yield _OTHER_CALLS
+        kept = zip(self._problem.weights, answer.assigned, strict=True)
+        paths = [weight.path for weight, assigned in kept if assigned]
+        if paths:
+            yield f"{some(paths)}: {_ASSIGNED}"
 
-        Raises:
-            CannotAsk: if it has drawn random numbers.
-        """
+    def drew(self, answer: Answer) -> bool:
+        """Whether the state of a random generator has moved."""
+        moved = zip(self._states, answer.states, strict=True)
+        return any(is_seed(v) and not np.array_equal(value, np.asarray(v.value)) for v, value in moved)
+
+    def with_seeds_of(self, numbers: Numbers, answer: Answer) -> Numbers:
+        """Return `numbers` with the random generators as they are after a forward pass."""
+        sides = zip(self._states, numbers.states, answer.states, strict=True)
+        return replace(numbers, states=[after if is_seed(v) else before for v, before, after in sides])
+
+    def move(self, states: Sequence[Any]) -> None:
+        """Give the state, but for random generators, its values after the forward pass."""
         for variable, value in zip(self._states, states, strict=True):
             if not is_seed(variable):
                 variable.assign(value)
-            elif not np.array_equal(value, np.asarray(variable.value)):
-                raise CannotAsk(
-                    f"it draws random numbers ({self._paths[id(variable)]}), which other engines draw otherwise; "
-                    "`training: false` switches dropout off"
-                )
+
+
+def _differ(one: Answer, other: Answer) -> bool:
+    """Whether two forward passes give other values: a generator may be asked for numbers that nothing uses."""
+    pairs = zip([one.loss, *one.outputs], [other.loss, *other.outputs], strict=True)
+    return not all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 def _zeros(spec: Any, size: int) -> Any:
