@@ -166,6 +166,13 @@ def hidden_copied(source: Any, target: Any) -> Any:
     return target
 
 
+def compute_in_double(*, wanted: bool) -> None:
+    """Let operations keep float64, or not: outside of TensorFlow Keras makes it float32 (`BIT64_TO_BIT32_DTYPE`)."""
+    from keras.src.backend.common import dtypes  # noqa: PLC0415 - of other backends alone
+
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64" if wanted else "float32"
+
+
 def is_keras_own(operation: Any) -> bool:
     """Whether the class of a layer or operation is one of Keras."""
     return type(operation).__module__.partition(".")[0] == "keras"

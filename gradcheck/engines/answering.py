@@ -6,6 +6,7 @@ import os
 import sys
 from functools import lru_cache
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.messages import gist
@@ -17,13 +18,23 @@ if TYPE_CHECKING:
     from gradcheck.engines.question import Answer, Numbers
 
 
+class _NoTensorFlow(MetaPathFinder):
+    """Refuses to import TensorFlow. Keras looks into `sys.modules` for it, so that no entry there may stand for it."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002 - the interface's
+        """Raise for TensorFlow."""
+        if fullname.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
 def begin(engine: str) -> None:
     """Load the engine, with Keras on top of it. TensorFlow cannot be imported from now on.
 
     Keras reads the environment variable when it is imported, once and for all.
     """
     os.environ["KERAS_BACKEND"] = engine
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Python's way to have an import fail
+    if not any(isinstance(finder, _NoTensorFlow) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _NoTensorFlow())
     import_module(f"gradcheck.engines.{engine}_engine")
     import_module("gradcheck.engines.differentiated")
 

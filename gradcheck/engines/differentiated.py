@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck.building.precision import variable_dtype
 from gradcheck.engines.question import Answer
 from gradcheck.engines.rebuilt import Fixed, Rebuilt
+from gradcheck.keras_private import compute_in_double
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ class Differentiated:
         self._engine: Any = import_module(f"gradcheck.engines.{engine}_engine")
         found: Subject = cloudpickle.loads(subject)
         self._engine.set_up(found.precision)
+        compute_in_double(wanted=found.precision == "float64")
         keras.config.set_floatx(variable_dtype(found.precision))
         keras.config.set_dtype_policy(found.precision)
         self._rebuilt = Rebuilt(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,6 +83,24 @@ class Numbers:
     scales: Sequence[float | None] | None
     share: float
     loss_scale: float
+
+
+def in_double(numbers: Numbers) -> Numbers:
+    """Return the same values in float64."""
+
+    def of(arrays: Sequence[Any]) -> list[Any]:
+        return [a.astype("float64") if a is not None and "float" in str(a.dtype) else a for a in arrays]
+
+    weight = numbers.sample_weight
+    return replace(
+        numbers,
+        variables=of(numbers.variables),
+        states=of(numbers.states),
+        x=of(numbers.x),
+        y=of(numbers.y),
+        sample_weight=None if weight is None else of(weight),
+        zeros=of(numbers.zeros),
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

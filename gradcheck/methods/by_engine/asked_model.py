@@ -12,21 +12,21 @@ import tensorflow as tf
 
 from gradcheck.building.state import is_seed
 from gradcheck.building.state_variables import state_variables
-from gradcheck.comparing.keys import as_array
+from gradcheck.comparing.keys import as_array, named_tensors
 from gradcheck.engines.asking import asked, require
-from gradcheck.engines.question import Numbers
-from gradcheck.errors import CannotAsk, ConfigError, NotApplicable
+from gradcheck.engines.question import Answer, Numbers, in_double
+from gradcheck.errors import CannotAsk, ConfigError, GradcheckError, NotApplicable
 from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.interface import Computed, Gradients
 from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
 from gradcheck.methods.by_engine.sent_model import boundaries_of, subject_of
+from gradcheck.numerics import movement
 from gradcheck.phrases import some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from gradcheck.config.sections.methods import EngineOptions
-    from gradcheck.engines.question import Answer
     from gradcheck.handoff.microbatches import MicroBatch
     from gradcheck.problem.problem import Problem, TensorKey
 
@@ -36,6 +36,10 @@ _ASSIGNED = (
     "of a function of the value before"
 )
 _OTHER_CALLS = "the model runs other calls there, so that no boundary is compared"
+
+
+#: The precision in which an engine's own rounding shows.
+DOUBLE = "float64"
 
 
 def by_engine(engine: str, problem: Problem, options: EngineOptions) -> Gradients:
@@ -60,46 +64,38 @@ def by_engine(engine: str, problem: Problem, options: EngineOptions) -> Gradient
 
 
 def _answered(engine: str, problem: Problem, options: EngineOptions) -> Gradients:
+    asking, asked_for = _Asking(problem), list[Numbers]()
+    ask = partial(asked, engine, seconds=options.timeout)
+    start = time.perf_counter()
     with problem.state.preserved():
-        start = time.perf_counter()
-        subject = subject_of(problem)
-        asking = _Asking(problem)
-        tensors = batch_tensors(problem)
-        weights: dict[TensorKey, Any] = {}
-        parts, remarks = [], dict[str, None]()
-        for part in micro_batches(problem, tensors):
+        subject, answers = subject_of(problem), list[Answer]()
+        for part in micro_batches(problem, batch_tensors(problem)):
             numbers = asking.numbers(part)
-            ask = partial(asked, engine, subject, seconds=options.timeout)
-            answer = ask(numbers)
-            if asking.drew(answer) and _differ(answer, ask(asking.with_seeds_of(numbers, answer))):
+            answer = ask(subject, numbers)
+            if asking.drew(answer) and _differ(answer, ask(subject, asking.with_seeds_of(numbers, answer))):
                 raise CannotAsk(_DRAWS)
             if problem.state.flows and any(answer.assigned):
                 raise CannotAsk("a weight is assigned in the forward pass, and its gradient is then not comparable")
             asking.move(answer.states)
-            remarks |= dict.fromkeys(asking.remarks(answer))
-            kept = zip(problem.weights, answer.weights, answer.assigned, strict=True)
-            accumulated(weights, ((w.key, _tensor(gradient)) for w, gradient, assigned in kept if not assigned))
-            parts.append(asking.computed(answer))
-        computed = joined(parts, weights, tensors.loss_scale)
-        seconds = time.perf_counter() - start
-        state = {path: value for path, value in problem.state.read(split=False).items() if path in asking.compared}
-    return Gradients(
-        loss=computed.loss,
-        outputs=computed.outputs,
-        tensors=computed.gradients,
-        state=state,
-        seconds=seconds,
-        remarks=tuple(remarks),
-        zero_is_none=True,
-    )
+            answers.append(answer)
+            asked_for.append(numbers)
+    gradients = replace(asking.gradients(answers), seconds=time.perf_counter() - start)
+
+    def rounding(keys: Collection[TensorKey]) -> Mapping[TensorKey, float]:
+        """Return how far tensors are from what the engine itself computes in float64."""
+        try:
+            double = subject_of(problem, DOUBLE)
+            exact = asking.gradients([ask(double, in_double(numbers)) for numbers in asked_for])
+        except GradcheckError:  # without that there is no further excuse
+            return {}
+        here, there = (named_tensors(problem, of) for of in (gradients, exact))
+        return {key: movement(as_array(there[key]), as_array(here[key])) for key in keys if there.get(key) is not None}
+
+    return gradients if problem.precision == DOUBLE else replace(gradients, noise=rounding)
 
 
 class _Asking:
-    """The variables of a model in the order in which an engine is told their values.
-
-    Attributes:
-        compared: the paths of the state that every engine has: all but the states of random generators.
-    """
+    """The variables of a model in the order in which an engine is told their values."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
@@ -109,7 +105,6 @@ class _Asking:
         self._states = [state.variable for state in state_variables([problem.model])]
         self._boundaries = boundaries_of(problem)
         self._paths = {id(s.variable): s.path for s in problem.state.variables}
-        self.compared = frozenset(self._paths[id(v)] for v in self._states if not is_seed(v))
 
     def numbers(self, part: MicroBatch) -> Numbers:
         """Return the current values, with a slice of the batch."""
@@ -129,7 +124,25 @@ class _Asking:
             loss_scale=1.0 if tensors.loss_scale is None else float(tensors.loss_scale),
         )
 
-    def computed(self, answer: Answer) -> Computed:
+    def gradients(self, answers: Sequence[Answer]) -> Gradients:
+        """Return the answers for the slices of a batch as one method's result."""
+        weights: dict[TensorKey, Any] = {}
+        for answer in answers:
+            kept = zip(self._problem.weights, answer.weights, answer.assigned, strict=True)
+            accumulated(weights, ((w.key, _tensor(gradient)) for w, gradient, assigned in kept if not assigned))
+        computed = joined(list(map(self._computed, answers)), weights, self._problem.loss_scale)
+        states = zip(self._states, answers[-1].states, strict=True)
+        return Gradients(
+            loss=computed.loss,
+            outputs=computed.outputs,
+            tensors=computed.gradients,
+            state={self._paths[id(v)]: value for v, value in states if not is_seed(v)},
+            seconds=0.0,
+            remarks=tuple(dict.fromkeys(said for answer in answers for said in self._remarks(answer))),
+            zero_is_none=True,
+        )
+
+    def _computed(self, answer: Answer) -> Computed:
         """Return an answer with the keys of inputs and boundaries."""
         crossing = {self._problem.input_key(i): _tensor(gradient) for i, gradient in enumerate(answer.inputs)}
         if answer.boundaries is not None:
@@ -137,7 +150,7 @@ class _Asking:
             crossing |= dict(zip(keys, map(_tensor, answer.boundaries), strict=True))
         return Computed(_tensor(answer.loss), list(map(_tensor, answer.outputs)), crossing)
 
-    def remarks(self, answer: Answer) -> Iterator[str]:
+    def _remarks(self, answer: Answer) -> Iterator[str]:
         """Yield what is left out of the comparison, and why."""
         if answer.boundaries is None:
             yield _OTHER_CALLS

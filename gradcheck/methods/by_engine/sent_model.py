@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from gradcheck.building.copies import saved
 from gradcheck.building.messages import gist
+from gradcheck.building.numpy_layer import NumpyLayer
+from gradcheck.building.saved_dtypes import converted
 from gradcheck.engines.question import SentLoss, SentTerm, Subject
 from gradcheck.engines.sent import packed
 from gradcheck.errors import CannotAsk
-from gradcheck.keras_private import all_layers, trainable_flag
+from gradcheck.keras_private import all_layers, loss_computing_in, trainable_flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +49,8 @@ def _is_fixed(spec: Any) -> bool:
     return tf.as_dtype(spec.dtype).is_floating and None not in spec.shape[1:]
 
 
-def subject_of(problem: Problem) -> bytes:
-    """Return the model and the loss, pickled.
+def subject_of(problem: Problem, precision: str | None = None) -> bytes:
+    """Return the model and the loss, pickled; in float64 if `precision` asks for it, else as they are.
 
     Raises:
         CannotAsk: if Keras cannot save the model, or something in it cannot be sent.
@@ -55,18 +58,22 @@ def subject_of(problem: Problem) -> bytes:
     if problem.loss.of_model is not None:
         raise CannotAsk("its loss calls the model itself, and is written for TensorFlow")
     graph, layers = problem.whole_graph, all_layers([problem.model])
+    if any(isinstance(layer, NumpyLayer) for layer in layers):
+        raise CannotAsk("it has a numpy_layer, which TensorFlow calls")
+    precision = precision or problem.precision
     try:
-        with saved([problem.model]) as ((config,), custom):
+        with saved([problem.model]) as ((as_it_is,), custom):
+            config = as_it_is if precision == problem.precision else converted(as_it_is, precision, precision)
             return packed(
                 Subject(
                     config=config,
                     custom={name: custom[name] for name in custom.keys() & set(_texts(config))},
                     trainable=[trainable_flag(layer) for layer in layers],
-                    precision=problem.precision,
+                    precision=precision,
                     training=problem.training,
                     calls=[str(call.operation.name) for call in graph.calls],
                     boundaries=[(b.ref.call, b.ref.output) for b in boundaries_of(problem)],
-                    loss=_sent_loss(problem.loss),
+                    loss=_sent_loss(problem.loss, "float64" if precision == "float64" else problem.loss.dtype),
                 )
             )
     except CannotAsk:
@@ -84,12 +91,12 @@ def _texts(config: Any) -> Iterator[str]:
             yield from _texts(value)
 
 
-def _sent_loss(loss: Loss) -> SentLoss:
-    joint = None if loss.joint is None else _sent_term(loss.joint)
-    return SentLoss(
-        terms=[None if term is None else _sent_term(term) for term in loss.terms], dtype=loss.dtype, joint=joint
-    )
+def _sent_loss(loss: Loss, dtype: str) -> SentLoss:
+    joint = None if loss.joint is None else _sent_term(loss.joint, dtype)
+    terms = [None if term is None else _sent_term(term, dtype) for term in loss.terms]
+    return SentLoss(terms=terms, dtype=dtype, joint=joint)
 
 
-def _sent_term(term: Term) -> SentTerm:
-    return SentTerm(loss=term.own, weight=term.weight)
+def _sent_term(term: Term, dtype: str) -> SentTerm:
+    is_keras = isinstance(term.own, keras.losses.Loss)
+    return SentTerm(loss=loss_computing_in(term.own, dtype) if is_keras else term.own, weight=term.weight)
