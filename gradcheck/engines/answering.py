@@ -6,7 +6,8 @@ import os
 import sys
 from functools import lru_cache
 from importlib import import_module
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.messages import gist
@@ -14,17 +15,28 @@ from gradcheck.errors import CannotAsk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from gradcheck.engines.question import Answer, Numbers
 
 
-class _NoTensorFlow(MetaPathFinder):
-    """Refuses to import TensorFlow. Keras looks into `sys.modules` for it, so that no entry there may stand for it."""
+class _NoTensorFlow(MetaPathFinder, Loader):
+    """Has every import of TensorFlow fail.
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002 - the interface's
-        """Raise for TensorFlow."""
-        if fullname.partition(".")[0] == "tensorflow":
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+    An entry in `sys.modules` would not do: Keras takes it for TensorFlow. PyTorch asks where the package is, which may
+    not raise: only loading does.
+    """
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
+        """Say that this loads TensorFlow."""
+        return ModuleSpec(fullname, self) if fullname.partition(".")[0] == "tensorflow" else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Raise: there is none."""
+        raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing: it is never called."""
 
 
 def begin(engine: str) -> None:
