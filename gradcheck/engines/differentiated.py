@@ -60,6 +60,7 @@ class Differentiated:
             inputs=[by_input.get(i) for i in range(len(numbers.x))],
             boundaries=arrays[inputs:] if bool(more["as_expected"]) else None,
             states=[_array(state) for state in more["states"]],
+            drew=bool(more.get("drew")),
         )
 
     def _derivative(self, fixed: Fixed) -> Any:

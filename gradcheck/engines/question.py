@@ -116,6 +116,7 @@ class Answer:
         inputs: those of the inputs.
         boundaries: those of the boundaries; None if the model ran other calls than were expected.
         states: the state afterwards.
+        drew: whether the engine's own generator has moved, which no state shows.
     """
 
     loss: Any
@@ -125,3 +126,4 @@ class Answer:
     inputs: Sequence[Any]
     boundaries: Sequence[Any] | None
     states: Sequence[Any]
+    drew: bool

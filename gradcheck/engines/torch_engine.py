@@ -18,8 +18,10 @@ def derivative(loss: Callable[..., tuple[Any, dict[str, Any]]]) -> Callable[...,
     """Return a function of (differentiated, rest) to what `loss` gives beside itself, and its gradients."""
 
     def run(given: Sequence[Any], rest: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+        before = torch.get_rng_state()
         leaves = [tensor.detach().requires_grad_() for tensor in given]
         target, more = loss(leaves, rest)
+        more["drew"] = not torch.equal(before, torch.get_rng_state())  # Keras's Dropout asks no seed of its own here
         if not leaves or not target.requires_grad:
             return more, [None] * len(leaves)
         return more, list(torch.autograd.grad(target, leaves, allow_unused=True))

@@ -220,7 +220,7 @@ _FORWARD = "the forward pass alone: no gradient code is shared with the tape"
 _ON_TRIAL = Sides(reference="tape", candidate="finite differences", of_state="forward pass alone")
 
 
-_KERAS_ALONE = "Keras's layer code alone: gradients and kernels are another engine's"
+_KERAS_ALONE = "Keras's layer code alone, shared with the tape: gradients and kernels are another engine's"
 
 
 #: The largest data that a method holds at one time, beside weights and gradients.

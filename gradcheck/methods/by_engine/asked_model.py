@@ -13,6 +13,7 @@ import tensorflow as tf
 from gradcheck.building.state import is_seed
 from gradcheck.building.state_variables import state_variables
 from gradcheck.comparing.keys import as_array, named_tensors
+from gradcheck.comparing.reference import UNREPEATED
 from gradcheck.engines.asking import asked, require
 from gradcheck.engines.question import Answer, Numbers, in_double
 from gradcheck.errors import CannotAsk, ConfigError, GradcheckError, NotApplicable
@@ -20,7 +21,7 @@ from gradcheck.handoff.execute import batch_tensors
 from gradcheck.handoff.interface import Computed, Gradients
 from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
 from gradcheck.methods.by_engine.sent_model import boundaries_of, subject_of
-from gradcheck.numerics import movement
+from gradcheck.numerics import largest, movement
 from gradcheck.phrases import some
 
 if TYPE_CHECKING:
@@ -82,16 +83,22 @@ def _answered(engine: str, problem: Problem, options: EngineOptions) -> Gradient
     gradients = replace(asking.gradients(answers), seconds=time.perf_counter() - start)
 
     def rounding(keys: Collection[TensorKey]) -> Mapping[TensorKey, float]:
-        """Return how far tensors are from what the engine itself computes in float64."""
+        """Return how far tensors are from the engine's own in float64; 0 for one that does not repeat itself."""
         try:
+            again = asking.gradients([ask(subject, numbers) for numbers in asked_for])
             double = subject_of(problem, DOUBLE)
             exact = asking.gradients([ask(double, in_double(numbers)) for numbers in asked_for])
         except GradcheckError:  # without that there is no further excuse
             return {}
-        here, there = (named_tensors(problem, of) for of in (gradients, exact))
-        return {key: movement(as_array(there[key]), as_array(here[key])) for key in keys if there.get(key) is not None}
+        here, same, there = (named_tensors(problem, of) for of in (gradients, again, exact))
+        return {key: _rounding(*(as_array(of.get(key)) for of in (here, same, there))) for key in keys}
 
     return gradients if problem.precision == DOUBLE else replace(gradients, noise=rounding)
+
+
+def _rounding(here: Any, again: Any, exact: Any) -> float:
+    repeats = here is not None and movement(here, again) <= UNREPEATED * largest(here)
+    return movement(exact, here) if repeats else 0.0
 
 
 class _Asking:
@@ -162,7 +169,7 @@ class _Asking:
     def drew(self, answer: Answer) -> bool:
         """Whether the state of a random generator has moved."""
         moved = zip(self._states, answer.states, strict=True)
-        return any(is_seed(v) and not np.array_equal(value, np.asarray(v.value)) for v, value in moved)
+        return answer.drew or any(is_seed(v) and not np.array_equal(value, np.asarray(v.value)) for v, value in moved)
 
     def with_seeds_of(self, numbers: Numbers, answer: Answer) -> Numbers:
         """Return `numbers` with the random generators as they are after a forward pass."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from gradcheck.config.sections.methods import (
+    ENGINES,
     METHODS,
     WAYS,
     FitOptions,
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from gradcheck.config import LoadedConfig
     from gradcheck.errors import Mistake
+
+#: What `all` stands for.
+EVERY = (*WAYS, *ENGINES)
 
 
 def test_numeric_looks_at_named_points(load: Callable[..., LoadedConfig], model: str) -> None:
@@ -74,17 +78,18 @@ def test_it_is_said_of_every_method_what_it_rests_on() -> None:
 @pytest.mark.parametrize("written", ["all", "[all]"])
 def test_all_ways_of_training(load: Callable[..., LoadedConfig], model: str, written: str) -> None:
     found = load(f"{model}methods: {written}").config
-    assert tuple(method.method for method in found.methods) == WAYS
+    assert tuple(method.method for method in found.methods) == EVERY
+    assert [m.options.required for m in found.methods if m.info.engine] == [False, False]
     assert found.train.steps == 3
 
 
 @pytest.mark.parametrize(
     ("written", "names"),
     [
-        ("[vjp, all]", ("vjp", *WAYS)),
-        ("[all, recompute]", (*WAYS, "recompute")),
-        ("[fit, all]", ("fit", *(way for way in WAYS if way != "fit"))),
-        ("[vjp, all, {fit: {class_weight: {0: 2.0}}}]", ("vjp", *(way for way in WAYS if way != "fit"), "fit")),
+        ("[vjp, all]", ("vjp", *EVERY)),
+        ("[all, recompute]", (*EVERY, "recompute")),
+        ("[fit, all]", ("fit", *(way for way in EVERY if way != "fit"))),
+        ("[vjp, all, {fit: {class_weight: {0: 2.0}}}]", ("vjp", *(way for way in EVERY if way != "fit"), "fit")),
     ],
 )
 def test_all_stands_beside_others(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck.config import option_overrides
-from gradcheck.config.sections.methods import WAYS
+from gradcheck.config.sections.methods import ENGINES, WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,13 +122,13 @@ class TestMethods:
         text = f"{model}split: {{every: layer}}\nmethods: [numeric, vjp, fit: {{expect: mismatch}}, accumulate]"
         ways = load(text, methods=["all"]).config
         assert [m.method for m in ways.methods][:3] == ["vjp", "fit", "accumulate"]
-        assert {m.method for m in ways.methods} == {"vjp", *WAYS}
+        assert {m.method for m in ways.methods} == {"vjp", *WAYS, *ENGINES}
         assert [m.expect for m in ways.methods if m.method == "fit"] == ["mismatch"]
         assert ways.train.steps == 3
 
     def test_all_beside_a_name(self, load: Callable[..., LoadedConfig], model: str) -> None:
         found = load(f"{model}split: {{every: layer}}", methods=["recompute", "all"]).config
-        assert [m.method for m in found.methods] == ["recompute", *WAYS]
+        assert [m.method for m in found.methods] == ["recompute", *WAYS, *ENGINES]
 
     def test_all_keeps_a_mistake_of_the_file(self, mistakes: Callable[..., list[Mistake]], model: str) -> None:
         (mistake,) = mistakes(f"{model}methods: [fit: {{class: 1}}]", methods=["all"])
@@ -136,3 +136,25 @@ class TestMethods:
 
     def test_a_file_without_methods(self, load: Callable[..., LoadedConfig], model: str) -> None:
         assert [m.method for m in load(model, methods=["naive"]).config.methods] == ["naive"]
+
+
+class TestAgainst:
+    @pytest.mark.parametrize(
+        ("written", "methods"),
+        [
+            ("", ["vjp", "jax"]),
+            ("methods: [naive]", ["naive", "jax"]),
+            ("methods: [jax: {timeout: 5}, vjp]", ["jax", "vjp"]),
+            ("methods: all", [*WAYS, "torch", "jax"]),
+        ],
+    )
+    def test_adds_to_the_list(
+        self, load: Callable[..., LoadedConfig], model: str, written: str, methods: list[str]
+    ) -> None:
+        found = load(f"{model}{written}", against=["jax"]).config.methods
+        assert [m.method for m in found] == methods
+        assert found[0].options.timeout == 5 if "timeout" in written else True
+
+    def test_stands_beside_methods_of_the_command_line(self, load: Callable[..., LoadedConfig], model: str) -> None:
+        found = load(f"{model}methods: [vjp]", methods=["numeric"], against=["jax", "torch"]).config.methods
+        assert [m.method for m in found] == ["numeric", "jax", "torch"]
