@@ -34,7 +34,7 @@ def require(engine: str) -> None:
         raise ConfigError(
             f"method {engine} needs {TITLES[engine]}, which is not installed",
             code="GC032",
-            help=f"pip install 'gradcheck[{engine}]'",
+            help=f"pip install {engine}",
         )
 
 

@@ -30,6 +30,7 @@ from gradcheck.config.sections.loss import LossSpec
 from gradcheck.config.sections.methods import (
     AccumulateOptions,
     CompiledOptions,
+    EngineOptions,
     Exemption,
     FitOptions,
     ForwardOptions,
@@ -259,7 +260,7 @@ _RULES: Mapping[type[Section], Mapping[str, Rule]] = {
     **{
         section: _all_but(section)
         for section in (
-            *(MethodOptions, ForwardOptions, HvpOptions, ScanOptions, Exemption),
+            *(MethodOptions, ForwardOptions, HvpOptions, ScanOptions, EngineOptions, Exemption),
             *(AccumulateOptions, ResumeOptions, RematOptions, CompiledOptions),
             *(SplitConfig, TimeSplit, ToleranceConfig, Override, ReportConfig),
         )

@@ -274,6 +274,7 @@ def _engine(name: str, title: str) -> MethodInfo:
     """Return the properties of an engine, which differentiates the whole model."""
     return MethodInfo(
         place=f"by_engine.{name}",
+        holds="activations",
         options=EngineOptions,
         rests_on=_KERAS_ALONE,
         splits=False,
