@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.building.precision import variable_dtype
 from gradcheck.engines.question import Answer
-from gradcheck.engines.rebuilt import Fixed, Rebuilt
+from gradcheck.engines.rebuilt import Fixed, Rebuilt, is_floating
 from gradcheck.keras_private import compute_in_double
 
 if TYPE_CHECKING:
@@ -72,7 +72,11 @@ class Differentiated:
 
 
 def _tensors(arrays: Sequence[Any]) -> list[Any]:
-    return [None if a is None else keras.ops.convert_to_tensor(a, dtype=str(a.dtype)) for a in arrays]
+    """Return the engine's tensors: floats in their own dtype, integers in those that it has."""
+    return [
+        None if a is None else keras.ops.convert_to_tensor(a, dtype=str(a.dtype) if is_floating(a) else None)
+        for a in arrays
+    ]
 
 
 def _array(tensor: Any) -> Any:

@@ -226,6 +226,23 @@ def test_quiet_says_nothing_but_errors(ran: Ran) -> None:
     assert ran("good broken", "-q")[2].startswith("error[GC003]")
 
 
+@pytest.mark.parametrize(
+    ("engine", "installed", "says"),
+    [
+        ("jx", True, "there is no engine jx"),
+        ("jax", False, "method jax needs JAX, which is not installed\nhelp: pip install jax"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_said_once_before_anything_runs(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, engine: str, installed: bool, says: str
+) -> None:
+    if not installed:
+        monkeypatch.setattr("gradcheck.engines.asking.find_spec", lambda _: None)
+    code, out, err = ran("good", "good", "--against", engine)
+    assert (code, out, err.count("error[GC032]")) == (2, "", 1)
+    assert says in err
+
+
 def test_what_user_code_prints_goes_to_standard_error(ran: Ran) -> None:
     code, out, err = ran("talks", "--format", "json")
     assert code == 0

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
 MODEL = """
 model:
-  input: {shape: [6, 6, 1]}
+  input: {shape: [6]}
   layers:
-    - Conv2D: {filters: 3, kernel_size: 2, activation: relu, name: conv}
+    - Dense: {units: 4, activation: relu, name: first}
     - BatchNormalization: {name: norm}
-    - Flatten
     - Dense: {units: 3, kernel_regularizer: {class_name: L2, config: {l2: 0.0625}}, name: last}
     - Activation: softmax
-split: {after: [conv, norm]}
+split: {after: [first, norm]}
 loss: CategoricalCrossentropy
 data: {batch_size: 5}
 """
@@ -43,7 +42,7 @@ def _installed(request: pytest.FixtureRequest) -> None:
     [
         "",
         "precision: float64",
-        "precision: mixed_bfloat16",
+        pytest.param("precision: mixed_bfloat16", marks=pytest.mark.on_request),
         "microbatches: 2",
         "train: {steps: 2, optimizer: Adam}",
     ],
@@ -130,9 +129,8 @@ def own(name: str) -> str:
     return model(f'"./layers.py:{name}": {{name: mine}}')
 
 
-@pytest.mark.parametrize("name", ["WrongTanh", "Square"])
-def test_a_wrong_gradient_is_convicted(run: Run, name: str) -> None:
-    report = run(own(name) + "methods: [vjp, jax]", {"layers.py": LAYERS})
+def test_a_wrong_gradient_is_convicted(run: Run) -> None:
+    report = run(own("WrongTanh") + "methods: [vjp, jax]", {"layers.py": LAYERS})
     split, check = report.checks
     assert (split.outcome, check.outcome, report.exit_code) == ("match", "mismatch", 1)
     assert {t.path for t in check.failures} == {"input", "first/kernel", "first/bias", "first"}
@@ -161,7 +159,6 @@ def tampered(name: str) -> Callable[..., Any]:
     [
         ("own", ("right", "right"), "TensorFlow is the one that differs: JAX and PyTorch agree, two against one"),
         ("Dense", ("wrong", "right"), "JAX is the one that differs: TensorFlow and PyTorch agree, two against one"),
-        ("own", ("right", "wrong"), "PyTorch settles nothing: all three differ there"),
     ],
 )
 def test_of_three_the_one_that_differs_is_named(
@@ -176,10 +173,7 @@ def test_of_three_the_one_that_differs_is_named(
     text = text.replace("split: {every: layer}\n", "")  # the weights are then the first that differ
     check = run(text + "methods: [jax, torch]", {"layers.py": LAYERS}).checks[0]
     (diagnosis,) = check.diagnoses
-    if says.startswith("PyTorch"):  # wrong in the kernel alone, where the bias is the first that differs
-        assert "TensorFlow is the one" in diagnosis.evidence
-    else:
-        assert diagnosis.evidence.endswith(says)
+    assert diagnosis.evidence.endswith(says)
 
 
 def test_layers_and_losses_of_the_users_own(run: Run) -> None:
