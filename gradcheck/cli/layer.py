@@ -72,9 +72,10 @@ _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<d
     "--method",
     "methods",
     multiple=True,
-    type=click.Choice(["numeric", "forward", "hvp"]),
+    type=click.Choice(["numeric", "forward", "hvp", "jax", "torch"]),
     section="Layer",
-    help="Check by this method alone; repeat for several. Default: numeric and forward, and hvp with --order 2.",
+    help="Check by this method alone; repeat for several. Default: numeric and forward, and hvp with --order 2. "
+    "jax, torch: beside the same layer under another engine.",
 )
 @option(
     "--training/--no-training",

@@ -62,7 +62,7 @@ class Target:
         seed: the seed of weights and data.
         precision: a float type, or a mixed-precision policy.
         points: the points of finite differences; empty for the given values, or without values for all of `PROBES`.
-        methods: names from `METHODS`; empty for all that apply.
+        methods: names from `METHODS`, or other engines; empty for all of `METHODS` that apply.
         training: the `training` argument of the layer; None for both values if it takes one.
         surrogate: the function whose derivative the backward pass is meant to compute instead of the true one, or
             its name.

@@ -10,6 +10,7 @@ from gradcheck.results.report import PROVEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gradcheck.results.report import RunReport
 
@@ -224,3 +225,14 @@ def test_an_engine_that_is_not_installed(run: Run, monkeypatch: pytest.MonkeyPat
     report = run(model("Dense: 3") + "methods: [vjp, jax: {required: false}]")
     assert report.exit_code == 0
     assert report.notes == ("jax does not apply: method jax needs JAX, which is not installed (pip install jax)",)
+
+
+def test_one_layer_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gradcheck.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRADCHECK_WORKERS", "0")
+    assert main(["layer", "LayerNormalization", "--input-shape", "4", "--method", "jax", "--format", "concise"]) == 0
+    assert "pass jax: 2/2 weights match" in capsys.readouterr().out
