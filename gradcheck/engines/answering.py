@@ -42,9 +42,11 @@ class _NoTensorFlow(MetaPathFinder, Loader):
 def begin(engine: str) -> None:
     """Load the engine, with Keras on top of it. TensorFlow cannot be imported from now on.
 
-    Keras reads the environment variable when it is imported, once and for all.
+    Keras and the engine read the environment variables when they are imported, once and for all.
     """
     os.environ["KERAS_BACKEND"] = engine
+    for variable in ("JAX_PLATFORMS", "KERAS_TORCH_DEVICE"):  # a GPU may be TensorFlow's own, to the last byte
+        os.environ.setdefault(variable, "cpu")
     if not any(isinstance(finder, _NoTensorFlow) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NoTensorFlow())
     import_module(f"gradcheck.engines.{engine}_engine")

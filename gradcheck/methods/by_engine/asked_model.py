@@ -36,7 +36,7 @@ _ASSIGNED = (
     "assigned in the forward pass, and not compared: a tape's gradient is that at the assigned value, an engine's that "
     "of a function of the value before"
 )
-_OTHER_CALLS = "the model runs other calls there, so that no boundary is compared"
+_OTHER_CALLS = "no boundary is compared: the split's calls are not those that Keras runs in another engine"
 
 
 #: The precision in which an engine's own rounding shows.
@@ -152,14 +152,14 @@ class _Asking:
     def _computed(self, answer: Answer) -> Computed:
         """Return an answer with the keys of inputs and boundaries."""
         crossing = {self._problem.input_key(i): _tensor(gradient) for i, gradient in enumerate(answer.inputs)}
-        if answer.boundaries is not None:
+        if answer.boundaries is not None and self._boundaries:
             keys = (boundary.key for boundary in self._boundaries)
             crossing |= dict(zip(keys, map(_tensor, answer.boundaries), strict=True))
         return Computed(_tensor(answer.loss), list(map(_tensor, answer.outputs)), crossing)
 
     def _remarks(self, answer: Answer) -> Iterator[str]:
         """Yield what is left out of the comparison, and why."""
-        if answer.boundaries is None:
+        if self._problem.whole_boundaries and (answer.boundaries is None or not self._boundaries):
             yield _OTHER_CALLS
         kept = zip(self._problem.weights, answer.assigned, strict=True)
         paths = [weight.path for weight, assigned in kept if assigned]
