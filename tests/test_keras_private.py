@@ -396,3 +396,25 @@ def test_policies_by_another_name() -> None:
         plain = keras.layers.Dense(2, dtype="float16")
     assert (twin.dtype_policy.name, plain.dtype_policy.name) == ("float64", "float64")
     assert keras.layers.Dense.from_config(layer.get_config()).dtype_policy.name == "float32"
+
+
+def test_what_keras_hides_on_a_tensor_goes_with_a_copy() -> None:
+    source, target = tf.ones((2, 3)), tf.zeros((2, 3))
+    private.set_mask(source, tf.constant([True, False]))
+    private.set_logits(source, tf.fill((2, 3), 5.0))
+    assert private.hidden_copied(source, target) is target
+    assert np.asarray(private.mask_of(target)).tolist() == [True, False]
+    assert private.logits_of(target) is private.logits_of(source)
+
+
+def test_double_precision_outside_of_tensorflow() -> None:
+    from keras.src.backend.common import dtypes
+
+    before = dtypes.BIT64_TO_BIT32_DTYPE["float64"]
+    try:
+        private.compute_in_double(wanted=False)
+        assert keras.backend.result_type("float64", "float64") == "float32"
+        private.compute_in_double(wanted=True)
+        assert keras.backend.result_type("float64", "float64") == "float64"
+    finally:
+        dtypes.BIT64_TO_BIT32_DTYPE["float64"] = before
