@@ -12,7 +12,7 @@ import click
 
 from gradcheck.cli.terminal.destinations import Destination, destinations
 from gradcheck.cli.terminal.errors import print_failure
-from gradcheck.cli.terminal.files import require_writable
+from gradcheck.files import require_writable
 from gradcheck.cli.terminal.options import (
     Command,
     exit_zero_option,

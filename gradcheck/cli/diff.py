@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradcheck.cli.terminal.files import require_writable
+from gradcheck.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, terminal_options
 from gradcheck.errors import UsageError
 from gradcheck.phrases import os_reason

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradcheck.cli.terminal.destinations import Destination, destinations
-from gradcheck.cli.terminal.files import require_writable
+from gradcheck.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, report_options, settings, terminal_options
 from gradcheck.errors import GradcheckError, UsageError
 

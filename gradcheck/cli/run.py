@@ -12,7 +12,7 @@ import click
 from gradcheck.cli.diff import read_report
 from gradcheck.cli.run_arguments import RunArguments
 from gradcheck.cli.terminal.destinations import Destination, destinations
-from gradcheck.cli.terminal.files import require_writable
+from gradcheck.files import require_writable
 from gradcheck.cli.terminal.options import (
     Command,
     exit_zero_option,
@@ -23,7 +23,7 @@ from gradcheck.cli.terminal.options import (
     settings,
     terminal_options,
 )
-from gradcheck.errors import ExitCode
+from gradcheck.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,20 @@ _EXAMPLES = (
     section="Report",
     help="A JSON report to compare with: only what newly fails decides the exit code.",
 )
+@option(
+    "--save-gradients",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    section="Reference",
+    help="Save the whole model's gradients, or for several configs each in a folder: a name without .npz.",
+)
+@option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    section="Reference",
+    help="Compare with saved gradients, or with those of a folder, and do not run the whole model.",
+)
 @option("--fail-fast", is_flag=True, section="Run", help="Stop at the first check that is not as expected.")
 @exit_zero_option
 @option(
@@ -107,6 +121,8 @@ def run(
     arguments = RunArguments(reports=destinations(formats, output), **options)
     for report in arguments.reports:
         require_writable(report.file)
+    if arguments.save_gradients is not None and arguments.reference is not None:
+        raise UsageError("--reference computes nothing that --save-gradients could save", code="GC010")
     baseline = None if arguments.baseline is None else read_report(arguments.baseline)  # this run may replace the file
     with workers(arguments.jobs, verbose=settings().verbose) as pool:  # one starts while the configs are read
         if watch:

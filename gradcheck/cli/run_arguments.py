@@ -32,3 +32,5 @@ class RunArguments:
     timeout: float | None
     jobs: int
     safe: bool
+    save_gradients: Path | None = None
+    reference: Path | None = None

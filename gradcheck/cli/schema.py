@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gradcheck.cli.terminal.files import write_file
+from gradcheck.files import write_file
 from gradcheck.cli.terminal.options import Command, option, terminal_options
 from gradcheck.cli.terminal.streams import write_report
 

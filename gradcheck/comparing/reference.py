@@ -31,7 +31,13 @@ GRADIENT_KINDS = frozenset({"weight", "input", "boundary"})
 
 
 class Reference:
-    """The gradients of the whole model under one tape; the noise floor is measured when it is first read."""
+    """The gradients of the whole model under one tape; the noise floor is measured when it is first read.
+
+    Attributes:
+        notes: what is worth knowing of where it comes from.
+    """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, problem: Problem) -> None:
         """Run the reference once, in the problem's execution mode."""

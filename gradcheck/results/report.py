@@ -127,6 +127,7 @@ class ReferenceReport:
         gradient_norm: the global 2-norm of the gradients of all weights.
         verified: the largest relative difference of its gradient and a finite difference of the loss along one random
             direction of all weights and inputs; None if that was not computed, or did not decide.
+        file: the file of `--reference` that it was read from; None if it was computed.
     """
 
     method: str
@@ -134,6 +135,7 @@ class ReferenceReport:
     seconds: float
     gradient_norm: float
     verified: float | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

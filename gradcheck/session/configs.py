@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
     from gradcheck.errors import GradcheckError
+    from gradcheck.session.gradient_files import GradientFiles
     from gradcheck.session.look import Look
 
 
@@ -37,12 +38,16 @@ class CheckOptions:
     Attributes:
         fail_fast: stop at the first check that is not as expected, within a config and after it.
         only: the labels of the methods that are checked; None for all of the config.
+        save_gradients: where the reference is saved.
+        reference: where it is read from, in place of running the whole model.
         optional: the methods that may fail with a RunError: that is then a note, and the others decide the verdict.
         on_error: called with the config's path and each exception before it is converted to a verdict.
     """
 
     fail_fast: bool = False
     only: frozenset[str] | None = None
+    save_gradients: GradientFiles | None = None
+    reference: GradientFiles | None = None
     optional: frozenset[str] = frozenset()
     on_error: Callable[[Path, BaseException], None] = field(default=silent)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 import click
 
 from gradcheck.cli.terminal.errors import print_mistakes
-from gradcheck.cli.terminal.files import write_file
+from gradcheck.files import write_file
 from gradcheck.cli.terminal.github_job import add_to_summary
 from gradcheck.cli.terminal.options import settings
 from gradcheck.cli.terminal.streams import write_report

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck.cli.terminal import files
-from gradcheck.cli.terminal.files import write_file
+from gradcheck import files
+from gradcheck.files import write_file
 from gradcheck.errors import UsageError
 
 
