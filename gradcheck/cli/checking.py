@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     from gradcheck.cli.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
+    from gradcheck.results.origin import Shard
     from gradcheck.results.report import Report
     from gradcheck.workers import Runner
 
 
-def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments, pool: Runner) -> Report:
+def checked(
+    entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments, pool: Runner, shard: Shard | None = None
+) -> Report:
     """Check every config of `entries` and return the report; with `fail_fast` up to the first failure."""
     options = CheckOptions(
         fail_fast=arguments.fail_fast,
@@ -55,7 +58,8 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
                 runs.append(run)
             if options.fail_fast and runs[-1].exit_code:
                 break
-    return envelope(runs, ran_on, folder=Path(runs[0].config).parent, safe=arguments.safe)
+    folder = Path(runs[0].config).parent if runs else None  # a shard may be empty
+    return envelope(runs, ran_on, folder=folder, safe=arguments.safe, shard=shard)
 
 
 def _files(option: str, path: Path | None, entries: Sequence[LoadedConfig | RunReport]) -> GradientFiles | None:

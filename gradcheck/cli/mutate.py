@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradcheck.cli.terminal.destinations import Destination
-from gradcheck.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, safe_option, set_option, settings, terminal_options
 from gradcheck.errors import ExitCode, most_serious
+from gradcheck.files import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +92,7 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     arguments = RunArguments(show=show, timeout=timeout, jobs=1, baseline=None, reports=(), **unused, **options)
     require_writable(output)
     with workers(verbose=settings().verbose) as pool:  # it starts while the configs are read
-        report = _mutated(load_all([path], arguments), timeout, pool)
+        report = _mutated(load_all([path], arguments)[0], timeout, pool)
     deliver(report, MUTATION_REPORTERS, [Destination(format_, output)], show=show)
     if not settings().quiet:
         click.echo(f"{plural(len(report.runs), 'config')}: {score_words(report.score)}", err=True)

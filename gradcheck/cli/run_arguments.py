@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from gradcheck.cli.terminal.destinations import Destination
     from gradcheck.reporters.interface import Show
+    from gradcheck.results.origin import Shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +35,4 @@ class RunArguments:
     safe: bool
     save_gradients: Path | None = None
     reference: Path | None = None
+    shard: Shard | None = None

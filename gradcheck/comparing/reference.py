@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ class Reference:
         self.execution = Execution(problem, monolithic, split=False)
         self.gradients: Gradients = self.execution()
         self.tensors: Mapping[TensorKey, Any] = named_tensors(problem, self.gradients)
+
+    def expected_of(self, candidate: Gradients) -> Mapping[TensorKey, Any]:
+        """Return what the tensors of a method are compared with; of a saved reference each is read when it is used."""
+        return ChainMap({**candidate.against}, self.tensors)  # type: ignore[arg-type] # neither is written to
 
     @cached_property
     def noise_floors(self) -> Mapping[TensorKey, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ def compare_all(
         listed: whether a report lists the records: those of failing tensors then have the spread of their errors.
     """
     found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
-    expected = ChainMap({**candidate.against}, reference.tensors)  # a saved reference is read tensor by tensor
+    expected = reference.expected_of(candidate)
     compute = candidate.tolerance_dtype or compute_dtype(problem.precision)
     scale = _scale(candidate)
 

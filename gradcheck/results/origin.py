@@ -1,8 +1,14 @@
-"""Frozen records of where a report comes from: the program, its environment, and the code that was checked."""
+"""Frozen records of where a report comes from: the program, its environment, the code, and the share of the configs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_One = TypeVar("_One")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +38,26 @@ class Environment:
     time: str = ""
     commit: str | None = None
     dirty: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """The share of the configs that a report has: every `count`-th of all, from the `index`-th, which counts from 1.
+
+    `configs` is the number of all configs, of all shards.
+    """
+
+    index: int
+    count: int
+    configs: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise ValueError(f"expected a shard I/N with I from 1 to N. Received: {self}")
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def share(self, configs: Sequence[_One]) -> Sequence[_One]:
+        """Return the part of `configs` that belongs to this shard."""
+        return configs[self.index - 1 :: self.count]

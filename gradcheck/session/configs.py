@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck import __version__
 from gradcheck.config.load import load_given
-from gradcheck.results.origin import Environment, Tool
+from gradcheck.results.origin import Environment, Shard, Tool
 from gradcheck.results.report import Report, RunReport, Summary
 from gradcheck.session.checkout import checkout
 from gradcheck.workers.failures import understood
@@ -88,6 +88,7 @@ def envelope(
     *,
     folder: Path | None = None,
     safe: bool = False,
+    shard: Shard | None = None,
 ) -> Report:
     """Return one report of all runs.
 
@@ -96,6 +97,7 @@ def envelope(
         ran_on: the environment that computed them; None for this process.
         folder: the folder whose commit the report names, of a config or a script; None for no commit.
         safe: whether that folder may come from a stranger (see `checkout`).
+        shard: the share of the configs that the runs are of; None for all.
     """
     runs = tuple(runs)
     at = None if folder is None else checkout(folder, safe=safe)
@@ -105,6 +107,7 @@ def envelope(
         environment=replace(found, commit=at.commit, dirty=at.dirty) if at else found,
         summary=Summary.of(runs),
         runs=runs,
+        shard=shard,
     )
 
 

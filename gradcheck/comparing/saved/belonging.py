@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from gradcheck.building.naming import unique_names
 from gradcheck.comparing.keys import as_array
 from gradcheck.keras_private import all_layers, functional_of, nodes_in_order, operation_of
 from gradcheck.numerics import SparseRows
@@ -46,14 +46,15 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
     held = {f"input {name}": x for name, x in zip(problem.input_names, batch.x, strict=True)}
     held |= {f"target {i}": y for i, y in enumerate(batch.y)}
     held |= {f"sample weight {i}": w for i, w in enumerate(batch.sample_weight or ())}
-    loss = problem.config.model_dump(include={"loss", "loss_weights"})
+    layers = all_layers([problem.model])
+    loss = problem.config.model_dump(include={"loss", "loss_weights"}, exclude_defaults=True)
     found = {
         "seed": problem.seed,
         "precision": problem.precision,
         "training": problem.training,
         "microbatches": len(problem.slices) or 1,
         "loss": json.dumps(loss, default=str, sort_keys=True),
-        "layers": {layer.path: _layer(layer) for layer in all_layers([problem.model])},
+        "layers": dict(zip(unique_names(layer.name for layer in layers), map(_layer, layers), strict=True)),
         "weights": {path: _digest(value) for path, value in weights.items()},
         "state": {state.path: _digest(state.variable.value) for state in problem.state.variables},
         "batch": {name: _digest(tensor) for name, tensor in held.items()},
@@ -118,7 +119,7 @@ def _digest(tensor: Any) -> list[Any] | None:
     digest = hashlib.sha256()
     for part in parts:
         text = part.dtype.kind in "OSU"  # whose bytes are addresses, or padded
-        digest.update(repr(part.tolist()).encode() if text else np.ascontiguousarray(part).reshape(-1).view(np.uint8))
+        digest.update(repr(part.tolist()).encode() if text else part.tobytes())
     return [list(array.shape), array.dtype.name, digest.hexdigest()]
 
 
@@ -136,9 +137,7 @@ def _of_layers(saved: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[st
                 yield f"{path} has {name}={_short(one[name])} there, {name}={_short(other[name])} here"
 
 
-def _of_tensors(
-    what: str, saved: Mapping[str, Any], here: Mapping[str, Any], help_: str
-) -> tuple[str, str] | None:
+def _of_tensors(what: str, saved: Mapping[str, Any], here: Mapping[str, Any], help_: str) -> tuple[str, str] | None:
     """Return the difference of some tensors: that of their names, or else of shapes and dtypes, or else of values."""
     if saved.keys() != here.keys():
         return f"{what}: {_missing(saved, here)}", "build the same model and batch"

@@ -107,7 +107,7 @@ class GradientFile(Mapping[TensorKey, "Tensor | None"]):
             return None
         dtype = tf.as_dtype(entry["dtype"]).as_numpy_dtype
         try:
-            values = self._file[f"{number}values"].view(dtype)
+            values: np.ndarray[Any, Any] = self._file[f"{number}values"].view(dtype)
             if entry["kind"] == "dense":
                 return values
             return SparseRows(self._file[f"{number}indices"], values, tuple(entry["shape"]))

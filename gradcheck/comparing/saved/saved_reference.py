@@ -91,7 +91,7 @@ def _notes(problem: Problem, file: GradientFile) -> tuple[str, ...]:
     """Return where the reference comes from, and which boundaries of this split it does not have."""
     of = file.about["environment"]
     made = f"{of['time']}, TensorFlow {of['tensorflow']}, Keras {of['keras']}, {of['device']}"
-    found = [f"the reference is read from {file.path} ({made}): the whole model was not run"]
+    found = [f"the reference is read from {file.path} ({made}): the whole model was not differentiated"]
     crossing = map(problem.boundary_key, problem.whole_boundaries)
     lacking = [key.path for key in crossing if key not in file]
     if lacking:

@@ -71,7 +71,7 @@ class Observed:
     @cached_property
     def expected(self) -> Mapping[TensorKey, Tensor | None]:
         """The tensors that these are compared with, by key."""
-        against = {**self.reference.tensors, **self.gradients.against}
+        against = self.reference.expected_of(self.gradients)
         return {key: as_array(against.get(key)) for key in self.arrays}
 
     @cached_property
