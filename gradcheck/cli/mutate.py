@@ -88,8 +88,7 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
     from gradcheck.workers import workers  # noqa: PLC0415 - as above
 
-    unused: dict[str, Any] = {"methods": (), "fail_fast": False, "exit_zero": False, "verify_reference": False}
-    arguments = RunArguments(show=show, timeout=timeout, jobs=1, baseline=None, reports=(), **unused, **options)
+    arguments = RunArguments(show=show, timeout=timeout, **options)
     require_writable(output)
     with workers(verbose=settings().verbose) as pool:  # it starts while the configs are read
         report = _mutated(load_all([path], arguments)[0], timeout, pool)
