@@ -33,9 +33,9 @@ class MethodCost:
         seconds: the median of the calls after it; seconds_range: the least and the most.
         time_ratio: the median of its time / that of `against`, each pair measured in turn; time_ratio_range: the least
             and the most.
-        peak_bytes: how far resident memory rose during a call; None where the system does not tell, or in another
-            process.
-        memory_ratio: peak_bytes / that of `against`; None if either is too small to be told from noise.
+        peak_bytes: how far the memory of tensors rose during a call, beyond what was held before; None where nothing
+            tells, or in another process.
+        memory_ratio: peak_bytes / that of `against`.
     """
 
     method: str

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 LONGEST = 8.0
 #: How often memory is measured; the largest counts.
 PEAKS = 2
-#: Bytes below which resident memory is not told from noise.
-NOISE = 2**20
 _TAPE, _PLAIN = "tape", "plain loop"
 
 
@@ -195,14 +193,13 @@ def _cost(bases: _Bases, method: MethodConfig, rounds: int, *, required: bool) -
             peak = None if method.info.elsewhere else work.peak()
     except GradcheckError as error:
         return MethodCost(method=method.label, status="error" if required else "not-applicable", reason=str(error))
-    told = peak is not None and base_peak is not None and min(peak, base_peak) >= NOISE
     return replace(
         _times(work),
         against=base.label,
         time_ratio=statistics.median(ratios),
         time_ratio_range=(min(ratios), max(ratios)),
         peak_bytes=peak,
-        memory_ratio=peak / base_peak if told and peak is not None and base_peak is not None else None,
+        memory_ratio=peak / base_peak if peak is not None and base_peak else None,
     )
 
 
