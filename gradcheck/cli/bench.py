@@ -77,7 +77,7 @@ def bench(
     """Measure time and peak memory of each method beside the reference, warm, as ratios.
 
     PATH is a config, or a folder: every config below it. Measured are the config's methods, and every other that can be
-    applied to it; one that cannot says why. Nothing is compared. Memory is that of tensors, as TensorFlow counts it.
+    applied to it; one that cannot says why. Nothing is compared.
     """
     from gradcheck.cli.run_arguments import RunArguments  # noqa: PLC0415 - not needed for --help
     from gradcheck.cli.terminal.delivery import render_options, write  # noqa: PLC0415 - as above

@@ -21,7 +21,7 @@ _HEAD = ("method", "beside", "time", "ratio", "from - to", "memory", "ratio", "f
 _RIGHT = frozenset(range(2, len(_HEAD)))
 _LEGEND = (
     "time: the median of the calls after the first; ratio: to what it is beside, measured in turn; from - to: the "
-    "least and the most; memory: how far that of tensors rose during a call"
+    "least and the most; memory: how far it rose during a call, without a ratio below 1 MiB"
 )
 
 

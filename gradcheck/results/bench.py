@@ -33,9 +33,9 @@ class MethodCost:
         seconds: the median of the calls after it; seconds_range: the least and the most.
         time_ratio: the median of its time / that of `against`, each pair measured in turn; time_ratio_range: the least
             and the most.
-        peak_bytes: how far the memory of tensors rose during a call, beyond what was held before; None where nothing
-            tells, or in another process.
-        memory_ratio: peak_bytes / that of `against`.
+        peak_bytes: how far memory rose during a call, beyond what was held before; None where nothing tells, or in
+            another process.
+        memory_ratio: peak_bytes / that of `against`; None if either is below 1 MiB, and so not told from noise.
     """
 
     method: str

@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
 #: No further round of a method begins after this many seconds.
 LONGEST = 8.0
-#: How often memory is measured; the largest counts.
+#: How often memory is measured; the least counts: the allocator may grow once more.
 PEAKS = 2
+#: Bytes below which resident memory is not told from noise.
+NOISE = 2**20
 _TAPE, _PLAIN = "tape", "plain loop"
 
 
@@ -144,9 +146,9 @@ class _Work:
             self.first = self.timed()
 
     def peak(self) -> int | None:
-        """Return the largest rise of memory over some calls."""
+        """Return the rise of memory during a call."""
         found = [peak_of(self) for _ in range(PEAKS)]
-        return max((peak for peak in found if peak is not None), default=None)
+        return min((peak for peak in found if peak is not None), default=None)
 
 
 class _Bases:
@@ -199,8 +201,12 @@ def _cost(bases: _Bases, method: MethodConfig, rounds: int, *, required: bool) -
         time_ratio=statistics.median(ratios),
         time_ratio_range=(min(ratios), max(ratios)),
         peak_bytes=peak,
-        memory_ratio=peak / base_peak if peak is not None and base_peak else None,
+        memory_ratio=_ratio(peak, base_peak),
     )
+
+
+def _ratio(peak: int | None, base: int | None) -> float | None:
+    return None if peak is None or base is None or min(peak, base) < NOISE else peak / base
 
 
 def _unfit(problem: Problem, method: MethodConfig) -> str:

@@ -1,4 +1,4 @@
-"""References that outlive a process: what is compared with them, and what is refused because it does not belong to it."""
+"""References that outlive a process: what is compared with them, and what is refused."""
 
 from __future__ import annotations
 
@@ -129,7 +129,10 @@ def layers(index: int, layer: Any) -> dict[str, Any]:
             layers(2, {"BatchNormalization": {"name": "norm", "moving_mean_initializer": "ones"}}),
             ["state: 1 of 3 with other values here (norm/moving_mean)"],
         ),
-        ({"data": {"batch_size": 4, "inputs": {"constant": 3}}}, ["batch: 1 of 2 with other values here (input input)"]),
+        (
+            {"data": {"batch_size": 4, "inputs": {"constant": 3}}},
+            ["batch: 1 of 2 with other values here (input input)"],
+        ),
         (
             {"data": {"batch_size": 3}},
             ["batch: input input is (4, 5) int32 there, (3, 5) int32 here"],

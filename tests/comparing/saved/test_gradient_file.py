@@ -125,7 +125,7 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("gradcheck.comparing.saved.gradient_file.VERSION", 2)
     written(tmp_path / "new.npz", {})
     monkeypatch.undo()
-    with pytest.raises(UsageError, match="another version. Received: 2"):
+    with pytest.raises(UsageError, match=r"another version\. Received: 2"):
         GradientFile(tmp_path / "new.npz")
 
 
