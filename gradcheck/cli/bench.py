@@ -101,9 +101,9 @@ def _benched(path: Path, arguments: RunArguments, rounds: int, pool: Runner) -> 
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.errors import GradcheckError  # noqa: PLC0415 - as above
     from gradcheck.results.bench import BenchReport  # noqa: PLC0415 - as above
-    from gradcheck.results.origin import Tool  # noqa: PLC0415 - as above
+    from gradcheck.results.origin import Tool, environment  # noqa: PLC0415 - as above
     from gradcheck.results.report import RunReport  # noqa: PLC0415 - as above
-    from gradcheck.session.configs import environment, errored  # noqa: PLC0415 - as above
+    from gradcheck.session.configs import errored  # noqa: PLC0415 - as above
     from gradcheck.workers import Task  # noqa: PLC0415 - as above
 
     target = "gradcheck.session.bench:bench_with_environment"

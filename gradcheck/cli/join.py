@@ -42,7 +42,7 @@ def join(
     """
     from gradcheck.cli.terminal.delivery import deliver, summarise, verdict_code  # noqa: PLC0415 - not for --help
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
-    from gradcheck.results.joining import joined, unlike  # noqa: PLC0415 - as above
+    from gradcheck.results.shards import joined, unlike  # noqa: PLC0415 - as above
 
     reports = destinations(formats, output)
     for one in reports:

@@ -104,9 +104,9 @@ def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runn
     from gradcheck.cli.checking import in_workers  # noqa: PLC0415 - as above
     from gradcheck.errors import GradcheckError, Interrupted  # noqa: PLC0415 - as above
     from gradcheck.results.mutation import Mutations  # noqa: PLC0415 - as above
-    from gradcheck.results.origin import Tool  # noqa: PLC0415 - as above
+    from gradcheck.results.origin import Tool, environment  # noqa: PLC0415 - as above
     from gradcheck.results.report import RunReport  # noqa: PLC0415 - as above
-    from gradcheck.session.configs import environment, errored  # noqa: PLC0415 - not needed for --help
+    from gradcheck.session.configs import errored  # noqa: PLC0415 - not needed for --help
     from gradcheck.workers import Task  # noqa: PLC0415 - as above
 
     # It keeps the time by itself, between two faults; what hangs within one is ended.

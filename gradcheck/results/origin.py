@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -61,3 +65,24 @@ class Shard:
     def share(self, configs: Sequence[_One]) -> Sequence[_One]:
         """Return the part of `configs` that belongs to this shard."""
         return configs[self.index - 1 :: self.count]
+
+
+def environment() -> Environment:
+    """Return the installed versions that numerical results depend on, the device, and the time."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Environment(
+        python=platform.python_version(),
+        tensorflow=version("tensorflow"),
+        keras=version("keras"),
+        numpy=version("numpy"),
+        device=_device(),
+        time=now,
+    )
+
+
+def _device() -> str:
+    """Return `GPU` or `CPU`; empty if this process has not imported TensorFlow."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return ""
+    return "GPU" if tensorflow.config.list_physical_devices("GPU") else "CPU"

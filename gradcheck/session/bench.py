@@ -23,8 +23,8 @@ from gradcheck.methods import METHODS
 from gradcheck.problem.peak_memory import peak_of
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.results.bench import BenchedConfig, MethodCost
+from gradcheck.results.origin import environment
 from gradcheck.session.computing import computing
-from gradcheck.session.configs import environment
 from gradcheck.training.reference_run import ReferenceTraining
 from gradcheck.training.ways import WAYS
 from gradcheck.workers.task import Stage

@@ -5,16 +5,12 @@ Importing this module imports no TensorFlow: an invalid config is refused before
 
 from __future__ import annotations
 
-import platform
-import sys
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from gradcheck import __version__
 from gradcheck.config.load import load_given
-from gradcheck.results.origin import Environment, Shard, Tool
+from gradcheck.results.origin import Environment, Shard, Tool, environment
 from gradcheck.results.report import Report, RunReport, Summary
 from gradcheck.session.checkout import checkout
 from gradcheck.workers.failures import understood
@@ -168,24 +164,3 @@ def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
         "errors": error.mistakes,
         "exit_code": int(error.exit_code),
     }
-
-
-def environment() -> Environment:
-    """Return the installed versions that numerical results depend on, the device, and the time."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Environment(
-        python=platform.python_version(),
-        tensorflow=version("tensorflow"),
-        keras=version("keras"),
-        numpy=version("numpy"),
-        device=_device(),
-        time=now,
-    )
-
-
-def _device() -> str:
-    """Return `GPU` or `CPU`; empty if this process has not imported TensorFlow."""
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is None:
-        return ""
-    return "GPU" if tensorflow.config.list_physical_devices("GPU") else "CPU"

@@ -22,11 +22,11 @@ from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunErro
 from gradcheck.numerics import euclidean_norm, is_zero
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.results.json_types import plain_of
+from gradcheck.results.origin import environment
 from gradcheck.results.report import Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
 from gradcheck.session.compared import failed
 from gradcheck.session.complex_casts import casts_counted
 from gradcheck.session.computing import computing
-from gradcheck.session.configs import environment
 from gradcheck.session.look import Found
 from gradcheck.session.method_check import MethodChecker, tolerance_policy
 from gradcheck.session.notes import notes_of, warnings_of

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gradcheck.errors import ExitCode
-from gradcheck.results.joining import joined, unlike
 from gradcheck.results.origin import Environment, Shard, Tool
 from gradcheck.results.report import Report, RunReport, Summary
+from gradcheck.results.shards import joined, unlike
 
 CODES = {"pass": 0, "fail": 1, "error": 3, "vacuous": 4}
 
