@@ -47,10 +47,6 @@ class Reference:
         self.gradients: Gradients = self.execution()
         self.tensors: Mapping[TensorKey, Any] = named_tensors(problem, self.gradients)
 
-    def expected_of(self, candidate: Gradients) -> Mapping[TensorKey, Any]:
-        """Return what the tensors of a method are compared with; of a saved reference each is read when it is used."""
-        return ChainMap({**candidate.against}, self.tensors)  # type: ignore[arg-type] # neither is written to
-
     @cached_property
     def noise_floors(self) -> Mapping[TensorKey, float]:
         """The noise floor of every tensor: its largest change over runs with weights and inputs multiplied by 1±eps.
@@ -123,6 +119,11 @@ class Reference:
     def _perturbed(self, run: int) -> Gradients:
         with nudged(self._problem, run) as tensors:
             return self.execution.run_as_it_is(tensors)
+
+
+def expected_of(reference: Reference, candidate: Gradients) -> Mapping[TensorKey, Any]:
+    """Return what the tensors of a method are compared with; those of a saved reference are read when they are used."""
+    return ChainMap({**candidate.against}, reference.tensors)  # type: ignore[arg-type] # neither is written to
 
 
 @contextmanager
