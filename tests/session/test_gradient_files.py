@@ -161,6 +161,17 @@ def test_a_wiring_that_differs_is_another_model(tmp_path: Path) -> None:
     assert "the model: " in run.error.message
 
 
+def test_frozen_weights_with_other_values_are_refused(tmp_path: Path) -> None:
+    def config(initializer: str) -> dict[str, Any]:
+        frozen = {"Dense": {"units": 3, "name": "frozen", "trainable": False, "bias_initializer": initializer}}
+        return {"model": {"input": {"shape": [3]}, "layers": [frozen, {"Dense": 2}]}, "split": {"after": ["frozen"]}}
+
+    assert checked(config("zeros"), save=tmp_path / "r.npz").verdict == "pass"
+    run = checked(config("ones"), reference=tmp_path / "r.npz")
+    assert run.error is not None
+    assert run.error.message.endswith("weights: 1 of 4 with other values here (frozen frozen/bias)")
+
+
 def test_training_steps_are_refused(saved: Path) -> None:
     run = checked({"train": {"steps": 2}}, reference=saved)
     assert run.error is not None

@@ -42,7 +42,10 @@ _TENSORS = {
 def fingerprint(problem: Problem) -> dict[str, Any]:
     """Return what the reference of `problem` depends on, in JSON's types; arrays by their shape, dtype and hash."""
     batch = problem.batch
+    known = {id(one.variable) for one in (*problem.weights, *problem.state.variables)}
+    frozen = [variable for variable in problem.model.variables if id(variable) not in known]
     weights = {weight.path: weight.variable.value for weight in problem.weights}
+    weights |= {f"frozen {name}": v.value for name, v in zip(unique_names(v.path for v in frozen), frozen, strict=True)}
     held = {f"input {name}": x for name, x in zip(problem.input_names, batch.x, strict=True)}
     held |= {f"target {i}": y for i, y in enumerate(batch.y)}
     held |= {f"sample weight {i}": w for i, w in enumerate(batch.sample_weight or ())}
