@@ -42,7 +42,7 @@ _TENSORS = {
 def fingerprint(problem: Problem) -> dict[str, Any]:
     """Return what the reference of `problem` depends on, in JSON's types; arrays by their shape, dtype and hash."""
     batch = problem.batch
-    known = {id(one.variable) for one in (*problem.weights, *problem.state.variables)}
+    known = {id(weight.variable) for weight in problem.weights} | {id(s.variable) for s in problem.state.variables}
     frozen = [variable for variable in problem.model.variables if id(variable) not in known]
     weights = {weight.path: weight.variable.value for weight in problem.weights}
     weights |= {f"frozen {name}": v.value for name, v in zip(unique_names(v.path for v in frozen), frozen, strict=True)}
