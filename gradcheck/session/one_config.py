@@ -71,20 +71,14 @@ def run_config(
     ):
         if any(method.info.elsewhere for method in loaded.config.methods):
             awaited()  # another process loads TensorFlow meanwhile
-        stage("building")
-        with located(loaded):
-            problem = replace(prepare(loaded.config, loaded.base), reference_file=None if file is None else file.path)
-        stage("reference")
-        with computing(problem, "the reference"):
-            reference = Reference(problem) if file is None else SavedReference(problem, file)
+        problem, reference = _begun(loaded, file, stage)
         checker = MethodChecker(config=loaded.config, problem=problem, reference=reference, watch=watch)
         with computing(problem, "verifying the reference"):
             verified, trial = checker.verified(loaded.config.verify_reference)
         skipped = [*reference.notes, *([verified.note] if verified.note else [])]
         if options.save_gradients is not None:
             stage("saving the reference")
-            with computing(problem, "the reference"):
-                skipped.append(_saved(loaded, checker, options.save_gradients, verified, wrong=bool(trial)))
+            skipped.append(_saved(loaded, checker, options.save_gradients, verified, wrong=bool(trial)))
         checks = (*trial, *_checks(loaded, checker, options, stage, skipped))
         trainable = 0 if reference.only_rounding else len(problem.weights)
         found = look(problem, watch) if look else Found(trainable)
@@ -123,6 +117,16 @@ def _opened(loaded: LoadedConfig, options: CheckOptions) -> AbstractContextManag
     return GradientFile(options.reference.of(loaded))
 
 
+def _begun(loaded: LoadedConfig, file: GradientFile | None, stage: Callable[[str], None]) -> tuple[Problem, Reference]:
+    """Build the problem, and compute its reference, or read it from `file`."""
+    stage("building")
+    with located(loaded):
+        problem = replace(prepare(loaded.config, loaded.base), reference_file=None if file is None else file.path)
+    stage("reference")
+    with computing(problem, "the reference"):
+        return problem, Reference(problem) if file is None else SavedReference(problem, file)
+
+
 def _saved(
     loaded: LoadedConfig, checker: MethodChecker, files: GradientFiles, verified: Verified, *, wrong: bool
 ) -> str:
@@ -136,7 +140,8 @@ def _saved(
         "environment": plain_of(environment()),
         "verified": verified.share,
     }
-    return save(checker.problem, checker.reference, path, about)
+    with computing(checker.problem, "the reference"):
+        return save(checker.problem, checker.reference, path, about)
 
 
 def _checks(
