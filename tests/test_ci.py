@@ -194,7 +194,7 @@ class TestHook:
 class TestPage:
     def test_the_jobs_parse_and_use_what_there_is(self) -> None:
         found = blocks("yaml")
-        assert len(found) == 4
+        assert len(found) == 5
         uses, hooks = [], []
         for block in found:
             plain = yaml.safe_load(block)

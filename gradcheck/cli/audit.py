@@ -12,7 +12,6 @@ import click
 
 from gradcheck.cli.terminal.destinations import Destination, destinations
 from gradcheck.cli.terminal.errors import print_failure
-from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import (
     Command,
     exit_zero_option,
@@ -23,6 +22,7 @@ from gradcheck.cli.terminal.options import (
 )
 from gradcheck.cli.terminal.streams import kept_stdout
 from gradcheck.errors import UsageError
+from gradcheck.files import require_writable
 from gradcheck.phrases import did_you_mean, listed
 from gradcheck.reporters.parts.text import inline
 from gradcheck.workers.output import quiet_tensorflow

@@ -17,6 +17,7 @@ from gradcheck.phrases import plural, some
 from gradcheck.reporters.parts.text import inline
 from gradcheck.results.report import RunReport
 from gradcheck.session.configs import CheckOptions, envelope, errored
+from gradcheck.session.gradient_files import GradientFiles
 from gradcheck.workers.task import Stage, Task
 
 if TYPE_CHECKING:
@@ -24,13 +25,22 @@ if TYPE_CHECKING:
 
     from gradcheck.cli.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
+    from gradcheck.results.origin import Shard
     from gradcheck.results.report import Report
     from gradcheck.workers import Runner
 
 
-def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments, pool: Runner) -> Report:
+def checked(
+    entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments, pool: Runner, shard: Shard | None = None
+) -> Report:
     """Check every config of `entries` and return the report; with `fail_fast` up to the first failure."""
-    options = CheckOptions(fail_fast=arguments.fail_fast)
+    options = CheckOptions(
+        fail_fast=arguments.fail_fast,
+        save_gradients=_files("--save-gradients", arguments.save_gradients, entries),
+        reference=_files("--reference", arguments.reference, entries),
+    )
+    if options.save_gradients is not None:
+        options.save_gradients.require_writable()
     if settings().verbose:
         options = dataclasses.replace(options, on_error=print_traceback)
     task = Task(
@@ -48,7 +58,21 @@ def checked(entries: Sequence[LoadedConfig | RunReport], arguments: RunArguments
                 runs.append(run)
             if options.fail_fast and runs[-1].exit_code:
                 break
-    return envelope(runs, ran_on, folder=Path(runs[0].config).parent, safe=arguments.safe)
+    folder = Path(runs[0].config).parent if runs else None  # a shard may be empty
+    return envelope(runs, ran_on, folder=folder, safe=arguments.safe, shard=shard)
+
+
+def _files(option: str, path: Path | None, entries: Sequence[LoadedConfig | RunReport]) -> GradientFiles | None:
+    """Return where the saved references of all configs are.
+
+    Raises:
+        UsageError: if two configs would share a file.
+    """
+    if path is None:
+        return None
+    files = GradientFiles(option, path)
+    files.require_apart([entry for entry in entries if not isinstance(entry, RunReport)])
+    return files
 
 
 def in_workers(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, terminal_options
 from gradcheck.errors import UsageError
+from gradcheck.files import require_writable
 from gradcheck.phrases import os_reason
 
 if TYPE_CHECKING:

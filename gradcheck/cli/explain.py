@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradcheck.cli.terminal.files import write_file
 from gradcheck.cli.terminal.options import Command, option, settings, terminal_options
 from gradcheck.cli.terminal.streams import write_report
 from gradcheck.errors import UsageError
+from gradcheck.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from gradcheck.cli.terminal.files import write_file
 from gradcheck.cli.terminal.options import Command, option, settings, terminal_options
 from gradcheck.cli.terminal.streams import write_report
+from gradcheck.files import write_file
 
 
 @click.command(cls=Command, examples=("gradcheck init", "gradcheck init configs/mine.yaml && gradcheck run configs/"))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradcheck.cli.terminal.destinations import Destination, destinations
-from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, report_options, settings, terminal_options
 from gradcheck.errors import GradcheckError, UsageError
+from gradcheck.files import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradcheck.config.load import load_config
@@ -16,16 +17,22 @@ if TYPE_CHECKING:
 
     from gradcheck.cli.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
+    from gradcheck.results.origin import Shard
     from gradcheck.results.report import RunReport
 
 
-def load_all(paths: Sequence[Path], arguments: RunArguments) -> list[LoadedConfig | RunReport]:
-    """Load every config that `paths` name, in order; a config with mistakes becomes its report.
+def load_all(paths: Sequence[Path], arguments: RunArguments) -> tuple[list[LoadedConfig | RunReport], Shard | None]:
+    """Load the configs that `paths` name, in order, or the shard of them; a config with mistakes becomes its report.
+
+    Returns:
+        The configs, and the shard with the number of all.
 
     Raises:
         ConfigErrors: for a path that does not exist, or a folder without configs.
     """
-    return [_load(path, arguments) for path in discover(paths)]
+    found = discover(paths)
+    shard = arguments.shard and replace(arguments.shard, configs=len(found))
+    return [_load(path, arguments) for path in (shard.share(found) if shard else found)], shard
 
 
 def _load(path: Path, arguments: RunArguments) -> LoadedConfig | RunReport:

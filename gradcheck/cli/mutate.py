@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradcheck.cli.terminal.destinations import Destination
-from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import Command, option, safe_option, set_option, settings, terminal_options
 from gradcheck.errors import ExitCode, most_serious
+from gradcheck.files import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,12 +88,10 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
     from gradcheck.workers import workers  # noqa: PLC0415 - as above
 
-    unused: dict[str, Any] = {"methods": (), "against": (), "fail_fast": False, "exit_zero": False}
-    unused["verify_reference"] = False
-    arguments = RunArguments(show=show, timeout=timeout, jobs=1, baseline=None, reports=(), **unused, **options)
+    arguments = RunArguments(show=show, timeout=timeout, **options)
     require_writable(output)
     with workers(verbose=settings().verbose) as pool:  # it starts while the configs are read
-        report = _mutated(load_all([path], arguments), timeout, pool)
+        report = _mutated(load_all([path], arguments)[0], timeout, pool)
     deliver(report, MUTATION_REPORTERS, [Destination(format_, output)], show=show)
     if not settings().quiet:
         click.echo(f"{plural(len(report.runs), 'config')}: {score_words(report.score)}", err=True)
@@ -106,9 +104,9 @@ def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runn
     from gradcheck.cli.checking import in_workers  # noqa: PLC0415 - as above
     from gradcheck.errors import GradcheckError, Interrupted  # noqa: PLC0415 - as above
     from gradcheck.results.mutation import Mutations  # noqa: PLC0415 - as above
-    from gradcheck.results.origin import Tool  # noqa: PLC0415 - as above
+    from gradcheck.results.origin import Tool, environment  # noqa: PLC0415 - as above
     from gradcheck.results.report import RunReport  # noqa: PLC0415 - as above
-    from gradcheck.session.configs import environment, errored  # noqa: PLC0415 - not needed for --help
+    from gradcheck.session.configs import errored  # noqa: PLC0415 - not needed for --help
     from gradcheck.workers import Task  # noqa: PLC0415 - as above
 
     # It keeps the time by itself, between two faults; what hangs within one is ended.

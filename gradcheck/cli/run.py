@@ -12,7 +12,6 @@ import click
 from gradcheck.cli.diff import read_report
 from gradcheck.cli.run_arguments import RunArguments
 from gradcheck.cli.terminal.destinations import Destination, destinations
-from gradcheck.cli.terminal.files import require_writable
 from gradcheck.cli.terminal.options import (
     Command,
     exit_zero_option,
@@ -23,7 +22,9 @@ from gradcheck.cli.terminal.options import (
     settings,
     terminal_options,
 )
-from gradcheck.errors import ExitCode
+from gradcheck.errors import ExitCode, UsageError
+from gradcheck.files import require_writable
+from gradcheck.results.origin import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,17 @@ _EXAMPLES = (
     "gradcheck run configs/ --format junit:gradients.xml --format github",
     "gradcheck run gradcheck.yaml --method vjp --set data.batch_size=8 --show failed",
 )
+
+
+def _parsed_shard(ctx: click.Context, option: click.Parameter, value: str | None) -> Shard | None:
+    """Return the shard that `--shard I/N` names."""
+    if value is None:
+        return None
+    index, _, count = value.partition("/")
+    try:
+        return Shard(index=int(index), count=int(count))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not I/N, with I from 1 to N.", ctx, option) from None
 
 
 @click.command(cls=Command, examples=_EXAMPLES)
@@ -74,6 +86,20 @@ _EXAMPLES = (
     section="Report",
     help="A JSON report to compare with: only what newly fails decides the exit code.",
 )
+@option(
+    "--save-gradients",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    section="Reference",
+    help="Save the whole model's gradients, or for several configs each in a folder: a name without .npz.",
+)
+@option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    section="Reference",
+    help="Compare with saved gradients, or with those of a folder, and do not run the whole model.",
+)
 @option("--fail-fast", is_flag=True, section="Run", help="Stop at the first check that is not as expected.")
 @exit_zero_option
 @option(
@@ -98,6 +124,13 @@ _EXAMPLES = (
     section="Run",
     help="Run N configs at a time, each in a process of its own.",
 )
+@option(
+    "--shard",
+    callback=_parsed_shard,
+    metavar="I/N",
+    section="Run",
+    help="Run the I-th of N parts of the configs, on this machine; gradcheck join makes one report of all.",
+)
 @option("--watch", is_flag=True, section="Run", help="Run again whenever a file beside a config changes.")
 @safe_option
 @terminal_options
@@ -119,6 +152,8 @@ def run(
             require(engine)
     for report in arguments.reports:
         require_writable(report.file)
+    if arguments.save_gradients is not None and arguments.reference is not None:
+        raise UsageError("--reference computes nothing that --save-gradients could save", code="GC010")
     baseline = None if arguments.baseline is None else read_report(arguments.baseline)  # this run may replace the file
     with workers(arguments.jobs, verbose=settings().verbose) as pool:  # one starts while the configs are read
         if watch:
@@ -138,8 +173,8 @@ def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner, basel
 
     start = time.perf_counter()
     with annotated(arguments.reports):
-        entries = load_all(paths, arguments)
-    report = checked(entries, arguments, pool)
+        entries, shard = load_all(paths, arguments)
+    report = checked(entries, arguments, pool, shard)
     deliver(report, REPORTERS, arguments.reports, show=arguments.show)
     whole = report.exit_code is not ExitCode.INTERRUPTED
     code = _compared(baseline, report, arguments) if baseline is not None and whole else report.exit_code

@@ -10,26 +10,30 @@ if TYPE_CHECKING:
 
     from gradcheck.cli.terminal.destinations import Destination
     from gradcheck.reporters.interface import Show
+    from gradcheck.results.origin import Shard
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunArguments:
-    """The options of `run` as they were given; None for an option that was not given."""
+    """The options of `run` as they were given; the default of one that was not given, or that a command lacks."""
 
-    methods: tuple[str, ...]
-    against: tuple[str, ...]
-    overrides: tuple[str, ...]
-    rtol: str | None
-    atol: str | None
-    seed: str | None
-    precision: str | None
-    execution: str | None
-    reports: tuple[Destination, ...]
-    show: Show
-    baseline: Path | None
-    fail_fast: bool
-    exit_zero: bool
-    verify_reference: bool
-    timeout: float | None
-    jobs: int
-    safe: bool
+    methods: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    rtol: str | None = None
+    atol: str | None = None
+    seed: str | None = None
+    precision: str | None = None
+    execution: str | None = None
+    reports: tuple[Destination, ...] = ()
+    show: Show = "all"
+    baseline: Path | None = None
+    save_gradients: Path | None = None
+    reference: Path | None = None
+    fail_fast: bool = False
+    exit_zero: bool = False
+    verify_reference: bool = False
+    timeout: float | None = None
+    jobs: int = 1
+    shard: Shard | None = None
+    safe: bool = False

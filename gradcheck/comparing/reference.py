@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,13 @@ GRADIENT_KINDS = frozenset({"weight", "input", "boundary"})
 
 
 class Reference:
-    """The gradients of the whole model under one tape; the noise floor is measured when it is first read."""
+    """The gradients of the whole model under one tape; the noise floor is measured when it is first read.
+
+    Attributes:
+        notes: what is worth knowing of where it comes from.
+    """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, problem: Problem) -> None:
         """Run the reference once, in the problem's execution mode."""
@@ -112,6 +119,11 @@ class Reference:
     def _perturbed(self, run: int) -> Gradients:
         with nudged(self._problem, run) as tensors:
             return self.execution.run_as_it_is(tensors)
+
+
+def expected_of(reference: Reference, candidate: Gradients) -> Mapping[TensorKey, Any]:
+    """Return what the tensors of a method are compared with; those of a saved reference are read when they are used."""
+    return ChainMap({**candidate.against}, reference.tensors)  # type: ignore[arg-type] # neither is written to
 
 
 @contextmanager

@@ -46,6 +46,8 @@ def second_opinion(
     judged = [key for key in wrong if key.kind in ("weight", "input") and found.get(key) is not None]
     if not judged or problem.precision == "float64":
         return None
+    if problem.reference_file is not None:
+        return "no second opinion in float64: it needs the whole model, whose reference is read from a file"
     if problem.draws:
         return "no second opinion in float64: the model draws random numbers, and draws others in float64"
     try:

@@ -12,6 +12,7 @@ from gradcheck.building.state import Moment
 from gradcheck.cutting.run_calls import tapped
 from gradcheck.cutting.segment import WholeGraph
 from gradcheck.cutting.tensor_copies import copied
+from gradcheck.errors import NotApplicable
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import accumulated, joined, micro_batches
 from gradcheck.handoff.tensors import dense, gradients_of, scaled, total_loss, watch
@@ -29,7 +30,12 @@ def monolithic(problem: Problem, tensors: Tensors) -> Computed:
     """Return the loss, the outputs and every gradient of the whole model, under one `tf.GradientTape`.
 
     With micro-batches the whole model runs over the same slices, one after another.
+
+    Raises:
+        NotApplicable: if the reference is read from a file: the whole model may fit no machine.
     """
+    if problem.reference_file is not None:
+        raise NotApplicable(f"it needs the whole model, whose reference is read from {problem.reference_file}")
     weights: dict[TensorKey, Any] = {}
     parts = []
     inside = problem.whole_graph.opened and problem.whole_boundaries and problem.loss.of_model is None

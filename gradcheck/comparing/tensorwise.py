@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors, places
+from gradcheck.comparing.reference import expected_of
 from gradcheck.comparing.without_effect import zero_as_none
 from gradcheck.numerics import compare, decide, excuse, is_zero, largest, with_spread
 from gradcheck.results.report import TensorReport
@@ -47,7 +48,7 @@ def compare_all(
         listed: whether a report lists the records: those of failing tensors then have the spread of their errors.
     """
     found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
-    expected = {**reference.tensors, **candidate.against}
+    expected = expected_of(reference, candidate)
     if candidate.zero_is_none:
         found = {key: None if _is_none(key, expected.get(key), tensor) else tensor for key, tensor in found.items()}
     compute = candidate.tolerance_dtype or compute_dtype(problem.precision)

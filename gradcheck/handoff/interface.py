@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.methods import MethodOptions
     from gradcheck.problem.problem import Problem, TensorKey
-    from gradcheck.results.report import ScheduleReport
+    from gradcheck.results.schedule import ScheduleReport
     from gradcheck.user_calls.noting import UserCalls
 
 

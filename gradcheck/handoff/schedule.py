@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradcheck.results.report import ScheduleReport, StageReport
+from gradcheck.results.schedule import ScheduleReport, StageReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

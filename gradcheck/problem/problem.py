@@ -94,6 +94,7 @@ class Problem:
     time: TimeCut | None = None  # the cut along time
     slices: tuple[Slice, ...] = ()  # the micro-batches; empty if the batch is not sliced
     schedule: str = "gpipe"
+    reference_file: Path | None = None  # where the reference is read from, in place of running the whole model
     loss_scale: Any = None  # in training, the factor of the loss that is differentiated
     made: dict[str, Any] = field(default_factory=dict)  # objects that several methods share: twins, compiled losses
 

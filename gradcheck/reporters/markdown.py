@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from gradcheck.errors import Mistake
     from gradcheck.reporters.interface import RenderOptions, Show
-    from gradcheck.results.report import CheckReport, Report, RunReport, ScheduleReport, Sides, TensorReport
+    from gradcheck.results.report import CheckReport, Report, RunReport, Sides, TensorReport
+    from gradcheck.results.schedule import ScheduleReport
 
 
 def render(report: Report, options: RenderOptions) -> str:

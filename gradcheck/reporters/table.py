@@ -37,10 +37,10 @@ if TYPE_CHECKING:
         Diagnosis,
         Report,
         RunReport,
-        ScheduleReport,
         SegmentReport,
         TensorReport,
     )
+    from gradcheck.results.schedule import ScheduleReport
 
 _Row = TypeVar("_Row")
 _IN_BRIEF = 8

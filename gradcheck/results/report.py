@@ -15,7 +15,8 @@ from gradcheck.errors import ExitCode, Mistake, RunError, most_serious
 from gradcheck.results.by_step import StepReport  # noqa: TC001 - as below
 from gradcheck.results.contribution import Contribution  # noqa: TC001 - read from JSON by the types of the fields
 from gradcheck.results.json_types import json_text, plain_of, record_from
-from gradcheck.results.origin import Environment, Tool  # noqa: TC001 - types of fields are looked up by name
+from gradcheck.results.origin import Environment, Shard, Tool  # noqa: TC001 - types of fields are looked up by name
+from gradcheck.results.schedule import ScheduleReport  # noqa: TC001 - as above
 from gradcheck.results.tensor import Comparison, Status
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class ReferenceReport:
         gradient_norm: the global 2-norm of the gradients of all weights.
         verified: the largest relative difference of its gradient and a finite difference of the loss along one random
             direction of all weights and inputs; None if that was not computed, or did not decide.
+        file: the file of `--reference` that it was read from; None if it was computed.
     """
 
     method: str
@@ -134,6 +136,7 @@ class ReferenceReport:
     seconds: float
     gradient_norm: float
     verified: float | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,27 +156,6 @@ class Unproven:
     path: str
     status: Status
     note: str | None = None  # why, if known
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageReport:
-    """The passes of one segment over the micro-batches, in order, such as F0 F1 B0 B1.
-
-    `peak_activations` is the largest number of micro-batches whose activations it holds at one time.
-    """
-
-    segment: int
-    work: tuple[str, ...]
-    peak_activations: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleReport:
-    """The order in which the micro-batches ran through the segments."""
-
-    name: str
-    microbatches: int
-    stages: tuple[StageReport, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +260,7 @@ class Report:
     environment: Environment
     summary: Summary
     runs: tuple[RunReport, ...]
+    shard: Shard | None = None  # the share of the configs that these are, under --shard
 
     @property
     def exit_code(self) -> ExitCode:

@@ -5,16 +5,12 @@ Importing this module imports no TensorFlow: an invalid config is refused before
 
 from __future__ import annotations
 
-import platform
-import sys
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from gradcheck import __version__
 from gradcheck.config.load import load_given
-from gradcheck.results.origin import Environment, Tool
+from gradcheck.results.origin import Environment, Shard, Tool, environment
 from gradcheck.results.report import Report, RunReport, Summary
 from gradcheck.session.checkout import checkout
 from gradcheck.workers.failures import understood
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
     from gradcheck.errors import GradcheckError
+    from gradcheck.session.gradient_files import GradientFiles
     from gradcheck.session.look import Look
 
 
@@ -37,12 +34,16 @@ class CheckOptions:
     Attributes:
         fail_fast: stop at the first check that is not as expected, within a config and after it.
         only: the labels of the methods that are checked; None for all of the config.
+        save_gradients: where the reference is saved.
+        reference: where it is read from, in place of running the whole model.
         optional: the methods that may fail with a RunError: that is then a note, and the others decide the verdict.
         on_error: called with the config's path and each exception before it is converted to a verdict.
     """
 
     fail_fast: bool = False
     only: frozenset[str] | None = None
+    save_gradients: GradientFiles | None = None
+    reference: GradientFiles | None = None
     optional: frozenset[str] = frozenset()
     on_error: Callable[[Path, BaseException], None] = field(default=silent)
 
@@ -83,6 +84,7 @@ def envelope(
     *,
     folder: Path | None = None,
     safe: bool = False,
+    shard: Shard | None = None,
 ) -> Report:
     """Return one report of all runs.
 
@@ -91,6 +93,7 @@ def envelope(
         ran_on: the environment that computed them; None for this process.
         folder: the folder whose commit the report names, of a config or a script; None for no commit.
         safe: whether that folder may come from a stranger (see `checkout`).
+        shard: the share of the configs that the runs are of; None for all.
     """
     runs = tuple(runs)
     at = None if folder is None else checkout(folder, safe=safe)
@@ -100,6 +103,7 @@ def envelope(
         environment=replace(found, commit=at.commit, dirty=at.dirty) if at else found,
         summary=Summary.of(runs),
         runs=runs,
+        shard=shard,
     )
 
 
@@ -160,24 +164,3 @@ def _failure(path: Path, error: GradcheckError) -> dict[str, Any]:
         "errors": error.mistakes,
         "exit_code": int(error.exit_code),
     }
-
-
-def environment() -> Environment:
-    """Return the installed versions that numerical results depend on, the device, and the time."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Environment(
-        python=platform.python_version(),
-        tensorflow=version("tensorflow"),
-        keras=version("keras"),
-        numpy=version("numpy"),
-        device=_device(),
-        time=now,
-    )
-
-
-def _device() -> str:
-    """Return `GPU` or `CPU`; empty if this process has not imported TensorFlow."""
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is None:
-        return ""
-    return "GPU" if tensorflow.config.list_physical_devices("GPU") else "CPU"

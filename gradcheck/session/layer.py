@@ -12,8 +12,9 @@ from gradcheck.config.checks.keras_names import require_layer
 from gradcheck.config.load import LoadedConfig, load_given
 from gradcheck.errors import ExitCode
 from gradcheck.numerics import real_parts
+from gradcheck.results.origin import environment
 from gradcheck.results.report import CheckReport
-from gradcheck.session.configs import check_one, environment
+from gradcheck.session.configs import check_one
 from gradcheck.session.look import Found
 from gradcheck.workers.task import silent
 

@@ -96,7 +96,8 @@ def _slices(problem: Problem, reference: Reference) -> Iterator[str]:
     asked, made, first = problem.config.microbatches, len(problem.slices), problem.slices[0]
     if made < asked:
         yield f"microbatches: {asked} slices of {first.stop} examples are {made} for a batch of {first.batch_size}"
-    yield full_batch_note(problem, reference)
+    if problem.reference_file is None:
+        yield full_batch_note(problem, reference)
 
 
 def _noise_warning(reference: Reference) -> Iterator[str]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from gradcheck import __version__
 from gradcheck.building.imports import imported_once
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.reference import Reference
+from gradcheck.comparing.saved.gradient_file import GradientFile
+from gradcheck.comparing.saved.saved_reference import SavedReference, refuse_training, save
 from gradcheck.config.checks.user_files import defined_at
 from gradcheck.config.keyed import KeyedRunError, located
 from gradcheck.custom_gradients import watching
@@ -16,6 +22,8 @@ from gradcheck.engines import asking
 from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunError
 from gradcheck.numerics import euclidean_norm, is_zero
 from gradcheck.problem.prepare import prepare, session
+from gradcheck.results.json_types import plain_of
+from gradcheck.results.origin import environment
 from gradcheck.results.report import Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
 from gradcheck.session.compared import failed
 from gradcheck.session.complex_casts import casts_counted
@@ -35,7 +43,9 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import CheckReport, TensorReport
     from gradcheck.session.configs import CheckOptions
+    from gradcheck.session.gradient_files import GradientFiles
     from gradcheck.session.look import Look
+    from gradcheck.session.verification import Verified
 
 
 def run_config(
@@ -53,22 +63,25 @@ def run_config(
         GradcheckError: if the model or the batch cannot be built, or the reference cannot be computed. An error in a
             method is not raised: it is part of the report.
     """
-    with session(loaded.config), imported_once() as imports, watching() as watch, casts_counted() as casts:
+    with (
+        _opened(loaded, options) as file,
+        session(loaded.config),
+        imported_once() as imports,
+        watching() as watch,
+        casts_counted() as casts,
+    ):
         if any(method.info.elsewhere for method in loaded.config.methods):
             awaited()  # another process loads TensorFlow meanwhile
         for engine in {method.method for method in loaded.config.methods if method.info.engine}:
             asking.awaited(engine)
-        stage("building")
-        with located(loaded):
-            problem = prepare(loaded.config, loaded.base)
-        stage("reference")
-        with computing(problem, "the reference"):
-            reference = Reference(problem)
+        problem, reference = _begun(loaded, file, stage)
         checker = MethodChecker(config=loaded.config, problem=problem, reference=reference, watch=watch)
-        skipped: list[str] = []
         with computing(problem, "verifying the reference"):
             verified, trial = checker.verified(loaded.config.verify_reference)
-        skipped += [verified.note] if verified.note else []
+        skipped = [*reference.notes, *([verified.note] if verified.note else [])]
+        if options.save_gradients is not None:
+            stage("saving the reference")
+            skipped.append(_saved(loaded, checker, options.save_gradients, verified, wrong=bool(trial)))
         checks = (*trial, *_checks(loaded, checker, options, stage, skipped))
         trainable = 0 if reference.only_rounding else len(problem.weights)
         found = look(problem, watch) if look else Found(trainable)
@@ -97,6 +110,41 @@ def run_config(
             warnings=(*warnings, *imports.warnings, *found.warnings),
             notes=(*notes, *casts.notes),
         )
+
+
+def _opened(loaded: LoadedConfig, options: CheckOptions) -> AbstractContextManager[GradientFile | None]:
+    """Open the saved reference of a config; None without one."""
+    if options.reference is None:
+        return nullcontext()
+    refuse_training(loaded.config.train.steps)
+    return GradientFile(options.reference.of(loaded))
+
+
+def _begun(loaded: LoadedConfig, file: GradientFile | None, stage: Callable[[str], None]) -> tuple[Problem, Reference]:
+    """Build the problem, and compute its reference, or read it from `file`."""
+    stage("building")
+    with located(loaded):
+        problem = replace(prepare(loaded.config, loaded.base), reference_file=None if file is None else file.path)
+    stage("reference")
+    with computing(problem, "the reference"):
+        return problem, Reference(problem) if file is None else SavedReference(problem, file)
+
+
+def _saved(
+    loaded: LoadedConfig, checker: MethodChecker, files: GradientFiles, verified: Verified, *, wrong: bool
+) -> str:
+    """Save the reference, and return a note on it; one that finite differences contradict is not saved."""
+    path = files.of(loaded)
+    if wrong:
+        return f"not saved as a reference: {path}; finite differences contradict it"
+    about = {
+        "config": str(loaded.path),
+        "version": __version__,
+        "environment": plain_of(environment()),
+        "verified": verified.share,
+    }
+    with computing(checker.problem, "the reference"):
+        return save(checker.problem, checker.reference, path, about)
 
 
 def _checks(
@@ -177,13 +225,14 @@ def segment_reports(problem: Problem) -> tuple[SegmentReport, ...]:
 
 
 def _reference_report(problem: Problem, reference: Reference, verified: float | None) -> ReferenceReport:
-    gradients = [as_array(reference.tensors[weight.key]) for weight in problem.weights]
+    norms = [euclidean_norm([as_array(reference.tensors[weight.key])]) for weight in problem.weights]
     return ReferenceReport(
         method="tape",
         loss=float(reference.gradients.loss),
         seconds=reference.gradients.seconds,
-        gradient_norm=euclidean_norm(gradients),
+        gradient_norm=euclidean_norm([np.array(norms)]),
         verified=verified,
+        file=None if problem.reference_file is None else str(problem.reference_file),
     )
 
 

@@ -85,7 +85,7 @@ def is_due(problem: Problem, reference: Reference, watch: Watch, *, mode: str) -
 
 def _is_finite(reference: Reference) -> bool:
     """Whether the loss and all gradients are finite."""
-    arrays = [as_float64(tensor) for key, tensor in reference.tensors.items() if key.kind in GRADIENT_KINDS]
+    arrays = (as_float64(tensor) for key, tensor in reference.tensors.items() if key.kind in GRADIENT_KINDS)
     return math.isfinite(float(reference.gradients.loss)) and all(a is None or np.isfinite(a).all() for a in arrays)
 
 

@@ -17,14 +17,13 @@ from gradcheck.results.report import (
     ReferenceReport,
     Report,
     RunReport,
-    ScheduleReport,
     SegmentReport,
-    StageReport,
     Summary,
     TensorReport,
     Tool,
     Unproven,
 )
+from gradcheck.results.schedule import ScheduleReport, StageReport
 from gradcheck.results.tensor import Required, Worst
 
 #: Markup of rich, HTML, Markdown, XML, GitHub and terminals, and characters that cannot be encoded.

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 import click
 
 from gradcheck.cli.terminal.errors import print_mistakes
-from gradcheck.cli.terminal.files import write_file
 from gradcheck.cli.terminal.github_job import add_to_summary
 from gradcheck.cli.terminal.options import settings
 from gradcheck.cli.terminal.streams import write_report
 from gradcheck.errors import ExitCode
+from gradcheck.files import write_file
 from gradcheck.phrases import plural
 from gradcheck.reporters.interface import RenderOptions
 from gradcheck.reporters.parts.words import beside_errors
@@ -88,10 +88,10 @@ def _same_place(one: TextIO, other: TextIO) -> bool:
         return False
 
 
-def summarise(report: Report, seconds: float, *, one: str = "config") -> None:
+def summarise(report: Report, seconds: float | None, *, one: str = "config") -> None:
     """Print one line to standard error: the number of configs by verdict, and the time; nothing with `-q`.
 
-    `one` is the noun for what was run.
+    `one` is the noun for what was run. Without `seconds` nothing was run here.
     """
     if settings().quiet:
         return
@@ -103,7 +103,8 @@ def summarise(report: Report, seconds: float, *, one: str = "config") -> None:
         "proved nothing": counts.vacuous,
     }
     words = ", ".join(f"{count} {word}" for word, count in found.items() if count)
-    click.echo(f"{plural(counts.runs, one)}: {words}{beside_errors(report)} in {seconds:.1f} s", err=True)
+    took = "" if seconds is None else f" in {seconds:.1f} s"
+    click.echo(f"{plural(counts.runs, one)}: {words or 'nothing to do'}{beside_errors(report)}{took}", err=True)
 
 
 def verdict_code(code: ExitCode, *, exit_zero: bool) -> ExitCode:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors
-from gradcheck.comparing.reference import GRADIENT_KINDS
+from gradcheck.comparing.reference import GRADIENT_KINDS, expected_of
 from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy, compare, is_zero, largest, movement, to_array
 from gradcheck.problem.problem import TensorKey
@@ -71,7 +71,7 @@ class Observed:
     @cached_property
     def expected(self) -> Mapping[TensorKey, Tensor | None]:
         """The tensors that these are compared with, by key."""
-        against = {**self.reference.tensors, **self.gradients.against}
+        against = expected_of(self.reference, self.gradients)
         return {key: as_array(against.get(key)) for key in self.arrays}
 
     @cached_property

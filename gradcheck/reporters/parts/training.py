@@ -10,7 +10,8 @@ from gradcheck.reporters.parts.text import inline
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gradcheck.results.report import CheckReport, ScheduleReport, SegmentReport, StageReport, TensorReport
+    from gradcheck.results.report import CheckReport, SegmentReport, TensorReport
+    from gradcheck.results.schedule import ScheduleReport, StageReport
 
 
 def step(tensor: TensorReport) -> str:

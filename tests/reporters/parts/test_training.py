@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradcheck.reporters.parts import training as words
-from gradcheck.results.report import StageReport
+from gradcheck.results.schedule import StageReport
 
 if TYPE_CHECKING:
     from gradcheck.results.report import Report

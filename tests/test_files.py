@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck.cli.terminal import files
-from gradcheck.cli.terminal.files import write_file
+from gradcheck import files
 from gradcheck.errors import UsageError
+from gradcheck.files import write_file
 
 
 def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

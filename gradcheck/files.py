@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from gradcheck.errors import UsageError
 from gradcheck.phrases import os_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def require_writable(path: Path | None) -> None:
@@ -27,13 +31,25 @@ def require_writable(path: Path | None) -> None:
 
 
 def write_file(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write `text` to a temporary file beside `path` and rename it to `path`, so that no reader sees half of it.
+    """Write `text` to `path`, so that no reader sees half of it.
 
     Raises:
         UsageError: if `path` cannot be written, or exists and `replace` is false.
     """
+    with writing(path, replace=replace) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def writing(path: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
+    """Yield a temporary file beside `path`, which is renamed to `path` after the block; if that raises, it is removed.
+
+    Raises:
+        UsageError: as `write_file` does.
+    """
     try:
-        _write(path, text, replace=replace)
+        with _temporary(path, replace=replace) as file:
+            yield file
     except FileExistsError:
         raise UsageError(f"{path} exists already", code="GC010", help="--force overwrites it") from None
     except OSError as error:
@@ -44,18 +60,20 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(f"{path} cannot be written: {os_reason(error)}", code="GC010", help="choose another file")
 
 
-def _write(path: Path, text: str, *, replace: bool) -> None:
+@contextmanager
+def _temporary(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     if not replace and path.exists():
         raise FileExistsError(path)
     if path.exists() and not path.is_file():  # such as /dev/stdout: a rename would replace the device
-        path.write_text(text, encoding="utf-8")
+        with path.open("wb") as device:
+            yield device
         return
     path = path.resolve()  # replace the target of a link, not the link
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor, named = _opened(temporary)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
             file.flush()
             if not named:
                 _name(descriptor, temporary)
