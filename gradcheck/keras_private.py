@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
 from gradcheck.errors import NotApplicable, RunError
 
@@ -46,6 +47,14 @@ if TYPE_CHECKING:
 __all__ = ["Functional", "LossFunctionWrapper", "SymbolicArguments", "Variable", "in_stateless_scope"]
 
 _MASK, _LOGITS = "_keras_mask", "_keras_logits"
+
+
+def move_value(variable: Any, device: str) -> None:
+    """Have a Keras variable keep its value on `device`, a TensorFlow device; what it held before is freed."""
+    held = _of(variable, "_value")
+    with tf.device(device):
+        value = tf.Variable(held, trainable=held.trainable, dtype=held.dtype, name=variable.name)
+    variable._value = value
 
 
 def _of(holder: Any, name: str) -> Any:

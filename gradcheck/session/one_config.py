@@ -14,6 +14,7 @@ from gradcheck.config.keyed import KeyedRunError, located
 from gradcheck.custom_gradients import watching
 from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunError
 from gradcheck.numerics import euclidean_norm, is_zero
+from gradcheck.placement.joining import require_alive
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.results.report import Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
 from gradcheck.session.compared import failed
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.sections.methods import MethodConfig
+    from gradcheck.placement.health import Servers
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import CheckReport, TensorReport
     from gradcheck.session.configs import CheckOptions
@@ -52,7 +54,13 @@ def run_config(
         GradcheckError: if the model or the batch cannot be built, or the reference cannot be computed. An error in a
             method is not raised: it is part of the report.
     """
-    with session(loaded.config), imported_once() as imports, watching() as watch, casts_counted() as casts:
+    with (
+        located(loaded),
+        session(loaded.config) as servers,
+        imported_once() as imports,
+        watching() as watch,
+        casts_counted() as casts,
+    ):
         if any(method.info.elsewhere for method in loaded.config.methods):
             awaited()  # another process loads TensorFlow meanwhile
         stage("building")
@@ -66,7 +74,7 @@ def run_config(
         with computing(problem, "verifying the reference"):
             verified, trial = checker.verified(loaded.config.verify_reference)
         skipped += [verified.note] if verified.note else []
-        checks = (*trial, *_checks(loaded, checker, options, stage, skipped))
+        checks = (*trial, *_checks(loaded, checker, options, stage, skipped, servers))
         trainable = 0 if reference.only_rounding else len(problem.weights)
         found = look(problem, watch) if look else Found(trainable)
         with computing(problem, "the reference"):
@@ -102,10 +110,12 @@ def _checks(
     options: CheckOptions,
     stage: Callable[[str], None],
     skipped: list[str],
+    servers: Servers | None,
 ) -> Iterator[CheckReport]:
     """Yield one check for each method and point; with `fail_fast` the first that is not as expected is the last.
 
-    A method that does not apply to the model has no check: the reason is appended to `skipped`.
+    A method that does not apply to the model has no check: the reason is appended to `skipped`. If one of `servers`
+    has failed, no method can run.
     """
     with located(loaded):
         _ = checker.training  # its errors belong to the config, not to the first method that reads it
@@ -120,6 +130,7 @@ def _checks(
         try:
             check = checker.check(method)
         except GradcheckError as error:  # the other methods still run
+            require_alive(servers)
             if isinstance(error, NotApplicable) or (method.method in options.optional and isinstance(error, RunError)):
                 skipped.append(f"{method.label} does not apply: {error}")
                 continue

@@ -34,9 +34,10 @@ def outline(loaded: LoadedConfig, stage: Callable[[str], None]) -> PlanReport:
         RunError: if the model cannot be built.
     """
     stage("building")
-    with session(loaded.config):
+    here = loaded.config.model_copy(update={"placement": None})  # no worker is needed to plan for it
+    with session(here):
         with located(loaded):
-            found = outlined(loaded.config, loaded.base)
+            found = outlined(here, loaded.base)
         return _report(loaded, found)
 
 

@@ -235,6 +235,7 @@ class MethodInfo:
             is then below `gradcheck.training.ways`.
         of_model: whether it takes a loss that calls the model itself, of which no cotangents of the outputs are known.
         sides: what reports call the two sides of its check.
+        placed: whether its segments run on devices of their own (`placement`).
     """
 
     place: str
@@ -252,6 +253,7 @@ class MethodInfo:
     way: bool = False
     of_model: bool = False
     sides: Sides = field(default_factory=Sides)
+    placed: bool = False
 
 
 def _way(
@@ -276,13 +278,27 @@ _BY_KERAS = "the model, the loss and the optimizer, shared with the plain loop; 
 #: The candidates that a config may name.
 METHODS: dict[str, MethodInfo] = {
     "vjp": MethodInfo(
-        place="by_segment.vjp", slices=True, trains=True, hands_on=True, holds="activations", of_model=True
+        place="by_segment.vjp",
+        slices=True,
+        trains=True,
+        hands_on=True,
+        holds="activations",
+        of_model=True,
+        placed=True,
     ),
     "jacobian": MethodInfo(place="by_segment.jacobian", trains=True, eager=True, dense=True, holds="jacobian_block"),
     "naive": MethodInfo(
-        place="by_segment.naive", slices=True, trains=True, hands_on=True, holds="activations", of_model=True
+        place="by_segment.naive",
+        slices=True,
+        trains=True,
+        hands_on=True,
+        holds="activations",
+        of_model=True,
+        placed=True,
     ),
-    "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True, holds="boundaries"),
+    "recompute": MethodInfo(
+        place="by_segment.recompute", slices=True, trains=True, holds="boundaries", placed=True
+    ),
     "graph": MethodInfo(place="by_segment.graph", slices=True, trains=True),
     "graph_scalar": MethodInfo(place="by_segment.graph_scalar", trains=True),
     "forward": MethodInfo(
@@ -322,6 +338,7 @@ METHODS: dict[str, MethodInfo] = {
         trains=True,
         eager=True,
         of_model=True,
+        placed=True,
     ),
     "accumulate": _way(
         AccumulateOptions,

@@ -1,0 +1,62 @@
+"""Devices by TensorFlow's names: which there are, what runs on them, and tensors that are in another process."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The job of the servers in `placement.cluster`.
+JOB = "worker"
+_FIRST = tf.DeviceSpec(job="localhost", replica=0, task=0, device_type="CPU", device_index=0)
+
+
+def on(device: str) -> AbstractContextManager[Any]:
+    """Return the scope of a device; without one ("") TensorFlow chooses."""
+    return tf.device(device) if device else nullcontext()
+
+
+def beside(tensor: Any) -> AbstractContextManager[Any]:
+    """Return the scope of the device that holds `tensor`, from which TensorFlow would copy it to the first one."""
+    return on(tensor.device if tf.executing_eagerly() else "")
+
+
+def is_remote(tensor: Any) -> bool:
+    """Whether `tensor` (or `IndexedSlices`, or a variable) is in the memory of a worker."""
+    return f"/job:{JOB}/" in (getattr(tensor, "device", None) or "")
+
+
+def same_bits(first: Any, second: Any) -> bool:
+    """Whether two tensors that a worker holds are equal bit for bit; the answer alone leaves it."""
+    with beside(first):
+        return bool(tf.reduce_all(tf.bitcast(first, tf.uint8) == tf.bitcast(second, tf.uint8)))
+
+
+def known_devices() -> tuple[str, ...]:
+    """Return the names of all devices, of workers too."""
+    return tuple(device.name for device in tf.config.list_logical_devices())
+
+
+def resolved(name: str, known: Sequence[str]) -> str | None:
+    """Return the device among `known` that `name` stands for; what it leaves out is 0, or this process, or a CPU."""
+    try:
+        wanted = tf.DeviceSpec.from_string(f"/{name.lstrip('/')}")
+    except ValueError:
+        return None
+    spec = _FIRST.make_merged_spec(wanted)
+    return next((d for d in known if _FIRST.make_merged_spec(tf.DeviceSpec.from_string(d)) == spec), None)
+
+
+def split_cpu(count: int) -> None:
+    """Have `count` logical CPU devices, if TensorFlow has not started yet.
+
+    Raises:
+        RuntimeError: if it has, with fewer.
+    """
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    if len(tf.config.get_logical_device_configuration(cpu) or [None]) < count:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
