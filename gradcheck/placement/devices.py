@@ -43,12 +43,22 @@ def known_devices() -> tuple[str, ...]:
 
 def resolved(name: str, known: Sequence[str]) -> str | None:
     """Return the device among `known` that `name` stands for; what it leaves out is 0, or this process, or a CPU."""
+    wanted = full_name(name)
+    return next((device for device in known if full_name(device) == wanted), None)
+
+
+def full_name(name: str) -> str:
+    """Return a device's name with all of its parts; one that is no device's stays as it is."""
     try:
-        wanted = tf.DeviceSpec.from_string(f"/{name.lstrip('/')}")
+        return str(_FIRST.make_merged_spec(tf.DeviceSpec.from_string(f"/{name.lstrip('/')}")).to_string())
     except ValueError:
-        return None
-    spec = _FIRST.make_merged_spec(wanted)
-    return next((d for d in known if _FIRST.make_merged_spec(tf.DeviceSpec.from_string(d)) == spec), None)
+        return name
+
+
+def task_of(name: str) -> int | None:
+    """Return the index of the worker that a device with this full name belongs to; None for one of this process."""
+    spec = tf.DeviceSpec.from_string(name)
+    return spec.task if spec.job == JOB else None
 
 
 def split_cpu(count: int) -> None:

@@ -65,6 +65,17 @@ def _versions(_: Sequence[Array]) -> dict[str, Any]:
     return {"tensorflow": tf.__version__}
 
 
+def _memory(_: Sequence[Array], *, restart: bool) -> dict[str, Any] | None:
+    """Return how many bytes of tensors TensorFlow holds, and held at most, if it counts; `restart` the peak then."""
+    try:
+        held: dict[str, Any] = tf.config.experimental.get_memory_info(_CPU)
+    except ValueError:  # builds without oneDNN count nothing
+        return None
+    if restart:
+        tf.config.experimental.reset_memory_stats(_CPU)
+    return held
+
+
 def _compared(arrays: Sequence[Array], *, shapes: Sequence[Any], tolerance: Any, gradient: bool) -> dict[str, Any]:
     """Return the comparison of two tensors: each is an array, or the indices and values of a sparse one of a shape."""
     left = iter(arrays)
@@ -75,4 +86,5 @@ def _compared(arrays: Sequence[Array], *, shapes: Sequence[Any], tolerance: Any,
     return dataclasses.asdict(compare(sides[0], sides[1], Tolerance(**tolerance), gradient=gradient))
 
 
-_ANSWERS = {"versions": _versions, "compare": _compared}
+_CPU = "CPU:0"
+_ANSWERS = {"versions": _versions, "memory": _memory, "compare": _compared}

@@ -271,7 +271,7 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bo
     held = whole.trainable_variables
     devices = _devices(config)
     if devices and plan is not None:
-        _require_one_each(devices, plan)
+        require_one_each(devices, plan)
     dtype = built.model.dtype_policy
     segments = () if plan is None else make_segments(graph, plan, dtype=dtype, held=held, devices=devices)
     move_to_devices(segments)
@@ -291,7 +291,7 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bo
     )
 
 
-def _require_one_each(devices: Sequence[str], plan: Plan) -> None:
+def require_one_each(devices: Sequence[str], plan: Plan) -> None:
     """Raise unless there is a device for each segment.
 
     Raises:

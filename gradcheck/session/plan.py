@@ -10,7 +10,8 @@ from gradcheck.cutting.cost import flops, tensor_bytes
 from gradcheck.cutting.cut import accepted_names
 from gradcheck.problem.budget import resolve_budget
 from gradcheck.problem.estimate import estimate
-from gradcheck.problem.prepare import outlined, session
+from gradcheck.problem.placed import Placed
+from gradcheck.problem.prepare import outlined, require_one_each, session
 from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport
 
 if TYPE_CHECKING:
@@ -53,8 +54,19 @@ def _report(loaded: LoadedConfig, found: Outline) -> PlanReport:
         segments=tuple(_segment(graph, segment, batch) for segment in found.segments),
         memory=costs.by_name if found.segments else {},
         warnings=found.plan.warnings if found.plan else (),
+        **_placed(loaded, found),
         notes=(*(closed.note for closed in found.graph.closed), *(found.plan.notes if found.plan else ())),
     )
+
+
+def _placed(loaded: LoadedConfig, found: Outline) -> dict[str, Any]:
+    """Return the devices of the config's placement, and what crosses between them; nothing without one."""
+    placement = loaded.config.placement
+    if placement is None or found.plan is None:
+        return {}
+    require_one_each(placement.devices, found.plan)
+    planned = Placed(found.graph, found.segments, placement, loaded.config.data.batch_size)
+    return {"devices": planned.devices(), "crossing": planned.crossing(found.plan)}
 
 
 def _segment(graph: Graph, segment: Segment, batch: int) -> PlannedSegment:
