@@ -50,8 +50,9 @@ class Placed:
         held = [variable for segment in here for variable in owned[segment.plan.index]]
         weights = variable_bytes(held)
         # As `vjp` holds them: a gradient for each weight, all activations, the boundaries that arrive, and what comes
-        # back for the widest of those that leave.
-        gradients = variable_bytes([variable for variable in held if variable.trainable])
+        # back for the widest of those that leave. Then the reference's gradients arrive to be compared, one by one.
+        trained = [variable for variable in held if variable.trainable]
+        gradients, largest = variable_bytes(trained), max((variable_bytes([v]) for v in trained), default=0)
         made = sum(self._bytes(made_by(self._graph, segment.plan.calls)) for segment in here)
         arrived = sum(self._bytes(segment.plan.inputs) for segment in here)
         back = max(self._bytes(segment.plan.outputs) for segment in here)
@@ -60,7 +61,7 @@ class Placed:
             address=self._cluster[task] if task is not None and task < len(self._cluster) else None,
             segments=tuple(segment.plan.index for segment in here),
             weights=weights,
-            memory=weights + gradients + made + arrived + back,
+            memory=weights + gradients + largest + made + arrived + back,
         )
 
     def _bytes(self, refs: Any) -> int:

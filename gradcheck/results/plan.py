@@ -39,7 +39,7 @@ class PlannedDevice:
         address: host:port of its worker; None for a device of this process.
         segments: the indices of the segments that run there.
         weights: the bytes of their variables, each counted on one device alone.
-        memory: the estimated peak of `vjp`, with the weights.
+        memory: the estimated peak of `vjp` and its comparison, with the weights.
     """
 
     device: str
