@@ -1,1 +1,1 @@
-"""Segments on devices and in other processes: TensorFlow servers, joined, asked and watched; variables moved to them."""
+"""Segments on devices and in other processes: TensorFlow servers, joined, asked and watched."""

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradcheck.errors import RunError
@@ -76,8 +77,8 @@ def accept_only(host: str, port: int) -> None:
 
 def _listeners(port: int) -> Iterator[socket.socket]:
     """Yield the sockets of this process that listen at `port`."""
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(OSError), closing(socket.socket(fileno=os.dup(int(descriptor)))) as found:
+    for descriptor in list(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError), closing(socket.socket(fileno=os.dup(int(descriptor.name)))) as found:
             accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
             if accepts and found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockname()[1] == port:
                 yield found

@@ -19,7 +19,7 @@ from gradcheck.placement.asking import TOKEN
 from gradcheck.placement.loopback import ANY, accept_only
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gradcheck.numerics.elements import Array
 
@@ -87,4 +87,4 @@ def _compared(arrays: Sequence[Array], *, shapes: Sequence[Any], tolerance: Any,
 
 
 _CPU = "CPU:0"
-_ANSWERS = {"versions": _versions, "memory": _memory, "compare": _compared}
+_ANSWERS: dict[str, Callable[..., Any]] = {"versions": _versions, "memory": _memory, "compare": _compared}

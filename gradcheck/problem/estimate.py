@@ -87,12 +87,15 @@ def _jacobian_bytes(graph: Graph, segment: Segment, batch_size: int) -> int:
 
 
 def made_by(graph: Graph, calls: Iterable[int]) -> Iterator[TensorRef]:
+    """Return the tensors that `calls` return."""
     return (TensorRef(call, i) for call in calls for i in range(len(graph.calls[call].outputs)))
 
 
 def bytes_of(graph: Graph, refs: Iterable[TensorRef], batch_size: int) -> int:
+    """Return the bytes of tensors of `graph`, for a batch of `batch_size` rows."""
     return sum(tensor_bytes(graph.spec(ref), batch_size) for ref in refs)
 
 
 def variable_bytes(variables: Sequence[Any]) -> int:
+    """Return the bytes of variables."""
     return sum(int(math.prod(v.shape)) * int(tf.as_dtype(v.dtype).size) for v in variables)

@@ -1,4 +1,4 @@
-"""What a placement costs, from shapes alone: memory on each device, and the bytes that cross between them."""
+"""The devices of a config, and what they cost from shapes alone: memory on each, bytes that cross between them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,52 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from gradcheck.building.sources.live import is_live
 from gradcheck.building.state import state_variables
+from gradcheck.config.keyed import KeyedError, at
 from gradcheck.cutting.cost import tensor_bytes
 from gradcheck.placement.devices import full_name, task_of
+from gradcheck.placement.joining import device_names
 from gradcheck.problem.estimate import bytes_of, made_by, variable_bytes
 from gradcheck.results.plan import Crossing, PlannedDevice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck.config.schema import Placement
+    from gradcheck.config.schema import Config, Placement
     from gradcheck.cutting.cut import Plan
     from gradcheck.cutting.model_graph import Graph, TensorRef
     from gradcheck.cutting.segment import Segment
+
+
+def devices_of(config: Config) -> tuple[str, ...]:
+    """Return the full names of the devices of the segments; none without a placement.
+
+    Raises:
+        KeyedError: GC034, for one that does not exist, or for an object of the user's, which stays where it is.
+    """
+    if config.placement is None:
+        return ()
+    if is_live(config.model):
+        with at("placement"):
+            message = "the model is an object of this process, and its weights stay here"
+            raise KeyedError(message, code="GC034", help="check it by a config, with a factory that builds it")
+    return device_names(config.placement)
+
+
+def require_one_each(devices: Sequence[str], plan: Plan) -> None:
+    """Raise unless there is a device for each segment.
+
+    Raises:
+        KeyedError: GC034.
+    """
+    if len(devices) != len(plan.segments):
+        with at("placement", "devices"):
+            raise KeyedError(
+                f"there are {len(plan.segments)} segments, and each needs a device. Received: {len(devices)} devices",
+                code="GC034",
+                help="name one for each, in order; a device may be named more than once",
+            )
 
 
 class Placed:
@@ -73,9 +106,7 @@ class Placed:
         taken = {ref for segment in self._segments for ref in segment.plan.inputs if ref.is_input}
         inputs = {ref: self._copies(ref, home=full_name("")) for ref in taken}
         cotangents = {ref: n for ref, n in leaving.items() if tf.as_dtype(self._graph.spec(ref).dtype).is_floating}
-        return Crossing(
-            boundaries=self._sent(leaving), cotangents=self._sent(cotangents), inputs=self._sent(inputs)
-        )
+        return Crossing(boundaries=self._sent(leaving), cotangents=self._sent(cotangents), inputs=self._sent(inputs))
 
     def _copies(self, ref: TensorRef, *, home: str) -> int:
         """Return how many devices other than `home` take a tensor."""

@@ -19,24 +19,24 @@ from gradcheck.building.endpoints import name_outputs
 from gradcheck.building.precision import precision_scope
 from gradcheck.building.recursion import deep_recursion
 from gradcheck.building.sources import KnownBatch, build_model, match_variables
-from gradcheck.building.sources.live import is_live
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.building.state import State
-from gradcheck.config.keyed import KeyedError, KeyedRunError, at
+from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.config.sections.model import SegmentsSource
 from gradcheck.cutting.captured import captured, reads_recorded
 from gradcheck.cutting.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.cutting.model_graph import flatten
 from gradcheck.cutting.time.unrolled import cut_time
 from gradcheck.cutting.tracing.attribute_paths import variable_paths
-from gradcheck.placement.joining import device_names, joined
+from gradcheck.placement.joining import joined
 from gradcheck.problem.budget import bounded_variables, check_fits, check_free, resolve_budget
 from gradcheck.problem.estimate import estimate
+from gradcheck.problem.placed import devices_of, require_one_each
 from gradcheck.problem.problem import Problem, Weight, make_segments, move_to_devices, name_weights, separates
 from gradcheck.problem.trace_check import Traced, any_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from gradcheck.batch import Batch
@@ -236,24 +236,9 @@ def outlined(config: Config, base: Path) -> Outline:
 
 def _built(config: Config, base: Path) -> _Built:
     with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
-        example, devices = partial(example_inputs, config.data, base), _devices(config)
+        example, devices = partial(example_inputs, config.data, base), devices_of(config)
         known = KnownBatch(config.data.batch_size, example, config.training, devices)
         return _Built(build_model(config.model, base, known), tape)
-
-
-def _devices(config: Config) -> tuple[str, ...]:
-    """Return the full names of the devices of the segments; none without a placement.
-
-    Raises:
-        KeyedError: GC034, for one that does not exist, or for an object of the user's, which stays where it is.
-    """
-    if config.placement is None:
-        return ()
-    if is_live(config.model):
-        with at("placement"):
-            message = "the model is an object of this process, and its weights stay here"
-            raise KeyedError(message, code="GC034", help="check it by a config, with a factory that builds it")
-    return device_names(config.placement)
 
 
 def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bool = False) -> Outline:
@@ -269,7 +254,7 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bo
     time = cut_time(graph, config.split.time) if config.split and config.split.time else None
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
     held = whole.trainable_variables
-    devices = _devices(config)
+    devices = devices_of(config)
     if devices and plan is not None:
         require_one_each(devices, plan)
     dtype = built.model.dtype_policy
@@ -289,21 +274,6 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bo
         names=_names(built),
         time=time,
     )
-
-
-def require_one_each(devices: Sequence[str], plan: Plan) -> None:
-    """Raise unless there is a device for each segment.
-
-    Raises:
-        KeyedError: GC034.
-    """
-    if len(devices) != len(plan.segments):
-        with at("placement", "devices"):
-            raise KeyedError(
-                f"there are {len(plan.segments)} segments, and each needs a device. Received: {len(devices)} devices",
-                code="GC034",
-                help="name one for each, in order; a device may be named more than once",
-            )
 
 
 def _flattened(config: Config, model: keras.Model, shut: Mapping[int, str], *, fixed: bool) -> Graph:

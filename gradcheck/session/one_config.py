@@ -74,7 +74,7 @@ def run_config(
         with computing(problem, "verifying the reference"):
             verified, trial = checker.verified(loaded.config.verify_reference)
         skipped += [verified.note] if verified.note else []
-        checks = (*trial, *_checks(loaded, checker, options, stage, skipped, servers))
+        checks = (*trial, *_checks(loaded, checker, options, stage, skipped, servers=servers))
         trainable = 0 if reference.only_rounding else len(problem.weights)
         found = look(problem, watch) if look else Found(trainable)
         with computing(problem, "the reference"):
@@ -110,6 +110,7 @@ def _checks(
     options: CheckOptions,
     stage: Callable[[str], None],
     skipped: list[str],
+    *,
     servers: Servers | None,
 ) -> Iterator[CheckReport]:
     """Yield one check for each method and point; with `fail_fast` the first that is not as expected is the last.

@@ -10,8 +10,8 @@ from gradcheck.cutting.cost import flops, tensor_bytes
 from gradcheck.cutting.cut import accepted_names
 from gradcheck.problem.budget import resolve_budget
 from gradcheck.problem.estimate import estimate
-from gradcheck.problem.placed import Placed
-from gradcheck.problem.prepare import outlined, require_one_each, session
+from gradcheck.problem.placed import Placed, require_one_each
+from gradcheck.problem.prepare import outlined, session
 from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def _placed(loaded: LoadedConfig, found: Outline) -> dict[str, Any]:
     placement = loaded.config.placement
     if placement is None or found.plan is None:
         return {}
-    require_one_each(placement.devices, found.plan)
+    with located(loaded):
+        require_one_each(placement.devices, found.plan)
     planned = Placed(found.graph, found.segments, placement, loaded.config.data.batch_size)
     return {"devices": planned.devices(), "crossing": planned.crossing(found.plan)}
 

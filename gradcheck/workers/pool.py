@@ -129,7 +129,8 @@ class _Process:
         )
         theirs.close()
         self.busy = self.gone = self.used = self.alone = False
-        self._idle, self._watch = False, None
+        self._idle = False
+        self._watch: Watch | None = None
         self._stage = "loading TensorFlow"
 
     def give(self, index: int, task: Task) -> None:

@@ -59,9 +59,7 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
         yield from _placed(data, methods, steps=steps, is_cut=has_split or in_parts)
 
 
-def _placed(
-    data: dict[Any, Any], methods: dict[int, MethodConfig], *, steps: Any, is_cut: bool
-) -> Iterator[Finding]:
+def _placed(data: dict[Any, Any], methods: dict[int, MethodConfig], *, steps: Any, is_cut: bool) -> Iterator[Finding]:
     """Yield a finding for what does not go with segments on devices of their own."""
     runs_here = "does not run on several devices"
     yield from _only([name for name, info in METHODS.items() if info.placed], methods, "placement", runs_here)

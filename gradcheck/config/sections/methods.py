@@ -296,9 +296,7 @@ METHODS: dict[str, MethodInfo] = {
         of_model=True,
         placed=True,
     ),
-    "recompute": MethodInfo(
-        place="by_segment.recompute", slices=True, trains=True, holds="boundaries", placed=True
-    ),
+    "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True, holds="boundaries", placed=True),
     "graph": MethodInfo(place="by_segment.graph", slices=True, trains=True),
     "graph_scalar": MethodInfo(place="by_segment.graph_scalar", trains=True),
     "forward": MethodInfo(
