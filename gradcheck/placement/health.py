@@ -64,7 +64,7 @@ class Servers:
         return RunError(f"{worker_name(index, self._addresses[index])} {what}", code="GC061", help=_HELP)
 
 
-class Watch:
+class ServerWatch:
     """Asks the servers at `addresses` every few seconds, in a thread.
 
     Attributes:

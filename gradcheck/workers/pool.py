@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing.connection import Pipe, wait
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.placement.health import Watch
+from gradcheck.placement.health import ServerWatch
 from gradcheck.workers.failures import died, timed_out
 from gradcheck.workers.task import silent
 
@@ -130,13 +130,13 @@ class _Process:
         theirs.close()
         self.busy = self.gone = self.used = self.alone = False
         self._idle = False
-        self._watch: Watch | None = None
+        self._watch: ServerWatch | None = None
         self._stage = "loading TensorFlow"
 
     def give(self, index: int, task: Task) -> None:
         """Hand a task over as soon as the process waits for one."""
         self._index, self._task, self.busy, self.used, self.alone = index, task, True, True, task.alone
-        self._watch = Watch(task.servers) if task.servers else None
+        self._watch = ServerWatch(task.servers) if task.servers else None
         self._until = float("inf")
         if self._idle:
             self._begin()
