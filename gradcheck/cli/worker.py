@@ -42,7 +42,7 @@ def worker(port: int, host: str) -> int:
     from gradcheck.workers.output import quiet_tensorflow  # noqa: PLC0415 - not needed for --help
 
     quiet_tensorflow(verbose=settings().verbose)
-    from gradcheck.placement.serving import Worker  # noqa: PLC0415 - TensorFlow starts here
+    from gradcheck.placement.hosting import Worker  # noqa: PLC0415 - TensorFlow starts here
 
     served = Worker(host, port)
     if not ipaddress.ip_address(host).is_loopback:

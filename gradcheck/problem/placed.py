@@ -11,9 +11,9 @@ from gradcheck.building.state import state_variables
 from gradcheck.config.keyed import KeyedError, at
 from gradcheck.cutting.cost import tensor_bytes
 from gradcheck.placement.devices import full_name, task_of
-from gradcheck.placement.joining import device_names
+from gradcheck.placement.membership import device_names
 from gradcheck.problem.estimate import bytes_of, made_by, variable_bytes
-from gradcheck.results.plan import Crossing, PlannedDevice
+from gradcheck.results.plan import Traffic, PlannedDevice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,13 +100,13 @@ class Placed:
     def _bytes(self, refs: Any) -> int:
         return bytes_of(self._graph, refs, self._batch_size)
 
-    def crossing(self, plan: Plan) -> Crossing:
+    def crossing(self, plan: Plan) -> Traffic:
         """Return the bytes of one step: a tensor goes once to every other device that takes it."""
         leaving = {ref: self._copies(ref, home=self._names[owner]) for ref, owner in plan.boundaries.items()}
         taken = {ref for segment in self._segments for ref in segment.plan.inputs if ref.is_input}
         inputs = {ref: self._copies(ref, home=full_name("")) for ref in taken}
         cotangents = {ref: n for ref, n in leaving.items() if tf.as_dtype(self._graph.spec(ref).dtype).is_floating}
-        return Crossing(boundaries=self._sent(leaving), cotangents=self._sent(cotangents), inputs=self._sent(inputs))
+        return Traffic(boundaries=self._sent(leaving), cotangents=self._sent(cotangents), inputs=self._sent(inputs))
 
     def _copies(self, ref: TensorRef, *, home: str) -> int:
         """Return how many devices other than `home` take a tensor."""

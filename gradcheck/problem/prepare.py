@@ -28,7 +28,7 @@ from gradcheck.cutting.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.cutting.model_graph import flatten
 from gradcheck.cutting.time.unrolled import cut_time
 from gradcheck.cutting.tracing.attribute_paths import variable_paths
-from gradcheck.placement.joining import joined
+from gradcheck.placement.membership import joined
 from gradcheck.problem.budget import bounded_variables, check_fits, check_free, resolve_budget
 from gradcheck.problem.estimate import estimate
 from gradcheck.problem.placed import devices_of, require_one_each

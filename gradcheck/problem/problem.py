@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,7 @@ from gradcheck.cutting.segment import Segment
 from gradcheck.keras_private import move_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import keras
@@ -199,6 +200,19 @@ def move_to_devices(segments: Sequence[Segment]) -> None:
             if id(variable) not in moved:
                 move_value(variable, segment.device)
             moved.add(id(variable))
+
+
+@contextmanager
+def run_here(segments: Sequence[Segment]) -> Iterator[None]:
+    """Run segments in this process inside the block, whatever their devices are; their variables stay there."""
+    devices = [segment.device for segment in segments]
+    for segment in segments:
+        segment.device = ""
+    try:
+        yield
+    finally:
+        for segment, device in zip(segments, devices, strict=True):
+            segment.device = device
 
 
 def separates(plan: Plan, segments: Sequence[Segment]) -> bool:

@@ -50,7 +50,7 @@ class PlannedDevice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crossing:
+class Traffic:
     """The bytes that a step sends from device to device: forward, backward, and the batch to where it is used."""
 
     boundaries: int
@@ -84,7 +84,7 @@ class PlanReport:
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
     devices: tuple[PlannedDevice, ...] = ()
-    crossing: Crossing | None = None
+    crossing: Traffic | None = None
 
     def to_json(self) -> str:
         """Return the plan as JSON text without a final line break."""

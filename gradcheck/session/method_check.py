@@ -35,6 +35,7 @@ from gradcheck.phrases import some
 from gradcheck.problem.problem import TensorKey
 from gradcheck.results.report import Sides
 from gradcheck.session import patience
+from gradcheck.problem.problem import run_here
 from gradcheck.session.compared import Compared, Explained
 from gradcheck.session.computing import computing
 from gradcheck.session.verdict import outcome_of
@@ -240,6 +241,11 @@ class MethodChecker:
 
     def _explain(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
         """Explain a mismatch by known faults, and say which side float64 agrees with. A failed step adds a warning."""
+        # Replays are many short runs: where the reference runs they need no messages between processes.
+        with run_here(self.problem.segments):
+            return self._explained(compared, calls)
+
+    def _explained(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
         problem, effort = self.problem, Effort()
         rows, gradients = judged(compared.tensors, compared.gradients)
         if gradients.against:  # the method brings its own reference: two ways of differentiating the same functions

@@ -14,7 +14,7 @@ from gradcheck.config.keyed import KeyedRunError, located
 from gradcheck.custom_gradients import watching
 from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunError
 from gradcheck.numerics import euclidean_norm, is_zero
-from gradcheck.placement.joining import require_alive
+from gradcheck.placement.membership import require_alive
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.results.report import Coverage, ReferenceReport, RunReport, SegmentReport, Unproven
 from gradcheck.session.compared import failed

@@ -7,7 +7,7 @@ import threading
 
 import tensorflow as tf
 
-from gradcheck.placement.serving import Worker
+from gradcheck.placement.hosting import Worker
 
 first = Worker("127.0.0.1", 0)
 # The function that answers is known to the whole process.

@@ -14,9 +14,9 @@ from gradcheck.cli.main import main
 from gradcheck.config.keyed import KeyedError, KeyedRunError
 from gradcheck.config.schema import Placement
 from gradcheck.numerics import SparseRows, Tolerance, compare
-from gradcheck.placement import joining
+from gradcheck.placement import membership
 from gradcheck.placement.devices import full_name, resolved, task_of
-from gradcheck.placement.serving import answer
+from gradcheck.placement.hosting import answer
 from gradcheck.results.json_types import record_from
 from gradcheck.results.tensor import Comparison
 
@@ -49,7 +49,7 @@ def test_the_worker_of_a_device() -> None:
 
 def test_a_device_that_does_not_exist() -> None:
     with pytest.raises(KeyedError, match="no such device. Received: /GPU:7") as raised:
-        joining.device_names(Placement(devices=("/CPU:0", "/GPU:7")))
+        membership.device_names(Placement(devices=("/CPU:0", "/GPU:7")))
     assert (raised.value.code, raised.value.keys) == ("GC034", ("placement", "devices", 1))
 
 
@@ -57,15 +57,15 @@ def test_cpus_cannot_be_split_once_tensorflow_runs() -> None:
     tf.zeros(())
     count = len(tf.config.list_logical_devices("CPU"))
     placed = Placement(devices=(f"/CPU:{count + 40}",))
-    with pytest.raises(KeyedRunError, match="TensorFlow runs in this process already"), joining.joined(placed):
+    with pytest.raises(KeyedRunError, match="TensorFlow runs in this process already"), membership.joined(placed):
         pass
 
 
 def test_a_worker_with_another_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = iter([tf.__version__, None, "2.16.1"])  # None: a TensorFlow server, no worker
-    monkeypatch.setattr(joining, "ask", lambda *_: {"tensorflow": v} if (v := next(versions)) else None)
+    monkeypatch.setattr(membership, "ask", lambda *_: {"tensorflow": v} if (v := next(versions)) else None)
     with pytest.raises(KeyedRunError, match=r"worker 2 \(c:3\) runs TensorFlow 2\.16\.1, and this process") as raised:
-        joining._require_same_version(["a:1", "b:2", "c:3"])
+        membership._require_same_version(["a:1", "b:2", "c:3"])
     assert (raised.value.code, raised.value.exit_code) == ("GC062", 3)
 
 
@@ -74,9 +74,9 @@ def test_an_exception_names_the_server_that_failed() -> None:
         def failure(self) -> Any:
             return KeyedRunError("worker 0 (a:1) has ended", code="GC061")
 
-    with pytest.raises(KeyedRunError, match="has ended"), joining.failures_named(Failed()):  # type: ignore[arg-type]
+    with pytest.raises(KeyedRunError, match="has ended"), membership.failures_named(Failed()):  # type: ignore[arg-type]
         raise ValueError("socket closed")
-    with pytest.raises(ValueError, match="my own"), joining.failures_named(None):
+    with pytest.raises(ValueError, match="my own"), membership.failures_named(None):
         raise ValueError("my own")
 
 

@@ -235,7 +235,7 @@ class MethodInfo:
             is then below `gradcheck.training.ways`.
         of_model: whether it takes a loss that calls the model itself, of which no cotangents of the outputs are known.
         sides: what reports call the two sides of its check.
-        placed: whether its segments run on devices of their own (`placement`).
+        placed: whether it runs beside a `placement`: its segments on their devices, or the whole model here.
     """
 
     place: str
@@ -314,6 +314,7 @@ METHODS: dict[str, MethodInfo] = {
         splits=False,
         of_model=True,
         sides=_ON_TRIAL,
+        placed=True,
     ),
     "stateful": MethodInfo(place="along_time.stateful", eager=True),
     "scan": MethodInfo(place="along_time.scan", options=ScanOptions),
