@@ -13,7 +13,7 @@ from gradcheck.cutting.cost import tensor_bytes
 from gradcheck.placement.devices import full_name, task_of
 from gradcheck.placement.membership import device_names
 from gradcheck.problem.estimate import bytes_of, made_by, variable_bytes
-from gradcheck.results.plan import Traffic, PlannedDevice
+from gradcheck.results.plan import PlannedDevice, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ class Placed:
     def _bytes(self, refs: Any) -> int:
         return bytes_of(self._graph, refs, self._batch_size)
 
-    def crossing(self, plan: Plan) -> Traffic:
+    def traffic(self, plan: Plan) -> Traffic:
         """Return the bytes of one step: a tensor goes once to every other device that takes it."""
         leaving = {ref: self._copies(ref, home=self._names[owner]) for ref, owner in plan.boundaries.items()}
         taken = {ref for segment in self._segments for ref in segment.plan.inputs if ref.is_input}

@@ -32,10 +32,9 @@ from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
 from gradcheck.phrases import some
-from gradcheck.problem.problem import TensorKey
+from gradcheck.problem.problem import TensorKey, run_here
 from gradcheck.results.report import Sides
 from gradcheck.session import patience
-from gradcheck.problem.problem import run_here
 from gradcheck.session.compared import Compared, Explained
 from gradcheck.session.computing import computing
 from gradcheck.session.verdict import outcome_of

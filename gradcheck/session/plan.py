@@ -67,7 +67,7 @@ def _placed(loaded: LoadedConfig, found: Outline) -> dict[str, Any]:
     with located(loaded):
         require_one_each(placement.devices, found.plan)
     planned = Placed(found.graph, found.segments, placement, loaded.config.data.batch_size)
-    return {"devices": planned.devices(), "crossing": planned.crossing(found.plan)}
+    return {"devices": planned.devices(), "crossing": planned.traffic(found.plan)}
 
 
 def _segment(graph: Graph, segment: Segment, batch: int) -> PlannedSegment:

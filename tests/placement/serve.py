@@ -15,5 +15,6 @@ others = [
     tf.distribute.Server({"local": ["127.0.0.1:0"]}, job_name="local", task_index=0)
     for _ in range(int(sys.argv[1]) - 1)
 ]
-print(first.address, *(server.target.removeprefix("grpc://") for server in others), flush=True)
+sys.stdout.write(" ".join([first.address, *(server.target.removeprefix("grpc://") for server in others)]) + "\n")
+sys.stdout.flush()
 threading.Event().wait()

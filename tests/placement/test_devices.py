@@ -48,7 +48,7 @@ def test_the_worker_of_a_device() -> None:
 
 
 def test_a_device_that_does_not_exist() -> None:
-    with pytest.raises(KeyedError, match="no such device. Received: /GPU:7") as raised:
+    with pytest.raises(KeyedError, match=r"no such device\. Received: /GPU:7") as raised:
         membership.device_names(Placement(devices=("/CPU:0", "/GPU:7")))
     assert (raised.value.code, raised.value.keys) == ("GC034", ("placement", "devices", 1))
 

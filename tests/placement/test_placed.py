@@ -55,7 +55,7 @@ methods:
 """
 
 
-def checked(tmp_path: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> Report:
+def checked(capsys: pytest.CaptureFixture[str], *arguments: str) -> Report:
     main(["run", *arguments, "--format", "json"])
     return Report.from_json(capsys.readouterr().out)
 
@@ -66,7 +66,7 @@ def test_stages_on_workers_compute_what_one_process_does(
     (tmp_path / "own.py").write_text(CANDIDATES, encoding="utf-8")
     for name, text in {"slices": STAGES + SLICED, "own": DENSE + CANDIDATE}.items():
         (tmp_path / f"{name}.yaml").write_text(text + placement(cluster), encoding="utf-8")
-    own, slices = checked(tmp_path, capsys, str(tmp_path)).runs
+    own, slices = checked(capsys, str(tmp_path)).runs
     assert (slices.errors, own.errors) == ((), ())
 
     # The reference runs in one process: every tensor is bitwise equal, dropout's masks and the statistics too.
