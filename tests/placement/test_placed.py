@@ -56,8 +56,10 @@ methods:
 
 
 def checked(capsys: pytest.CaptureFixture[str], *arguments: str) -> Report:
-    main(["run", *arguments, "--format", "json"])
-    return Report.from_json(capsys.readouterr().out)
+    code = main(["run", *arguments, "--format", "json"])
+    printed = capsys.readouterr()
+    assert printed.out, (code, printed.err)
+    return Report.from_json(printed.out)
 
 
 def test_stages_on_workers_compute_what_one_process_does(
