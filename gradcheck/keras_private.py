@@ -50,6 +50,11 @@ __all__ = ["Functional", "LossFunctionWrapper", "SymbolicArguments", "Variable",
 _MASK, _LOGITS = "_keras_mask", "_keras_logits"
 
 
+def replace_value(variable: Any, made: Callable[[Any], Any]) -> None:
+    """Have a Keras variable keep what `made` returns of the backend's variable that it holds; that one is freed."""
+    variable._value = made(_of(variable, "_value"))
+
+
 def _of(holder: Any, name: str) -> Any:
     """Return the attribute `name` of `holder`.
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gradcheck.building.state_variables import state_variables
 from gradcheck.keras_private import all_layers, global_seed, set_trainable_flag, trainable_flag
+from gradcheck.placement.devices import beside, is_remote, same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,17 @@ def movable_variables(models: Sequence[keras.Layer]) -> list[Any]:
     return [*{**weights, **state}.values(), global_seed()]
 
 
+def _read(variable: Any) -> Any:
+    """Return the value of a variable, where the variable is."""
+    with beside(variable.value):
+        return tf.identity(variable.value)
+
+
+def _unchanged(now: Any, before: Any) -> bool:
+    """Whether two values are equal by their bytes, for NaN must equal itself."""
+    return same_bits(now, before) if is_remote(now) else np.asarray(now).tobytes() == np.asarray(before).tobytes()
+
+
 class Snapshot:
     """The values of some variables at the time of its creation.
 
@@ -39,7 +51,7 @@ class Snapshot:
 
     def __init__(self, variables: Sequence[Any]) -> None:
         """Reads `variables`."""
-        self._held = tuple((v, tf.identity(v.value)) for v in variables)
+        self._held = tuple((v, _read(v)) for v in variables)
 
     @property
     def variables(self) -> tuple[Any, ...]:
@@ -56,8 +68,7 @@ class Snapshot:
     def changed(self, variables: Sequence[Any]) -> list[Any]:
         """Return those of `variables` whose values differ from the held ones, bit for bit."""
         held = {id(variable): value for variable, value in self._held}
-        # By bytes, for NaN must equal itself.
-        return [v for v in variables if np.asarray(v.value).tobytes() != np.asarray(held[id(v)]).tobytes()]
+        return [v for v in variables if not _unchanged(v.value, held[id(v)])]
 
 
 class Moment(Snapshot):
@@ -153,7 +164,7 @@ class State:
     def read(self, *, split: bool = True) -> dict[str, Any]:
         """Return the current value of every state variable by path: the split model's, which may have its own."""
         held = {s.path: self._of_parts.get(s.path, s) if split else s for s in self.variables}
-        return {path: tf.identity(s.variable.value) for path, s in held.items()}
+        return {path: _read(s.variable) for path, s in held.items()}
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Assign values to state variables by path, to those of the whole model and of the parts."""

@@ -92,7 +92,10 @@ def in_workers(
         KeyboardInterrupt: if nothing is known yet.
     """
     loaded = [(number, entry) for number, entry in enumerate(entries, 1) if not isinstance(entry, RunReport)]
-    tasks = [dataclasses.replace(task, arguments=(entry, *task.arguments)) for _, entry in loaded]
+    tasks = [
+        dataclasses.replace(task, arguments=(entry, *task.arguments)).placed(entry.config.placement)
+        for _, entry in loaded
+    ]
     begun = defaultdict[int, _Begun](_Begun)
     with progress(len(tasks)) as show:
 

@@ -46,6 +46,7 @@ COMMANDS: dict[str, Subcommand] = {
     ),
     "init": Subcommand("gradcheck.cli.init:init", "Write a commented config that passes as written.", "Configs"),
     "schema": Subcommand("gradcheck.cli.schema:schema", "Print the JSON Schema of the config, for editors.", "Configs"),
+    "worker": Subcommand("gradcheck.cli.worker:worker", "Hold segments that a config places here.", "Machines"),
 }
 
 _EXAMPLES = ("gradcheck init", "gradcheck run gradcheck.yaml", "gradcheck run configs/ --format junit -o report.xml")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors, places
 from gradcheck.comparing.reference import expected_of
 from gradcheck.comparing.without_effect import zero_as_none
 from gradcheck.numerics import compare, decide, excuse, is_zero, largest, with_spread
+from gradcheck.placement.asking import compared_there
+from gradcheck.placement.devices import is_remote
 from gradcheck.results.report import TensorReport
 
 if TYPE_CHECKING:
@@ -91,10 +96,19 @@ def compared_tensors(
     """
     compared = {}
     for key in _in_order(where, expected, found):
-        left, right = as_array(expected[key]), as_array(found[key])
-        dtype = str(getattr(left if left is not None else right, "dtype", ""))
-        compared[key] = compare(left, right, tolerance(key, dtype), gradient=not is_value(key))
+        compared[key] = _compared(expected[key], found[key], partial(tolerance, key), gradient=not is_value(key))
     return compared
+
+
+def _compared(left: Any, right: Any, tolerance: Callable[[str], Tolerance], *, gradient: bool) -> Comparison:
+    """Compare two tensors where they are, if a worker can, else here; `tolerance` is called with their dtype."""
+    if left is not None and right is not None and (is_remote(left) or is_remote(right)):
+        there = compared_there(left, right, tolerance(tf.as_dtype(left.dtype).name), gradient=gradient)
+        if there is not None:
+            return there
+    left, right = as_array(left), as_array(right)
+    dtype = str(getattr(left if left is not None else right, "dtype", ""))
+    return compare(left, right, tolerance(dtype), gradient=gradient)
 
 
 def is_value(key: TensorKey) -> bool:

@@ -159,7 +159,18 @@ class Placement(Section):
     """Which device each segment runs on: a list of devices, or `devices` with a `cluster`."""
 
     devices: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(description="TensorFlow devices, one a segment.")
-    cluster: tuple[Text, ...] = Field(default=(), description="host:port of TensorFlow servers.")
+    cluster: tuple[Text, ...] = Field(
+        default=(), description="host:port of TensorFlow servers, as `gradcheck worker` starts them."
+    )
+
+    @field_validator("cluster")
+    @classmethod
+    def _addresses(cls, cluster: tuple[str, ...]) -> tuple[str, ...]:
+        for address in cluster:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+                raise ValueError(f"is no address: give host:port, as 127.0.0.1:4000. Received: {received(address)}")
+        return cluster
 
     @classmethod
     def as_written(cls, raw: Any) -> Written:

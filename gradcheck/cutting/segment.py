@@ -14,9 +14,11 @@ from gradcheck.cutting.tracing.operations import AddedLoss
 from gradcheck.errors import RunError
 from gradcheck.keras_private import Variable, all_layers, own_losses
 from gradcheck.phrases import some
+from gradcheck.placement.devices import on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from gradcheck.cutting.cut import SegmentPlan
     from gradcheck.cutting.model_graph import Graph
@@ -40,6 +42,7 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         owned: Collection[int] = (),
         dtype: Any,
         on_copy: Callable[[Any], None] | None = None,
+        device: str = "",
     ) -> None:
         """Make a segment.
 
@@ -49,10 +52,11 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
             owned: the ids of the variables that earlier segments own.
             dtype: the dtype policy.
             on_copy: called with the copy of each output that calls inside the segment take as well.
+            device: where it runs, by TensorFlow's full name; "" where TensorFlow chooses.
         """
         super().__init__(name=plan.name, autocast=False, dtype=dtype)
         self.supports_masking = True
-        self.plan = plan
+        self.plan, self.device = plan, device
         self.input_names = [graph.name(ref) for ref in plan.inputs]
         self.output_names = [graph.name(ref) for ref in plan.outputs]
         self._calls = tuple(graph.calls[index] for index in plan.calls)
@@ -70,11 +74,16 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         self._require_length(given)
         values = dict(zip(self.plan.inputs, given, strict=True))
-        replay(self._calls, values, training=training, separate=self.plan.reused, on_copy=self._on_copy)
-        for ref in self._added:
-            self.add_loss(values[ref])
+        with self.on_device():
+            replay(self._calls, values, training=training, separate=self.plan.reused, on_copy=self._on_copy)
+            for ref in self._added:
+                self.add_loss(values[ref])
         outputs = [values[ref] for ref in self.plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Return the scope of its device, for what a caller computes with its tensors, such as their gradients."""
+        return on(self.device)
 
     def _require_length(self, given: Sequence[Any]) -> None:
         """Raise for a batch of another length than the model's code was traced with.

@@ -60,10 +60,12 @@ class HandOff:
         """Run every micro-batch forward and backward through every segment, as scheduled; `only` one way if given."""
         for work in order(problem.schedule, len(problem.segments), len(all_passes)):
             passes, segment = all_passes[work.microbatch], problem.segments[work.stage]
-            if work.backward and only != "forward":
-                passes.backward(segment)
-            elif not work.backward and only != "backward":
-                passes.forward(segment)
+            # All of it on the segment's device: the boundaries that it takes are copied there, and the cotangents.
+            with segment.on_device():
+                if work.backward and only != "forward":
+                    passes.backward(segment)
+                elif not work.backward and only != "backward":
+                    passes.forward(segment)
 
     def tape(self) -> Any:
         """Return the tape of one forward pass."""

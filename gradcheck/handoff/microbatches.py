@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.tensors import added, divided
+from gradcheck.placement.devices import beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,4 +71,5 @@ def _joined(parts: Sequence[Any]) -> Any:
     """Concatenate tensors along their first axis; stack scalars."""
     if len(parts) == 1 or parts[0] is None:
         return parts[0]
-    return tf.concat([part if part.shape.rank else part[None] for part in parts], 0)
+    with beside(parts[0]):
+        return tf.concat([part if part.shape.rank else part[None] for part in parts], 0)

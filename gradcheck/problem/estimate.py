@@ -59,13 +59,13 @@ def estimate(
     graph: Graph, segments: Sequence[Segment], variables: Sequence[Any], batch_size: int, *, budget: int
 ) -> MemoryEstimate:
     """Estimate the memory for `segments` of `graph`, whose model has `variables`, under a `budget` in bytes."""
-    weights = _variable_bytes(variables)
-    gradients = _variable_bytes([v for v in variables if getattr(v, "trainable", False)])
-    activations = [_bytes(graph, _made(graph, segment.plan.calls), batch_size) for segment in segments]
-    boundaries = [_bytes(graph, segment.plan.outputs, batch_size) for segment in segments]
+    weights = variable_bytes(variables)
+    gradients = variable_bytes([v for v in variables if getattr(v, "trainable", False)])
+    activations = [bytes_of(graph, made_by(graph, segment.plan.calls), batch_size) for segment in segments]
+    boundaries = [bytes_of(graph, segment.plan.outputs, batch_size) for segment in segments]
     full = sum(_jacobian_bytes(graph, segment, batch_size) for segment in segments)
     split = sum(activations) + gradients + max(boundaries, default=0)
-    everything = _bytes(graph, graph.names, batch_size)
+    everything = bytes_of(graph, graph.names, batch_size)
     return MemoryEstimate(
         weights=weights,
         tape=everything + gradients,
@@ -83,16 +83,19 @@ def _jacobian_bytes(graph: Graph, segment: Segment, batch_size: int) -> int:
     """Return the number of output elements times that of input and weight elements, in bytes of the output's dtype."""
     columns = sum(elements(graph.spec(ref), batch_size) for ref in segment.plan.inputs)
     columns += sum(int(math.prod(v.shape)) for v in segment.trainable_variables)
-    return columns * _bytes(graph, segment.plan.outputs, batch_size)
+    return columns * bytes_of(graph, segment.plan.outputs, batch_size)
 
 
-def _made(graph: Graph, calls: Iterable[int]) -> Iterator[TensorRef]:
+def made_by(graph: Graph, calls: Iterable[int]) -> Iterator[TensorRef]:
+    """Return the tensors that `calls` return."""
     return (TensorRef(call, i) for call in calls for i in range(len(graph.calls[call].outputs)))
 
 
-def _bytes(graph: Graph, refs: Iterable[TensorRef], batch_size: int) -> int:
+def bytes_of(graph: Graph, refs: Iterable[TensorRef], batch_size: int) -> int:
+    """Return the bytes of tensors of `graph`, for a batch of `batch_size` rows."""
     return sum(tensor_bytes(graph.spec(ref), batch_size) for ref in refs)
 
 
-def _variable_bytes(variables: Sequence[Any]) -> int:
+def variable_bytes(variables: Sequence[Any]) -> int:
+    """Return the bytes of variables."""
     return sum(int(math.prod(v.shape)) * int(tf.as_dtype(v.dtype).size) for v in variables)

@@ -21,16 +21,18 @@ from gradcheck.building.recursion import deep_recursion
 from gradcheck.building.sources import KnownBatch, build_model, match_variables
 from gradcheck.building.sources.subclassed import wraps_one
 from gradcheck.building.state import State
-from gradcheck.config.keyed import KeyedError, KeyedRunError, at
+from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.config.sections.model import SegmentsSource
 from gradcheck.cutting.captured import captured, reads_recorded
 from gradcheck.cutting.cut import Plan, cut_after, cut_every, cut_parts
 from gradcheck.cutting.model_graph import flatten
 from gradcheck.cutting.time.unrolled import cut_time
 from gradcheck.cutting.tracing.attribute_paths import variable_paths
+from gradcheck.placement.membership import joined
 from gradcheck.problem.budget import bounded_variables, check_fits, check_free, resolve_budget
 from gradcheck.problem.estimate import estimate
-from gradcheck.problem.problem import Problem, Weight, make_segments, name_weights, separates
+from gradcheck.problem.placed import devices_of, require_one_each
+from gradcheck.problem.problem import Problem, Weight, make_segments, move_to_devices, name_weights, separates
 from gradcheck.problem.trace_check import Traced, any_loss
 
 if TYPE_CHECKING:
@@ -44,16 +46,23 @@ if TYPE_CHECKING:
     from gradcheck.cutting.model_graph import Graph
     from gradcheck.cutting.segment import Segment
     from gradcheck.cutting.time.unrolled import TimeCut
+    from gradcheck.placement.health import Servers
 
 
 @contextmanager
-def session(config: Config) -> Iterator[None]:
-    """Enter a Keras session for this config alone: names, seeds, floatx and dtype policy."""
+def session(config: Config) -> Iterator[Servers | None]:
+    """Enter a Keras session for this config alone: names, seeds, floatx, dtype policy, devices.
+
+    Yield the servers of its cluster, if it has one.
+
+    Raises:
+        RunError: GC061, GC062, if one of them fails, now or later.
+    """
     keras.utils.clear_session(free_memory=False)
-    with precision_scope(config.precision), _settings_kept():
+    with joined(config.placement) as servers, precision_scope(config.precision), _settings_kept():
         keras.utils.set_random_seed(config.seed)
         try:
-            yield
+            yield servers
         finally:
             keras.utils.clear_session(free_memory=False)
 
@@ -83,7 +92,6 @@ def prepare(config: Config, base: Path) -> Problem:
         ConfigError: if a name, a layer or the split does not fit.
         RunError: if user code raises, or data cannot be made.
     """
-    _check_available(config)
     parts = _built(config, base)
     shut: dict[int, str] = {}
     fixed = False
@@ -174,17 +182,6 @@ def _image_bytes(config: Config) -> int:
     return 0 if images is None else config.data.batch_size * math.prod(images.image_size) * 4 * 8
 
 
-def _check_available(config: Config) -> None:
-    """Raise for keys that are not supported yet: ignoring them would prove less than the config states."""
-    unavailable = {
-        "placement": config.placement is not None,
-    }
-    for key, asked in unavailable.items():
-        if asked:
-            with at(key):
-                raise KeyedError(f"{key} is not available yet", code="GC032", help=f"remove `{key}`")
-
-
 def _require_compilable(config: Config, batch: Batch) -> None:
     """Raise for strings under XLA: TensorFlow 2.21 aborts the process if a compiled function takes some."""
     if config.execution == "xla" and any(tensor.dtype == tf.string for tensor in (*batch.x, *batch.y)):
@@ -239,7 +236,8 @@ def outlined(config: Config, base: Path) -> Outline:
 
 def _built(config: Config, base: Path) -> _Built:
     with bounded_variables(resolve_budget(config.memory_budget)), reads_recorded() as tape:
-        known = KnownBatch(config.data.batch_size, partial(example_inputs, config.data, base), config.training)
+        example, devices = partial(example_inputs, config.data, base), devices_of(config)
+        known = KnownBatch(config.data.batch_size, example, config.training, devices)
         return _Built(build_model(config.model, base, known), tape)
 
 
@@ -256,7 +254,12 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bo
     time = cut_time(graph, config.split.time) if config.split and config.split.time else None
     graph, plan = (time.graph, time.plan) if time else (graph, plan_split(config, graph, built))
     held = whole.trainable_variables
-    segments = () if plan is None else make_segments(graph, plan, dtype=built.model.dtype_policy, held=held)
+    devices = devices_of(config)
+    if devices and plan is not None:
+        require_one_each(devices, plan)
+    dtype = built.model.dtype_policy
+    segments = () if plan is None else make_segments(graph, plan, dtype=dtype, held=held, devices=devices)
+    move_to_devices(segments)
     shares_graph = built.composition is None
     if plan is not None and shares_graph and not separates(plan, segments):
         plan = replace(plan, warnings=(*plan.warnings, _uncut(graph, plan)))

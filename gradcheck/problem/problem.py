@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradcheck.building.endpoints import input_names, packed_inputs
 from gradcheck.building.naming import unique_names
+from gradcheck.building.state_variables import state_variables
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.segment import Segment
+from gradcheck.keras_private import replace_value
+from gradcheck.placement.devices import copied_to
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import keras
@@ -169,19 +173,48 @@ class Problem:
         return inputs | {self.boundary_key(ref): cotangents.get(ref) for ref in boundaries}
 
 
-def make_segments(graph: Graph, plan: Plan, *, dtype: Any, held: Sequence[Any] = ()) -> tuple[Segment, ...]:
+def make_segments(
+    graph: Graph, plan: Plan, *, dtype: Any, held: Sequence[Any] = (), devices: Sequence[str] = ()
+) -> tuple[Segment, ...]:
     """Return the segments of `plan` as layers; a weight penalty belongs to the first segment that uses the weight.
 
     Those of the variables in `held` that no segment uses belong to the last segment: the whole model counts them.
+    `devices` are where the segments run, one for each; none for TensorFlow's own choice.
     """
     owned: set[int] = set()
     segments = []
-    for segment_plan in plan.segments:
-        segment = Segment(graph, segment_plan, owned=owned, dtype=dtype)
+    for segment_plan, device in zip(plan.segments, devices or [""] * len(plan.segments), strict=True):
+        segment = Segment(graph, segment_plan, owned=owned, dtype=dtype, device=device)
         owned |= {id(v) for v in segment.trainable_variables}
         segments.append(segment)
     segments[-1].penalise(v for v in held if id(v) not in owned)
     return tuple(segments)
+
+
+def move_to_devices(segments: Sequence[Segment]) -> None:
+    """Move the variables of segments that have a device there: weights, statistics, seeds, recurrent states.
+
+    One that several segments use goes to the first of them.
+    """
+    moved: set[int] = set()
+    for segment in (segment for segment in segments if segment.device):
+        for variable in (*segment.variables, *(state.variable for state in state_variables([segment]))):
+            if id(variable) not in moved:
+                replace_value(variable, partial(copied_to, segment.device))
+            moved.add(id(variable))
+
+
+@contextmanager
+def run_here(segments: Sequence[Segment]) -> Iterator[None]:
+    """Run segments in this process inside the block, whatever their devices are; their variables stay there."""
+    devices = [segment.device for segment in segments]
+    for segment in segments:
+        segment.device = ""
+    try:
+        yield
+    finally:
+        for segment, device in zip(segments, devices, strict=True):
+            segment.device = device
 
 
 def separates(plan: Plan, segments: Sequence[Segment]) -> bool:

@@ -39,7 +39,8 @@ def twin(problem: Problem, precision: str) -> Iterator[Problem]:
     if precision not in problem.made:
         # Only the whole model is differentiated in a twin: segments would be built in vain.
         budget = problem.memory_budget  # `auto` is of the run as a whole, which has begun
-        config = problem.config.model_copy(update={"precision": precision, "split": None, "memory_budget": budget})
+        changes = {"precision": precision, "split": None, "memory_budget": budget, "placement": None}
+        config = problem.config.model_copy(update=changes)
         # A layer that names a dtype would be as coarse in the twin, and its rounding look like a wrong gradient.
         with _session_set_aside(), session(config), policies_replaced(precision):
             problem.made[precision] = Replica(problem=prepare(config, problem.base), trackers=session_trackers())

@@ -159,7 +159,8 @@ def _checked(loaded: LoadedConfig, options: CheckOptions, config: pytest.Config)
         config.stash[_POOL] = stack.enter_context(workers())
         config.add_cleanup(stack.close)
     try:
-        run, _ = result_of(config.stash[_POOL], Task(target=_CHECK, arguments=(loaded, options)))
+        task = Task(target=_CHECK, arguments=(loaded, options)).placed(loaded.config.placement)
+        run, _ = result_of(config.stash[_POOL], task)
     except GradcheckError as error:
         return errored(loaded, error)
     found: RunReport = run

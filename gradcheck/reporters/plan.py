@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.phrases import plural
+from gradcheck.phrases import listed, plural
 from gradcheck.reporters.parts.page import Page
 from gradcheck.reporters.parts.text import inline, named, size
 
@@ -38,6 +38,7 @@ def render_plan(plan: PlanReport, *, width: int | None, color: bool) -> str:
         for segment in plan.segments:
             _segment(page, segment)
         _memory(page, plan)
+        _placement(page, plan)
     else:
         _names(page, plan)
     return page.text()
@@ -66,6 +67,24 @@ def _memory(page: Page, plan: PlanReport) -> None:
     wide = max(map(len, _MEMORY_WORDS.values()))
     for key, held in plan.memory.items():
         page.line(f"{_MEMORY_WORDS.get(key, key):<{wide}}  {size(held)}", indent=4)
+
+
+def _placement(page: Page, plan: PlanReport) -> None:
+    if plan.crossing is None:
+        return
+    page.line()
+    page.heading(f"placement, estimated for a batch of {plan.batch_size}", "bold", indent=2)
+    for device in plan.devices:
+        where = f" at {inline(device.address)}" if device.address else ""
+        held = f"weights {size(device.weights)}, with vjp {size(device.memory)}"
+        segments = f"{'segment' if len(device.segments) == 1 else 'segments'} {listed(map(str, device.segments))}"
+        page.paragraph(f"{inline(device.device)}{where}: {segments}: {held}", indent=4)
+    crossing = plan.crossing
+    page.paragraph(
+        f"a step sends boundaries {size(crossing.boundaries)}, cotangents {size(crossing.cotangents)}, "
+        f"inputs {size(crossing.inputs)}",
+        indent=4,
+    )
 
 
 def _names(page: Page, plan: PlanReport) -> None:

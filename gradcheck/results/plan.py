@@ -31,6 +31,34 @@ class PlannedSegment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedDevice:
+    """One device of a placement.
+
+    Attributes:
+        device: TensorFlow's name, in full.
+        address: host:port of its worker; None for a device of this process.
+        segments: the indices of the segments that run there.
+        weights: the bytes of their variables, each counted on one device alone.
+        memory: the estimated peak of `vjp` and its comparison, with the weights.
+    """
+
+    device: str
+    address: str | None
+    segments: tuple[int, ...]
+    weights: int
+    memory: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """The bytes that a step sends from device to device: forward, backward, and the batch to where it is used."""
+
+    boundaries: int
+    cotangents: int
+    inputs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanReport:
     """The plan of one config.
 
@@ -42,6 +70,8 @@ class PlanReport:
         segments: the segments, in order.
         memory: the estimated peak memory by method, in bytes; empty for a config without a split.
         warnings: remarks on the cuts.
+        devices: those of the placement; none without one.
+        crossing: what crosses between them in one step; None without a placement.
         notes: the layers made of layers that stay one call, and why; calls that were moved for their order.
     """
 
@@ -53,6 +83,8 @@ class PlanReport:
     memory: dict[str, int]
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    devices: tuple[PlannedDevice, ...] = ()
+    crossing: Traffic | None = None
 
     def to_json(self) -> str:
         """Return the plan as JSON text without a final line break."""

@@ -35,7 +35,7 @@ from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
 from gradcheck.phrases import some
-from gradcheck.problem.problem import TensorKey
+from gradcheck.problem.problem import TensorKey, run_here
 from gradcheck.results.report import Sides
 from gradcheck.session import patience
 from gradcheck.session.compared import Compared, Explained, unasked
@@ -258,6 +258,11 @@ class MethodChecker:
 
     def _explain(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
         """Explain a mismatch by known faults, and say which side float64 agrees with. A failed step adds a warning."""
+        # Replays are many short runs: where the reference runs they need no messages between processes.
+        with run_here(self.problem.segments):
+            return self._explained(compared, calls)
+
+    def _explained(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
         problem, effort = self.problem, Effort()
         rows, gradients = judged(compared.tensors, compared.gradients)
         if compared.method.info.engine:

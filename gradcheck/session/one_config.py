@@ -21,6 +21,7 @@ from gradcheck.custom_gradients import watching
 from gradcheck.engines import asking
 from gradcheck.errors import ConfigError, GradcheckError, NotApplicable, RunError
 from gradcheck.numerics import euclidean_norm, is_zero
+from gradcheck.placement.membership import require_alive
 from gradcheck.problem.prepare import prepare, session
 from gradcheck.results.json_types import plain_of
 from gradcheck.results.origin import environment
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.sections.methods import MethodConfig
+    from gradcheck.placement.health import Servers
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import CheckReport, TensorReport
     from gradcheck.session.configs import CheckOptions
@@ -65,7 +67,8 @@ def run_config(
     """
     with (
         _opened(loaded, options) as file,
-        session(loaded.config),
+        located(loaded),
+        session(loaded.config) as servers,
         imported_once() as imports,
         watching() as watch,
         casts_counted() as casts,
@@ -82,7 +85,7 @@ def run_config(
         if options.save_gradients is not None:
             stage("saving the reference")
             skipped.append(_saved(loaded, checker, options.save_gradients, verified, wrong=bool(trial)))
-        checks = (*trial, *_checks(loaded, checker, options, stage, skipped))
+        checks = (*trial, *_checks(loaded, checker, options, stage, skipped, servers=servers))
         trainable = 0 if reference.only_rounding else len(problem.weights)
         found = look(problem, watch) if look else Found(trainable)
         with computing(problem, "the reference"):
@@ -153,10 +156,13 @@ def _checks(
     options: CheckOptions,
     stage: Callable[[str], None],
     skipped: list[str],
+    *,
+    servers: Servers | None,
 ) -> Iterator[CheckReport]:
     """Yield one check for each method and point; with `fail_fast` the first that is not as expected is the last.
 
-    A method that does not apply to the model has no check: the reason is appended to `skipped`.
+    A method that does not apply to the model has no check: the reason is appended to `skipped`. If one of `servers`
+    has failed, no method can run.
     """
     with located(loaded):
         _ = checker.training  # its errors belong to the config, not to the first method that reads it
@@ -171,6 +177,7 @@ def _checks(
         try:
             check = checker.check(method)
         except GradcheckError as error:  # the other methods still run
+            require_alive(servers)
             if isinstance(error, NotApplicable) or (method.method in options.optional and isinstance(error, RunError)):
                 skipped.append(f"{method.label} does not apply: {error}")
                 continue

@@ -10,6 +10,7 @@ from gradcheck.cutting.cost import flops, tensor_bytes
 from gradcheck.cutting.cut import accepted_names
 from gradcheck.problem.budget import resolve_budget
 from gradcheck.problem.estimate import estimate
+from gradcheck.problem.placed import Placed, require_one_each
 from gradcheck.problem.prepare import outlined, session
 from gradcheck.results.plan import BoundaryReport, PlannedSegment, PlanReport
 
@@ -34,9 +35,10 @@ def outline(loaded: LoadedConfig, stage: Callable[[str], None]) -> PlanReport:
         RunError: if the model cannot be built.
     """
     stage("building")
-    with session(loaded.config):
+    here = loaded.config.model_copy(update={"placement": None})  # no worker is needed to plan for it
+    with session(here):
         with located(loaded):
-            found = outlined(loaded.config, loaded.base)
+            found = outlined(here, loaded.base)
         return _report(loaded, found)
 
 
@@ -52,8 +54,20 @@ def _report(loaded: LoadedConfig, found: Outline) -> PlanReport:
         segments=tuple(_segment(graph, segment, batch) for segment in found.segments),
         memory=costs.by_name if found.segments else {},
         warnings=found.plan.warnings if found.plan else (),
+        **_placed(loaded, found),
         notes=(*(closed.note for closed in found.graph.closed), *(found.plan.notes if found.plan else ())),
     )
+
+
+def _placed(loaded: LoadedConfig, found: Outline) -> dict[str, Any]:
+    """Return the devices of the config's placement, and what crosses between them; nothing without one."""
+    placement = loaded.config.placement
+    if placement is None or found.plan is None:
+        return {}
+    with located(loaded):
+        require_one_each(placement.devices, found.plan)
+    planned = Placed(found.graph, found.segments, placement, loaded.config.data.batch_size)
+    return {"devices": planned.devices(), "crossing": planned.traffic(found.plan)}
 
 
 def _segment(graph: Graph, segment: Segment, batch: int) -> PlannedSegment:

@@ -14,6 +14,7 @@ from functools import partial
 from multiprocessing.connection import Pipe, wait
 from typing import TYPE_CHECKING, Any
 
+from gradcheck.placement.health import ServerWatch
 from gradcheck.workers.failures import died, timed_out
 from gradcheck.workers.task import silent
 
@@ -90,9 +91,13 @@ class Workers:
         self._processes = [process for process in self._processes if not process.gone]
         missing = min(self._count, len(waiting) + sum(p.busy for p in self._processes)) - len(self._processes)
         self._processes += [self._start() for _ in range(missing)]
-        for process in self._processes:
-            if waiting and not process.busy:
-                process.give(*waiting.popleft())
+        for place, process in enumerate(self._processes):
+            if not waiting or process.busy:
+                continue
+            if process.used and (process.alone or waiting[0][1].alone):
+                _end([process])
+                self._processes[place] = process = self._start()  # noqa: PLW2901 - the one that takes its place
+            process.give(*waiting.popleft())
 
 
 def _end(processes: Sequence[_Process]) -> None:
@@ -109,6 +114,8 @@ class _Process:
     Attributes:
         connection: carries tasks there, and stages and results back.
         busy: whether it has a task, which begins as soon as the process has started.
+        used: whether it ever had one.
+        alone: whether the last one leaves it of no use to others.
         gone: whether it has ended.
     """
 
@@ -128,13 +135,15 @@ class _Process:
             [sys.executable, "-c", code], pass_fds=descriptors, stdout=2, start_new_session=self._leads
         )
         theirs.close()
-        self.busy = self.gone = False
-        self._used = self._idle = False
+        self.busy = self.gone = self.used = self.alone = False
+        self._idle = False
+        self._watch: ServerWatch | None = None
         self._stage = f"loading {begin[1] if begin else 'TensorFlow'}"
 
     def give(self, index: int, task: Task) -> None:
         """Hand a task over as soon as the process waits for one."""
-        self._index, self._task, self.busy, self._used = index, task, True, True
+        self._index, self._task, self.busy, self.used, self.alone = index, task, True, True, task.alone
+        self._watch = ServerWatch(task.servers) if task.servers else None
         self._until = float("inf")
         if self._idle:
             self._begin()
@@ -152,7 +161,7 @@ class _Process:
         ended = self._popen.poll() is not None  # looked at before reading: then all that it sent is there
         for kind, content in self._messages():
             if kind == "result":
-                self.busy = False
+                self._done()
                 return self._index, content
             if kind == "ready":
                 self._idle = True
@@ -163,12 +172,20 @@ class _Process:
                 tell(self._index, content)
         if self.busy and time.monotonic() > self._until:
             return self._failed(lambda traces: timed_out(self._task.seconds or 0, traces, self._stage))
+        if self.busy and self._watch and self._watch.error:
+            failure = self._watch.error
+            return self._failed(lambda _: failure)
         if ended or self.connection.closed:
             with suppress(subprocess.TimeoutExpired):  # the connection ends a moment before the process
                 self._popen.wait(GRACE)
             status = self._popen.poll()
             return self._failed(lambda traces: died(status, traces, self._stage))
         return None
+
+    def _done(self) -> None:
+        self.busy = False
+        if self._watch:
+            self._watch.close()
 
     def _messages(self) -> Iterator[tuple[str, Any]]:
         """Yield all that has arrived. Close the connection if no more can come."""
@@ -188,7 +205,7 @@ class _Process:
 
     def ask_to_end(self) -> None:
         """Have it run its `finally` blocks, if it ever was given a task."""
-        self._send(signal.SIGTERM if self._used else signal.SIGKILL)
+        self._send(signal.SIGTERM if self.used else signal.SIGKILL)
 
     def end(self) -> str:
         """Wait until it is gone, not for long, and return the stacks that it left behind."""
@@ -200,7 +217,8 @@ class _Process:
         self._send(signal.SIGKILL)
         self._popen.wait()
         self.connection.close()
-        self.busy, self.gone = False, True
+        self._done()
+        self.gone = True
         with self._traces:
             self._traces.seek(0)
             return self._traces.read().decode(errors="replace")

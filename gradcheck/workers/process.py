@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -73,7 +74,10 @@ def _work(connection: Connection, *, verbose: bool) -> NoReturn:
     while True:
         connection.send(("ready", None))
         try:
-            result = connection.recv().perform(lambda stage: connection.send(("stage", stage)))
+            task = connection.recv()
+            result = task.perform(lambda stage: connection.send(("stage", stage)))
+            if task.servers:  # what it holds there is freed by deleting it here, and the process may end any moment
+                gc.collect()
             connection.send(("result", result))  # pickled before a byte of it is sent
         except (Ended, EOFError, BrokenPipeError):
             raise

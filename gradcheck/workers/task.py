@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from gradcheck.config.schema import Placement
 
 
 class Stage(str):
@@ -43,11 +45,19 @@ class Task:
         arguments: those of the function; the last one, that comes after them, takes the name of each stage as it
             begins. Arguments and result are pickled.
         seconds: how long it may take, without loading TensorFlow; None is no limit.
+        alone: whether it needs a process that has done nothing before, and leaves it of no use to others.
+        servers: addresses of TensorFlow servers that it works with: it fails as soon as one of them does.
     """
 
     target: str
     arguments: tuple[Any, ...]
     seconds: float | None = None
+    alone: bool = False
+    servers: tuple[str, ...] = ()
+
+    def placed(self, placement: Placement | None) -> Task:
+        """Return the same task for a config with this `placement`: TensorFlow joins a cluster once in a process."""
+        return self if placement is None else replace(self, alone=True, servers=placement.cluster)
 
     def perform(self, stage: Callable[[str], None]) -> Any:
         """Call the function, and return its result."""

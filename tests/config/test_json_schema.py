@@ -61,7 +61,7 @@ FITTING = """
   loss: {Huber: {delta: 2}}
   methods:
     [vjp, naive: {expect: mismatch}, numeric: {mode: full}, scan: null, candidate: {factory: "./a.py:b", name: q}]
-  placement: {devices: [a], cluster: [b]}
+  placement: {devices: [a], cluster: ["b:1"]}
   memory_budget: 100
 - model: {factory: "a:b", kwargs: {c: 1}, input: {shape: [3, null], dtype: int32}}
 - model: {segments: [{factory: "a:b", input: {a: {shape: [3]}}}, {file: x, input: {shape: [2]}}]}

@@ -260,12 +260,12 @@ def test_the_reference_that_does_not_repeat_itself_is_found(run: Run) -> None:
     assert run(chain(more="    verify_reference: always\n")).warnings == ()
 
 
-@pytest.mark.parametrize("key", ["placement: ['cpu:0', 'cpu:0', 'cpu:0']"])
-def test_what_cannot_be_honoured_is_refused(run: Run, key: str) -> None:
-    report = run(chain(more=f"    {key}\n"))
+def test_each_segment_needs_a_device(run: Run) -> None:
+    assert run(chain(more="    placement: ['cpu:0', 'cpu:0', 'cpu:0']\n")).verdict == "pass"
+    report = run(chain(more="    placement: ['cpu:0', 'cpu:0']\n"))
     assert (report.verdict, report.exit_code) == ("error", 2)
     assert report.error is not None
-    assert (report.error.code, report.error.excerpt is not None) == ("GC032", True)
+    assert (report.error.code, report.error.excerpt is not None) == ("GC034", True)
 
 
 PARTS = """

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,3 +248,25 @@ def test_a_debugger_can_have_it_all_in_one_process(monkeypatch: pytest.MonkeyPat
         here, error = pool.run([task("process_after", 0), task("raises_two_mistakes")])
     assert here == os.getpid()
     assert isinstance(error, ConfigErrors)
+
+
+def test_a_task_alone_has_a_process_that_did_nothing_before_and_nothing_after() -> None:
+    shared = task("process_after", 0.0)
+    with Workers(tensorflow=False) as pool:
+        first, second, alone, last, again = pool.run([shared, shared, replace(shared, alone=True), shared, shared])
+    assert (first, last) == (second, again)
+    assert len({first, alone, last}) == 3
+
+
+def test_a_task_ends_when_a_server_that_it_needs_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradcheck.placement.health.PAUSE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    waiting = replace(task("process_after", 60.0), alone=True, servers=(f"127.0.0.1:{port}",))
+    start = time.monotonic()
+    with Workers(tensorflow=False) as pool:
+        failed, after = pool.run([waiting, task("process_after", 0.0)])
+    assert time.monotonic() - start < 30
+    assert isinstance(failed, GradcheckError)
+    assert (failed.code, f"worker 0 (127.0.0.1:{port}) cannot be reached" in str(failed)) == ("GC061", True)
+    assert isinstance(after, int)

@@ -27,6 +27,7 @@ from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.errors import GradcheckError
 from gradcheck.keras_private import called_with, calls_of_models
 from gradcheck.phrases import listed
+from gradcheck.placement.devices import on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +67,10 @@ def _parts(
 ) -> tuple[keras.Model, ...]:
     """Build every part as a functional model with a unique name; its inputs default to the outputs before it."""
     parts: list[keras.Model] = []
-    for index, source in enumerate(sources):
-        with at("segments", index):
+    devices = given.devices if len(given.devices) == len(sources) else [""] * len(sources)
+    for index, (source, device) in enumerate(zip(sources, devices, strict=True)):
+        # Its weights are made where they will be: no process needs the memory for all of them.
+        with at("segments", index), on(device):
             before = parts[-1].outputs if parts else getattr(reference, "inputs", None)
             with calls_of_models() as calls:
                 raw = build_any(source, base)

@@ -29,11 +29,13 @@ class KnownBatch(NamedTuple):
         batch_size: its length.
         inputs: returns its inputs, if they are the user's own, in the structure in which they are given; else None.
         training: the flag that the model is called with: a layer may be called, and built, in one case alone.
+        devices: those on which the parts of a chain are built, one for each; none for TensorFlow's own choice.
     """
 
     batch_size: int | None = None
     inputs: Callable[[], Any] = lambda: None
     training: bool = False
+    devices: tuple[str, ...] = ()
 
 
 NOTHING = KnownBatch()

@@ -56,6 +56,25 @@ def contradictions(data: dict[Any, Any], *, require_split: bool) -> Iterator[Fin
             "microbatches",
             "does not run in micro-batches",
         )
+    if data.get("placement") is not None:
+        yield from _placed(data, methods, steps=steps, is_cut=has_split or in_parts)
+
+
+def _placed(data: dict[Any, Any], methods: dict[int, MethodConfig], *, steps: Any, is_cut: bool) -> Iterator[Finding]:
+    """Yield a finding for what does not go with segments on devices of their own."""
+    runs_here = "does not run on several devices"
+    yield from _only([name for name, info in METHODS.items() if info.placed], methods, "placement", runs_here)
+    excluded = {
+        "execution": data.get("execution", "eager") in ("graph", "xla"),
+        "train": bool(steps),
+        "loss": _over_all(data.get("loss")) == "of_model",
+    }
+    for key in (key for key, given in excluded.items() if given):
+        message = f"`{key}` as given here is not available for segments on devices of their own"
+        yield Finding(message=message, path=(key,), at="key", code="GC007", help=f"remove `{key}` or `placement`")
+    if not is_cut:
+        message = "`placement` says where each segment runs, and the config has no split"
+        yield Finding(message=message, path=("placement",), at="key", code="GC026", help="add `split: {every: layer}`")
 
 
 def _one_loss_over_all(data: dict[Any, Any], methods: dict[int, MethodConfig]) -> Iterator[Finding]:

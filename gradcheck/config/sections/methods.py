@@ -250,6 +250,7 @@ class MethodInfo:
         engine: whether it runs under another backend of Keras, in a process of its own.
         of_model: whether it takes a loss that calls the model itself, of which no cotangents of the outputs are known.
         sides: what reports call the two sides of its check.
+        placed: whether it runs beside a `placement`: its segments on their devices, or the whole model here.
     """
 
     place: str
@@ -268,6 +269,7 @@ class MethodInfo:
     engine: bool = False
     of_model: bool = False
     sides: Sides = field(default_factory=Sides)
+    placed: bool = False
 
 
 def _engine(name: str, title: str) -> MethodInfo:
@@ -309,13 +311,25 @@ _BY_KERAS = "the model, the loss and the optimizer, shared with the plain loop; 
 #: The candidates that a config may name.
 METHODS: dict[str, MethodInfo] = {
     "vjp": MethodInfo(
-        place="by_segment.vjp", slices=True, trains=True, hands_on=True, holds="activations", of_model=True
+        place="by_segment.vjp",
+        slices=True,
+        trains=True,
+        hands_on=True,
+        holds="activations",
+        of_model=True,
+        placed=True,
     ),
     "jacobian": MethodInfo(place="by_segment.jacobian", trains=True, eager=True, dense=True, holds="jacobian_block"),
     "naive": MethodInfo(
-        place="by_segment.naive", slices=True, trains=True, hands_on=True, holds="activations", of_model=True
+        place="by_segment.naive",
+        slices=True,
+        trains=True,
+        hands_on=True,
+        holds="activations",
+        of_model=True,
+        placed=True,
     ),
-    "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True, holds="boundaries"),
+    "recompute": MethodInfo(place="by_segment.recompute", slices=True, trains=True, holds="boundaries", placed=True),
     "graph": MethodInfo(place="by_segment.graph", slices=True, trains=True),
     "graph_scalar": MethodInfo(place="by_segment.graph_scalar", trains=True),
     "forward": MethodInfo(
@@ -333,6 +347,7 @@ METHODS: dict[str, MethodInfo] = {
         splits=False,
         of_model=True,
         sides=_ON_TRIAL,
+        placed=True,
     ),
     "stateful": MethodInfo(place="along_time.stateful", eager=True),
     "scan": MethodInfo(place="along_time.scan", options=ScanOptions),
@@ -357,6 +372,7 @@ METHODS: dict[str, MethodInfo] = {
         trains=True,
         eager=True,
         of_model=True,
+        placed=True,
     ),
     "accumulate": _way(
         AccumulateOptions,

@@ -1,0 +1,1 @@
+"""Segments on devices and in other processes: TensorFlow servers, joined, asked and watched."""
