@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from gradcheck.building.messages import gist
 from gradcheck.errors import GradcheckError, NotApplicable, RunError
-from gradcheck.methods.directional.directions import described, projections, random_directions
+from gradcheck.methods.directional.directions import described, projections, random_directions, unit
 from gradcheck.methods.directional.points import GIVEN, values_at
 from gradcheck.methods.directional.slopes import BESIDE, GOAL, NEARBY, Probe, Slopes, compared, judged
 from gradcheck.methods.directional.surface import Surface, output_masks
@@ -192,7 +192,7 @@ def _along(surface: Surface, key: TensorKey, options: NumericOptions, *, element
     gradient, shape = surface.gradients[key], surface.shapes[key]
     held = np.zeros(shape) if gradient is None else gradient
     if elements:
-        probe = Probe(tape=held.reshape(-1), direction=partial(_unit, shape), shape=shape)
+        probe = Probe(tape=held.reshape(-1), direction=partial(unit, shape), shape=shape)
     else:
         directions = random_directions(key, shape, count=options.directions, seed=surface.seed)
         tape = projections(held, directions)
@@ -204,13 +204,6 @@ def _along(surface: Surface, key: TensorKey, options: NumericOptions, *, element
         assigned=key in surface.assigned,
         connected=gradient is not None,
     )
-
-
-def _unit(shape: tuple[int, ...], index: int) -> Array:
-    """Return the direction of element `index` in C order."""
-    unit = np.zeros(shape)
-    unit.flat[index] = 1.0
-    return unit
 
 
 def _differences(

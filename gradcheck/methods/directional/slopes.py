@@ -83,6 +83,7 @@ class Slopes:
         assigned: whether the forward pass assigns this weight itself, so that tape and differences are of different
             functions.
         connected: whether the tape has a gradient; the probe's is zero if not.
+        agree: the share of the probe's size that a difference may have and not count.
     """
 
     probe: Probe
@@ -92,11 +93,12 @@ class Slopes:
     codes: Mapping[int, str] = field(default_factory=dict)
     assigned: bool = False
     connected: bool = True
+    agree: float = AGREE
 
     @cached_property
     def least(self) -> float:
         """The largest difference that does not count."""
-        return AGREE * self.probe.size
+        return self.agree * self.probe.size
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
@@ -228,7 +230,7 @@ def compared(found: Mapping[TensorKey, Slopes], what: Callable[[Slopes], str], *
         | more.pop("against", {}),
         error_bars={key: slopes.bars.reshape(slopes.probe.shape) for key, slopes in held.items()},
         notes={key: "; ".join([what(slopes), *_said(slopes, scale)]) for key, slopes in found.items()},
-        wrong={key: wrong[0] for key, slopes in found.items() if (wrong := _wrong(slopes))},
+        wrong={key: wrong[0] for key, slopes in found.items() if (wrong := wrong_in(slopes))},
         tolerance_dtype=DIGITS,
         state={},
         way="by finite differences",
@@ -254,7 +256,7 @@ def _codes(slopes: Slopes) -> Mapping[int, str]:
     return {**dict.fromkeys(slopes.which("nonfinite"), NOT_FINITE), **slopes.codes}
 
 
-def _wrong(slopes: Slopes) -> list[Wrong]:
+def wrong_in(slopes: Slopes) -> list[Wrong]:
     """Describe the wrong derivatives: of each kind the first one, and the number of others."""
     codes, said = _codes(slopes), []
     for code in (code for code in _SAYS if code in codes.values()):
@@ -273,7 +275,7 @@ def _said(slopes: Slopes, scale: float) -> Iterator[str]:
     if slopes.assigned:
         yield "GC801: the forward pass assigns this weight, and the tape starts from what it assigned"
         return
-    yield from (f"{wrong.code}: {wrong.says}" for wrong in _wrong(slopes))
+    yield from (f"{wrong.code}: {wrong.says}" for wrong in wrong_in(slopes))
     if slopes.connected:
         yield from _undecided(slopes, scale, _codes(slopes))
 
