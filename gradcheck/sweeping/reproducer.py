@@ -131,7 +131,7 @@ def _script(check: str, placed: _Placed, quotient: _Quotient, statement: str, *,
         *before,
         f'print("got", {derivative if none else f"float({derivative})"})',
         *(["x = tf.cast(x, tf.float64)"] if dtype != DOUBLE else []),
-        f'print("right", float({quotient("" if scalar else " * v")}))',
+        f'print("right", round(float({quotient("" if scalar else " * v")}), 6))',
     ]
     return "\n".join(lines) + "\n"
 
