@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.cli.terminal.sweep_file import SweepFile
-    from gradcheck.reporters.interface import Show
     from gradcheck.errors import GradcheckError
+    from gradcheck.reporters.interface import Show
     from gradcheck.results.report import Report
     from gradcheck.sweeping.tasks import Listed
     from gradcheck.workers import Runner
@@ -53,7 +53,9 @@ _EXAMPLES = (
     section="Functions",
     help="Recipes for modules of your own; default: FILE.recipes.yaml beside FILE.py.",
 )
-@option("--reproduce", metavar="NAME", section="Functions", help="Sweep NAME, and print scripts that show what is wrong.")
+@option(
+    "--reproduce", metavar="NAME", section="Functions", help="Sweep NAME, and print scripts that show what is wrong."
+)
 @report_options
 @option(
     "--known",
@@ -133,9 +135,7 @@ def ops(
     return verdict_code(code, exit_zero=exit_zero)
 
 
-def _swept(
-    names: Sequence[str], recipes: Path | None, timeout: float, pool: Runner, file: SweepFile | None
-) -> Report:
+def _swept(names: Sequence[str], recipes: Path | None, timeout: float, pool: Runner, file: SweepFile | None) -> Report:
     """Sweep the functions that are not done in `file` yet, and return the report of all, in their order."""
     from gradcheck.cli.terminal.progress import progress  # noqa: PLC0415 - not needed for --help
     from gradcheck.errors import GradcheckError, Interrupted  # noqa: PLC0415 - as above
@@ -149,14 +149,16 @@ def _swept(
     left = [reference for reference in found.references if reference not in runs]
     sweep = Task(target="gradcheck.sweeping.tasks:sweep", arguments=(), seconds=timeout)
     tasks = [replace(sweep, arguments=(reference, base, recipes)) for reference in left]
-    with progress(len(tasks)) as show, suppress(KeyboardInterrupt):
-        with closing(pool.as_finished(tasks, lambda i, stage: show(i, f"{left[i]}: ", stage))) as finished:
-            for index, result in finished:
-                run = _failed(left[index], result) if isinstance(result, GradcheckError) else result
-                runs[left[index]] = run
-                if file is not None:
-                    file.add(run)
-                show(index, f"{left[index]}: ", Stage("finished", 1, 1))
+    with ExitStack() as stack:
+        stack.enter_context(suppress(KeyboardInterrupt))
+        show = stack.enter_context(progress(len(tasks)))
+        told = pool.as_finished(tasks, lambda index, stage: show(index, f"{left[index]}: ", stage))
+        for index, result in stack.enter_context(closing(told)):
+            run = _failed(left[index], result) if isinstance(result, GradcheckError) else result
+            runs[left[index]] = run
+            if file is not None:
+                file.add(run)
+            show(index, f"{left[index]}: ", Stage("finished", 1, 1))
     done = [runs[reference] for reference in found.references if reference in runs]
     missing = [reference for reference in found.references if reference not in runs]
     if missing:

@@ -118,8 +118,8 @@ def run(
 def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner, baseline: Report | None = None) -> ExitCode:
     """Load, check and report once; return the exit code."""
     from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
-    from gradcheck.cli.terminal.baseline import newly_failing  # noqa: PLC0415 - as above
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.baseline import newly_failing  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver, summarise, verdict_code  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.github_job import annotated  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above

@@ -1,4 +1,4 @@
-"""The report of `gradcheck ops` for people at a terminal: a matrix of functions by checks, and what is wrong below it."""
+"""The report of `gradcheck ops` for people at a terminal: a matrix of functions by checks, and below what is wrong."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def totals(report: Report) -> Iterator[str]:
     second = sum(1 for run in swept if any(c.method == "second" for c in run.checks))
     calls = sum(len(run.inputs) for run in swept)
     yield (
-        f"{plural(len(swept), 'function')} in {plural(calls, 'call')}, at {plural(points, 'point')} in float64 and float32; "
-        f"{second} of them in second order: {plural(sum(c.all for c in counts), 'check')}, "
+        f"{plural(len(swept), 'function')} in {plural(calls, 'call')}, at {plural(points, 'point')} in float64 and "
+        f"float32, {second} of them in second order: {plural(sum(c.all for c in counts), 'check')}, "
         f"{sum(c.mismatch for c in counts)} wrong, {sum(c.same for c in counts)} as wrong, "
         f"{sum(c.inconclusive for c in counts)} undecided, {sum(c.convention for c in counts)} by convention."
     )

@@ -64,9 +64,7 @@ class Around:
         there = self._beside(rng, NEARBY)
         return {i: _flat(derived, there[i]) for i, derived in enumerate(self.derive(there))}
 
-    def denied_beside(
-        self, rng: np.random.Generator, left: Mapping[int, list[int]]
-    ) -> Mapping[int, frozenset[int]]:
+    def denied_beside(self, rng: np.random.Generator, left: Mapping[int, list[int]]) -> Mapping[int, frozenset[int]]:
         """Return which of the elements `left` are denied at a random point at the distance `BESIDE` as well."""
         there = replace(self, values=self._beside(rng, BESIDE))
         derivatives, denied = self.derive(there.values), {}

@@ -15,6 +15,7 @@ from gradcheck.sweeping.reproducer import reproducer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gradcheck.results.report import Outcome
     from gradcheck.sweeping.sweep import Found, Swept
 
 #: What each check holds beside the finite differences.
@@ -46,7 +47,9 @@ def run_report(swept: Swept) -> RunReport:
         execution="eager",
         verdict="fail" if failed else "pass" if proven else "vacuous",
         exit_code=int(ExitCode.MISMATCH if failed else ExitCode.OK if proven else ExitCode.VACUOUS),
-        coverage=Coverage(trainable=max((len(call.leaves) for call in swept.calls), default=0), compared=0, absent=0, dead=0),
+        coverage=Coverage(
+            trainable=max((len(call.leaves) for call in swept.calls), default=0), compared=0, absent=0, dead=0
+        ),
         checks=tuple(checks),
         notes=tuple(f"{where}: {why}" for where, why in swept.left.items()),
         inputs=tuple(call.code(call.names) for call in swept.calls),
@@ -57,7 +60,7 @@ def _check(name: str, swept: Swept, *, second: bool) -> CheckReport:
     found = [one for one in swept.found if one.check == name]
     tensors, counts = tuple(_row(swept, one) for one in found), swept.tried[name]
     conventions = {why for call in swept.calls for check, why in call.case.convention.items() if check in (name, "all")}
-    outcome = "mismatch" if found else "match" if counts["match"] else "inconclusive"
+    outcome: Outcome = "mismatch" if found else "match" if counts["match"] else "inconclusive"
     return CheckReport(
         method=name,
         expect="match",

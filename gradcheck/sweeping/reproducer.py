@@ -102,7 +102,9 @@ def _placings(call: Call, found: Found) -> Iterator[_Placed]:
     unit.flat[element] = 1.0
     yield _Placed(f"tf.reduce_sum({call.code(_texts(written, leaf))})", written[leaf], repr(unit.tolist()))
     rng = np.random.default_rng(0)
-    through = [f"({text} + x * tf.constant({_random(rng, v)}, x.dtype))" for text, v in zip(written, values, strict=True)]
+    through = [
+        f"({text} + x * tf.constant({_random(rng, v)}, x.dtype))" for text, v in zip(written, values, strict=True)
+    ]
     yield _Placed(f"tf.reduce_sum({call.code(through)})", "0.0")
 
 
@@ -117,7 +119,10 @@ def _texts(values: Sequence[str], leaf: int) -> list[str]:
 
 
 def _script(check: str, placed: _Placed, quotient: _Quotient, statement: str, *, none: bool) -> str:
-    """Return the code; with `none` TensorFlow gets no gradient, and the script prints that. A difference quotient is taken in float64, whatever the dtype that is checked."""
+    """Return the code; with `none` TensorFlow gets no gradient, and the script prints that.
+
+    A difference quotient is taken in float64, whatever the dtype that is checked.
+    """
     scalar, dtype = placed.along is None, SINGLE if check == SINGLE else DOUBLE
     along = "tf.ones_like(x)" if scalar else "v"
     *before, derivative = (_GOT | _GOT_SECOND)[check](along, _whole if scalar else _along)

@@ -1,8 +1,8 @@
 """Scalar functions of a call's tensors, and the ways of TensorFlow to differentiate them once and twice.
 
-A call's outputs are read by fixed random weights, the readings: the inner product is a scalar f, and every way must give
-its derivatives along each element of each tensor. In the second order the scalar is r·∇f, with fixed directions r, as the
-tape computes it; its derivatives are those of r·H.
+A call's outputs are read by fixed random weights, the readings: the inner product is a scalar f, and every way must
+give its derivatives along each element of each tensor. In the second order the scalar is r·∇f, with fixed directions r,
+as the tape computes it; its derivatives are those of r·H.
 """
 
 from __future__ import annotations

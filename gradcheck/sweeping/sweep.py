@@ -16,7 +16,6 @@ from gradcheck.methods.directional.slopes import Slopes, wrong_in
 from gradcheck.sweeping.bench import TRIALS, Bench
 from gradcheck.sweeping.calls import Call
 
-
 if TYPE_CHECKING:
     from gradcheck.handoff.interface import Wrong
     from gradcheck.sweeping.functions import Function
@@ -86,8 +85,6 @@ def swept(function: Function) -> Swept:
         result.calls.append(call)
         result.points.append([])
         try:
-            if case.skip:
-                raise NotApplicable(case.skip)
             _CallSweep(call, index, result).run()
         except Exception as error:  # noqa: BLE001 - the function's own: the reason why this call is not checked
             reason = str(error) if isinstance(error, NotApplicable) else f"it raises {gist(error)}"
@@ -121,6 +118,8 @@ class _CallSweep:
             NotApplicable: if nothing of it can be differentiated, or it draws random numbers.
             Exception: what the function raises at the given point.
         """
+        if self.call.case.skip:
+            raise NotApplicable(self.call.case.skip)
         if not self.call.leaves:
             raise NotApplicable("it takes no floating tensor")
         bench = self.benches[0]

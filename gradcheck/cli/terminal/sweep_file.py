@@ -43,7 +43,9 @@ class SweepFile:
             whole = text[: text.rfind("\n") + 1]
             lines = whole.splitlines() or [head]
             if lines[0] != head:
-                raise self._refused(f"is of {lines[0]}, and this is {head}" if "gradcheck" in lines[0] else "is no sweep")
+                raise self._refused(
+                    f"is of {lines[0]}, and this is {head}" if "gradcheck" in lines[0] else "is no sweep"
+                )
             self._path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         except OSError as error:
             raise self._refused(f"cannot be used: {os_reason(error)}") from None
