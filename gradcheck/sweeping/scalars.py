@@ -63,14 +63,16 @@ class Scalar:
             [tf.reduce_sum(tf.cast(o, tf.float64) * r) for o, r in zip(outputs, self.readings, strict=True)]
         )
 
-    def first(self, values: Values) -> float:
-        """Return f."""
-        return float(self.of(self.tensors(values)))
+    def reading(self, tensors: Sequence[Any]) -> Any:
+        """Return r·∇f of tensors, by the tape; None if there is no gradient."""
+        gradients = zip(_gradients(self, tensors), self.directions(), strict=True)
+        products = [tf.reduce_sum(g * r) for g, r in gradients if g is not None]
+        return tf.add_n(products) if products else None
 
-    def second(self, values: Values) -> float:
-        """Return r·∇f."""
-        gradients = by_tape(self, values)
-        return sum(float(np.sum(g * r)) for g, r in zip(gradients, self.along, strict=True) if g is not None)
+    def value(self, values: Values, *, second: bool = False) -> float:
+        """Return f; of the second order r·∇f."""
+        found = (self.reading if second else self.of)(self.tensors(values))
+        return 0.0 if found is None else float(found)
 
     def tensors(self, values: Values) -> list[Any]:
         """Return `values` as tensors."""
@@ -113,7 +115,7 @@ def reverse_over_reverse(scalar: Scalar, values: Values) -> Derivatives:
     tensors = scalar.tensors(values)
     with tf.GradientTape() as tape:
         tape.watch(tensors)
-        reading = _read(_gradients(scalar, tensors), scalar.directions())
+        reading = scalar.reading(tensors)
     return _arrays([None] * len(tensors) if reading is None else tape.gradient(reading, tensors))
 
 
@@ -131,7 +133,7 @@ def forward_over_reverse(scalar: Scalar, values: Values) -> Derivatives:
 
     def slope(scalar: Scalar, tensors: Sequence[Any], tangents: Sequence[Any]) -> Any:
         with tf.autodiff.ForwardAccumulator(list(tensors), list(tangents)) as accumulator:
-            reading = _read(_gradients(scalar, tensors), scalar.directions())
+            reading = scalar.reading(tensors)
         return None if reading is None else accumulator.jvp(reading)
 
     return _along_elements(scalar, values, slope)
@@ -160,12 +162,6 @@ def _jvp(scalar: Scalar, tensors: Sequence[Any], tangents: Sequence[Any]) -> Any
     with tf.autodiff.ForwardAccumulator(list(tensors), list(tangents)) as accumulator:
         value = scalar.of(tensors)
     return accumulator.jvp(value)
-
-
-def _read(gradients: Sequence[Any], directions: Sequence[Any]) -> Any:
-    """Return the inner product of gradients and directions; None if there is no gradient."""
-    products = [tf.reduce_sum(g * r) for g, r in zip(gradients, directions, strict=True) if g is not None]
-    return tf.add_n(products) if products else None
 
 
 def _along_elements(

@@ -4,41 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 import numpy as np
 
 from gradcheck.building.messages import gist
 from gradcheck.errors import NotApplicable
-from gradcheck.methods.directional.slopes import AGREE, GOAL, wrong_in
-from gradcheck.numerics import largest
+from gradcheck.methods.directional.slopes import wrong_in
+from gradcheck.sweeping.bench import TRIALS, Bench
 from gradcheck.sweeping.calls import Call
-from gradcheck.sweeping.judgement import Around, measured
-from gradcheck.sweeping.points import points
-from gradcheck.sweeping.scalars import FIRST, SECOND, Scalar, by_tape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
+    from gradcheck.handoff.interface import Wrong
     from gradcheck.methods.directional.slopes import Slopes
     from gradcheck.sweeping.functions import Function
-    from gradcheck.sweeping.judgement import Measured
-    from gradcheck.sweeping.scalars import Array, Derivatives, Values, Way
+    from gradcheck.sweeping.scalars import Values
 
-#: The check of the tape in float32, beside the slopes in float64.
-SINGLE = "float32"
-#: The share of the largest derivative by which one in float32 may differ …
-AGREE_SINGLE = 1e-2
-#: … and second derivatives, whose slopes are known to fewer digits.
-AGREE_SECOND = 1e-4
-#: The checks, in the order of the matrix.
-CHECKS = (*list(FIRST)[:1], SINGLE, *list(FIRST)[1:], *SECOND)
-#: What is wrong must be so with other random numbers, and with other steps.
-TRIALS = ((0, 1.0), (1, 0.37), (2, 2.9))
+#: Where a derivative is wrong at this many points, more are counted without further trials.
+ENOUGH = 2
 
 
 class Found(NamedTuple):
@@ -61,9 +46,14 @@ class Found(NamedTuple):
     values: Values
 
     @property
-    def code(self) -> str:
-        """The code of the most important mistake."""
-        return wrong_in(self.slopes)[0].code
+    def wrong(self) -> Wrong:
+        """The most important mistake."""
+        return wrong_in(self.slopes)[0]
+
+    @property
+    def kind(self) -> tuple[str, int, int, str]:
+        """What it has in common with what is wrong at other points for the same reason."""
+        return self.check, self.case, self.leaf, self.wrong.code
 
 
 @dataclass
@@ -74,7 +64,8 @@ class Swept:
         function: the function.
         calls: its calls, in the order of its cases.
         found: what is wrong.
-        tried: the number of points by check and outcome: `match`, `inconclusive`, `convention`.
+        tried: the number of points by check and outcome: `match`, `mismatch`, `inconclusive`, `convention`, and `same`
+            where a derivative is as wrong as the tape's.
         left: why something was not tried, by what it is.
         points: the names of the points, by call.
     """
@@ -94,150 +85,112 @@ def swept(function: Function) -> Swept:
         call = Call(function.function, function.name, case)
         result.calls.append(call)
         result.points.append([])
-        if case.skip:
-            result.left[_label(function, index)] = case.skip
-            continue
         try:
-            with _floatx("float64"):
-                _sweep(call, index, result)
+            if case.skip:
+                raise NotApplicable(case.skip)
+            _CallSweep(call, index, result).run()
         except Exception as error:  # noqa: BLE001 - the function's own: the reason why this call is not checked
             reason = str(error) if isinstance(error, NotApplicable) else f"it raises {gist(error)}"
-            result.left[_label(function, index)] = reason
+            result.left[_where(function, index)] = reason
     return result
 
 
-def _label(function: Function, index: int) -> str:
-    return f"call {index + 1}" if len(function.cases) > 1 else "the function"
+def _where(function: Function, index: int, point: str = "") -> str:
+    """Return which call is meant, and which point."""
+    parts = [*([f"call {index + 1}"] if len(function.cases) > 1 else []), *([f"at {point}"] if point else [])]
+    return " ".join(parts) or "all"
 
 
-def _sweep(call: Call, index: int, result: Swept) -> None:
-    """Sweep one call.
+@dataclass
+class _CallSweep:
+    """The sweep of one call."""
 
-    Raises:
-        NotApplicable: if nothing of it can be differentiated, or it draws random numbers.
-        Exception: what the function raises at the given point.
-    """
-    if not call.leaves:
-        raise NotApplicable("it takes no floating tensor")
-    bench = _Bench(call, *TRIALS[0])
-    if not math.isfinite(bench.scalar.first(bench.given)):
-        raise NotApplicable("its value is not finite at random inputs: its recipe needs a range")
-    if bench.scalar.first(bench.given) != bench.scalar.first(bench.given):
-        raise NotApplicable("it draws random numbers")
-    for point, values in points(call, TRIALS[0][0]):
-        try:
-            finite = math.isfinite(bench.scalar.first(values))
-        except Exception as error:  # noqa: BLE001 - the function's own: it is not defined at this point
-            result.left[f"{_label(result.function, index)} at {point}"] = f"it raises {gist(error)}"
-            continue
-        if not finite:
-            result.left[f"{_label(result.function, index)} at {point}"] = "its value is not finite there"
-            continue
-        result.points[index].append(point)
-        for check, slopes in bench.at(values, result, call.case.order):
-            _note(result, bench, check, index, point, values, slopes)
+    call: Call
+    index: int
+    result: Swept
 
+    @cached_property
+    def benches(self) -> list[Bench]:
+        """The call with the random numbers and the steps of each trial."""
+        return [Bench(self.call, seed, stretch) for seed, stretch in TRIALS]
 
-def _note(
-    result: Swept, bench: _Bench, check: str, index: int, point: str, values: Values, slopes: dict[int, Slopes]
-) -> None:
-    """Count the outcome of a check at a point, and keep what is wrong in every trial."""
-    wrong = {i: found for i, found in slopes.items() if wrong_in(found)}
-    convention = bench.call.case.convention
-    if wrong and (convention.get(check) or convention.get("all")):
-        result.tried[check]["convention"] += 1
-        return
-    held = {i: found for i, found in wrong.items() if bench.holds(check, point, i, found)}
-    result.found += [Found(check, index, point, i, found, values) for i, found in held.items()]
-    if not held:
-        decided = any(found.which("agrees", "kink") for found in slopes.values())
-        result.tried[check]["match" if decided and not wrong else "inconclusive"] += 1
+    def run(self) -> None:
+        """Sweep the call.
 
-
-@contextmanager
-def _floatx(name: str) -> Iterator[None]:
-    """Set the dtype that Keras gives to Python's numbers."""
-    before = keras.config.floatx()
-    keras.config.set_floatx(name)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-
-
-class _Bench:
-    """One call with one set of random numbers.
-
-    Attributes:
-        call: the call.
-        seed: that of the random numbers.
-        stretch: the factor of all steps of differences.
-        given: random values.
-        scalar: the call as a scalar, in float64.
-    """
-
-    def __init__(self, call: Call, seed: int, stretch: float) -> None:
-        self.call, self.seed, self.stretch = call, seed, stretch
-        self.given = next(values for _, values in points(call, seed))
-        self.scalar = Scalar.made(call, self.given, seed)
-        self._single = replace(self.scalar, dtype=SINGLE, compiled={})
-
-    def at(
-        self, values: Values, result: Swept | None = None, order: int = 2, only: str | None = None
-    ) -> Iterator[tuple[str, dict[int, Slopes]]]:
-        """Yield each check at a point, or `only` one, with the slopes of every tensor.
-
-        A check that raises is left out, with the reason in `result`.
+        Raises:
+            NotApplicable: if nothing of it can be differentiated, or it draws random numbers.
+            Exception: what the function raises at the given point.
         """
-        groups: list[tuple[Callable[[Values], float], dict[str, tuple[Scalar, Way, float]]]] = [
-            (
-                self.scalar.first,
-                {name: (self.scalar, way, AGREE) for name, way in FIRST.items()}
-                | {SINGLE: (self._single, by_tape, AGREE_SINGLE)},
-            )
-        ]
-        if order > 1:
-            ways = {name: (self.scalar, way, AGREE_SECOND) for name, way in SECOND.items()}
-            groups.append((self.scalar.second, ways))
-        for value, ways in groups:
-            found: Measured | None = None
-            for name, (scalar, way, agree) in ways.items():
-                if only not in (None, name):
-                    continue
-                try:
-                    with _floatx(scalar.dtype):
-                        derive = partial(_in_floatx, scalar, way)
-                        derivatives = derive(values)
-                        around = Around(value=value, derive=derive, values=values, stretch=self.stretch, agree=agree)
-                        with _floatx("float64"):
-                            found = found or _measured(around, derivatives)
-                            slopes = around.judged(found, derivatives, seed=self.seed)
-                except Exception as error:  # noqa: BLE001 - TensorFlow's own, which says loudly that it cannot
-                    if result is not None:
-                        result.left.setdefault(name, gist(error))
-                    continue
-                yield name, slopes
+        if not self.call.leaves:
+            raise NotApplicable("it takes no floating tensor")
+        bench = self.benches[0]
+        value = bench.value(bench.given)
+        if not math.isfinite(value):
+            raise NotApplicable("its value is not finite at random inputs: its recipe needs a range")
+        if bench.value(bench.given) != value:
+            raise NotApplicable("it draws random numbers")
+        for point, values in bench.points.items():
+            where = _where(self.result.function, self.index, point)
+            try:
+                finite = math.isfinite(bench.value(values))
+            except Exception as error:  # noqa: BLE001 - the function's own: it is not defined at this point
+                self.result.left[where] = f"it raises {gist(error)}"
+                continue
+            if not finite:
+                self.result.left[where] = "its value is not finite there"
+                continue
+            self.result.points[self.index].append(point)
+            self._at(point, values)
 
-    def holds(self, check: str, point: str, leaf: int, found: Slopes) -> bool:
-        """Whether a wrong derivative is wrong in the same way with other random numbers and other steps."""
-        code = wrong_in(found)[0].code
-        for seed, stretch in TRIALS[1:]:
-            other = _Bench(self.call, seed, stretch)
-            values = dict(points(self.call, seed))[point]
-            slopes = next((slopes for _, slopes in other.at(values, only=check)), {})
-            again = wrong_in(slopes[leaf]) if leaf in slopes else []
-            if code not in [wrong.code for wrong in again]:
+    def _at(self, point: str, values: Values) -> None:
+        """Judge every way at one point."""
+        bench, tape = self.benches[0], {}
+        for way in bench.ways:
+            # Differences of a gradient that is wrong here say nothing of the second order.
+            if way.second and (self.call.case.order == 1 or any(map(wrong_in, tape.values()))):
+                break
+            try:
+                slopes = bench.judged(way, values)
+            except Exception as error:  # noqa: BLE001 - TensorFlow's own, which says loudly that it cannot
+                self.result.left.setdefault(way.name, gist(error))
+                continue
+            tape = tape or slopes
+            self.result.tried[way.name][self._outcome(way.name, point, values, slopes, tape)] += 1
+
+    def _outcome(
+        self, check: str, point: str, values: Values, slopes: dict[int, Slopes], tape: dict[int, Slopes]
+    ) -> str:
+        """Return the outcome of a check at a point; keep what is wrong in every trial."""
+        wrong = [i for i, found in slopes.items() if wrong_in(found)]
+        if not wrong:
+            decided = any(found.which("agrees", "kink") for found in slopes.values())
+            return "match" if decided else "inconclusive"
+        if self.call.case.convention.keys() & {check, "all"}:
+            return "convention"
+        if slopes is not tape and all(i in tape and _alike(slopes[i], tape[i]) for i in wrong):
+            return "same"
+        found = [Found(check, self.index, point, i, slopes[i], values) for i in wrong]
+        held = [one for one in found if self._known(one) or self._holds(one)]
+        self.result.found += held
+        return "mismatch" if held else "inconclusive"
+
+    def _known(self, found: Found) -> bool:
+        """Whether the same is wrong at enough other points, so that one more needs no further trials."""
+        alike = [one for one in self.result.found if one.kind == found.kind]
+        return len({one.point for one in alike}) >= ENOUGH
+
+    def _holds(self, found: Found) -> bool:
+        """Whether a derivative is wrong in the same way with other random numbers and other steps."""
+        for other in self.benches[1:]:
+            way = next(way for way in other.ways if way.name == found.check)
+            slopes = other.judged(way, other.points[found.point])[found.leaf]
+            if found.wrong.code not in [wrong.code for wrong in wrong_in(slopes)]:
                 return False
         return True
 
 
-def _in_floatx(scalar: Scalar, way: Way, values: Values) -> Derivatives:
-    with _floatx(scalar.dtype):
-        return way(scalar, values)
-
-
-def _measured(around: Around, derivatives: Sequence[Array | None]) -> Measured:
-    """Return the slopes of every tensor; what is measured once serves every way at the point."""
-    sizes = [largest(d) for d in derivatives if d is not None and np.all(np.isfinite(d))]
-    goal = GOAL * max(sizes, default=0.0)
-    return [measured(around, i, goal=goal) if value.size else () for i, value in enumerate(around.values)]
+def _alike(slopes: Slopes, tape: Slopes) -> bool:
+    """Whether the derivatives are as wrong as the tape's: equal to them, but for rounding."""
+    return bool(wrong_in(tape)) and np.allclose(
+        slopes.probe.tape, tape.probe.tape, rtol=slopes.agree, atol=slopes.least, equal_nan=True
+    )
