@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck.catalogue import CATALOGUE
 from gradcheck.errors import ExitCode
+from gradcheck.methods.directional.slopes import AROUND
 from gradcheck.numerics import Tolerance, compare
 from gradcheck.results.report import CheckReport, Coverage, Diagnosis, PointCounts, RunReport, Sides, TensorReport
 from gradcheck.sweeping.bench import DOUBLE, SINGLE, TRIALS, WAYS
@@ -30,6 +31,8 @@ SIDES = {
     "reverse_over_forward": "reverse over forward",
     "forward_over_forward": "forward over forward",
 }
+#: The code of a gradient that is wrong wherever it is measured is that of a custom gradient.
+_TITLES = {AROUND: "gradient wrong"}
 _RESTS_ON = "the forward pass alone"
 _RESTS_ON_FIRST = "the forward pass, and the first derivatives by the tape"
 
@@ -115,7 +118,7 @@ def _diagnoses(swept: Swept, found: Sequence[Found]) -> Iterator[Diagnosis]:
         figures = f"got {shown.got}, right {shown.right}" if shown else alike[0].wrong.says
         yield Diagnosis(
             code=code,
-            title=CATALOGUE[code].title,
+            title=_TITLES.get(code, CATALOGUE[code].title),
             segment=None,
             layer=call.code(call.names),
             confidence="exact",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck.sweeping.bench import DOUBLE, SINGLE
+from gradcheck.sweeping.bench import SINGLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Quotient = Callable[[str], str]
 
 #: How far what is got and what is right differ at least, as a share of the larger.
-SHOWN = 1e-3
+SHOWN = 1e-4
 #: The decimals of random numbers in a script.
 DECIMALS = 2
 
@@ -74,7 +74,7 @@ def ran(code: str) -> Reproducer | None:
 def differ(got: str, right: str) -> bool:
     """Whether what is printed as `got` is wrong, if `right` is right; no gradient is wrong where it is not zero."""
     b = float(right)
-    a = 0.0 if got == "None" else float(got)
+    a = 0.0 if got == "None" else float(got.removeprefix("tf.Tensor(").partition(",")[0])
     if not (math.isfinite(a) and math.isfinite(b)):
         return math.isfinite(b)
     return abs(a - b) > SHOWN * max(abs(a), abs(b), SHOWN)
@@ -119,23 +119,19 @@ def _texts(values: Sequence[str], leaf: int) -> list[str]:
 
 
 def _script(check: str, placed: _Placed, quotient: _Quotient, statement: str, *, none: bool) -> str:
-    """Return the code; with `none` TensorFlow gets no gradient, and the script prints that.
-
-    A difference quotient is taken in float64, whatever the dtype that is checked.
-    """
-    scalar, dtype = placed.along is None, SINGLE if check == SINGLE else DOUBLE
+    """Return the code; with `none` TensorFlow gets no gradient, and the script prints that."""
+    scalar = placed.along is None
     along = "tf.ones_like(x)" if scalar else "v"
     *before, derivative = (_GOT | _GOT_SECOND)[check](along, _whole if scalar else _along)
     modules = [(statement.removeprefix("import "), bool(statement)), ("numpy as np", "np." in placed.code)]
     modules += [("keras", "keras." in placed.code), ("tensorflow as tf", True)]
-    tensor = f'tf.constant({placed.at}, "{dtype}")'
+    tensor = f'tf.constant({placed.at}, "float64")'
     lines = [
         f"import {', '.join(name for name, needed in modules if needed)}",
         f"f = lambda x: {placed.code}",
-        f"x = {tensor}" if scalar else f'x, v = {tensor}, tf.constant({placed.along}, "{dtype}")',
+        f"x = {tensor}" if scalar else f'x, v = {tensor}, tf.constant({placed.along}, "float64")',
         *before,
         f'print("got", {derivative if none else f"float({derivative})"})',
-        *(["x = tf.cast(x, tf.float64)"] if dtype != DOUBLE else []),
         f'print("right", round(float({quotient("" if scalar else " * v")}), 6))',
     ]
     return "\n".join(lines) + "\n"
@@ -152,6 +148,10 @@ def _along(derivative: str) -> str:
 def _tape(along: str, read: _Read) -> list[str]:
     del along
     return ["with tf.GradientTape() as tape:", "    tape.watch(x)", "    y = f(x)", read("tape.gradient(y, x)")]
+
+
+def _tape_in_single(along: str, read: _Read) -> list[str]:
+    return [line.replace("f(x)", "f(tf.cast(x, tf.float32))") for line in _tape(along, read)]
 
 
 def _forward(along: str, read: _Read) -> list[str]:
@@ -204,7 +204,7 @@ def _forward_over_forward(along: str, read: _Read) -> list[str]:
 
 
 #: How a script differentiates, by check: lines, and last the expression of what is got.
-_GOT = {"numeric": _tape, SINGLE: _tape, "forward": _forward, "graph": _graph, "xla": _xla}
+_GOT = {"numeric": _tape, SINGLE: _tape_in_single, "forward": _forward, "graph": _graph, "xla": _xla}
 _GOT_SECOND = {
     "second": _second,
     "forward_over_reverse": _forward_over_reverse,
