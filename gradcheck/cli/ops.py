@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from gradcheck.errors import GradcheckError
     from gradcheck.reporters.interface import Show
     from gradcheck.results.report import Report
-    from gradcheck.sweeping.tasks import Listed
     from gradcheck.workers import Runner
 
 _EXAMPLES = (
@@ -144,9 +143,11 @@ def _swept(names: Sequence[str], recipes: Path | None, timeout: float, pool: Run
     from gradcheck.workers.task import Stage  # noqa: PLC0415 - as above
 
     base = Path.cwd()
-    found: Listed = result_of(pool, Task(target="gradcheck.sweeping.tasks:listed", arguments=(names, base, recipes)))
-    runs = dict[str, RunReport]() if file is None else file.begun(found.environment)
-    left = [reference for reference in found.references if reference not in runs]
+    # A plain tuple: what a module of the worker's defines would be imported here too, and TensorFlow with it.
+    listed = Task(target="gradcheck.sweeping.tasks:listed", arguments=(names, base, recipes))
+    references, environment = result_of(pool, listed)
+    runs = dict[str, RunReport]() if file is None else file.begun(environment)
+    left = [reference for reference in references if reference not in runs]
     sweep = Task(target="gradcheck.sweeping.tasks:sweep", arguments=(), seconds=timeout)
     tasks = [replace(sweep, arguments=(reference, base, recipes)) for reference in left]
     with ExitStack() as stack:
@@ -159,13 +160,13 @@ def _swept(names: Sequence[str], recipes: Path | None, timeout: float, pool: Run
             if file is not None:
                 file.add(run)
             show(index, f"{left[index]}: ", Stage("finished", 1, 1))
-    done = [runs[reference] for reference in found.references if reference in runs]
-    missing = [reference for reference in found.references if reference not in runs]
+    done = [runs[reference] for reference in references if reference in runs]
+    missing = [reference for reference in references if reference not in runs]
     if missing:
         again = "" if file is None else ": the same command goes on from here"
         message = f"interrupted: {plural(len(missing), 'function')} not swept{again}"
         done.append(_failed(missing[0], Interrupted(message)))
-    return envelope(_judged(done), found.environment)
+    return envelope(_judged(done), environment)
 
 
 def _failed(reference: str, error: GradcheckError) -> RunReport:

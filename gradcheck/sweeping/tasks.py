@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, NamedTuple
+import itertools
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -22,21 +23,20 @@ if TYPE_CHECKING:
     from gradcheck.results.report import RunReport
 
 
-class Listed(NamedTuple):
-    """The references of the functions to be swept, and where they run."""
-
-    references: list[str]
-    environment: Environment
+#: Counts the functions that this process has swept.
+_COUNT = itertools.count(1)
 
 
-def listed(names: Sequence[str], base: Path, recipes: Path | None, stage: Callable[[str], None] = silent) -> Listed:
-    """Find the functions, and read their recipes, so that a mistake in one is found before any work."""
+def listed(
+    names: Sequence[str], base: Path, recipes: Path | None, stage: Callable[[str], None] = silent
+) -> tuple[list[str], Environment]:
+    """Return the references of the functions, and where they run; a mistake in a recipe is found before any work."""
     stage(Stage("finding the functions"))
     with imported_once():
         found = references(names, base)
         for reference in found:
             function_of(reference, base, recipes)
-    return Listed(found, environment())
+    return found, environment()
 
 
 def sweep(reference: str, base: Path, recipes: Path | None, stage: Callable[[str], None] = silent) -> RunReport:
@@ -44,7 +44,7 @@ def sweep(reference: str, base: Path, recipes: Path | None, stage: Callable[[str
     stage(Stage("sweeping"))
     with imported_once():
         run = run_report(swept(function_of(reference, base, recipes)))
-    # Compiled functions are held in cycles, and their graphs are what memory is spent on.
-    keras.backend.clear_session()
-    gc.collect()
+    if next(_COUNT) % 8 == 0:  # compiled functions are held in cycles, and collecting them takes a while
+        keras.backend.clear_session()
+        gc.collect()
     return run
