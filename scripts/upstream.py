@@ -99,7 +99,11 @@ def document(report: Report, notes: dict[str, str], swept: str) -> str:
     found = [finding for run in report.runs for finding in findings(run)]
     environment = report.environment
     parts = [_INTRODUCTION.format(keras=environment.keras, tensorflow=environment.tensorflow, totals=swept)]
-    parts.append("| function | derivative | at | got | right |\n| --- | --- | --- | --- | --- |\n" + "\n".join(map(_row, found)))
+    parts.append(
+        "\n".join(
+            ["| function | derivative | at | got | right |", "| --- | --- | --- | --- | --- |", *map(_row, found)]
+        )
+    )
     for run in report.runs:
         parts.append(f"## {run.name}\n\n{notes[run.name]}")
         parts += [_section(finding) for finding in found if finding.function == run.name]

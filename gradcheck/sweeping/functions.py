@@ -33,11 +33,13 @@ class Function:
         reference: `module:name`, by which it is found again.
         function: the function itself.
         cases: the ways to call it.
+        module: where it is found; None for a function that was handed over.
     """
 
     reference: str
     function: Callable[..., Any]
     cases: tuple[Case, ...]
+    module: Any = None
 
     @property
     def name(self) -> str:
@@ -46,10 +48,10 @@ class Function:
         return f"{Path(module).stem if module.endswith('.py') else module}.{attribute}"
 
     @property
-    def statement(self) -> str:
-        """The line of code that makes the name known; empty for Keras's and TensorFlow's own."""
-        module = self.name.rpartition(".")[0]
-        return "" if module in MODULES else f"import {module}"
+    def own_module(self) -> dict[str, Any]:
+        """The module by the name that code imports it by; empty for Keras's and TensorFlow's own."""
+        name = self.name.rpartition(".")[0]
+        return {} if name in MODULES or self.module is None else {name: self.module}
 
 
 def references(asked: Sequence[str], base: Path) -> list[str]:
@@ -88,7 +90,7 @@ def function_of(reference: str, base: Path, recipes: Path | None = None) -> Func
     else:
         file = recipes or (base / module).with_suffix(".recipes.yaml")
         cases = written(file).get(name, ()) if recipes or file.is_file() else ()
-    return Function(reference, function, cases or _guessed(function))
+    return Function(reference, function, cases or _guessed(function), _module(module, base))
 
 
 def _object(reference: str, base: Path) -> Any:

@@ -112,7 +112,7 @@ def _diagnoses(swept: Swept, found: Sequence[Found]) -> Iterator[Diagnosis]:
         kinds.setdefault((one.case, one.wrong.code), []).append(one)
     for (case, code), alike in kinds.items():
         call = swept.calls[case]
-        shown = next((s for one in alike if (s := reproducer(call, one, swept.function.statement))), None)
+        shown = next((s for one in alike if (s := reproducer(call, one, swept.function.own_module))), None)
         points = ", ".join(dict.fromkeys(one.point for one in alike))
         tensors = ", ".join(dict.fromkeys(call.names[one.leaf] for one in alike))
         figures = f"got {shown.got}, right {shown.right}" if shown else alike[0].wrong.says

@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from typing import TYPE_CHECKING, NamedTuple
+import sys
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.sweeping.bench import SINGLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradcheck.sweeping.calls import Call
     from gradcheck.sweeping.scalars import Array
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     #: From what a step is multiplied by to the code of a difference quotient.
     _Quotient = Callable[[str], str]
 
-#: How far what is got and what is right differ at least, as a share of the larger.
-SHOWN = 1e-4
+#: How far what is got and what is right differ at least, as a share of the larger; less than `SMALL` counts as that.
+SHOWN, SMALL = 1e-4, 1e-2
 #: The decimals of random numbers in a script.
 DECIMALS = 2
 
@@ -42,31 +44,36 @@ class Reproducer(NamedTuple):
     right: str
 
 
-def reproducer(call: Call, found: Found, statement: str) -> Reproducer | None:
+def reproducer(call: Call, found: Found, modules: Mapping[str, Any]) -> Reproducer | None:
     """Return the simplest script that shows what was found; None if none of them does.
 
     Args:
         call: the call.
         found: what is wrong.
-        statement: the line that imports the function, if it is neither Keras's nor TensorFlow's.
+        modules: those that the script imports beside Keras, TensorFlow and NumPy, by name.
     """
     for placed in _placings(call, found):
         for quotient in _SECOND_QUOTIENTS if found.check in _GOT_SECOND else _QUOTIENTS:
-            script = _script(found.check, placed, quotient, statement, none=not found.slopes.connected)
-            shown = ran(script)
+            script = _script(found.check, placed, quotient, list(modules), none=not found.slopes.connected)
+            shown = ran(script, modules)
             if shown is not None and differ(shown.got, shown.right):
                 return shown
     return None
 
 
-def ran(code: str) -> Reproducer | None:
-    """Run a script, and return it with what it prints; None if it raises."""
-    output = io.StringIO()
+def ran(code: str, modules: Mapping[str, Any] = MappingProxyType({})) -> Reproducer | None:
+    """Run a script, which may import `modules`, and return it with what it prints; None if it raises."""
+    output, before = io.StringIO(), {name: sys.modules[name] for name in modules if name in sys.modules}
+    sys.modules.update(modules)
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
             exec(compile(code, "<reproducer>", "exec"), {})  # noqa: S102 - made by this module
     except Exception:  # noqa: BLE001 - such as of a function that takes no single number: the next script
         return None
+    finally:
+        for name in modules:
+            del sys.modules[name]
+        sys.modules.update(before)
     printed = dict(line.split(" ", 1) for line in output.getvalue().splitlines() if " " in line)
     return Reproducer(code, printed["got"], printed["right"]) if {"got", "right"} <= printed.keys() else None
 
@@ -77,7 +84,7 @@ def differ(got: str, right: str) -> bool:
     a = 0.0 if got == "None" else float(got.removeprefix("tf.Tensor(").partition(",")[0])
     if not (math.isfinite(a) and math.isfinite(b)):
         return math.isfinite(b)
-    return abs(a - b) > SHOWN * max(abs(a), abs(b), SHOWN)
+    return abs(a - b) > SHOWN * max(abs(a), abs(b), SMALL)
 
 
 class _Placed(NamedTuple):
@@ -118,12 +125,12 @@ def _texts(values: Sequence[str], leaf: int) -> list[str]:
     return ["x" if i == leaf else f"tf.constant({value}, x.dtype)" for i, value in enumerate(values)]
 
 
-def _script(check: str, placed: _Placed, quotient: _Quotient, statement: str, *, none: bool) -> str:
+def _script(check: str, placed: _Placed, quotient: _Quotient, own: Sequence[str], *, none: bool) -> str:
     """Return the code; with `none` TensorFlow gets no gradient, and the script prints that."""
     scalar = placed.along is None
     along = "tf.ones_like(x)" if scalar else "v"
     *before, derivative = (_GOT | _GOT_SECOND)[check](along, _whole if scalar else _along)
-    modules = [(statement.removeprefix("import "), bool(statement)), ("numpy as np", "np." in placed.code)]
+    modules = [*((name, True) for name in own), ("numpy as np", "np." in placed.code)]
     modules += [("keras", "keras." in placed.code), ("tensorflow as tf", True)]
     tensor = f'tf.constant({placed.at}, "float64")'
     lines = [

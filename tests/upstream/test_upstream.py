@@ -1,4 +1,4 @@
-"""What docs/upstream-training.md says of Keras and TensorFlow is so: its scripts stand beside this file, and print its figures.
+"""What docs/upstream-training.md says of Keras and TensorFlow is so: its scripts stand here, and print its figures.
 
 Two of them are run; `--upstream all`: all of them.
 """

@@ -95,9 +95,9 @@ class Case(Section):
 
 def _cases(raw: Any) -> Any:
     if isinstance(raw, dict):
-        return [raw]
+        return [validated_at((), Case, raw)]
     if isinstance(raw, (list, tuple)) and raw:
-        return raw
+        return [validated_at((i,), Case, each) for i, each in enumerate(raw)]
     raise refusal(Finding(message=f"expected a recipe, or a list of them. Received: {received(raw)}"))
 
 
