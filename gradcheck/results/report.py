@@ -82,6 +82,7 @@ class Diagnosis:
     place: str | None = None  # in words, such as `boundary 0 → 1`
     line: str | None = None  # of a script, such as `train.py:31`
     file: str | None = None  # the path of the script that `line` is in
+    reproducer: str | None = None  # of a function: a script of a few lines that shows it
 
 
 class Sides(NamedTuple):
@@ -177,6 +178,25 @@ class ScheduleReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PointCounts:
+    """Of a function that is swept: the number of points by the outcome of a check there.
+
+    `same`: as wrong as the first check of its order. `convention`: meant to differ from the slopes.
+    """
+
+    match: int = 0
+    mismatch: int = 0
+    same: int = 0
+    inconclusive: int = 0
+    convention: int = 0
+
+    @property
+    def all(self) -> int:
+        """The number of points."""
+        return self.match + self.mismatch + self.same + self.inconclusive + self.convention
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckReport:
     """The check of one method against the reference."""
 
@@ -206,6 +226,7 @@ class CheckReport:
     rests_on: str = ""  # the code shared with the reference, in which the method can find no mistake
     second_opinion: str | None = None  # of a mismatch: the side that float64 agrees with, or why it does not decide
     sides: Sides = _SIDES
+    points: PointCounts | None = None  # of a function that is swept
     asked_at: str | None = None  # `file:line`: of a candidate its function, otherwise where the config asks for it
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:

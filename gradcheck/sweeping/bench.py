@@ -89,19 +89,20 @@ class Bench:
         """Return the scalar of the call; of the second order r·∇f. Where that is slow, it is compiled."""
         if second not in self._fast:
             start = time.perf_counter()
-            found = self._eager(values, second=second)
+            found = self.eager(values, second=second)
             if time.perf_counter() - start > SLOW:
                 self._fast[second] = self._compiled(values, found, second=second)
             return found
         return self._fast[second](values)
 
-    def _eager(self, values: Values, *, second: bool) -> float:
+    def eager(self, values: Values, *, second: bool = False) -> float:
+        """Return the scalar as it is without compiling."""
         with _floatx(DOUBLE):
             return self._scalars[DOUBLE].value(values, second=second)
 
     def _compiled(self, values: Values, found: float, *, second: bool) -> Callable[[Values], float]:
         """Return the compiled scalar, if it is the same at `values`; the eager one if not."""
-        scalar, eager = self._scalars[DOUBLE], partial(self._eager, second=second)
+        scalar, eager = self._scalars[DOUBLE], partial(self.eager, second=second)
         made = scalar.reading if second else scalar.of
         function = tf.function(lambda *tensors: made(tensors), autograph=False)
 

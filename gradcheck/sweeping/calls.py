@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,4 +133,6 @@ def _values(leaf: Leaf, rng: np.random.Generator) -> NDArray[np.float64]:
         return np.broadcast_to(np.asarray(leaf.values, np.float64), leaf.x).copy()
     if leaf.range is not None:
         return np.asarray(rng.uniform(*leaf.range, leaf.x))
-    return np.asarray(rng.uniform(*SIZES, leaf.x) * rng.choice([-1.0, 1.0], leaf.x))
+    # The signs are the same for all random numbers: what is wrong for one sign is so in every trial.
+    signs = np.where(np.arange(math.prod(leaf.x)).reshape(leaf.x) % 2, -1.0, 1.0)
+    return np.asarray(rng.uniform(*SIZES, leaf.x) * signs)

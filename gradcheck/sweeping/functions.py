@@ -47,9 +47,9 @@ class Function:
 
     @property
     def statement(self) -> str:
-        """The line of code that makes the name known."""
+        """The line of code that makes the name known; empty for Keras's and TensorFlow's own."""
         module = self.name.rpartition(".")[0]
-        return {"tf": "", "keras": "import keras"}.get(module.partition(".")[0], f"import {module}")
+        return "" if module in MODULES else f"import {module}"
 
 
 def references(asked: Sequence[str], base: Path) -> list[str]:

@@ -5,6 +5,7 @@ The slopes of a scalar along each element are measured once, and serve every way
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -57,16 +58,20 @@ class Around:
             for i, (derived, value) in enumerate(zip(derivatives, self.values, strict=True))
             if value.size
         }
-        return judged(self, slopes, seed=seed)
+        if all(math.isfinite(each.error) for of_tensor in found for each in of_tensor):
+            return judged(self, slopes, seed=seed)
+        # NaN is not wrong where a slope is infinite: forward mode multiplies it by the zeros of its tangents.
+        return {
+            i: replace(each, excused=each.excused | frozenset(each.which("nonfinite")))
+            for i, each in judged(self, slopes, seed=seed).items()
+        }
 
     def nearby(self, rng: np.random.Generator) -> Mapping[int, Array]:
         """Return the derivatives at a random point close by."""
         there = self._beside(rng, NEARBY)
         return {i: _flat(derived, there[i]) for i, derived in enumerate(self.derive(there))}
 
-    def denied_beside(
-        self, rng: np.random.Generator, left: Mapping[int, list[int]]
-    ) -> Mapping[int, frozenset[int]]:
+    def denied_beside(self, rng: np.random.Generator, left: Mapping[int, list[int]]) -> Mapping[int, frozenset[int]]:
         """Return which of the elements `left` are denied at a random point at the distance `BESIDE` as well."""
         there = replace(self, values=self._beside(rng, BESIDE))
         derivatives, denied = self.derive(there.values), {}

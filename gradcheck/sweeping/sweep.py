@@ -12,13 +12,12 @@ import numpy as np
 
 from gradcheck.building.messages import gist
 from gradcheck.errors import NotApplicable
-from gradcheck.methods.directional.slopes import wrong_in
+from gradcheck.methods.directional.slopes import Slopes, wrong_in
 from gradcheck.sweeping.bench import TRIALS, Bench
 from gradcheck.sweeping.calls import Call
 
 if TYPE_CHECKING:
     from gradcheck.handoff.interface import Wrong
-    from gradcheck.methods.directional.slopes import Slopes
     from gradcheck.sweeping.functions import Function
     from gradcheck.sweeping.scalars import Values
 
@@ -65,7 +64,7 @@ class Swept:
         calls: its calls, in the order of its cases.
         found: what is wrong.
         tried: the number of points by check and outcome: `match`, `mismatch`, `inconclusive`, `convention`, and `same`
-            where a derivative is as wrong as the tape's.
+            where a derivative is as wrong as that of the first way of its order.
         left: why something was not tried, by what it is.
         points: the names of the points, by call.
     """
@@ -86,8 +85,6 @@ def swept(function: Function) -> Swept:
         result.calls.append(call)
         result.points.append([])
         try:
-            if case.skip:
-                raise NotApplicable(case.skip)
             _CallSweep(call, index, result).run()
         except Exception as error:  # noqa: BLE001 - the function's own: the reason why this call is not checked
             reason = str(error) if isinstance(error, NotApplicable) else f"it raises {gist(error)}"
@@ -121,13 +118,15 @@ class _CallSweep:
             NotApplicable: if nothing of it can be differentiated, or it draws random numbers.
             Exception: what the function raises at the given point.
         """
+        if self.call.case.skip:
+            raise NotApplicable(self.call.case.skip)
         if not self.call.leaves:
             raise NotApplicable("it takes no floating tensor")
         bench = self.benches[0]
-        value = bench.value(bench.given)
+        value = bench.eager(bench.given)
         if not math.isfinite(value):
             raise NotApplicable("its value is not finite at random inputs: its recipe needs a range")
-        if bench.value(bench.given) != value:
+        if bench.eager(bench.given) != value:
             raise NotApplicable("it draws random numbers")
         for point, values in bench.points.items():
             where = _where(self.result.function, self.index, point)
@@ -144,21 +143,21 @@ class _CallSweep:
 
     def _at(self, point: str, values: Values) -> None:
         """Judge every way at one point."""
-        bench, tape = self.benches[0], {}
+        bench, first = self.benches[0], dict[bool, dict[int, Slopes]]()
         for way in bench.ways:
             # Differences of a gradient that is wrong here say nothing of the second order.
-            if way.second and (self.call.case.order == 1 or any(map(wrong_in, tape.values()))):
+            if way.second and (self.call.case.order == 1 or any(map(wrong_in, first.get(False, {}).values()))):
                 break
             try:
                 slopes = bench.judged(way, values)
             except Exception as error:  # noqa: BLE001 - TensorFlow's own, which says loudly that it cannot
                 self.result.left.setdefault(way.name, gist(error))
                 continue
-            tape = tape or slopes
-            self.result.tried[way.name][self._outcome(way.name, point, values, slopes, tape)] += 1
+            reverse = first.setdefault(way.second, slopes)
+            self.result.tried[way.name][self._outcome(way.name, point, values, slopes, reverse)] += 1
 
     def _outcome(
-        self, check: str, point: str, values: Values, slopes: dict[int, Slopes], tape: dict[int, Slopes]
+        self, check: str, point: str, values: Values, slopes: dict[int, Slopes], reverse: dict[int, Slopes]
     ) -> str:
         """Return the outcome of a check at a point; keep what is wrong in every trial."""
         wrong = [i for i, found in slopes.items() if wrong_in(found)]
@@ -167,7 +166,7 @@ class _CallSweep:
             return "match" if decided else "inconclusive"
         if self.call.case.convention.keys() & {check, "all"}:
             return "convention"
-        if slopes is not tape and all(i in tape and _alike(slopes[i], tape[i]) for i in wrong):
+        if slopes is not reverse and all(_alike(slopes[i], reverse[i]) for i in wrong):
             return "same"
         found = [Found(check, self.index, point, i, slopes[i], values) for i in wrong]
         held = [one for one in found if self._known(one) or self._holds(one)]
@@ -189,8 +188,7 @@ class _CallSweep:
         return True
 
 
-def _alike(slopes: Slopes, tape: Slopes) -> bool:
-    """Whether the derivatives are as wrong as the tape's: equal to them, but for rounding."""
-    return bool(wrong_in(tape)) and np.allclose(
-        slopes.probe.tape, tape.probe.tape, rtol=slopes.agree, atol=slopes.least, equal_nan=True
-    )
+def _alike(slopes: Slopes, reverse: Slopes) -> bool:
+    """Whether the derivatives are as wrong as those in reverse mode: equal to them, but for rounding."""
+    ours, theirs = slopes.probe.tape, reverse.probe.tape
+    return bool(wrong_in(reverse)) and np.allclose(ours, theirs, rtol=slopes.agree, atol=slopes.least, equal_nan=True)

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, RootModel, WithJsonSchema
 
 from gradcheck.config.findings import Finding, received
 from gradcheck.config.sections.base import Section, Written, refusal, validated_at
-from gradcheck.config.sections.scalars import Flag, Number, Text
+from gradcheck.config.sections.scalars import Flag, Number, Text  # noqa: TC001 - types of fields
 
 if TYPE_CHECKING:
     from gradcheck.config.findings import KeyPath

@@ -7,9 +7,10 @@ So does a right one where several kinks coincide; the gradients nearby distingui
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from gradcheck.numerics import Derivative, Standing
     from gradcheck.problem.problem import TensorKey
 
+#: What a tensor is told apart by.
+Key = TypeVar("Key", bound=Hashable)
 #: An error bar of at most this share of the gradient's size needs no more steps.
 GOAL = 1e-7
 #: A difference of at most this share of the gradient's size does not count.
@@ -158,21 +161,19 @@ class Slopes:
         return not self.assigned and any(math.isfinite(slope) and abs(slope) > SURE * e for slope, e in sides)
 
 
-class Around(Protocol):
+class Around(Protocol[Key]):
     """The differentiated function at points around the one where it was measured."""
 
-    def nearby(self, rng: np.random.Generator) -> Mapping[TensorKey, Array]:
+    def nearby(self, rng: np.random.Generator) -> Mapping[Key, Array]:
         """Return the tape's derivatives at a random point at the distance `NEARBY`, in the order of the slopes."""
         ...
 
-    def denied_beside(
-        self, rng: np.random.Generator, left: Mapping[TensorKey, list[int]]
-    ) -> Mapping[TensorKey, frozenset[int]]:
+    def denied_beside(self, rng: np.random.Generator, left: Mapping[Key, list[int]]) -> Mapping[Key, frozenset[int]]:
         """Return which of those `left` differ from the slopes at a random point at the distance `BESIDE` as well."""
         ...
 
 
-def judged(around: Around, found: Mapping[TensorKey, Slopes], *, seed: int) -> dict[TensorKey, Slopes]:
+def judged(around: Around[Key], found: Mapping[Key, Slopes], *, seed: int) -> dict[Key, Slopes]:
     """Give every denied derivative a code, by the derivatives nearby or the slopes a little beside, or excuse it."""
     suspects = {key: slopes for key, slopes in found.items() if slopes.which("denied") and slopes.connected}
     if not suspects:
