@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DOUBLE, SINGLE = "float64", "float32"
 #: The share of the largest derivative by which one in float32 may differ …
 AGREE_SINGLE = 1e-2
+#: … or, where what large terms leave is small, by this share of these …
+ROUNDING = 1e-5
 #: … and second derivatives, whose slopes are known to fewer digits.
 AGREE_SECOND = 1e-4
 #: The seconds from which a scalar is compiled, to be computed many times, and how far it may then differ.
@@ -128,7 +130,14 @@ class Bench:
             return self.value(at, second=way.second)
 
         derivatives = derive(values)
-        around = Around(value=value, derive=derive, values=values, stretch=self._stretch, agree=way.agree)
+        around = Around(
+            value=value,
+            derive=derive,
+            values=values,
+            stretch=self._stretch,
+            agree=way.agree,
+            rounding=ROUNDING * self._scalars[DOUBLE].steepness(values) if way.dtype == SINGLE else 0.0,
+        )
         return around.judged(self._measured(around, derivatives, second=way.second), derivatives, seed=self._seed)
 
     def _measured(self, around: Around, derivatives: Derivatives, *, second: bool) -> Measured:

@@ -37,6 +37,7 @@ class Around:
         values: the point.
         stretch: a factor of all steps, so that a verdict can be tried with others.
         agree: the share of the largest derivative by which the way may differ.
+        rounding: by how much it may differ whatever that is.
     """
 
     value: Callable[[Values], float]
@@ -44,6 +45,7 @@ class Around:
     values: Values
     stretch: float
     agree: float
+    rounding: float = 0.0
 
     def judged(self, found: Measured, derivatives: Derivatives, *, seed: int) -> dict[int, Slopes]:
         """Return, by tensor, how the derivatives compare with the slopes `found`."""
@@ -54,6 +56,7 @@ class Around:
                 elements=True,
                 connected=derived is not None,
                 agree=self.agree,
+                rounding=self.rounding,
             )
             for i, (derived, value) in enumerate(zip(derivatives, self.values, strict=True))
             if value.size
@@ -82,6 +85,7 @@ class Around:
                 found=measured(there, i, goal=GOAL * largest(tape)),
                 elements=True,
                 agree=self.agree,
+                rounding=self.rounding,
             )
             denied[i] = frozenset(slopes.which("denied")) & frozenset(elements)
         return denied
@@ -101,7 +105,14 @@ def measured(around: Around, which: int, *, goal: float) -> tuple[Derivative, ..
     at_zero = around.value(around.values)
     noise = noise_level(along(np.ones(value.shape), noise_points(scale)))
     return tuple(
-        derivative(partial(along, unit(value.shape, j)), at_zero, noise=noise, goal=goal, scale=scale)
+        derivative(
+            partial(along, unit(value.shape, j)),
+            at_zero,
+            noise=noise,
+            goal=goal,
+            scale=scale,
+            around=abs(value.flat[j]),
+        )
         for j in range(value.size)
     )
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from gradcheck.methods.directional.directions import unit
+from gradcheck.numerics import largest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +80,12 @@ class Scalar:
         """Return f; of the second order r·∇f."""
         found = (self.reading if second else self.of)(self.tensors(values))
         return 0.0 if found is None else float(found)
+
+    def steepness(self, values: Values) -> float:
+        """Return the size of f's terms over that of the tensors: what derivatives amount to where nothing cancels."""
+        outputs = self.call(self.tensors(values))
+        size = sum(float(np.sum(np.abs(np.asarray(o) * r))) for o, r in zip(outputs, self.readings, strict=True))
+        return size / (max((largest(value) for value in values), default=0.0) or 1.0)
 
     def tensors(self, values: Values) -> list[Any]:
         """Return `values` as tensors."""

@@ -25,7 +25,7 @@ from gradcheck.methods.directional.points import GIVEN, values_at
 from gradcheck.methods.directional.slopes import BESIDE, GOAL, NEARBY, Probe, Slopes, compared, judged
 from gradcheck.methods.directional.surface import Surface, output_masks
 from gradcheck.methods.directional.surrogate import stood_in
-from gradcheck.numerics import derivative, noise_level, noise_points
+from gradcheck.numerics import derivative, largest, noise_level, noise_points
 from gradcheck.problem.twin import twin
 
 if TYPE_CHECKING:
@@ -217,9 +217,9 @@ def _differences(
     # Along one element few of the loss's roundings change, and the noise would look smaller than it is.
     (dense,) = random_directions(key, value.shape, count=1, seed=surface.seed)
     noise = noise_level(losses(dense, noise_points(scale)), surface.eps)
-    goal = GOAL * probe.size
+    goal, size = GOAL * probe.size, largest(value)
     return tuple(
-        derivative(partial(losses, probe.direction(i)), surface.loss, noise=noise, goal=goal, scale=scale)
+        derivative(partial(losses, probe.direction(i)), surface.loss, noise=noise, goal=goal, scale=scale, around=size)
         for i in indices
     )
 

@@ -87,6 +87,7 @@ class Slopes:
             functions.
         connected: whether the tape has a gradient; the probe's is zero if not.
         agree: the share of the probe's size that a difference may have and not count.
+        rounding: a difference that does not count whatever the size.
     """
 
     probe: Probe
@@ -97,11 +98,12 @@ class Slopes:
     assigned: bool = False
     connected: bool = True
     agree: float = AGREE
+    rounding: float = 0.0
 
     @cached_property
     def least(self) -> float:
         """The largest difference that does not count."""
-        return self.agree * self.probe.size
+        return max(self.agree * self.probe.size, self.rounding)
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
@@ -249,6 +251,9 @@ _SAYS = {
     NONE: "the tape says None, finite differences {slope}",
 }
 
+#: The message on a number that is not finite where the slopes differ.
+_AT_KINK = "the tape says {tape}, the slopes are {left} and {right}"
+
 
 def _codes(slopes: Slopes) -> Mapping[int, str]:
     """Return the code of each derivative that is wrong."""
@@ -265,7 +270,9 @@ def wrong_in(slopes: Slopes) -> list[Wrong]:
         first, found = of_code[0], slopes.found[of_code[0]]
         slope = slopes.values[first] if slopes.connected else found.value
         figures = {"tape": slopes.probe.tape[first], "slope": slope, "left": found.left, "right": found.right}
-        says = _SAYS[code].format(**{name: f"{figure:.6g}" for name, figure in figures.items()})
+        says = (_AT_KINK if code == NOT_FINITE and found.kink else _SAYS[code]).format(
+            **{name: f"{figure:.6g}" for name, figure in figures.items()}
+        )
         at = f" at {slopes.probe.index(first)}" if slopes.elements and len(slopes.found) > 1 else ""
         said.append(Wrong(code, ", ".join([says + at, *and_more(len(of_code) - 1)])))
     return said
