@@ -20,7 +20,7 @@ MOST_MODULES = 16
 #: Subjects that recur through the layers under one name.
 RECURRING_MODULES = {
     "errors",  # the tree of errors, and their rendering at a terminal
-    "difference", "explain", "init", "layer", "mutation", "plan", "schema",  # a command, what it does, and its report
+    "difference", "sweep", "explain", "init", "layer", "mutation", "plan", "schema",  # a command, what it does, and its report
     "exempt", "training",  # what is compared or run, and the words for it
     "data", "factory", "layers", "loss", "methods", "model", "numpy_layer",  # in a config, and what is made of it
     "custom_gradients",  # watching them, and diagnosing them

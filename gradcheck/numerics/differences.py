@@ -122,7 +122,7 @@ def derivative(
         noise: the standard deviation of f's rounding errors (`noise_level`).
         goal: an error that is small enough: if three steps reach it no more are taken, else there are eight or more.
         scale: the size of changes of the argument that change f noticeably.
-        around: the largest number that a step is added to: smaller steps than `RESOLVED` of it are lost in its rounding.
+        around: the largest number that a step is added to: steps below `RESOLVED` of it are lost in its rounding.
     """
     ladder = _Ladder(function, at_zero, noise)
     ladder.climb(FIRST_STEPS * scale)

@@ -14,17 +14,17 @@ import tensorflow as tf
 
 from gradcheck.methods.directional.slopes import AGREE, GOAL
 from gradcheck.numerics import largest
-from gradcheck.sweeping.judgement import Around, measured
-from gradcheck.sweeping.points import points
-from gradcheck.sweeping.scalars import FIRST, SECOND, Scalar, by_tape
+from gradcheck.sweeping.beside_slopes import AroundPoint, measured
+from gradcheck.sweeping.call_scalars import FIRST, SECOND, Scalar, by_tape
+from gradcheck.sweeping.special_points import points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gradcheck.methods.directional.slopes import Slopes
-    from gradcheck.sweeping.calls import Call
-    from gradcheck.sweeping.judgement import Measured
-    from gradcheck.sweeping.scalars import Derivatives, Values, Way
+    from gradcheck.sweeping.beside_slopes import Measured
+    from gradcheck.sweeping.call_scalars import Derivatives, Values, Way
+    from gradcheck.sweeping.calls import SweptCall
 
 #: The check of the tape in float32, beside slopes in float64.
 DOUBLE, SINGLE = "float64", "float32"
@@ -66,7 +66,7 @@ WAYS = (
 )
 
 
-class Bench:
+class CallBench:
     """One call with one set of random numbers.
 
     Attributes:
@@ -76,7 +76,7 @@ class Bench:
 
     ways = WAYS
 
-    def __init__(self, call: Call, seed: int, stretch: float) -> None:
+    def __init__(self, call: SweptCall, seed: int, stretch: float) -> None:
         """Draw the numbers. `stretch` is a factor of all steps of differences."""
         self._seed, self._stretch = seed, stretch
         self.points = dict(points(call, seed))
@@ -130,7 +130,7 @@ class Bench:
             return self.value(at, second=way.second)
 
         derivatives = derive(values)
-        around = Around(
+        around = AroundPoint(
             value=value,
             derive=derive,
             values=values,
@@ -140,7 +140,7 @@ class Bench:
         )
         return around.judged(self._measured(around, derivatives, second=way.second), derivatives, seed=self._seed)
 
-    def _measured(self, around: Around, derivatives: Derivatives, *, second: bool) -> Measured:
+    def _measured(self, around: AroundPoint, derivatives: Derivatives, *, second: bool) -> Measured:
         """Return the slopes of every tensor; what is measured once serves every way at the point."""
         key = (second, id(around.values))
         if key not in self._slopes:

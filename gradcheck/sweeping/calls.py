@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gradcheck.config.sections.recipe import Case, Constant, Leaf
+from gradcheck.config.sections.recipe import CallCase, ConstantTensor, Leaf
 from gradcheck.errors import NotApplicable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ NAMES = {"tf": tf, "keras": keras, "np": np}
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class SweptCall:
     """One way to call a function.
 
     Attributes:
@@ -38,7 +38,7 @@ class Call:
 
     function: Callable[..., Any]
     name: str
-    case: Case
+    case: CallCase
 
     @cached_property
     def leaves(self) -> list[Leaf]:
@@ -102,7 +102,7 @@ def _filled(argument: Any, tensors: Iterator[Any], dtype: Any) -> Any:
     """Return an argument with tensors in the places of leaves and constants."""
     if isinstance(argument, Leaf):
         return next(tensors)
-    if isinstance(argument, Constant):
+    if isinstance(argument, ConstantTensor):
         return tf.constant(argument.value, argument.dtype or dtype)
     if isinstance(argument, dict):
         return {key: _filled(item, tensors, dtype) for key, item in argument.items()}
@@ -113,7 +113,7 @@ def _written(argument: Any, names: Iterator[str]) -> str:
     """Return an argument as Python code."""
     if isinstance(argument, Leaf):
         return next(names)
-    if isinstance(argument, Constant):
+    if isinstance(argument, ConstantTensor):
         return f'tf.constant({argument.value!r}, "{argument.dtype or "float64"}")'
     if isinstance(argument, dict):
         return f"{{{', '.join(f'{key!r}: {_written(item, names)}' for key, item in argument.items())}}}"

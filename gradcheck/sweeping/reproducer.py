@@ -21,9 +21,9 @@ from gradcheck.sweeping.bench import SINGLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gradcheck.sweeping.calls import Call
-    from gradcheck.sweeping.scalars import Array
-    from gradcheck.sweeping.sweep import Found
+    from gradcheck.sweeping.call_scalars import Array
+    from gradcheck.sweeping.calls import SweptCall
+    from gradcheck.sweeping.sweep import WrongDerivative
 
     #: From the code of a derivative to that of its part along the script's direction.
     _Read = Callable[[str], str]
@@ -44,7 +44,7 @@ class Reproducer(NamedTuple):
     right: str
 
 
-def reproducer(call: Call, found: Found, modules: Mapping[str, Any]) -> Reproducer | None:
+def reproducer(call: SweptCall, found: WrongDerivative, modules: Mapping[str, Any]) -> Reproducer | None:
     """Return the simplest script that shows what was found; None if none of them does.
 
     Args:
@@ -95,7 +95,7 @@ class _Placed(NamedTuple):
     along: str | None = None  # None: x is a single number
 
 
-def _placings(call: Call, found: Found) -> Iterator[_Placed]:
+def _placings(call: SweptCall, found: WrongDerivative) -> Iterator[_Placed]:
     """Yield the function of the script, the simplest first."""
     values, leaf = [np.round(value, DECIMALS) for value in found.values], found.leaf
     elements = sorted(found.slopes.codes) or found.slopes.which("nonfinite") or list(range(values[leaf].size))

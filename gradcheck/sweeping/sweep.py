@@ -13,19 +13,19 @@ import numpy as np
 from gradcheck.building.messages import gist
 from gradcheck.errors import NotApplicable
 from gradcheck.methods.directional.slopes import Slopes, wrong_in
-from gradcheck.sweeping.bench import TRIALS, Bench
-from gradcheck.sweeping.calls import Call
+from gradcheck.sweeping.bench import TRIALS, CallBench
+from gradcheck.sweeping.calls import SweptCall
 
 if TYPE_CHECKING:
     from gradcheck.handoff.interface import Wrong
-    from gradcheck.sweeping.functions import Function
-    from gradcheck.sweeping.scalars import Values
+    from gradcheck.sweeping.call_scalars import Values
+    from gradcheck.sweeping.swept_functions import Function
 
 #: Where a derivative is wrong at this many points, more are counted without further trials.
 ENOUGH = 2
 
 
-class Found(NamedTuple):
+class WrongDerivative(NamedTuple):
     """A derivative that is wrong.
 
     Attributes:
@@ -70,8 +70,8 @@ class Swept:
     """
 
     function: Function
-    calls: list[Call] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
+    calls: list[SweptCall] = field(default_factory=list)
+    found: list[WrongDerivative] = field(default_factory=list)
     tried: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     left: dict[str, str] = field(default_factory=dict)
     points: list[list[str]] = field(default_factory=list)
@@ -81,7 +81,7 @@ def swept(function: Function) -> Swept:
     """Sweep a function, in this process. What it raises is a reason for something that was not tried."""
     result = Swept(function)
     for index, case in enumerate(function.cases):
-        call = Call(function.function, function.name, case)
+        call = SweptCall(function.function, function.name, case)
         result.calls.append(call)
         result.points.append([])
         try:
@@ -102,14 +102,14 @@ def _where(function: Function, index: int, point: str = "") -> str:
 class _CallSweep:
     """The sweep of one call."""
 
-    call: Call
+    call: SweptCall
     index: int
     result: Swept
 
     @cached_property
-    def benches(self) -> list[Bench]:
+    def benches(self) -> list[CallBench]:
         """The call with the random numbers and the steps of each trial."""
-        return [Bench(self.call, seed, stretch) for seed, stretch in TRIALS]
+        return [CallBench(self.call, seed, stretch) for seed, stretch in TRIALS]
 
     def run(self) -> None:
         """Sweep the call.
@@ -168,17 +168,17 @@ class _CallSweep:
             return "convention"
         if slopes is not reverse and all(_alike(slopes[i], reverse[i]) for i in wrong):
             return "same"
-        found = [Found(check, self.index, point, i, slopes[i], values) for i in wrong]
+        found = [WrongDerivative(check, self.index, point, i, slopes[i], values) for i in wrong]
         held = [one for one in found if self._known(one) or self._holds(one)]
         self.result.found += held
         return "mismatch" if held else "inconclusive"
 
-    def _known(self, found: Found) -> bool:
+    def _known(self, found: WrongDerivative) -> bool:
         """Whether the same is wrong at enough other points, so that one more needs no further trials."""
         alike = [one for one in self.result.found if one.kind == found.kind]
         return len({one.point for one in alike}) >= ENOUGH
 
-    def _holds(self, found: Found) -> bool:
+    def _holds(self, found: WrongDerivative) -> bool:
         """Whether a derivative is wrong in the same way with other random numbers and other steps."""
         for other in self.benches[1:]:
             way = next(way for way in other.ways if way.name == found.check)

@@ -10,9 +10,9 @@ import keras
 
 from gradcheck.building.imports import imported_once
 from gradcheck.session.configs import environment
-from gradcheck.sweeping.functions import function_of, references
-from gradcheck.sweeping.report import run_report
 from gradcheck.sweeping.sweep import swept
+from gradcheck.sweeping.sweep_report import run_report
+from gradcheck.sweeping.swept_functions import function_of, references
 from gradcheck.workers.task import Stage, silent
 
 if TYPE_CHECKING:

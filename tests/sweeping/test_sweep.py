@@ -12,10 +12,10 @@ from tensorflow.python.eager import forwardprop
 from tensorflow.python.framework import ops as registry
 
 from gradcheck.config.sections.recipe import Recipe
-from gradcheck.sweeping.functions import Function
-from gradcheck.sweeping.report import run_report
 from gradcheck.sweeping.reproducer import differ, ran
 from gradcheck.sweeping.sweep import swept
+from gradcheck.sweeping.sweep_report import run_report
+from gradcheck.sweeping.swept_functions import Function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@
     gcd: {skip: it takes integers}
 
 A recipe is one way to call a function, or a list of ways. In its arguments a `Leaf` stands for a floating tensor that
-is differentiated (`x` for short: three elements), a `Constant` for another tensor; all else is handed over as it is.
+is differentiated (`x` for short: three elements), a `ConstantTensor` for another one; all else is handed over as it is.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Leaf(Section):
     fixed: Flag = False
 
 
-class Constant(Section):
+class ConstantTensor(Section):
     """A tensor that is not differentiated; without a dtype in that of the differentiated ones."""
 
     value: Any
     dtype: Text | None = None
 
 
-_KINDS: dict[str, type[Section]] = {"x": Leaf, "value": Constant}
+_KINDS: dict[str, type[Section]] = {"x": Leaf, "value": ConstantTensor}
 
 
 def _argument(raw: Any, path: KeyPath = ()) -> Any:
@@ -71,7 +71,7 @@ def _argument(raw: Any, path: KeyPath = ()) -> Any:
 Argument = Annotated[Any, BeforeValidator(_argument), WithJsonSchema({})]
 
 
-class Case(Section):
+class CallCase(Section):
     """One way to call a function.
 
     Attributes:
@@ -95,13 +95,13 @@ class Case(Section):
 
 def _cases(raw: Any) -> Any:
     if isinstance(raw, dict):
-        return [validated_at((), Case, raw)]
+        return [validated_at((), CallCase, raw)]
     if isinstance(raw, (list, tuple)) and raw:
-        return [validated_at((i,), Case, each) for i, each in enumerate(raw)]
+        return [validated_at((i,), CallCase, each) for i, each in enumerate(raw)]
     raise refusal(Finding(message=f"expected a recipe, or a list of them. Received: {received(raw)}"))
 
 
-class Recipe(RootModel[Annotated[tuple[Case, ...], BeforeValidator(_cases)]]):
+class Recipe(RootModel[Annotated[tuple[CallCase, ...], BeforeValidator(_cases)]]):
     """The ways to call one function."""
 
 
@@ -115,6 +115,6 @@ class Recipes(Section):
         """Return the whole mapping as the one field."""
         return Written({"of": raw}, places={"of": ()})
 
-    def by_name(self) -> dict[str, tuple[Case, ...]]:
+    def by_name(self) -> dict[str, tuple[CallCase, ...]]:
         """Return the cases of each function."""
         return {name.strip(): recipe.root for names, recipe in self.of.items() for name in names.split(",")}

@@ -19,17 +19,17 @@ from gradcheck.errors import ConfigErrors, Mistake
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gradcheck.config.sections.recipe import Case
+    from gradcheck.config.sections.recipe import CallCase
 
 
 @cache
-def shipped(module: str) -> Mapping[str, tuple[Case, ...]]:
+def shipped(module: str) -> Mapping[str, tuple[CallCase, ...]]:
     """Return the cases of each function of `keras.ops`, `tf.math`, `tf.nn` or `tf.linalg` that has a recipe."""
     return written(Path(str(files(__name__) / f"{module}.yaml")))
 
 
 @cache
-def written(file: Path) -> Mapping[str, tuple[Case, ...]]:
+def written(file: Path) -> Mapping[str, tuple[CallCase, ...]]:
     """Return the cases of each function that a file of recipes has.
 
     Raises:
@@ -46,7 +46,7 @@ def written(file: Path) -> Mapping[str, tuple[Case, ...]]:
     return recipes.by_name()
 
 
-def given(raw: Any, name: str) -> tuple[Case, ...]:
+def given(raw: Any, name: str) -> tuple[CallCase, ...]:
     """Return the cases of a recipe that was written in Python.
 
     Raises:

@@ -12,8 +12,8 @@ from gradcheck.methods.directional.points import GIVEN, POINTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gradcheck.sweeping.calls import Call
-    from gradcheck.sweeping.scalars import Array
+    from gradcheck.sweeping.call_scalars import Array
+    from gradcheck.sweeping.calls import SweptCall
 
 
 def _one_zero(x: Array) -> Array:
@@ -37,7 +37,7 @@ _SOME: dict[str, tuple[Callable[[Array], Array], int]] = {
 }
 
 
-def points(call: Call, seed: int) -> Iterator[tuple[str, list[Array]]]:
+def points(call: SweptCall, seed: int) -> Iterator[tuple[str, list[Array]]]:
     """Yield the name and the values of every point of `call`, each exact in float32.
 
     Beside those of `gradcheck layer`: zeros in one tensor alone, one or two zeros, two equal elements, and the points

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradcheck.results.report import Outcome
-    from gradcheck.sweeping.sweep import Found, Swept
+    from gradcheck.sweeping.sweep import Swept, WrongDerivative
 
 #: What each check holds beside the finite differences.
 SIDES = {
@@ -87,7 +87,7 @@ def _largest(errors: Iterator[float]) -> float:
     return max((error for error in errors if math.isfinite(error)), default=math.nan)
 
 
-def _row(swept: Swept, found: Found) -> TensorReport:
+def _row(swept: Swept, found: WrongDerivative) -> TensorReport:
     """Return the row of one tensor at one point: what TensorFlow gives, beside the slopes."""
     call, slopes = swept.calls[found.case], found.slopes
     shape = slopes.probe.shape
@@ -105,9 +105,9 @@ def _row(swept: Swept, found: Found) -> TensorReport:
     )
 
 
-def _diagnoses(swept: Swept, found: Sequence[Found]) -> Iterator[Diagnosis]:
+def _diagnoses(swept: Swept, found: Sequence[WrongDerivative]) -> Iterator[Diagnosis]:
     """Yield one diagnosis for all points that have one mistake in common, with a script that shows it."""
-    kinds: dict[tuple[int, str], list[Found]] = {}
+    kinds: dict[tuple[int, str], list[WrongDerivative]] = {}
     for one in found:
         kinds.setdefault((one.case, one.wrong.code), []).append(one)
     for (case, code), alike in kinds.items():

@@ -20,7 +20,7 @@ from gradcheck.numerics import largest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gradcheck.sweeping.calls import Call
+    from gradcheck.sweeping.calls import SweptCall
 
 Array: TypeAlias = NDArray[np.float64]
 Values: TypeAlias = "Sequence[Array]"
@@ -47,7 +47,7 @@ class Scalar:
         compiled: functions that were compiled before, by name.
     """
 
-    call: Call
+    call: SweptCall
     readings: tuple[Array, ...]
     along: tuple[Array, ...]
     tangents: tuple[Array, ...]
@@ -55,7 +55,7 @@ class Scalar:
     compiled: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def made(cls, call: Call, values: Values, seed: int) -> Scalar:
+    def made(cls, call: SweptCall, values: Values, seed: int) -> Scalar:
         """Return the scalar of `call` in float64, with random weights for the outputs that it has at `values`."""
         rng = np.random.default_rng([seed, 1])
         outputs = call([tf.constant(value, tf.float64) for value in values])

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gradcheck.numerics import Derivative
-    from gradcheck.sweeping.scalars import Array, Derivatives, Values
+    from gradcheck.sweeping.call_scalars import Array, Derivatives, Values
 
     #: The slopes along every element of each tensor.
     Measured = Sequence[tuple[Derivative, ...]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Around:
+class AroundPoint:
     """A scalar function around a point, and one way to differentiate it.
 
     Attributes:
@@ -94,7 +94,7 @@ class Around:
         return [beside(value, rng, distance) for value in self.values]
 
 
-def measured(around: Around, which: int, *, goal: float) -> tuple[Derivative, ...]:
+def measured(around: AroundPoint, which: int, *, goal: float) -> tuple[Derivative, ...]:
     """Return the slopes of the scalar along every element of tensor `which`."""
     value = around.values[which]
     scale = (float(np.sqrt(np.mean(value**2))) or 1.0) * around.stretch

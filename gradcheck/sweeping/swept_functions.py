@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from gradcheck.building.user_code import load_module
-from gradcheck.config.sections.recipe import Case, Leaf
+from gradcheck.config.sections.recipe import CallCase, Leaf
 from gradcheck.errors import UsageError
 from gradcheck.phrases import did_you_mean
 from gradcheck.sweeping.recipes import given, shipped, written
@@ -38,7 +38,7 @@ class Function:
 
     reference: str
     function: Callable[..., Any]
-    cases: tuple[Case, ...]
+    cases: tuple[CallCase, ...]
     module: Any = None
 
     @property
@@ -147,12 +147,12 @@ def _unknown(name: str, word: str, where: str, known: Sequence[str]) -> UsageErr
     return UsageError(message, code="GC010", help=did_you_mean(word, known, otherwise))
 
 
-def _guessed(function: Callable[..., Any]) -> tuple[Case, ...]:
+def _guessed(function: Callable[..., Any]) -> tuple[CallCase, ...]:
     """Return the call with as many tensors as the function has required arguments; with one if that is not known."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return (Case(args=(Leaf(),)),)
+        return (CallCase(args=(Leaf(),)),)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = [p for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
-    return (Case(args=(Leaf(),) * max(1, min(len(required), MOST_GUESSED))),)
+    return (CallCase(args=(Leaf(),) * max(1, min(len(required), MOST_GUESSED))),)
