@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutated", choices=["most", "all"], default="most", help=help_)
     help_ = "whether tests/auditing/test_scripts.py runs every third script, or all"
     parser.addoption("--audited", choices=["third", "all"], default="third", help=help_)
-    help_ = "whether tests/upstream runs two of the scripts of docs/upstream.md, or all"
+    help_ = "whether tests/upstream runs two of the scripts of docs/upstream-training.md, or all"
     parser.addoption("--upstream", choices=["two", "all"], default="two", help=help_)
 
 

@@ -20,7 +20,7 @@ MOST_MODULES = 16
 #: Subjects that recur through the layers under one name.
 RECURRING_MODULES = {
     "errors",  # the tree of errors, and their rendering at a terminal
-    "bench", "difference", "explain", "init", "layer", "mutation", "plan", "schema",  # a command, and its report
+    "bench", "difference", "explain", "init", "layer", "mutation", "plan", "schema", "sweep",  # a command, its report
     "exempt", "training",  # what is compared or run, and the words for it
     "schedule",  # the order of micro-batches, and its record
     "data", "factory", "layers", "loss", "methods", "model", "numpy_layer",  # in a config, and what is made of it

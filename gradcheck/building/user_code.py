@@ -60,6 +60,12 @@ def load(reference: str, base: Path, *, code: str = "GC050") -> Any:
         return found
 
 
+def load_module(name: str, base: Path, *, code: str = "GC050") -> ModuleType:
+    """Return the module that `package.module` or `./file.py` names; otherwise as `load`."""
+    with imported_once() as imports:
+        return _module(f"{name}:", base, code, imports)
+
+
 def made_by(what: str, reference: str, base: Path, code: str, kwargs: Mapping[str, Any]) -> Any:
     """Call a factory of the user's, and return an object that no earlier call has returned.
 
@@ -115,16 +121,22 @@ def _check_arguments(what: str, reference: str, code: str, function: Any, kwargs
         raise wrong from None
 
 
+def _module(reference: str, base: Path, code: str, imports: Imports) -> ModuleType:
+    """Return the module of `reference`."""
+    module_name = reference.rpartition(":")[0]
+    key = _folder(reference, base), module_name
+    if key not in imports.files:
+        read = _load_file if _is_file(module_name) else _import
+        with training_told(module_name, imports), imports.taking_names(key):
+            imports.files[key] = read(reference, base, code)
+    imports.take_names(key)
+    return imports.files[key]
+
+
 def _attribute(reference: str, base: Path, code: str, imports: Imports) -> Any:
     """Return the object that `reference` names in its module."""
     module_name, _, attribute = reference.rpartition(":")
-    key = _folder(reference, base), module_name
-    if key not in imports.files:
-        load_module = _load_file if _is_file(module_name) else _import
-        with training_told(module_name, imports), imports.taking_names(key):
-            imports.files[key] = load_module(reference, base, code)
-    imports.take_names(key)
-    found: Any = imports.files[key]
+    found: Any = _module(reference, base, code, imports)
     for part in attribute.split("."):
         if not hasattr(found, part):
             public = (name for name in dir(found) if not name.startswith("_"))

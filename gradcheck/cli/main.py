@@ -36,6 +36,7 @@ COMMANDS: dict[str, Subcommand] = {
     "audit": Subcommand("gradcheck.cli.audit:audit", "Check a training script as it stands.", "Check"),
     "layer": Subcommand("gradcheck.cli.layer:layer", "Check one layer or function, without a config.", "Check"),
     "mutate": Subcommand("gradcheck.cli.mutate:mutate", "Show which known mistakes the check would see.", "Check"),
+    "ops": Subcommand("gradcheck.cli.ops:ops", "Sweep the functions of Keras, TensorFlow, or a module.", "Check"),
     "bench": Subcommand("gradcheck.cli.bench:bench", "Measure what each method costs.", "Look closer"),
     "plan": Subcommand("gradcheck.cli.plan:plan", "Show the segments and what each method would cost.", "Look closer"),
     "diff": Subcommand("gradcheck.cli.diff:diff", "Compare two JSON reports: what newly fails.", "Look closer"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,6 +166,7 @@ def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner, basel
     """Load, check and report once; return the exit code."""
     from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
     from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
+    from gradcheck.cli.terminal.baseline import newly_failing  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver, summarise, verdict_code  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.github_job import annotated  # noqa: PLC0415 - as above
     from gradcheck.reporters import REPORTERS  # noqa: PLC0415 - as above
@@ -177,21 +177,8 @@ def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner, basel
     report = checked(entries, arguments, pool, shard)
     deliver(report, REPORTERS, arguments.reports, show=arguments.show)
     whole = report.exit_code is not ExitCode.INTERRUPTED
-    code = _compared(baseline, report, arguments) if baseline is not None and whole else report.exit_code
+    code = report.exit_code
+    if baseline is not None and whole:
+        code = newly_failing(baseline, report, str(arguments.baseline), show=arguments.show, formats=arguments.reports)
     summarise(report, time.perf_counter() - start)
     return verdict_code(code, exit_zero=arguments.exit_zero)
-
-
-def _compared(baseline: Report, report: Report, arguments: RunArguments) -> ExitCode:
-    """Write what `report` has differently to standard error, and return the exit code of what newly fails."""
-    from gradcheck.cli.terminal.delivery import render_options  # noqa: PLC0415 - as above
-    from gradcheck.cli.terminal.github_job import add_to_summary  # noqa: PLC0415 - as above
-    from gradcheck.reporters.difference import DIFFERENCE_REPORTERS  # noqa: PLC0415 - as above
-    from gradcheck.results.difference import difference  # noqa: PLC0415 - as above
-
-    found = difference(baseline, report, old_file=str(arguments.baseline))
-    options = render_options(None, arguments.show, sys.stderr)
-    click.echo(DIFFERENCE_REPORTERS["table"](found, options), err=True)
-    if any(one.format_ == "github" for one in arguments.reports):
-        add_to_summary(DIFFERENCE_REPORTERS["markdown"](found, options))
-    return found.severity

@@ -16,6 +16,7 @@ from gradcheck.results.by_step import StepReport  # noqa: TC001 - as below
 from gradcheck.results.contribution import Contribution  # noqa: TC001 - read from JSON by the types of the fields
 from gradcheck.results.json_types import json_text, plain_of, record_from
 from gradcheck.results.origin import Environment, Shard, Tool  # noqa: TC001 - types of fields are looked up by name
+from gradcheck.results.point_counts import PointCounts  # noqa: TC001 - as below
 from gradcheck.results.schedule import ScheduleReport  # noqa: TC001 - as above
 from gradcheck.results.tensor import Comparison, Status
 
@@ -83,6 +84,7 @@ class Diagnosis:
     place: str | None = None  # in words, such as `boundary 0 → 1`
     line: str | None = None  # of a script, such as `train.py:31`
     file: str | None = None  # the path of the script that `line` is in
+    reproducer: str | None = None  # of a function: a script of a few lines that shows it
 
 
 class Sides(NamedTuple):
@@ -188,6 +190,7 @@ class CheckReport:
     rests_on: str = ""  # the code shared with the reference, in which the method can find no mistake
     second_opinion: str | None = None  # of a mismatch: the side that float64 agrees with, or why it does not decide
     sides: Sides = _SIDES
+    points: PointCounts | None = None  # of a function that is swept
     asked_at: str | None = None  # `file:line`: of a candidate its function, otherwise where the config asks for it
 
     def of_kind(self, *kinds: Kind) -> tuple[TensorReport, ...]:

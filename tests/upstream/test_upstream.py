@@ -1,4 +1,4 @@
-"""What docs/upstream.md says of Keras and TensorFlow is so: its scripts stand beside this file, and print its figures.
+"""What docs/upstream-training.md says of Keras and TensorFlow is so: its scripts stand here, and print its figures.
 
 Two of them are run; `--upstream all`: all of them.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parent
-PAGE = (FOLDER.parent.parent / "docs" / "upstream.md").read_text(encoding="utf-8")
+PAGE = (FOLDER.parent.parent / "docs" / "upstream-training.md").read_text(encoding="utf-8")
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path != Path(__file__).resolve())
 QUICK = ("accumulation_schedule", "saved_loss_scale")
 FOR_RUFF = "# ruff: noqa: T201\n"  # scripts print
@@ -26,7 +26,7 @@ def shown(path: Path) -> str:
     """What the page says that the script prints."""
     code = path.read_text(encoding="utf-8").removeprefix(FOR_RUFF)
     _, found, after = PAGE.partition(f"```python\n# tests/upstream/{path.name}\n{code}```\n\n```text\n")
-    assert found, f"docs/upstream.md does not show tests/upstream/{path.name} as it is"
+    assert found, f"docs/upstream-training.md does not show tests/upstream/{path.name} as it is"
     return after.partition("```")[0]
 
 
@@ -40,9 +40,13 @@ def judge(printed: str, page: str) -> None:
     assert now.keys() == then.keys() != set()
     for name, (error, mended) in now.items():
         using = f"Keras {version('keras')}, TensorFlow {version('tensorflow')}"
-        assert error > WRONG, f"{name}: the error is {error} with {using}: mended upstream, docs/upstream.md is stale"
+        assert error > WRONG, (
+            f"{name}: the error is {error} with {using}: mended upstream, docs/upstream-training.md is stale"
+        )
         assert error == pytest.approx(then[name][0], rel=0.5), f"{name}: another error with {using} than on the page"
-        assert mended < ROUNDING, f"{name}: the workaround leaves {mended} with {using}, docs/upstream.md is stale"
+        assert mended < ROUNDING, (
+            f"{name}: the workaround leaves {mended} with {using}, docs/upstream-training.md is stale"
+        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -67,7 +71,7 @@ def test_a_script_prints_what_the_page_says(script: Path) -> None:
 @pytest.mark.parametrize(
     ("printed", "said"),
     [
-        ("schedule: 6.0e-08, mended: 6.0e-08", "mended upstream, docs/upstream.md is stale"),
+        ("schedule: 6.0e-08, mended: 6.0e-08", "mended upstream, docs/upstream-training.md is stale"),
         ("schedule: 1.8e-01, mended: 2.0e-02", "the workaround leaves 0.02"),
         ("schedule: 4.0e-01, mended: 6.0e-08", "another error"),
     ],

@@ -56,6 +56,13 @@ def random_directions(key: TensorKey, shape: Sequence[int], *, count: int, seed:
     return directions
 
 
+def unit(shape: Sequence[int], index: int) -> Array:
+    """Return the direction of element `index` in C order."""
+    direction = np.zeros(shape)
+    direction.flat[index] = 1.0
+    return direction
+
+
 def projections(tensor: Tensor, directions: Array) -> Array:
     """Return the inner product of a tensor with each of `directions`, in float64.
 

@@ -20,12 +20,12 @@ import tensorflow as tf
 
 from gradcheck.building.messages import gist
 from gradcheck.errors import GradcheckError, NotApplicable, RunError
-from gradcheck.methods.directional.directions import described, projections, random_directions
+from gradcheck.methods.directional.directions import described, projections, random_directions, unit
 from gradcheck.methods.directional.points import GIVEN, values_at
 from gradcheck.methods.directional.slopes import BESIDE, GOAL, NEARBY, Probe, Slopes, compared, judged
 from gradcheck.methods.directional.surface import Surface, output_masks
 from gradcheck.methods.directional.surrogate import stood_in
-from gradcheck.numerics import derivative, noise_level, noise_points
+from gradcheck.numerics import derivative, largest, noise_level, noise_points
 from gradcheck.problem.twin import twin
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _along(surface: Surface, key: TensorKey, options: NumericOptions, *, element
     gradient, shape = surface.gradients[key], surface.shapes[key]
     held = np.zeros(shape) if gradient is None else gradient
     if elements:
-        probe = Probe(tape=held.reshape(-1), direction=partial(_unit, shape), shape=shape)
+        probe = Probe(tape=held.reshape(-1), direction=partial(unit, shape), shape=shape)
     else:
         directions = random_directions(key, shape, count=options.directions, seed=surface.seed)
         tape = projections(held, directions)
@@ -206,13 +206,6 @@ def _along(surface: Surface, key: TensorKey, options: NumericOptions, *, element
     )
 
 
-def _unit(shape: tuple[int, ...], index: int) -> Array:
-    """Return the direction of element `index` in C order."""
-    unit = np.zeros(shape)
-    unit.flat[index] = 1.0
-    return unit
-
-
 def _differences(
     surface: Surface, key: TensorKey, probe: Probe, indices: Iterable[int], *, stack: bool
 ) -> tuple[Derivative, ...]:
@@ -224,9 +217,9 @@ def _differences(
     # Along one element few of the loss's roundings change, and the noise would look smaller than it is.
     (dense,) = random_directions(key, value.shape, count=1, seed=surface.seed)
     noise = noise_level(losses(dense, noise_points(scale)), surface.eps)
-    goal = GOAL * probe.size
+    goal, size = GOAL * probe.size, largest(value)
     return tuple(
-        derivative(partial(losses, probe.direction(i)), surface.loss, noise=noise, goal=goal, scale=scale)
+        derivative(partial(losses, probe.direction(i)), surface.loss, noise=noise, goal=goal, scale=scale, around=size)
         for i in indices
     )
 

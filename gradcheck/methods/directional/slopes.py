@@ -7,9 +7,10 @@ So does a right one where several kinks coincide; the gradients nearby distingui
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from gradcheck.numerics import Derivative, Standing
     from gradcheck.problem.problem import TensorKey
 
+#: What a tensor is told apart by.
+Key = TypeVar("Key", bound=Hashable)
 #: An error bar of at most this share of the gradient's size needs no more steps.
 GOAL = 1e-7
 #: A difference of at most this share of the gradient's size does not count.
@@ -83,6 +86,8 @@ class Slopes:
         assigned: whether the forward pass assigns this weight itself, so that tape and differences are of different
             functions.
         connected: whether the tape has a gradient; the probe's is zero if not.
+        agree: the share of the probe's size that a difference may have and not count.
+        rounding: a difference that does not count whatever the size.
     """
 
     probe: Probe
@@ -92,11 +97,13 @@ class Slopes:
     codes: Mapping[int, str] = field(default_factory=dict)
     assigned: bool = False
     connected: bool = True
+    agree: float = AGREE
+    rounding: float = 0.0
 
     @cached_property
     def least(self) -> float:
         """The largest difference that does not count."""
-        return AGREE * self.probe.size
+        return max(self.agree * self.probe.size, self.rounding)
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
@@ -156,21 +163,19 @@ class Slopes:
         return not self.assigned and any(math.isfinite(slope) and abs(slope) > SURE * e for slope, e in sides)
 
 
-class Around(Protocol):
+class Around(Protocol[Key]):
     """The differentiated function at points around the one where it was measured."""
 
-    def nearby(self, rng: np.random.Generator) -> Mapping[TensorKey, Array]:
+    def nearby(self, rng: np.random.Generator) -> Mapping[Key, Array]:
         """Return the tape's derivatives at a random point at the distance `NEARBY`, in the order of the slopes."""
         ...
 
-    def denied_beside(
-        self, rng: np.random.Generator, left: Mapping[TensorKey, list[int]]
-    ) -> Mapping[TensorKey, frozenset[int]]:
+    def denied_beside(self, rng: np.random.Generator, left: Mapping[Key, list[int]]) -> Mapping[Key, frozenset[int]]:
         """Return which of those `left` differ from the slopes at a random point at the distance `BESIDE` as well."""
         ...
 
 
-def judged(around: Around, found: Mapping[TensorKey, Slopes], *, seed: int) -> dict[TensorKey, Slopes]:
+def judged(around: Around[Key], found: Mapping[Key, Slopes], *, seed: int) -> dict[Key, Slopes]:
     """Give every denied derivative a code, by the derivatives nearby or the slopes a little beside, or excuse it."""
     suspects = {key: slopes for key, slopes in found.items() if slopes.which("denied") and slopes.connected}
     if not suspects:
@@ -228,7 +233,7 @@ def compared(found: Mapping[TensorKey, Slopes], what: Callable[[Slopes], str], *
         | more.pop("against", {}),
         error_bars={key: slopes.bars.reshape(slopes.probe.shape) for key, slopes in held.items()},
         notes={key: "; ".join([what(slopes), *_said(slopes, scale)]) for key, slopes in found.items()},
-        wrong={key: wrong[0] for key, slopes in found.items() if (wrong := _wrong(slopes))},
+        wrong={key: wrong[0] for key, slopes in found.items() if (wrong := wrong_in(slopes))},
         tolerance_dtype=DIGITS,
         state={},
         way="by finite differences",
@@ -246,6 +251,9 @@ _SAYS = {
     NONE: "the tape says None, finite differences {slope}",
 }
 
+#: The message on a number that is not finite where the slopes differ.
+_AT_KINK = "the tape says {tape}, the slopes are {left} and {right}"
+
 
 def _codes(slopes: Slopes) -> Mapping[int, str]:
     """Return the code of each derivative that is wrong."""
@@ -254,7 +262,7 @@ def _codes(slopes: Slopes) -> Mapping[int, str]:
     return {**dict.fromkeys(slopes.which("nonfinite"), NOT_FINITE), **slopes.codes}
 
 
-def _wrong(slopes: Slopes) -> list[Wrong]:
+def wrong_in(slopes: Slopes) -> list[Wrong]:
     """Describe the wrong derivatives: of each kind the first one, and the number of others."""
     codes, said = _codes(slopes), []
     for code in (code for code in _SAYS if code in codes.values()):
@@ -262,7 +270,9 @@ def _wrong(slopes: Slopes) -> list[Wrong]:
         first, found = of_code[0], slopes.found[of_code[0]]
         slope = slopes.values[first] if slopes.connected else found.value
         figures = {"tape": slopes.probe.tape[first], "slope": slope, "left": found.left, "right": found.right}
-        says = _SAYS[code].format(**{name: f"{figure:.6g}" for name, figure in figures.items()})
+        says = (_AT_KINK if code == NOT_FINITE and found.kink else _SAYS[code]).format(
+            **{name: f"{figure:.6g}" for name, figure in figures.items()}
+        )
         at = f" at {slopes.probe.index(first)}" if slopes.elements and len(slopes.found) > 1 else ""
         said.append(Wrong(code, ", ".join([says + at, *and_more(len(of_code) - 1)])))
     return said
@@ -273,7 +283,7 @@ def _said(slopes: Slopes, scale: float) -> Iterator[str]:
     if slopes.assigned:
         yield "GC801: the forward pass assigns this weight, and the tape starts from what it assigned"
         return
-    yield from (f"{wrong.code}: {wrong.says}" for wrong in _wrong(slopes))
+    yield from (f"{wrong.code}: {wrong.says}" for wrong in wrong_in(slopes))
     if slopes.connected:
         yield from _undecided(slopes, scale, _codes(slopes))
 
