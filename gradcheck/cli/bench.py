@@ -13,7 +13,7 @@ from gradcheck.errors import ExitCode, most_serious
 from gradcheck.files import require_writable
 
 if TYPE_CHECKING:
-    from gradcheck.cli.run_arguments import RunArguments
+    from gradcheck.cli.configs.run_arguments import RunArguments
     from gradcheck.results.bench import BenchedConfig, BenchReport
     from gradcheck.results.report import RunReport
     from gradcheck.workers import Runner
@@ -79,7 +79,7 @@ def bench(
     PATH is a config, or a folder: every config below it. Measured are the config's methods, and every other that can be
     applied to it; one that cannot says why. Nothing is compared.
     """
-    from gradcheck.cli.run_arguments import RunArguments  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.configs.run_arguments import RunArguments  # noqa: PLC0415 - not needed for --help
     from gradcheck.cli.terminal.delivery import render_options, write  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.errors import print_mistakes  # noqa: PLC0415 - as above
     from gradcheck.reporters.bench import BENCH_REPORTERS  # noqa: PLC0415 - as above
@@ -97,8 +97,8 @@ def bench(
 def _benched(path: Path, arguments: RunArguments, rounds: int, pool: Runner) -> BenchReport:
     """Measure every config below `path`, one after another, and return the report."""
     from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
-    from gradcheck.cli.checking import in_workers  # noqa: PLC0415 - not needed for --help
-    from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
+    from gradcheck.cli.configs.checking import in_workers  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.configs.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.errors import GradcheckError  # noqa: PLC0415 - as above
     from gradcheck.results.bench import BenchReport  # noqa: PLC0415 - as above
     from gradcheck.results.origin import Tool, environment  # noqa: PLC0415 - as above

@@ -146,7 +146,7 @@ def layer(
 
 def _checked(target: Target) -> tuple[Report, Sequence[Derivatives]]:
     """Return the report over the one run, and the derivatives to print."""
-    from gradcheck.cli.checking import print_traceback  # noqa: PLC0415 - not needed for --help
+    from gradcheck.cli.configs.checking import print_traceback  # noqa: PLC0415 - not needed for --help
     from gradcheck.cli.terminal.progress import progress  # noqa: PLC0415 - as above
     from gradcheck.session.configs import CheckOptions, envelope, errored  # noqa: PLC0415 - as above
     from gradcheck.session.layer import layer_config  # noqa: PLC0415 - as above

@@ -81,8 +81,8 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
     equivalent, with the reason. The exit code is 1 if a fault is missed at the config's tolerances, 4 if none could
     be injected.
     """
-    from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
-    from gradcheck.cli.run_arguments import RunArguments  # noqa: PLC0415 - as above
+    from gradcheck.cli.configs.loading import load_all  # noqa: PLC0415 - as above
+    from gradcheck.cli.configs.run_arguments import RunArguments  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver  # noqa: PLC0415 - not needed for --help
     from gradcheck.phrases import plural  # noqa: PLC0415 - as above
     from gradcheck.reporters.mutation import MUTATION_REPORTERS, score_words  # noqa: PLC0415 - as above
@@ -101,7 +101,7 @@ def mutate(*, path: Path, format_: str, output: Path | None, show: Show, timeout
 def _mutated(entries: list[LoadedConfig | RunReport], timeout: float, pool: Runner) -> Mutations:
     """Inject faults into every config of `entries`, and return the report."""
     from gradcheck import __version__  # noqa: PLC0415 - looked up when it is needed
-    from gradcheck.cli.checking import in_workers  # noqa: PLC0415 - as above
+    from gradcheck.cli.configs.checking import in_workers  # noqa: PLC0415 - as above
     from gradcheck.errors import GradcheckError, Interrupted  # noqa: PLC0415 - as above
     from gradcheck.results.mutation import Mutations  # noqa: PLC0415 - as above
     from gradcheck.results.origin import Tool, environment  # noqa: PLC0415 - as above

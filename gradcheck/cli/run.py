@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradcheck.cli.configs.run_arguments import RunArguments
 from gradcheck.cli.diff import read_report
-from gradcheck.cli.run_arguments import RunArguments
 from gradcheck.cli.terminal.destinations import Destination, destinations
 from gradcheck.cli.terminal.options import (
     Command,
@@ -164,8 +164,8 @@ def run(
 
 def run_once(paths: Sequence[Path], arguments: RunArguments, pool: Runner, baseline: Report | None = None) -> ExitCode:
     """Load, check and report once; return the exit code."""
-    from gradcheck.cli.checking import checked  # noqa: PLC0415 - as above
-    from gradcheck.cli.loading import load_all  # noqa: PLC0415 - as above
+    from gradcheck.cli.configs.checking import checked  # noqa: PLC0415 - as above
+    from gradcheck.cli.configs.loading import load_all  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.baseline import newly_failing  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.delivery import deliver, summarise, verdict_code  # noqa: PLC0415 - as above
     from gradcheck.cli.terminal.github_job import annotated  # noqa: PLC0415 - as above

@@ -13,8 +13,8 @@ from gradcheck.comparing.keys import as_array, named_tensors, places
 from gradcheck.comparing.reference import expected_of
 from gradcheck.comparing.without_effect import zero_as_none
 from gradcheck.numerics import compare, decide, excuse, is_zero, largest, with_spread
-from gradcheck.placement.asking import compared_there
 from gradcheck.placement.devices import is_remote
+from gradcheck.placement.questions import compared_there
 from gradcheck.results.report import TensorReport
 
 if TYPE_CHECKING:

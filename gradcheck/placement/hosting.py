@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from gradcheck.errors import RunError
 from gradcheck.numerics import SparseRows, Tolerance, compare
-from gradcheck.placement.asking import TOKEN
 from gradcheck.placement.loopback import ANY, accept_only
+from gradcheck.placement.questions import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

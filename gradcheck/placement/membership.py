@@ -12,10 +12,10 @@ from tensorflow.python.eager import context
 from gradcheck.config.keyed import KeyedError, KeyedRunError, at
 from gradcheck.errors import RunError
 from gradcheck.phrases import listed
-from gradcheck.placement.asking import ask
 from gradcheck.placement.devices import JOB, known_devices, resolved, split_cpu
 from gradcheck.placement.health import Servers, worker_name
 from gradcheck.placement.loopback import accept_only
+from gradcheck.placement.questions import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ import numpy as np
 from gradcheck.building.messages import gist
 from gradcheck.errors import NotApplicable
 from gradcheck.methods.directional.slopes import Slopes, wrong_in
-from gradcheck.sweeping.bench import TRIALS, CallBench
+from gradcheck.sweeping.call_bench import TRIALS, CallBench
 from gradcheck.sweeping.calls import SweptCall
 
 if TYPE_CHECKING:

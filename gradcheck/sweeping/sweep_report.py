@@ -11,7 +11,7 @@ from gradcheck.methods.directional.slopes import AROUND
 from gradcheck.numerics import Tolerance, compare
 from gradcheck.results.point_counts import PointCounts
 from gradcheck.results.report import CheckReport, Coverage, Diagnosis, RunReport, Sides, TensorReport
-from gradcheck.sweeping.bench import DOUBLE, SINGLE, TRIALS, WAYS
+from gradcheck.sweeping.call_bench import DOUBLE, SINGLE, TRIALS, WAYS
 from gradcheck.sweeping.reproducer import reproducer
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ def test_a_mended_function_is_seen() -> None:
 def test_layer_convicts_it_too(finding: Finding) -> None:
     known: dict[str, Any] = {}
     head = [line for line in script_of(finding).splitlines() if re.match(r"import |f = |x = |x, v = ", line)]
-    exec("\n".join(head), known)
+    exec("\n".join(head), known)  # noqa: S102 - of the page
     function = known["f"]
     if finding.checks[0] in ("graph", "xla"):
         function = tf.function(function, jit_compile=finding.checks[0] == "xla")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from gradcheck.cli.run_arguments import RunArguments
+    from gradcheck.cli.configs.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
     from gradcheck.results.origin import Shard
     from gradcheck.results.report import RunReport

@@ -23,7 +23,7 @@ from gradcheck.workers.task import Stage, Task
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from gradcheck.cli.run_arguments import RunArguments
+    from gradcheck.cli.configs.run_arguments import RunArguments
     from gradcheck.config.load import LoadedConfig
     from gradcheck.results.origin import Shard
     from gradcheck.results.report import Report

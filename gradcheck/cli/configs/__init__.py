@@ -1,0 +1,1 @@
+"""Configs as a command line names them: loaded with its options, and run in workers."""
