@@ -11,6 +11,7 @@ import contextlib
 import io
 import math
 import sys
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 
     #: From the code of a derivative to that of its part along the script's direction.
     _Read = Callable[[str], str]
-    #: From what a step is multiplied by to the code of a difference quotient.
-    _Quotient = Callable[[str], str]
+    #: From a step along the direction, and its size, to the code of a difference quotient.
+    _Quotient = Callable[[str, str], str]
 
 #: How far what is got and what is right differ at least, as a share of the larger; less than `SMALL` counts as that.
 SHOWN, SMALL = 1e-4, 1e-2
+#: By how much difference quotients of two steps may differ, as a share of the larger.
+STEADY = 1e-2
 #: The decimals of random numbers in a script.
 DECIMALS = 2
 
@@ -52,13 +55,19 @@ def reproducer(call: SweptCall, found: WrongDerivative, modules: Mapping[str, An
         found: what is wrong.
         modules: those that the script imports beside Keras, TensorFlow and NumPy, by name.
     """
+    second, made = found.check in _GOT_SECOND, partial(_script, found, list(modules))
     for placed in _placings(call, found):
-        for quotient in _SECOND_QUOTIENTS if found.check in _GOT_SECOND else _QUOTIENTS:
-            script = _script(found.check, placed, quotient, list(modules), none=not found.slopes.connected)
-            shown = ran(script, modules)
-            if shown is not None and differ(shown.got, shown.right):
+        for quotient in _SECOND_QUOTIENTS if second else _QUOTIENTS:
+            shown, again = (ran(made(placed, quotient, step), modules) for step in _STEPS[second])
+            if shown and again and differ(shown.got, shown.right) and _settled(shown.right, again.right):
                 return shown
     return None
+
+
+def _settled(right: str, again: str) -> bool:
+    """Whether difference quotients of two steps agree: no kink and no jump lies between the steps."""
+    a, b = float(right), float(again)
+    return abs(a - b) <= STEADY * max(abs(a), abs(b), SMALL)
 
 
 def ran(code: str, modules: Mapping[str, Any] = MappingProxyType({})) -> Reproducer | None:
@@ -107,7 +116,11 @@ def _placings(call: SweptCall, found: WrongDerivative) -> Iterator[_Placed]:
     written = [repr(value.tolist()) for value in values]
     unit = np.zeros(values[leaf].shape)
     unit.flat[element] = 1.0
-    yield _Placed(f"tf.reduce_sum({call.code(_texts(written, leaf))})", written[leaf], repr(unit.tolist()))
+    code = call.code(_texts(written, leaf))
+    # The sum of the outputs may be constant, that of their cubes is not.
+    yield from (
+        _Placed(f"tf.reduce_sum({body})", written[leaf], repr(unit.tolist())) for body in (code, f"{code} ** 3")
+    )
     rng = np.random.default_rng(0)
     through = [
         f"({text} + x * tf.constant({_random(rng, v)}, x.dtype))" for text, v in zip(written, values, strict=True)
@@ -125,11 +138,11 @@ def _texts(values: Sequence[str], leaf: int) -> list[str]:
     return ["x" if i == leaf else f"tf.constant({value}, x.dtype)" for i, value in enumerate(values)]
 
 
-def _script(check: str, placed: _Placed, quotient: _Quotient, own: Sequence[str], *, none: bool) -> str:
-    """Return the code; with `none` TensorFlow gets no gradient, and the script prints that."""
+def _script(found: WrongDerivative, own: Sequence[str], placed: _Placed, quotient: _Quotient, step: str) -> str:
+    """Return the code. Where TensorFlow gets no gradient the script prints that."""
     scalar = placed.along is None
     along = "tf.ones_like(x)" if scalar else "v"
-    *before, derivative = (_GOT | _GOT_SECOND)[check](along, _whole if scalar else _along)
+    *before, derivative = (_GOT | _GOT_SECOND)[found.check](along, _whole if scalar else _along)
     modules = [*((name, True) for name in own), ("numpy as np", "np." in placed.code)]
     modules += [("keras", "keras." in placed.code), ("tensorflow as tf", True)]
     tensor = f'tf.constant({placed.at}, "float64")'
@@ -138,8 +151,8 @@ def _script(check: str, placed: _Placed, quotient: _Quotient, own: Sequence[str]
         f"f = lambda x: {placed.code}",
         f"x = {tensor}" if scalar else f'x, v = {tensor}, tf.constant({placed.along}, "float64")',
         *before,
-        f'print("got", {derivative if none else f"float({derivative})"})',
-        f'print("right", round(float({quotient("" if scalar else " * v")}), 6))',
+        f'print("got", {derivative if not found.slopes.connected else f"float({derivative})"})',
+        f'print("right", round(float({quotient(step if scalar else f"{step} * v", step)}), 6))',
     ]
     return "\n".join(lines) + "\n"
 
@@ -218,10 +231,12 @@ _GOT_SECOND = {
     "reverse_over_forward": _reverse_over_forward,
     "forward_over_forward": _forward_over_forward,
 }
-#: Difference quotients along `v`: from both sides, or from one where the function ends at the point.
+#: The steps of difference quotients, and others that must give the same, of the first and of the second order.
+_STEPS = {False: ("1e-6", "3e-6"), True: ("1e-4", "3e-4")}
+#: Difference quotients with the step `d`, of size `h`: from both sides, or one where the function ends at the point.
 _QUOTIENTS = (
-    lambda v: f"(f(x + 1e-6{v}) - f(x - 1e-6{v})) / 2e-6",
-    lambda v: f"(f(x + 1e-6{v}) - f(x)) / 1e-6",
-    lambda v: f"(f(x) - f(x - 1e-6{v})) / 1e-6",
+    lambda d, h: f"(f(x + {d}) - f(x - {d})) / (2 * {h})",
+    lambda d, h: f"(f(x + {d}) - f(x)) / {h}",
+    lambda d, h: f"(f(x) - f(x - {d})) / {h}",
 )
-_SECOND_QUOTIENTS = (lambda v: f"(f(x + 1e-4{v}) - 2 * f(x) + f(x - 1e-4{v})) / 1e-8",)
+_SECOND_QUOTIENTS = (lambda d, h: f"(f(x + {d}) - 2 * f(x) + f(x - {d})) / {h} ** 2",)

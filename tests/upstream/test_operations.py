@@ -32,7 +32,6 @@ EXPECTED = {
     "tf.math.pow": "second",
     "tf.math.segment_max": "first",
     "tf.linalg.expm": "second",
-    "tf.math.multiply": "second",
     "keras.ops.where": "first",
 }
 RELATIVE = 1e-4
