@@ -129,7 +129,7 @@ def main() -> None:
 def measured(given: argparse.Namespace, cluster: list[str], crossed: Any) -> None:
     from gradcheck.config.sections.methods import MethodOptions
     from gradcheck.methods.by_segment.vjp import vjp
-    from gradcheck.placement.questions import ask
+    from gradcheck.placement.worker_questions import ask
     from gradcheck.problem.placed import Placed
     from gradcheck.problem.prepare import prepare, session
 

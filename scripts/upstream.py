@@ -1,7 +1,8 @@
 """The page of wrong gradients in Keras and TensorFlow: `python -m scripts.upstream sweep.json`, of a whole sweep.
 
-Writes docs/upstream.json, the findings alone, for `gradcheck ops --known`, and docs/upstream.md. Each finding needs a
-sentence in scripts/upstream_notes.yaml by somebody who looked into it: without one the page is not written.
+Writes docs/upstream.json, the findings alone, for `gradcheck ops --known`, and docs/upstream.md. A finding without a
+script that shows it in a new process is left out. Each other one needs a sentence in scripts/upstream_notes.yaml by
+somebody who looked into it: without one the page is not written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import yaml
 
 from gradcheck.reporters.sweep import totals
 from gradcheck.results.report import Report
+from gradcheck.sweeping.reproducer import differ, ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +59,8 @@ class Finding:
     def figures(self) -> re.Match[str]:
         """What the script prints, and where the mistake shows."""
         found = _EVIDENCE.fullmatch(self.diagnosis.evidence)
-        if found is None or self.diagnosis.reproducer is None:
-            raise SystemExit(f"{self.function}, {self.call}: no script shows it. {self.diagnosis.evidence}")
+        if found is None:
+            raise ValueError(self.diagnosis.evidence)
         return found
 
     @property
@@ -79,9 +81,29 @@ def findings(run: RunReport) -> Iterator[Finding]:
 
 
 def known_of(report: Report) -> Report:
-    """Return the report with the functions that fail alone."""
-    runs = tuple(run for run in report.runs if run.verdict == "fail")
-    return replace(report, runs=runs)
+    """Return the report with the findings alone that a script shows in this process."""
+    runs = (_shown(run) for run in report.runs if run.verdict == "fail")
+    return replace(report, runs=tuple(run for run in runs if run.checks))
+
+
+def _shown(run: RunReport) -> RunReport:
+    """Return the checks of a function whose mistakes a script shows, with these alone."""
+    checks = []
+    for check in run.checks:
+        shown = tuple(found for one in check.diagnoses if (found := _again(run.name, check.method, one)))
+        places = {one.place for one in shown}
+        rows = tuple(tensor for tensor in check.tensors if tensor.layer in places)
+        checks += [replace(check, diagnoses=shown, tensors=rows)] if shown else []
+    return replace(run, checks=tuple(checks))
+
+
+def _again(function: str, check: str, one: Diagnosis) -> Diagnosis | None:
+    """Return a mistake with the figures that its script prints in this process; None if it does not show it."""
+    again = ran(one.reproducer) if one.reproducer else None
+    if again is None or not differ(again.got, again.right):
+        sys.stderr.write(f"left out: {function}, {check}, {one.place}: no script shows it\n")
+        return None
+    return replace(one, evidence=f"got {again.got}, right {again.right}; {one.evidence.partition('; ')[2]}")
 
 
 def document(report: Report, notes: dict[str, str], swept: str) -> str:

@@ -14,7 +14,7 @@ from gradcheck.comparing.reference import expected_of
 from gradcheck.comparing.without_effect import zero_as_none
 from gradcheck.numerics import compare, decide, excuse, is_zero, largest, with_spread
 from gradcheck.placement.devices import is_remote
-from gradcheck.placement.questions import compared_there
+from gradcheck.placement.worker_questions import compared_there
 from gradcheck.results.report import TensorReport
 
 if TYPE_CHECKING:

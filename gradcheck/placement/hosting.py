@@ -16,7 +16,7 @@ import tensorflow as tf
 from gradcheck.errors import RunError
 from gradcheck.numerics import SparseRows, Tolerance, compare
 from gradcheck.placement.loopback import ANY, accept_only
-from gradcheck.placement.questions import TOKEN
+from gradcheck.placement.worker_questions import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from gradcheck.phrases import listed
 from gradcheck.placement.devices import JOB, known_devices, resolved, split_cpu
 from gradcheck.placement.health import Servers, worker_name
 from gradcheck.placement.loopback import accept_only
-from gradcheck.placement.questions import ask
+from gradcheck.placement.worker_questions import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
