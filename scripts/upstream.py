@@ -129,7 +129,7 @@ def document(report: Report, notes: dict[str, str], swept: str) -> str:
     for run in report.runs:
         parts.append(f"## {run.name}\n\n{notes[run.name]}")
         parts += [_section(finding) for finding in found if finding.function == run.name]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def _row(finding: Finding) -> str:
@@ -155,7 +155,7 @@ def main(path: str) -> None:
     swept = " ".join(totals(whole))
     known = known_of(whole)
     PAGE.write_text(document(known, yaml.safe_load(NOTES.read_text(encoding="utf-8")), swept), encoding="utf-8")
-    KNOWN.write_text(known.to_json() + "\n", encoding="utf-8")
+    KNOWN.write_text(known.to_json(indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

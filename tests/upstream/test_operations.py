@@ -86,9 +86,18 @@ def test_a_mended_function_is_seen() -> None:
     assert not differ("None", "0.0")
 
 
-@pytest.mark.third
+@pytest.mark.parametrize("finding", FOUND[::30], ids=name)
+def test_layer_convicts_some_too(finding: Finding) -> None:
+    convicted_by_layer(finding)
+
+
+@pytest.mark.on_request
 @pytest.mark.parametrize("finding", FOUND, ids=name)
-def test_layer_convicts_it_too(finding: Finding) -> None:
+def test_layer_convicts_each(finding: Finding) -> None:
+    convicted_by_layer(finding)
+
+
+def convicted_by_layer(finding: Finding) -> None:
     known: dict[str, Any] = {}
     head = [line for line in script_of(finding).splitlines() if re.match(r"import |f = |x = |x, v = ", line)]
     exec("\n".join(head), known)  # noqa: S102 - of the page
