@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gradcheck.phrases import and_more, plural
 from gradcheck.reporters.parts import words
 from gradcheck.reporters.parts.errors import error_line, error_place
+from gradcheck.reporters.parts.at_points import at_points
 from gradcheck.reporters.parts.exempt import excused, unneeded
 from gradcheck.reporters.parts.required import shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, is_control, run_errors
@@ -83,6 +84,8 @@ def _verdict(check: CheckReport, trainable: int) -> str:
         figures = f", {'the others ' if exempt else ''}{WITHIN_ROUNDING if rounding else 'bit for bit'}"
     step = f", {first_wrong(check)}" if first_wrong(check) else ""
     weights = f"{proven}/{total} weights match" if total else "no weights"
+    if check.points:
+        return f"{word} {inline(check.method)}: {at_points(check.points)}"
     others = [tensor for tensor in check.failures if tensor.kind != "weight"]
     wrong = f", other differences: {words.kinds(others)}" if others else ""
     return f"{word} {inline(check.method)}: {weights}{wrong}{note}{step}{figures}"

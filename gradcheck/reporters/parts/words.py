@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gradcheck.phrases import plural
 from gradcheck.reporters.parts.errors import error_line
+from gradcheck.reporters.parts.at_points import at_points
 from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.parts.selection import is_control
 from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair, plain_number
@@ -74,6 +75,8 @@ def outcome(check: CheckReport) -> tuple[str, Tone]:
         return ("mismatch, as expected", "neutral") if is_control(check) else ("MATCH, a mismatch was expected", "bad")
     if check.outcome == "match" and check.unneeded:
         return f"MATCH, a mismatch of {unneeded(check)} was expected", "bad"
+    if check.points and check.points.same and check.outcome == "match":
+        return "the same mistake", "bad"
     if proves_nothing(check):
         return "nothing proven", "warn"
     return ("match", "good") if check.outcome == "match" else ("MISMATCH", "bad")
@@ -85,6 +88,8 @@ def proves_nothing(check: CheckReport) -> bool:
     Equal weights after a training step are a proof only without gradients to compare: zero gradients keep them equal
     too.
     """
+    if check.points:
+        return check.outcome == "match" and not check.points.match
     rows = check.of_kind("weight", "input", "boundary")
     gradients = [tensor for tensor in rows if tensor.quantity != "value"]
     return check.outcome == "match" and not any(tensor.status in PROVEN for tensor in gradients or rows)
@@ -105,6 +110,8 @@ def conclusion(check: CheckReport, trainable: int) -> str:
     method = inline(check.method)
     if check.outcome == "error":
         return f"{method}: {error_line(check.error)}" if check.error else f"{method}: error"
+    if check.points:
+        return f"{method}: {at_points(check.points)}."
     if is_control(check):
         differ = f"{_shares(check, check.failures, trainable)} differ{worst_words(check.failures)}"
         where = f", {first_wrong(check)}" if first_wrong(check) else ""
@@ -147,7 +154,9 @@ def vacuous_advice(run: RunReport) -> str:
     coverage = run.coverage
     stopped = next((t.note for check in run.checks for t in check.tensors if t.status == "absent" and t.note), None)
     open_ = next((t.note for check in run.checks for t in undecided(check) if t.note and "GC80" in t.note), None)
-    if any(warning.startswith("GC701") for warning in run.warnings):
+    if not run.checks and run.notes:
+        why = "nothing was checked, for the reasons noted"
+    elif any(warning.startswith("GC701") for warning in run.warnings):
         why = "every gradient is rounding, as the warning says (GC701)"
     elif any(check.outcome == "inconclusive" and not undecided(check) and check.notes for check in run.checks):
         why = "no check was conclusive, for the reasons noted"
