@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from gradcheck.phrases import and_more, plural
 from gradcheck.reporters.parts import words
-from gradcheck.reporters.parts.errors import error_line, error_place
 from gradcheck.reporters.parts.at_points import at_points
+from gradcheck.reporters.parts.errors import error_line, error_place
 from gradcheck.reporters.parts.exempt import excused, unneeded
 from gradcheck.reporters.parts.required import shortfall_lines
 from gradcheck.reporters.parts.selection import config_name, fails, is_control, run_errors

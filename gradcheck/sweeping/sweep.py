@@ -167,8 +167,8 @@ class _CallSweep:
         if self.call.case.convention.keys() & {check, "all"}:
             return "convention"
         if slopes is not reverse and all(_alike(slopes[i], reverse[i]) for i in wrong):
-            held = {id(one.slopes) for one in self.result.found}
-            return "same" if all(id(reverse[i]) in held for i in wrong) else "inconclusive"
+            known = {id(one.slopes) for one in self.result.found}
+            return "same" if all(id(reverse[i]) in known for i in wrong) else "inconclusive"
         found = [WrongDerivative(check, self.index, point, i, slopes[i], values) for i in wrong]
         held = [one for one in found if self._known(one) or self._holds(one)]
         self.result.found += held

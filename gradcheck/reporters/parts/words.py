@@ -7,8 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from gradcheck.phrases import plural
-from gradcheck.reporters.parts.errors import error_line
 from gradcheck.reporters.parts.at_points import at_points
+from gradcheck.reporters.parts.errors import error_line
 from gradcheck.reporters.parts.exempt import excused, exemptions, unexpected, unneeded
 from gradcheck.reporters.parts.selection import is_control
 from gradcheck.reporters.parts.text import index, inline, multiline, named, number, pair, plain_number
