@@ -65,12 +65,13 @@ def verdict(run: RunReport | MutationReport) -> tuple[str, Tone]:
     return _VERDICTS[run.verdict]
 
 
+_UNDECIDED: dict[str, tuple[str, Tone]] = {"error": ("ERROR", "bad"), "inconclusive": ("inconclusive", "warn")}
+
+
 def outcome(check: CheckReport) -> tuple[str, Tone]:
     """Return the outcome of a check in words that also say whether it was expected, and its tone."""
-    if check.outcome == "error":
-        return "ERROR", "bad"
-    if check.outcome == "inconclusive":
-        return "inconclusive", "warn"
+    if check.outcome in _UNDECIDED:
+        return _UNDECIDED[check.outcome]
     if check.expect == "mismatch":
         return ("mismatch, as expected", "neutral") if is_control(check) else ("MATCH, a mismatch was expected", "bad")
     if check.outcome == "match" and check.unneeded:
