@@ -104,7 +104,10 @@ def convicted_by_layer(finding: Finding) -> None:
     function = known["f"]
     if finding.checks[0] in ("graph", "xla"):
         function = tf.function(function, jit_compile=finding.checks[0] == "xla")
+    if finding.checks[0] in ("reverse_over_forward", "forward_over_forward"):
+        pytest.skip("layer differentiates twice in reverse, and forward over reverse")
     if finding.checks[0] == "float32":
         pytest.skip("layer differentiates in float64, whatever the precision of the function")
     report = check_function(function, known["x"], order=2 if finding.order == "second" else 1)
-    assert report.exit_code == 1, str(report)
+    # Keras refuses the shape of one gradient: an error rather than a mismatch.
+    assert report.exit_code == (3 if "isotonic" in finding.call else 1), str(report)
