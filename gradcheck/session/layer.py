@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck.config.checks.keras_names import require_layer
 from gradcheck.config.load import LoadedConfig, load_given
+from gradcheck.config.sections.methods import ENGINES
 from gradcheck.errors import ExitCode
 from gradcheck.numerics import real_parts
 from gradcheck.results.origin import environment
@@ -67,6 +68,7 @@ class Target:
         training: the `training` argument of the layer; None for both values if it takes one.
         surrogate: the function whose derivative the backward pass is meant to compute instead of the true one, or
             its name.
+        against: engines, and other targets, that compute the same: they are compared with this one.
         live: the object itself and its inputs, if they were handed over from Python; `name` is then for messages.
     """
 
@@ -82,6 +84,7 @@ class Target:
     methods: Sequence[str] = ()
     training: bool | None = None
     surrogate: Any = None
+    against: Sequence[Any] = ()
     live: LiveTarget | None = None
 
     @property
@@ -146,6 +149,7 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     rule = target.surrogate if isinstance(target.surrogate, str) else None
     options: dict[str, dict[str, Any]] = {"numeric": {**at, "surrogate": rule}, "forward": {}, "hvp": at}
     names = target.methods or (METHODS if target.order > 1 else METHODS[:-1])
+    names = dict.fromkeys((*names, *(other for other in target.against if other in ENGINES)))
     config = {
         "name": target.name,
         "seed": target.seed,
@@ -231,11 +235,13 @@ class _LayerLook:
         """Check `problem` inside its session."""
         from gradcheck.comparing.missing_gradients import untracked_variables  # noqa: PLC0415 - TensorFlow starts here
         from gradcheck.custom_gradients import check_custom_gradients  # noqa: PLC0415 - as above
+        from gradcheck.session.against import checks_against  # noqa: PLC0415 - as above
 
         self.trainable = len(problem.weights) + len(problem.batch.x)
         self.inputs = tuple(_shapes_called_with(self._target, problem))
+        beside, notes = checks_against(problem, self._target)
         if not self._closer:
-            return Found(self.trainable)
+            return Found(self.trainable, beside, notes=notes)
         findings = check_custom_gradients(problem, watch)
         # GC601 refuses a backward pass that is not linear: a declared one, such as clipping, need not be.
         if self._target.surrogate:
@@ -247,7 +253,8 @@ class _LayerLook:
             f"variable {name} is not part of the layer: no gradient of it is checked, and nothing puts it back"
             for name in untracked_variables(problem)
         )
-        return Found(self.trainable, (_custom_gradient_check(findings),) if findings else (), tuple(untracked))
+        own = (_custom_gradient_check(findings),) if findings else ()
+        return Found(self.trainable, (*own, *beside), tuple(untracked), notes)
 
 
 def _shapes_called_with(target: Target, problem: Problem) -> Iterator[str]:
