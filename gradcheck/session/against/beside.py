@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 #: The name of the checks in reports.
 AGAINST = "against"
 _RESTS_ON = "the inputs, the weights and the loss; the registered gradients of operations that both sides call"
+_AGREES = (*PROVEN, "dead")
 _KINK = "a kink: finite differences allow the gradients of both sides"
 
 
@@ -165,7 +166,7 @@ def _of_side(name: str, of: str, found: Mapping[TensorKey, TensorReport], keys: 
     denied = [row.path for row in rows if row.failed]
     if denied:
         return f"finite differences contradict the {of} of {name} ({some(denied)})"
-    if len(rows) == len(keys) and all(row.status in PROVEN for row in rows):
+    if len(rows) == len(keys) and all(row.status in _AGREES for row in rows):
         return f"finite differences agree with the {of} of {name}"
     return f"finite differences do not decide the {of} of {name}"
 

@@ -62,9 +62,7 @@ def implementation(problem: Problem, source: ModelSource, sides: Sides) -> Imple
         _assign(*states)
     name_outputs(other.model, output_names(problem.model))
     weights = tuple(replace(b, path=a.path) for a, b in zip(problem.weights, other.weights, strict=True))
-    with_values = replace(
-        other, weights=weights, batch=problem.batch, loss=problem.loss, state=other.state.retaken()
-    )
+    with_values = replace(other, weights=weights, batch=problem.batch, loss=problem.loss, state=other.state.retaken())
     return Implementation(problem=with_values, same_state=same_state)
 
 
