@@ -148,8 +148,8 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
     at = {"points": list(target.points or ((GIVEN,) if target.values else PROBES))}
     rule = target.surrogate if isinstance(target.surrogate, str) else None
     options: dict[str, dict[str, Any]] = {"numeric": {**at, "surrogate": rule}, "forward": {}, "hvp": at}
-    names = target.methods or (METHODS if target.order > 1 else METHODS[:-1])
-    names = dict.fromkeys((*names, *(other for other in target.against if other in ENGINES)))
+    asked = target.methods or (METHODS if target.order > 1 else METHODS[:-1])
+    names = dict.fromkeys((*asked, *(other for other in target.against if other in ENGINES)))
     config = {
         "name": target.name,
         "seed": target.seed,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.reference import GRADIENT_KINDS, Reference
 from gradcheck.comparing.tensorwise import compare_all, first_wrong
 from gradcheck.config.sections.methods import ENGINES, HvpOptions, MethodConfig, MethodOptions, NumericOptions
@@ -17,18 +18,21 @@ from gradcheck.diagnose.wording import named
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.methods import METHODS
 from gradcheck.methods.directional.hvp import counterparts, of_the_whole
+from gradcheck.methods.directional.numeric import DOUBLE
 from gradcheck.methods.directional.points import GIVEN, values_at
 from gradcheck.methods.directional.surface import output_masks
+from gradcheck.numerics import movement
 from gradcheck.phrases import plural, some
 from gradcheck.problem.problem import TensorKey
+from gradcheck.problem.twin import float64_twin
 from gradcheck.results.report import PROVEN, Sides
-from gradcheck.session.against.implementation import implementation, other_source
+from gradcheck.session.against.implementation import implementation, named_as, other_source
 from gradcheck.session.compared import Compared, Explained, failed
 from gradcheck.session.method_check import tolerance_policy
 from gradcheck.session.verdict import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
@@ -41,6 +45,33 @@ AGAINST = "against"
 _RESTS_ON = "the inputs, the weights and the loss; the registered gradients of operations that both sides call"
 _AGREES = (*PROVEN, "dead")
 _KINK = "a kink: finite differences allow the gradients of both sides"
+
+
+class _Side(Reference):
+    """The gradients of one side. Their noise floor is their distance from the same ones in float64, where there are.
+
+    A floor measured at inputs multiplied by 1±eps would excuse what is wrong at the point alone: a tie, a one.
+    """
+
+    @cached_property
+    def noise_floors(self) -> Mapping[TensorKey, float]:
+        """The rounding of every tensor."""
+        measured = _rounding(self._problem, self.tensors, lambda other: _Side(other).tensors)
+        return {key: measured.get(key, 0.0) for key in self.tensors} if measured else super().noise_floors
+
+
+def _rounding(
+    problem: Problem, found: Mapping[TensorKey, Any], compute: Callable[[Problem], Mapping[TensorKey, Any]]
+) -> Mapping[TensorKey, float]:
+    """Return how far tensors are from those that `compute` gives in float64; nothing without a wider precision."""
+    if problem.precision == DOUBLE:
+        return {}
+    try:
+        with float64_twin(problem) as other:
+            exact = compute(named_as(problem, other))
+    except (GradcheckError, tf.errors.OpError):
+        return {}
+    return {key: movement(as_array(exact.get(key)), as_array(tensor)) for key, tensor in found.items()}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,7 +94,7 @@ class Beside:
 
     @cached_property
     def _references(self) -> tuple[Reference, Reference]:
-        return Reference(self.first), Reference(self.second)
+        return _Side(self.first), _Side(self.second)
 
     def check(self, label: str) -> CheckReport:
         """Compare both sides, and say of a mismatch which one finite differences agree with.
@@ -105,11 +136,13 @@ class Beside:
 
     def _products(self) -> Gradients:
         """Return the other side's Hessian-vector products, to be compared with those of the first."""
-        ours, theirs = (of_the_whole(side, HvpOptions()) for side in (self.first, self.second))
+        measure = partial(of_the_whole, options=HvpOptions())
+        ours, theirs = (measure(side) for side in (self.first, self.second))
 
         def noise(keys: Collection[TensorKey]) -> Mapping[TensorKey, float]:
-            floors = [side.noise(keys) for side in (ours, theirs) if side.noise]
-            return {key: max(found[key] for found in floors) for key in keys}
+            pairs = ((self.first, ours), (self.second, theirs))
+            floors = [_rounding(side, of.tensors, lambda p: measure(p).tensors) for side, of in pairs]
+            return {key: max(found.get(key, 0.0) for found in floors) for key in keys}
 
         return replace(
             theirs,
@@ -120,21 +153,22 @@ class Beside:
 
     def _differences(self, reference: Reference) -> Mapping[TensorKey, TensorReport]:
         """Return what finite differences say of one side's gradients, or of its second order; nothing if they fail."""
-        problem = self.first if reference is self._references[0] else self.second
+        problem, second = self._side(reference), self.second_order
+        method, options = ("hvp", HvpOptions(points=(GIVEN,))) if second else ("numeric", NumericOptions())
         try:
-            if self.second_order:
-                found = METHODS["hvp"](problem, HvpOptions(points=(GIVEN,)))
-            else:
-                found = METHODS["numeric"](problem, NumericOptions())
+            with float64_twin(problem) as other:
+                found = METHODS[method](named_as(problem, other), options)
             return {TensorKey(row.kind, row.path): row for row in self._rows(reference, found)}
-        except GradcheckError:
+        except (GradcheckError, tf.errors.OpError):
             return {}
+
+    def _side(self, reference: Reference) -> Problem:
+        return self.first if reference is self._references[0] else self.second
 
     def _rows(self, reference: Reference, gradients: Gradients) -> list[TensorReport]:
         config = self.first.config.tolerance
-        problem = self.first if reference is self._references[0] else self.second
         policy, noise = tolerance_policy(config), config.noise == "auto"
-        return list(compare_all(problem, reference, gradients, policy, noise=noise, listed=True))
+        return list(compare_all(self._side(reference), reference, gradients, policy, noise=noise, listed=True))
 
     def _excused_by_kink(self, row: TensorReport, said: Sequence[Mapping[TensorKey, TensorReport]]) -> TensorReport:
         """Return a failing gradient as undecided where finite differences leave it open on both sides."""
@@ -187,7 +221,10 @@ def checks_against(first: Problem, target: Target) -> tuple[tuple[CheckReport, .
             continue
         of = () if len(target.against) == 1 else (sides.candidate,)
         for found in _checks(first, other, sides, of=of, order=target.order):
-            (notes if isinstance(found, str) else checks).append(found)  # type: ignore[attr-defined]
+            if isinstance(found, str):
+                notes.append(found)
+            else:
+                checks.append(found)
     return tuple(checks), tuple(notes)
 
 

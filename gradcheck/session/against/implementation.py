@@ -60,10 +60,15 @@ def implementation(problem: Problem, source: ModelSource, sides: Sides) -> Imple
     same_state = _shapes(states[0]) == _shapes(states[1])
     if same_state:
         _assign(*states)
+    with_values = replace(other, batch=problem.batch, loss=problem.loss, state=other.state.retaken())
+    return Implementation(problem=named_as(problem, with_values), same_state=same_state)
+
+
+def named_as(problem: Problem, other: Problem) -> Problem:
+    """Return `other`, which has as many weights and outputs as `problem`, with their names: both have the same keys."""
     name_outputs(other.model, output_names(problem.model))
     weights = tuple(replace(b, path=a.path) for a, b in zip(problem.weights, other.weights, strict=True))
-    with_values = replace(other, weights=weights, batch=problem.batch, loss=problem.loss, state=other.state.retaken())
-    return Implementation(problem=with_values, same_state=same_state)
+    return replace(other, weights=weights)
 
 
 def _assign(sources: Sequence[Any], targets: Sequence[Any]) -> None:

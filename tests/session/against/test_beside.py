@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gradcheck.results.report import CheckReport, RunReport
 
-CODE = '''
+CODE = """
 import keras
 import numpy as np
 import tensorflow as tf
@@ -40,10 +40,6 @@ def wrong_value(x):
     return 1.01 * plain(x)
 
 
-def ramp(x):
-    return 0.5 * (x + tf.abs(x))
-
-
 def relu(x):
     return tf.nn.relu(x)
 
@@ -64,6 +60,10 @@ def cube(x):
 @tf.custom_gradient
 def cube_stopped(x):
     return x**3, lambda dy: dy * 3.0 * tf.stop_gradient(x) ** 2
+
+
+def cube_by_product(x):
+    return x * x * x
 
 
 class Cube:
@@ -126,7 +126,7 @@ def pair(x):
 
 def total(x):
     return tf.reduce_sum(x)
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -136,8 +136,8 @@ def _code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(name: str, *others: str, **options: Any) -> RunReport:
-    given = {"shapes": [(3,)], "dtypes": [None], "points": ["given"], "methods": ["numeric"]} | options
-    against = [other if other == "Square" else f"./own.py:{other}" for other in others]
+    given = {"shapes": [(2,)], "dtypes": [None], "points": ["given"], "methods": ["forward"]} | options
+    against = [f"./own.py:{other}" for other in others]
     target = Target(name=f"./own.py:{name}", kwargs={}, against=against, **given)
     return check_layer(target, layer_config(target), CheckOptions()).run
 
@@ -174,8 +174,6 @@ def test_a_wrong_gradient_is_the_side_that_finite_differences_contradict() -> No
     assert "the outputs agree" in said
     assert "finite differences agree with the gradients of plain;" in said
     assert "finite differences contradict the gradients of wrong_gradient (x)" in said
-    said = evidence(of(run("wrong_gradient", "plain")))
-    assert "finite differences contradict the gradients of wrong_gradient (x)" in said
 
 
 def test_a_wrong_value_is_another_function() -> None:
@@ -209,16 +207,16 @@ def test_a_numpy_class_beside_a_function() -> None:
 
 
 def test_second_order() -> None:
-    report = run("cube", "cube_stopped", order=2, methods=["hvp"])
+    report = run("cube", "cube_stopped", order=2)
     assert (report.exit_code, of(report).outcome) == (1, "match")
     check = of(report, "against[second order]")
     assert statuses(check) == {"input x": "mismatch"}
     assert "finite differences contradict the second order of cube_stopped (x)" in evidence(check)
-    assert of(run("cube", "cube", order=2, methods=["hvp"]), "against[second order]").outcome == "match"
+    assert of(run("cube", "cube_by_product", order=2), "against[second order]").outcome == "match"
 
 
 def test_layers_get_the_same_weights_and_state() -> None:
-    report = run("Scaled", "Other")
+    report = run("Scaled", "Other", methods=["numeric"])
     assert report.verdict == "pass", report
     assert {"against", "against[inference]"} <= {check.method for check in report.checks}
     assert {kind.partition(" ")[0] for kind in statuses(of(report))} == {"input", "output", "loss", "weight", "state"}
