@@ -118,6 +118,11 @@ class Target:
         return [dtype or other for dtype, other in zip(asked, given, strict=True)] if given else asked
 
     @property
+    def probed(self) -> Sequence[str]:
+        """The points at which it is checked."""
+        return self.points or ((GIVEN,) if self.values else PROBES)
+
+    @property
     def is_scalar(self) -> bool:
         """Whether every input is a single given number: values and derivatives can then be printed."""
         return bool(self.values) and all(not spec["shape"] for spec in self.inputs.values())
@@ -145,7 +150,7 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
         data["inputs"] = {n: {"constant": v} for n, v in zip(target.input_names, target.parts, strict=True)}
     if target.is_scalar:
         data["targets"] = {"constant": 1.0}  # the weights of the outputs in the default loss
-    at = {"points": list(target.points or ((GIVEN,) if target.values else PROBES))}
+    at = {"points": list(target.probed)}
     rule = target.surrogate if isinstance(target.surrogate, str) else None
     options: dict[str, dict[str, Any]] = {"numeric": {**at, "surrogate": rule}, "forward": {}, "hvp": at}
     asked = target.methods or (METHODS if target.order > 1 else METHODS[:-1])

@@ -219,8 +219,7 @@ def checks_against(first: Problem, target: Target) -> tuple[tuple[CheckReport, .
         except GradcheckError as error:
             checks.append(_failed(f"{AGAINST}[{sides.candidate}]", error))
             continue
-        of = () if len(target.against) == 1 else (sides.candidate,)
-        for found in _checks(first, other, sides, of=of, order=target.order):
+        for found in _checks(first, other, sides, target):
             if isinstance(found, str):
                 notes.append(found)
             else:
@@ -234,12 +233,11 @@ def _sides(target: str, other: str) -> Sides:
     return Sides(*(short if short[0] != short[1] else (target, other)))
 
 
-def _checks(
-    first: Problem, other: Implementation, sides: Sides, *, of: Sequence[str], order: int
-) -> Iterator[CheckReport | str]:
-    """Yield the checks at each point that the first's config asks for, and notes."""
-    for point in _points(first):
-        for second_order in (False, True)[:order]:
+def _checks(first: Problem, other: Implementation, sides: Sides, target: Target) -> Iterator[CheckReport | str]:
+    """Yield the checks at each point, and notes."""
+    of = () if len(target.against) == 1 else (sides.candidate,)
+    for point in target.probed:
+        for second_order in (False, True)[: target.order]:
             parts = [*of, *([point] if point != GIVEN else []), *(["second order"] if second_order else [])]
             label = f"{AGAINST}[{', '.join(parts)}]" if parts else AGAINST
             try:
@@ -257,12 +255,6 @@ def _failed(label: str, error: GradcheckError) -> CheckReport:
 def _named(label: str) -> MethodConfig:
     """Return a method of this name, which no config names."""
     return MethodConfig.model_construct(method=label, options=MethodOptions())
-
-
-def _points(problem: Problem) -> Sequence[str]:
-    """Return the points of the first method that has some."""
-    named_ = (getattr(method.options, "points", None) for method in problem.config.methods)
-    return next((points for points in named_ if points), (GIVEN,))
 
 
 def _at(first: Problem, other: Implementation, sides: Sides, point: str, *, second_order: bool) -> Beside:
