@@ -49,6 +49,10 @@ class LiveTarget(Protocol):
         """Return `config` with the object as its model, and the values as its data."""
         ...
 
+    def beside(self, other: Any, target: Target, *, masked: bool) -> tuple[str, Any]:
+        """Return the name and the source of another object, which takes the same inputs."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -68,7 +72,7 @@ class Target:
         training: the `training` argument of the layer; None for both values if it takes one.
         surrogate: the function whose derivative the backward pass is meant to compute instead of the true one, or
             its name.
-        against: engines, and other targets, that compute the same: they are compared with this one.
+        against: engines, and other targets (objects from Python), that should compute the same.
         live: the object itself and its inputs, if they were handed over from Python; `name` is then for messages.
     """
 
@@ -203,7 +207,7 @@ def check_layer(
     with imported_once():  # the modes build the same layer again: its module must not be imported anew
         run = check_one(loaded, options, stage, look=look)
         others = [
-            (mode, check_one(mode.loaded, options, stage, look=_LayerLook(target, closer=False))) for mode in look.modes
+            (mode, check_one(mode.loaded, options, stage, look=_LayerLook(target, mode.name))) for mode in look.modes
         ]
     run = replace(_together(run, others, trainable=look.trainable), inputs=look.inputs)
     return Checked(run, environment(), look.derivatives)
@@ -228,9 +232,9 @@ class _LayerLook:
         inputs: the name and the shape of each input, with the batch axis if the layer is called with it.
     """
 
-    def __init__(self, target: Target, *, closer: bool = True) -> None:
-        """Store the target. Without `closer` only weights and inputs are counted."""
-        self._target, self._closer = target, closer
+    def __init__(self, target: Target, mode: str = "") -> None:
+        """Store the target. In a further mode it is only compared with others, and weights and inputs are counted."""
+        self._target, self._mode = target, mode
         self.modes: Sequence[Mode] = ()
         self.derivatives: Sequence[Derivatives] = ()
         self.trainable = 0
@@ -244,8 +248,8 @@ class _LayerLook:
 
         self.trainable = len(problem.weights) + len(problem.batch.x)
         self.inputs = tuple(_shapes_called_with(self._target, problem))
-        beside, notes = checks_against(problem, self._target)
-        if not self._closer:
+        beside, notes = checks_against(problem, self._target, masked=self._mode == "masked")
+        if self._mode:
             return Found(self.trainable, beside, notes=notes)
         findings = check_custom_gradients(problem, watch)
         # GC601 refuses a backward pass that is not linear: a declared one, such as clipping, need not be.

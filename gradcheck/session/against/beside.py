@@ -205,14 +205,17 @@ def _of_side(name: str, of: str, found: Mapping[TensorKey, TensorReport], keys: 
     return f"finite differences do not decide the {of} of {name}"
 
 
-def checks_against(first: Problem, target: Target) -> tuple[tuple[CheckReport, ...], tuple[str, ...]]:
-    """Return the checks of `target`, whose problem is `first`, against each other target, and notes."""
+def checks_against(first: Problem, target: Target, *, masked: bool) -> tuple[tuple[CheckReport, ...], tuple[str, ...]]:
+    """Return the checks of `target`, whose problem is `first`, against each other implementation, and notes.
+
+    `masked` is whether the inputs of `first` carry a mask.
+    """
     checks: list[CheckReport] = []
     notes: list[str] = []
     for given in target.against:
         if given in ENGINES:  # a method of the config
             continue
-        name, source = other_source(first.config.model, given)
+        name, source = other_source(first, given, target, masked=masked)
         sides = _sides(target.name, name)
         try:
             other = implementation(first, source, sides)

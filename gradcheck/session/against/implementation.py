@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gradcheck.config.sections.model import ModelSource
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import Sides
+    from gradcheck.session.layer import Target
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,9 +33,12 @@ class Implementation:
     same_state: bool
 
 
-def other_source(model: Any, given: Any) -> tuple[str, ModelSource]:
-    """Return the name of another target, and `model`, the source of the first one, with it in place of that."""
-    return str(given), model.model_copy(update={"kwargs": {**model.kwargs, "target": given}})
+def other_source(problem: Problem, given: Any, target: Target, *, masked: bool) -> tuple[str, ModelSource]:
+    """Return the name of another implementation, and its source: that of `problem` with it in place of `target`."""
+    if target.live is not None:
+        return target.live.beside(given, target, masked=masked)
+    model: Any = problem.config.model
+    return given, model.model_copy(update={"kwargs": {**model.kwargs, "target": given}})
 
 
 def implementation(problem: Problem, source: ModelSource, sides: Sides) -> Implementation:

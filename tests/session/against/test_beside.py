@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -157,30 +158,38 @@ def evidence(check: CheckReport) -> str:
     return diagnosis.evidence
 
 
-def test_a_fused_function_that_is_right() -> None:
-    report = run("plain", "fused", points=["given", "negative"])
-    assert report.verdict == "pass"
-    assert statuses(of(report)).keys() == {"input x", "output plain", "loss loss"}
-    assert set(statuses(of(report)).values()) <= {"exact", "close"}
-    assert of(report).sides[:2] == ("plain", "fused")
-    assert statuses(of(report, "against[negative]"))["input x"] == "dead"
+@pytest.fixture(scope="module")
+def beside_plain(tmp_path_factory: pytest.TempPathFactory) -> RunReport:
+    """`plain` beside three others, in one run."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "own.py").write_text(CODE, encoding="utf-8")
+    with chdir(folder):
+        return run("plain", "fused", "wrong_gradient", "wrong_value")
 
 
-def test_a_wrong_gradient_is_the_side_that_finite_differences_contradict() -> None:
-    report = run("plain", "wrong_gradient")
-    assert (report.exit_code, of(report).outcome) == (1, "mismatch")
-    assert statuses(of(report))["input x"] == "mismatch"
-    said = evidence(of(report))
+def test_a_fused_function_that_is_right(beside_plain: RunReport) -> None:
+    check = of(beside_plain, "against[fused]")
+    assert check.outcome == "match"
+    assert statuses(check).keys() == {"input x", "output plain", "loss loss"}
+    assert set(statuses(check).values()) <= {"exact", "close"}
+    assert check.sides[:2] == ("plain", "fused")
+
+
+def test_a_wrong_gradient_is_the_side_that_finite_differences_contradict(beside_plain: RunReport) -> None:
+    check = of(beside_plain, "against[wrong_gradient]")
+    assert (beside_plain.exit_code, check.outcome) == (1, "mismatch")
+    assert statuses(check)["input x"] == "mismatch"
+    said = evidence(check)
     assert "the outputs agree" in said
     assert "finite differences agree with the gradients of plain;" in said
     assert "finite differences contradict the gradients of wrong_gradient (x)" in said
 
 
-def test_a_wrong_value_is_another_function() -> None:
-    report = run("plain", "wrong_value")
-    assert report.exit_code == 1
-    assert statuses(of(report))["output plain"] == "mismatch"
-    said = evidence(of(report))
+def test_a_wrong_value_is_another_function(beside_plain: RunReport) -> None:
+    check = of(beside_plain, "against[wrong_value]")
+    assert check.outcome == "mismatch"
+    assert statuses(check)["output plain"] == "mismatch"
+    said = evidence(check)
     assert "the outputs differ: these are two functions" in said
     assert "contradict" not in said
 
@@ -239,9 +248,3 @@ def test_what_cannot_be_compared_is_one_error(name: str, other: str, said: str) 
     assert report.exit_code in (2, 3)
     assert report.error is not None
     assert said in report.error.message
-
-
-def test_several_others_each_by_name() -> None:
-    report = run("plain", "fused", "wrong_value", points=["ones"])
-    found = {check.method: check.outcome for check in report.checks if check.method.startswith("against")}
-    assert found == {"against[fused, ones]": "match", "against[wrong_value, ones]": "mismatch"}
