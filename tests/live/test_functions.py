@@ -179,8 +179,8 @@ def test_another_implementation_beside_a_function(by: float, passes: bool) -> No
 def test_another_layer_gets_the_weights_for_the_check_alone(keras_: Any) -> None:
     one, other = keras_.layers.Dense(2), keras_.layers.EinsumDense("bi,io->bo", output_shape=2, bias_axes="o")
     other.build((None, 4))
-    before = [np.array(variable) for variable in other.variables]
+    before = [variable.numpy() for variable in other.variables]
     report = check_function(one, np.ones((3, 4)), methods=["forward"], against=[other])
     assert report, report
     assert report.runs[0].checks[-1].sides[:2] == (one.name, other.name)
-    assert all(np.array_equal(was, variable) for was, variable in zip(before, other.variables, strict=True))
+    assert all(np.array_equal(was, variable.numpy()) for was, variable in zip(before, other.variables, strict=True))
