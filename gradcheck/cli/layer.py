@@ -25,6 +25,7 @@ _EXAMPLES = (
     "gradcheck layer Dense --kwargs '{units: 4}' --input-shape 8",
     "gradcheck layer ./layers.py:MyLayer --input-shape 8,16 --input-shape 16",
     "gradcheck layer ./functions.py:cubic --input 3.0 --order 2",
+    "gradcheck layer ./functions.py:plain --against ./functions.py:fused --input-shape 8",
 )
 #: `8,16`, `4:int32` with a dtype, or empty for a scalar.
 _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<dtype>\w+))?\s*$")
@@ -78,6 +79,15 @@ _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<d
     "jax, torch: beside the same layer under another engine.",
 )
 @option(
+    "--against",
+    "against",
+    multiple=True,
+    metavar="TARGET",
+    section="Layer",
+    help="Another implementation, a TARGET too, that should compute the same: values and gradients (with --order 2 "
+    "second derivatives) are compared. jax, torch: the same one under another engine. Repeat for several.",
+)
+@option(
     "--training/--no-training",
     default=None,
     section="Layer",
@@ -99,6 +109,7 @@ def layer(
     methods: tuple[str, ...],
     training: bool | None,
     surrogate: str | None,
+    against: tuple[str, ...],
     seed: int,
     precision: str,
     formats: tuple[Destination, ...],
@@ -129,6 +140,7 @@ def layer(
         methods=methods,
         training=training,
         surrogate=surrogate,
+        against=against,
         seed=seed,
         precision=precision,
     )

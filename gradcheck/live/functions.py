@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ def check_function(
     points: Sequence[str] = (),
     training: bool | None = None,
     surrogate: Callable[..., Any] | None = None,
+    against: Any = None,
     kwargs: Mapping[str, Any] | None = None,
     precision: str | None = None,
     seed: int = 0,
@@ -58,6 +59,8 @@ def check_function(
         points: where finite differences are taken beside: "zeros", "equal", "saturated" ...; by default the inputs.
         training: the flag that a layer is called with; by default both are checked.
         surrogate: `rule(dy, *inputs)`: what the backward pass should compute instead of the derivative.
+        against: another implementation of `fn`, or a list of several: they are compared with the same inputs and
+            weights.
         kwargs: keyword arguments of every call of a function.
         precision: a float type; by default that of the layer, or of a function's first floating input.
         seed: of the random directions.
@@ -76,9 +79,11 @@ def check_function(
     structure = arrays(list(inputs))
     values = keras.tree.flatten(structure)
     live = _Live(made=fn, structure=structure, values=values, batched=isinstance(fn, keras.Layer) or is_numpy_class(fn))
-    if isinstance(fn, keras.Layer) and not fn.built:
-        with suppress(Exception):  # it is raised again, and reported, when the check calls it
-            built_by_call(fn, live.arguments([_spec(value) for value in values]))
+    others = against if isinstance(against, (list, tuple)) else [] if against is None else [against]
+    for made in (fn, *others):
+        if isinstance(made, keras.Layer) and not made.built:
+            with suppress(Exception):  # it is raised again, and reported, when the check calls it
+                built_by_call(made, live.arguments([_spec(value) for value in values]))
     target = Target(
         name=_name(fn),
         shapes=[tuple(np.shape(value))[live.batched :] for value in values],
@@ -92,10 +97,14 @@ def check_function(
         methods=methods,
         training=training,
         surrogate=surrogate,
+        against=others,
         live=live,
     )
-    named = None if isinstance(fn, keras.Layer) else Named(fn)
-    with nullcontext() if named is None else named.bound_as_before(), untouched(fn, [named and named.values]):
+    named = [Named(made) for made in (fn, *others) if not isinstance(made, (keras.Layer, str))]
+    with ExitStack() as stack:
+        for one in named:
+            stack.enter_context(one.bound_as_before())
+        stack.enter_context(untouched(fn, *others, [one.values for one in named]))
         checked = check_layer(target, layer_config(target), CheckOptions())
     return envelope([checked.run], checked.environment)
 
@@ -134,9 +143,6 @@ class _Live:
 
     def in_config(self, config: Config, target: Target, *, masked: bool) -> Config:
         """Return `config` with the object as its model, and the values as its data."""
-        copied = remade if isinstance(self.made, keras.Layer) else list
-        lent = Lent(objects=[self.made], precision=self.precision, copied=copied)
-        source = LiveModel(name=target.name, make=partial(self._model, lent, target, masked=masked))
         values = [real_parts(np.asarray(v)) if _dtype(v).startswith("complex") else v for v in self.values]
         examples = [value if self.batched else np.asarray(value)[None] for value in values]
         x = dict(zip(target.input_names, examples, strict=True))
@@ -149,7 +155,19 @@ class _Live:
             else method
             for method in config.methods
         )
-        return config.model_copy(update={"model": source, "data": data, "methods": methods})
+        return config.model_copy(
+            update={"model": self._source(target, masked=masked), "data": data, "methods": methods}
+        )
+
+    def beside(self, other: Any, target: Target, *, masked: bool) -> tuple[str, Any]:
+        """Return the name and the source of another object, which takes the same inputs."""
+        name = _name(other)
+        return name, replace(self, made=other)._source(replace(target, name=name), masked=masked)  # noqa: SLF001 - own
+
+    def _source(self, target: Target, *, masked: bool) -> LiveModel:
+        copied = remade if isinstance(self.made, keras.Layer) else list
+        lent = Lent(objects=[self.made], precision=self.precision, copied=copied)
+        return LiveModel(name=target.name, make=partial(self._model, lent, target, masked=masked))
 
     def _model(self, lent: Lent, target: Target, *, masked: bool) -> keras.Model:
         taken = lent.take(0)

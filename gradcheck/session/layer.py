@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck.config.checks.keras_names import require_layer
 from gradcheck.config.load import LoadedConfig, load_given
+from gradcheck.config.sections.methods import ENGINES
 from gradcheck.errors import ExitCode
 from gradcheck.numerics import real_parts
 from gradcheck.results.origin import environment
@@ -48,6 +49,10 @@ class LiveTarget(Protocol):
         """Return `config` with the object as its model, and the values as its data."""
         ...
 
+    def beside(self, other: Any, target: Target, *, masked: bool) -> tuple[str, Any]:
+        """Return the name and the source of another object, which takes the same inputs."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -67,6 +72,7 @@ class Target:
         training: the `training` argument of the layer; None for both values if it takes one.
         surrogate: the function whose derivative the backward pass is meant to compute instead of the true one, or
             its name.
+        against: engines, and other targets (objects from Python), that should compute the same.
         live: the object itself and its inputs, if they were handed over from Python; `name` is then for messages.
     """
 
@@ -82,6 +88,7 @@ class Target:
     methods: Sequence[str] = ()
     training: bool | None = None
     surrogate: Any = None
+    against: Sequence[Any] = ()
     live: LiveTarget | None = None
 
     @property
@@ -115,6 +122,11 @@ class Target:
         return [dtype or other for dtype, other in zip(asked, given, strict=True)] if given else asked
 
     @property
+    def probed(self) -> Sequence[str]:
+        """The points at which it is checked."""
+        return self.points or ((GIVEN,) if self.values else PROBES)
+
+    @property
     def is_scalar(self) -> bool:
         """Whether every input is a single given number: values and derivatives can then be printed."""
         return bool(self.values) and all(not spec["shape"] for spec in self.inputs.values())
@@ -142,10 +154,11 @@ def layer_config(target: Target, *, masked: bool = False) -> LoadedConfig:
         data["inputs"] = {n: {"constant": v} for n, v in zip(target.input_names, target.parts, strict=True)}
     if target.is_scalar:
         data["targets"] = {"constant": 1.0}  # the weights of the outputs in the default loss
-    at = {"points": list(target.points or ((GIVEN,) if target.values else PROBES))}
+    at = {"points": list(target.probed)}
     rule = target.surrogate if isinstance(target.surrogate, str) else None
     options: dict[str, dict[str, Any]] = {"numeric": {**at, "surrogate": rule}, "forward": {}, "hvp": at}
-    names = target.methods or (METHODS if target.order > 1 else METHODS[:-1])
+    asked = target.methods or (METHODS if target.order > 1 else METHODS[:-1])
+    names = dict.fromkeys((*asked, *(other for other in target.against if other in ENGINES)))
     config = {
         "name": target.name,
         "seed": target.seed,
@@ -194,7 +207,7 @@ def check_layer(
     with imported_once():  # the modes build the same layer again: its module must not be imported anew
         run = check_one(loaded, options, stage, look=look)
         others = [
-            (mode, check_one(mode.loaded, options, stage, look=_LayerLook(target, closer=False))) for mode in look.modes
+            (mode, check_one(mode.loaded, options, stage, look=_LayerLook(target, mode.name))) for mode in look.modes
         ]
     run = replace(_together(run, others, trainable=look.trainable), inputs=look.inputs)
     return Checked(run, environment(), look.derivatives)
@@ -219,9 +232,9 @@ class _LayerLook:
         inputs: the name and the shape of each input, with the batch axis if the layer is called with it.
     """
 
-    def __init__(self, target: Target, *, closer: bool = True) -> None:
-        """Store the target. Without `closer` only weights and inputs are counted."""
-        self._target, self._closer = target, closer
+    def __init__(self, target: Target, mode: str = "") -> None:
+        """Store the target. In a further mode it is only compared with others, and weights and inputs are counted."""
+        self._target, self._mode = target, mode
         self.modes: Sequence[Mode] = ()
         self.derivatives: Sequence[Derivatives] = ()
         self.trainable = 0
@@ -231,11 +244,13 @@ class _LayerLook:
         """Check `problem` inside its session."""
         from gradcheck.comparing.missing_gradients import untracked_variables  # noqa: PLC0415 - TensorFlow starts here
         from gradcheck.custom_gradients import check_custom_gradients  # noqa: PLC0415 - as above
+        from gradcheck.session.against import checks_against  # noqa: PLC0415 - as above
 
         self.trainable = len(problem.weights) + len(problem.batch.x)
         self.inputs = tuple(_shapes_called_with(self._target, problem))
-        if not self._closer:
-            return Found(self.trainable)
+        beside, notes = checks_against(problem, self._target, masked=self._mode == "masked")
+        if self._mode:
+            return Found(self.trainable, beside, notes=notes)
         findings = check_custom_gradients(problem, watch)
         # GC601 refuses a backward pass that is not linear: a declared one, such as clipping, need not be.
         if self._target.surrogate:
@@ -247,7 +262,8 @@ class _LayerLook:
             f"variable {name} is not part of the layer: no gradient of it is checked, and nothing puts it back"
             for name in untracked_variables(problem)
         )
-        return Found(self.trainable, (_custom_gradient_check(findings),) if findings else (), tuple(untracked))
+        own = (_custom_gradient_check(findings),) if findings else ()
+        return Found(self.trainable, (*own, *beside), tuple(untracked), notes)
 
 
 def _shapes_called_with(target: Target, problem: Problem) -> Iterator[str]:

@@ -16,6 +16,7 @@ class Found(NamedTuple):
     trainable: int
     checks: tuple[CheckReport, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Look(Protocol):

@@ -111,7 +111,7 @@ def run_config(
             unproven=unproven,
             checks=checks,
             warnings=(*warnings, *imports.warnings, *found.warnings),
-            notes=(*notes, *casts.notes),
+            notes=(*notes, *casts.notes, *found.notes),
         )
 
 

@@ -416,3 +416,14 @@ def _watch(x: Any, *tapes: Any) -> None:
 )
 def test_complex_numbers_as_values(text: str, value: object) -> None:
     assert _with_complex(_yaml("--input", text)) == value
+
+
+def test_another_implementation_beside_the_first(layer: Layer) -> None:
+    at = ("--input-shape", "2", "--points", "ones", "--method", "forward")
+    code, out, _ = layer("right", *at, "--against", "./user.py:wrong")
+    assert code == 1
+    assert "against[ones] (expect match): MISMATCH" in out
+    assert "finite differences contradict the gradients of wrong (x)" in out
+    code, _, err = layer("right", *at, "--against", "./user.py:missing")
+    assert code == 2
+    assert "missing" in err

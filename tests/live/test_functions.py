@@ -167,3 +167,20 @@ def test_a_composite_layer_without_build_in_another_precision(keras_: Any) -> No
     report = check_function(Composite(), np.ones((3, 4)), precision="float64")
     assert report, report
     assert methods(report)[0] == "numeric"
+
+
+@pytest.mark.parametrize(("by", "passes"), [(2.0, True), (2.1, False)])
+def test_another_implementation_beside_a_function(by: float, passes: bool) -> None:
+    report = check_function(lambda x: x * x, np.array([1.0, 2.0]), methods=["forward"], against=wrong(by))
+    assert bool(report) is passes, report
+    assert methods(report) == ["forward", "against"]
+
+
+def test_another_layer_gets_the_weights_for_the_check_alone(keras_: Any) -> None:
+    one, other = keras_.layers.Dense(2), keras_.layers.EinsumDense("bi,io->bo", output_shape=2, bias_axes="o")
+    other.build((None, 4))
+    before = [variable.numpy() for variable in other.variables]
+    report = check_function(one, np.ones((3, 4)), methods=["forward"], against=[other])
+    assert report, report
+    assert report.runs[0].checks[-1].sides[:2] == (one.name, other.name)
+    assert all(np.array_equal(was, variable.numpy()) for was, variable in zip(before, other.variables, strict=True))

@@ -86,6 +86,10 @@ def hvp(problem: Problem, options: HvpOptions) -> Gradients:
 
 def _say(count: int, slopes: Slopes) -> str:
     del slopes
+    return _text(count)
+
+
+def _text(count: int) -> str:
     return f"Hessian times {described(count)}, each projected on another"
 
 
@@ -148,13 +152,13 @@ def _two_ways(problem: Problem, options: HvpOptions) -> Gradients:
     measures = [partial(_measured, problem, product, lines) for product in products]
     with problem.state.preserved():
         whole, other = (measure(batch_tensors(problem), lines) for measure in measures)
-    against, found = _counterparts(whole, other), _counterparts(other, whole)
+    against, found = counterparts(whole, other), counterparts(other, whole)
     return Gradients(
         loss=None,
         outputs=(),
         tensors={**integer_inputs(problem), **found},
         against={**integer_inputs(problem), **against},
-        notes=dict.fromkeys(lines, f"Hessian times {described(options.directions)}, each projected on another"),
+        notes=dict.fromkeys(lines, _text(options.directions)),
         noise=partial(noise_floors, problem, [against, found], measures),
         state={},
         way="through the split" if problem.segments else "by forward over reverse",
@@ -162,7 +166,28 @@ def _two_ways(problem: Problem, options: HvpOptions) -> Gradients:
     )
 
 
-def _counterparts(ours: Measured, theirs: Measured) -> Measured:
+def of_the_whole(problem: Problem, options: HvpOptions) -> Gradients:
+    """Return projections of H·v through the whole model alone, computed eagerly, with their noise floors.
+
+    Raises:
+        RunError: GC055 if an operation's gradient has no gradient of its own.
+    """
+    start, lines = time.perf_counter(), _lines(problem, options)
+    measure = partial(_measured, problem, _whole, lines)
+    with problem.state.preserved():
+        found = measure(batch_tensors(problem), lines)
+    return Gradients(
+        loss=None,
+        outputs=(),
+        tensors={**integer_inputs(problem), **found},
+        notes=dict.fromkeys(lines, _text(options.directions)),
+        noise=partial(noise_floors, problem, [found], [measure]),
+        state={},
+        seconds=time.perf_counter() - start,
+    )
+
+
+def counterparts(ours: Measured, theirs: Measured) -> Measured:
     """Return `ours`, with zeros where only `theirs` has values: None means that a tape found no path, which is zero."""
     return {
         key: np.zeros_like(theirs[key]) if value is None and theirs[key] is not None else value
