@@ -63,7 +63,7 @@ def batch() -> tuple[Any, Any]:
 def outcomes(report: Any) -> dict[str, str]:
     (run,) = report.runs
     assert run.error is None, run.error
-    return {check.method: check.outcome for check in run.checks}
+    return {check.method: check.outcome for check in run.checks if check.method not in ("jax", "torch")}
 
 
 def test_all_ways_and_nothing_is_changed() -> None:

@@ -26,7 +26,7 @@ def test_tensors_are_counted_even_if_they_were_there_before() -> None:
     tensors(4)  # what these free is used again
     peak = peak_of(lambda: tensors(4))
     assert peak is not None
-    assert 32 * MIB <= peak < 34 * MIB
+    assert 32 * MIB <= peak < 48 * MIB  # once, not twice: the process itself grows by a few MiB
 
 
 def test_what_is_held_before_does_not_count() -> None:

@@ -207,7 +207,7 @@ def checks_of(
     told: list[Any] = []
     checker: Any = Checker()
     given = CheckOptions(on_error=lambda path, error: told.append((path, error)), **options)
-    return [*_checks(loaded, checker, given, noted.append, noted)], noted, told
+    return [*_checks(loaded, checker, given, noted.append, noted, servers=None)], noted, told
 
 
 def test_every_method_has_a_check_unless_the_first_that_fails_is_enough() -> None:
