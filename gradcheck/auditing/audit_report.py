@@ -10,6 +10,7 @@ from tensorflow.python.eager import context  # the seed of tf.random.set_seed, w
 
 from gradcheck.auditing.judging.across import found_across, left_in_inference
 from gradcheck.errors import ExitCode
+from gradcheck.numerics import largest_finite
 from gradcheck.phrases import plural, some
 from gradcheck.results.report import (
     FAILING,
@@ -152,8 +153,8 @@ def check_report(
         as_expected=outcome != "mismatch",
         loss=math.nan,
         loss_abs_error=math.nan,
-        max_abs_error=_largest(t.max_abs_error for t in tensors),
-        max_rel_error=_largest(t.max_rel_error for t in tensors),
+        max_abs_error=largest_finite(t.max_abs_error for t in tensors),
+        max_rel_error=largest_finite(t.max_rel_error for t in tensors),
         seconds=seconds,
         first_divergence=first,
         tensors=tensors,
@@ -233,7 +234,3 @@ def _notes(watch: Watch, shown: Sequence[Judgement]) -> tuple[str, ...]:
 def seeds_given(line: object) -> str:
     """Return the note on a gradient call whose seeds come from no gradient call of the process."""
     return f"the seeds at {line} come from outside: taken as given, until the records of all processes are joined"
-
-
-def _largest(values: object) -> float:
-    return max((v for v in values if math.isfinite(v)), default=math.nan)  # type: ignore[attr-defined]

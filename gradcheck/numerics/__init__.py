@@ -8,7 +8,7 @@ from gradcheck.numerics.differences import Derivative, derivative, noise_level, 
 from gradcheck.numerics.elements import real_parts, ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
 from gradcheck.numerics.noise import NOISE_RUNS, excuse, median_relative_floor, movement
-from gradcheck.numerics.size import euclidean_norm, is_zero, largest
+from gradcheck.numerics.size import euclidean_norm, is_zero, largest, largest_finite
 from gradcheck.numerics.sparse import SparseRows, bytes_of, to_array, to_vector
 from gradcheck.numerics.spread import with_spread
 from gradcheck.numerics.standing import Standing, convicts, nearest_slope, standing
@@ -46,6 +46,7 @@ __all__ = [
     "excuse",
     "is_zero",
     "largest",
+    "largest_finite",
     "lower_precision",
     "median_relative_floor",
     "movement",

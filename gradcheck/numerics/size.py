@@ -11,6 +11,8 @@ from gradcheck.numerics.elements import BLOCK, blocks, magnitude, real_parts
 from gradcheck.numerics.sparse import SparseRows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gradcheck.numerics.comparison import Tensor
     from gradcheck.numerics.elements import Array
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 def largest(tensor: Tensor | None) -> float:
     """Return max|tensor| over the finite elements; 0 for None."""
     return 0.0 if tensor is None else magnitude(_stored(tensor)).largest
+
+
+def largest_finite(values: Iterable[float]) -> float:
+    """Return the largest of the finite `values`; NaN if there are none."""
+    return max((value for value in values if math.isfinite(value)), default=math.nan)
 
 
 def is_zero(tensor: Tensor | None) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gradcheck.comparing.exempt import unmatched, unneeded
 from gradcheck.comparing.reference import GRADIENT_KINDS
 from gradcheck.comparing.tensorwise import first_divergence
+from gradcheck.numerics import largest_finite
 from gradcheck.results.by_step import StepReport
 from gradcheck.results.report import CheckReport
 
@@ -80,9 +81,9 @@ class Compared:
             outcome=self.outcome,
             as_expected=self.as_expected,
             loss=math.nan if gradients.loss is None else float(gradients.loss),
-            loss_abs_error=_largest(t.max_abs_error for t in bound if t.kind == "loss"),
-            max_abs_error=_largest(t.max_abs_error for t in bound if t.kind in GRADIENT_KINDS),
-            max_rel_error=_largest(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
+            loss_abs_error=largest_finite(t.max_abs_error for t in bound if t.kind == "loss"),
+            max_abs_error=largest_finite(t.max_abs_error for t in bound if t.kind in GRADIENT_KINDS),
+            max_rel_error=largest_finite(t.max_rel_error for t in bound if t.kind in GRADIENT_KINDS),
             seconds=trained.seconds if trained else gradients.seconds,
             rests_on=method.info.rests_on,
             sides=method.info.sides,
@@ -111,7 +112,7 @@ def _by_step(tensors: Sequence[TensorReport]) -> tuple[StepReport, ...]:
 def _of_step(step: int, rows: Sequence[TensorReport]) -> StepReport:
     def error(*kinds: Kind, quantity: Quantity = "value") -> float:
         bound = (row for row in rows if not row.exempt and row.status != "inconclusive")
-        return _largest(row.max_rel_error for row in bound if row.kind in kinds and row.quantity == quantity)
+        return largest_finite(row.max_rel_error for row in bound if row.kind in kinds and row.quantity == quantity)
 
     return StepReport(
         step=step,
@@ -152,8 +153,3 @@ def _without_tensors(method: MethodConfig) -> CheckReport:
         rests_on=method.info.rests_on,
         sides=method.info.sides,
     )
-
-
-def _largest(values: Any) -> float:
-    """Return the largest of the finite `values`; NaN if there are none."""
-    return max((value for value in values if math.isfinite(value)), default=math.nan)

@@ -49,24 +49,15 @@ class AroundPoint:
 
     def judged(self, found: Measured, derivatives: Derivatives, *, seed: int) -> dict[int, Slopes]:
         """Return, by tensor, how the derivatives compare with the slopes `found`."""
-        slopes = {
-            i: Slopes(
-                probe=Probe(tape=_flat(derived, value), direction=partial(unit, value.shape), shape=value.shape),
-                found=found[i],
-                elements=True,
-                connected=derived is not None,
-                agree=self.agree,
-                rounding=self.rounding,
-            )
-            for i, (derived, value) in enumerate(zip(derivatives, self.values, strict=True))
-            if value.size
+        beside_found = {
+            i: self.slopes(i, derivatives[i], found[i]) for i, value in enumerate(self.values) if value.size
         }
         if all(math.isfinite(each.error) for of_tensor in found for each in of_tensor):
-            return judged(self, slopes, seed=seed)
+            return judged(self, beside_found, seed=seed)
         # NaN is not wrong where a slope is infinite: forward mode multiplies it by the zeros of its tangents.
         return {
             i: replace(each, excused=each.excused | frozenset(each.which("nonfinite")))
-            for i, each in judged(self, slopes, seed=seed).items()
+            for i, each in judged(self, beside_found, seed=seed).items()
         }
 
     def nearby(self, rng: np.random.Generator) -> Mapping[int, Array]:
@@ -79,16 +70,21 @@ class AroundPoint:
         there = replace(self, values=self._beside(rng, BESIDE))
         derivatives, denied = self.derive(there.values), {}
         for i, elements in left.items():
-            tape = _flat(derivatives[i], there.values[i])
-            slopes = Slopes(
-                probe=Probe(tape=tape, direction=partial(unit, there.values[i].shape), shape=tape.shape),
-                found=measured(there, i, goal=GOAL * largest(tape)),
-                elements=True,
-                agree=self.agree,
-                rounding=self.rounding,
-            )
-            denied[i] = frozenset(slopes.which("denied")) & frozenset(elements)
+            there_found = there.slopes(i, derivatives[i], measured(there, i, goal=GOAL * largest(derivatives[i])))
+            denied[i] = frozenset(there_found.which("denied")) & frozenset(elements)
         return denied
+
+    def slopes(self, which: int, derived: Array | None, found: tuple[Derivative, ...]) -> Slopes:
+        """Return the derivatives of one tensor beside the slopes `found`."""
+        value = self.values[which]
+        return Slopes(
+            probe=Probe(tape=_flat(derived, value), direction=partial(unit, value.shape), shape=value.shape),
+            found=found,
+            elements=True,
+            connected=derived is not None,
+            agree=self.agree,
+            rounding=self.rounding,
+        )
 
     def _beside(self, rng: np.random.Generator, distance: float) -> list[Array]:
         return [beside(value, rng, distance) for value in self.values]

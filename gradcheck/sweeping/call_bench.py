@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.building.precision import kept_precision
 from gradcheck.methods.directional.slopes import AGREE, GOAL
 from gradcheck.numerics import largest
 from gradcheck.sweeping.beside_slopes import AroundPoint, measured
@@ -73,8 +74,6 @@ class CallBench:
         points: the values of every point by its name.
         given: those of the first point, which are random.
     """
-
-    ways = WAYS
 
     def __init__(self, call: SweptCall, seed: int, stretch: float) -> None:
         """Draw the numbers. `stretch` is a factor of all steps of differences."""
@@ -154,9 +153,6 @@ class CallBench:
 @contextmanager
 def _floatx(name: str) -> Iterator[None]:
     """Set the dtype that Keras gives to Python's numbers."""
-    before = keras.config.floatx()
-    keras.config.set_floatx(name)
-    try:
+    with kept_precision():
+        keras.config.set_floatx(name)
         yield
-    finally:
-        keras.config.set_floatx(before)

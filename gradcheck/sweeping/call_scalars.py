@@ -26,8 +26,8 @@ Array: TypeAlias = NDArray[np.float64]
 Values: TypeAlias = "Sequence[Array]"
 #: The derivatives along every element of each tensor; None for a tensor that TensorFlow finds no path to.
 Derivatives: TypeAlias = "list[Array | None]"
-#: From a scalar, tensors and tangents to the slope along these.
-_Slope: TypeAlias = "Callable[[Scalar, Sequence[Any], Sequence[Any]], Any]"
+#: A function of tensors: to a scalar, or None where TensorFlow finds no path.
+_Of: TypeAlias = "Callable[[Sequence[Any]], Any]"
 #: Two slopes that differ by less, as a share of their terms, differ by rounding.
 SAME = 1e-10
 #: A way to differentiate: from a scalar and values to derivatives.
@@ -72,9 +72,13 @@ class Scalar:
 
     def reading(self, tensors: Sequence[Any]) -> Any:
         """Return r·∇f of tensors, by the tape; None if there is no gradient."""
-        gradients = zip(_gradients(self, tensors), self.directions(), strict=True)
+        gradients = zip(_gradients(self.of, tensors), self.directions(), strict=True)
         products = [tf.reduce_sum(g * r) for g, r in gradients if g is not None]
         return tf.add_n(products) if products else None
+
+    def slope(self, tensors: Sequence[Any]) -> Any:
+        """Return what forward mode gives along r; None if there is no gradient."""
+        return _jvp(self.of, tensors, self.directions())
 
     def value(self, values: Values, *, second: bool = False) -> float:
         """Return f; of the second order r·∇f."""
@@ -102,12 +106,12 @@ def _weights(rng: np.random.Generator, shape: Sequence[int]) -> Array:
 
 def by_tape(scalar: Scalar, values: Values) -> Derivatives:
     """Differentiate in reverse."""
-    return _arrays(_gradients(scalar, scalar.tensors(values)))
+    return _reverse(scalar, values, scalar.of)
 
 
 def by_forward_mode(scalar: Scalar, values: Values) -> Derivatives:
     """Differentiate forward."""
-    return _forward(scalar, values, _jvp, by_tape)
+    return _forward(scalar, values, scalar.of, by_tape)
 
 
 def compiled(name: str, *, jit: bool) -> Way:
@@ -116,7 +120,7 @@ def compiled(name: str, *, jit: bool) -> Way:
     def by_compiled(scalar: Scalar, values: Values) -> Derivatives:
         if name not in scalar.compiled:
             scalar.compiled[name] = tf.function(
-                lambda *tensors: _gradients(scalar, tensors), jit_compile=jit, autograph=False
+                lambda *tensors: _gradients(scalar.of, tensors), jit_compile=jit, autograph=False
             )
         return _arrays(scalar.compiled[name](*scalar.tensors(values)))
 
@@ -125,78 +129,65 @@ def compiled(name: str, *, jit: bool) -> Way:
 
 def reverse_over_reverse(scalar: Scalar, values: Values) -> Derivatives:
     """Differentiate r·∇f in reverse."""
-    tensors = scalar.tensors(values)
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        reading = scalar.reading(tensors)
-    return _arrays([None] * len(tensors) if reading is None else tape.gradient(reading, tensors))
+    return _reverse(scalar, values, scalar.reading)
 
 
 def reverse_over_forward(scalar: Scalar, values: Values) -> Derivatives:
     """Differentiate in reverse what forward mode gives along r."""
-    tensors = scalar.tensors(values)
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        slope = _jvp(scalar, tensors, scalar.directions())
-    return _arrays([None] * len(tensors) if slope is None else tape.gradient(slope, tensors))
+    return _reverse(scalar, values, scalar.slope)
 
 
 def forward_over_reverse(scalar: Scalar, values: Values) -> Derivatives:
     """Differentiate r·∇f forward."""
-
-    def slope(scalar: Scalar, tensors: Sequence[Any], tangents: Sequence[Any]) -> Any:
-        with tf.autodiff.ForwardAccumulator(list(tensors), list(tangents)) as accumulator:
-            reading = scalar.reading(tensors)
-        return None if reading is None else accumulator.jvp(reading)
-
-    return _forward(scalar, values, slope, reverse_over_reverse)
+    return _forward(scalar, values, scalar.reading, reverse_over_reverse)
 
 
 def forward_over_forward(scalar: Scalar, values: Values) -> Derivatives:
     """Differentiate forward what forward mode gives along r."""
-
-    def slope(scalar: Scalar, tensors: Sequence[Any], tangents: Sequence[Any]) -> Any:
-        with tf.autodiff.ForwardAccumulator(list(tensors), list(tangents)) as accumulator:
-            inner = _jvp(scalar, tensors, scalar.directions())
-        return None if inner is None else accumulator.jvp(inner)
-
-    return _forward(scalar, values, slope, reverse_over_reverse)
+    return _forward(scalar, values, scalar.slope, reverse_over_reverse)
 
 
-def _gradients(scalar: Scalar, tensors: Sequence[Any]) -> list[Any]:
+def _gradients(of: _Of, tensors: Sequence[Any]) -> list[Any]:
+    """Return the gradients of a function of tensors, all None where it is None."""
     tensors = list(tensors)
     with tf.GradientTape() as tape:
         tape.watch(tensors)
-        value = scalar.of(tensors)
-    return [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(value, tensors)]
+        value = of(tensors)
+    found = [None] * len(tensors) if value is None else tape.gradient(value, tensors)
+    return [None if g is None else tf.convert_to_tensor(g) for g in found]
 
 
-def _jvp(scalar: Scalar, tensors: Sequence[Any], tangents: Sequence[Any]) -> Any:
+def _jvp(of: _Of, tensors: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """Return the slope of a function of tensors along tangents; None where it is None."""
     with tf.autodiff.ForwardAccumulator(list(tensors), list(tangents)) as accumulator:
-        value = scalar.of(tensors)
-    return accumulator.jvp(value)
+        value = of(tensors)
+    return None if value is None else accumulator.jvp(value)
 
 
-def _forward(scalar: Scalar, values: Values, slope: _Slope, reverse: Way) -> Derivatives:
+def _reverse(scalar: Scalar, values: Values, of: _Of) -> Derivatives:
+    return _arrays(_gradients(of, scalar.tensors(values)))
+
+
+def _forward(scalar: Scalar, values: Values, of: _Of, reverse: Way) -> Derivatives:
     """Return the derivatives by forward mode.
 
     Those in reverse are returned if they give the same slope along random tangents, which costs one pass: then no
     element differs. Otherwise it goes through every element.
     """
-    in_reverse, tensors = reverse(scalar, values), scalar.tensors(values)
+    in_reverse = reverse(scalar, values)
     products = [d * t for d, t in zip(in_reverse, scalar.tangents, strict=True) if d is not None]
-    found = slope(scalar, tensors, scalar.tensors(scalar.tangents))
+    found = _jvp(of, scalar.tensors(values), scalar.tensors(scalar.tangents))
     whole, size = sum(float(np.sum(p)) for p in products), sum(float(np.sum(np.abs(p))) for p in products)
     if abs((0.0 if found is None else float(found)) - whole) <= SAME * size:
         return in_reverse
-    return _along_elements(scalar, values, slope)
+    return _along_elements(scalar, values, of)
 
 
-def _along_elements(scalar: Scalar, values: Values, slope: _Slope) -> Derivatives:
+def _along_elements(scalar: Scalar, values: Values, of: _Of) -> Derivatives:
     """Return the slopes along every element of each tensor; None for a tensor that has none along any of them."""
     tensors, found = scalar.tensors(values), []
     for i, value in enumerate(values):
-        slopes = [slope(scalar, tensors, _moved(scalar, values, i, j)) for j in range(value.size)]
+        slopes = [_jvp(of, tensors, _moved(scalar, values, i, j)) for j in range(value.size)]
         known = [0.0 if each is None else float(each) for each in slopes]
         found.append(None if all(each is None for each in slopes) else np.array(known).reshape(value.shape))
     return found

@@ -13,7 +13,7 @@ import numpy as np
 from gradcheck.building.messages import gist
 from gradcheck.errors import NotApplicable
 from gradcheck.methods.directional.slopes import Slopes, wrong_in
-from gradcheck.sweeping.call_bench import TRIALS, CallBench
+from gradcheck.sweeping.call_bench import TRIALS, WAYS, CallBench
 from gradcheck.sweeping.calls import SweptCall
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ class Swept:
         tried: the number of points by check and outcome: `match`, `mismatch`, `inconclusive`, `convention`, and `same`
             where a derivative is as wrong as that of the first way of its order.
         left: why something was not tried, by what it is.
-        points: the names of the points, by call.
     """
 
     function: Function
@@ -74,7 +73,6 @@ class Swept:
     found: list[WrongDerivative] = field(default_factory=list)
     tried: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     left: dict[str, str] = field(default_factory=dict)
-    points: list[list[str]] = field(default_factory=list)
 
 
 def swept(function: Function) -> Swept:
@@ -83,7 +81,6 @@ def swept(function: Function) -> Swept:
     for index, case in enumerate(function.cases):
         call = SweptCall(function.function, function.name, case)
         result.calls.append(call)
-        result.points.append([])
         try:
             _CallSweep(call, index, result).run()
         except Exception as error:  # noqa: BLE001 - the function's own: the reason why this call is not checked
@@ -107,9 +104,14 @@ class _CallSweep:
     result: Swept
 
     @cached_property
-    def benches(self) -> list[CallBench]:
-        """The call with the random numbers and the steps of each trial."""
-        return [CallBench(self.call, seed, stretch) for seed, stretch in TRIALS]
+    def bench(self) -> CallBench:
+        """The call with the random numbers and the steps of the first trial."""
+        return CallBench(self.call, *TRIALS[0])
+
+    @cached_property
+    def others(self) -> list[CallBench]:
+        """The same of the other trials, which only what is wrong needs."""
+        return [CallBench(self.call, seed, stretch) for seed, stretch in TRIALS[1:]]
 
     def run(self) -> None:
         """Sweep the call.
@@ -122,7 +124,7 @@ class _CallSweep:
             raise NotApplicable(self.call.case.skip)
         if not self.call.leaves:
             raise NotApplicable("it takes no floating tensor")
-        bench = self.benches[0]
+        bench = self.bench
         value = bench.eager(bench.given)
         if not math.isfinite(value):
             raise NotApplicable("its value is not finite at random inputs: its recipe needs a range")
@@ -138,13 +140,12 @@ class _CallSweep:
             if not finite:
                 self.result.left[where] = "its value is not finite there"
                 continue
-            self.result.points[self.index].append(point)
             self._at(point, values)
 
     def _at(self, point: str, values: Values) -> None:
         """Judge every way at one point."""
-        bench, first = self.benches[0], dict[bool, dict[int, Slopes]]()
-        for way in bench.ways:
+        bench, first = self.bench, dict[bool, dict[int, Slopes]]()
+        for way in WAYS:
             # Differences of a gradient that is wrong here say nothing of the second order.
             if way.second and (self.call.case.order == 1 or any(map(wrong_in, first.get(False, {}).values()))):
                 break
@@ -181,8 +182,8 @@ class _CallSweep:
 
     def _holds(self, found: WrongDerivative) -> bool:
         """Whether a derivative is wrong in the same way with other random numbers and other steps."""
-        for other in self.benches[1:]:
-            way = next(way for way in other.ways if way.name == found.check)
+        for other in self.others:
+            way = next(way for way in WAYS if way.name == found.check)
             slopes = other.judged(way, other.points[found.point])[found.leaf]
             if found.wrong.code not in [wrong.code for wrong in wrong_in(slopes)]:
                 return False

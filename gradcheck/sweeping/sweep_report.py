@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck.catalogue import CATALOGUE
 from gradcheck.errors import ExitCode
 from gradcheck.methods.directional.slopes import AROUND
-from gradcheck.numerics import Tolerance, compare
+from gradcheck.numerics import Tolerance, compare, largest_finite
 from gradcheck.results.point_counts import PointCounts
 from gradcheck.results.report import CheckReport, Coverage, Diagnosis, RunReport, Sides, TensorReport
 from gradcheck.sweeping.call_bench import DOUBLE, SINGLE, TRIALS, WAYS
@@ -72,8 +72,8 @@ def _check(name: str, swept: Swept, *, second: bool) -> CheckReport:
         as_expected=not found,
         loss=math.nan,
         loss_abs_error=math.nan,
-        max_abs_error=_largest(tensor.max_abs_error for tensor in tensors),
-        max_rel_error=_largest(tensor.max_rel_error for tensor in tensors),
+        max_abs_error=largest_finite(tensor.max_abs_error for tensor in tensors),
+        max_rel_error=largest_finite(tensor.max_rel_error for tensor in tensors),
         seconds=math.nan,
         tensors=tensors,
         diagnoses=tuple(_diagnoses(swept, found)),
@@ -82,10 +82,6 @@ def _check(name: str, swept: Swept, *, second: bool) -> CheckReport:
         sides=Sides(reference=SIDES[name], candidate="finite differences"),
         points=PointCounts(**counts),
     )
-
-
-def _largest(errors: Iterator[float]) -> float:
-    return max((error for error in errors if math.isfinite(error)), default=math.nan)
 
 
 def _row(swept: Swept, found: WrongDerivative) -> TensorReport:
