@@ -113,8 +113,11 @@ class Reference:
     def _small(self, sizes: Mapping[TensorKey, float]) -> bool:
         """Whether moving each weight by its own size would change the loss by no more than rounding may."""
         eps = PRECISIONS[compute_dtype(self._problem.precision)].eps
-        moves = [sizes[w.key] * max(1.0, largest(as_array(w.variable.value))) for w in self._problem.weights]
-        return max(moves, default=0.0) <= SUSPICIOUS * eps * max(1.0, abs(float(self.gradients.loss)))
+        suspicious = SUSPICIOUS * eps * max(1.0, abs(float(self.gradients.loss)))
+        weights = self._problem.weights
+        if any(sizes[weight.key] > suspicious for weight in weights):  # weights may be on workers: they are not read
+            return False
+        return all(sizes[w.key] * max(1.0, largest(as_array(w.variable.value))) <= suspicious for w in weights)
 
     def _perturbed(self, run: int) -> Gradients:
         with nudged(self._problem, run) as tensors:

@@ -10,15 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-#: What is raised where code branches on values, or takes them out: a compiled function has none.
-_ASKS_FOR_VALUES = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.NonConcreteBooleanIndexError,
-)
-
-
 def set_up(precision: str) -> None:
     """Allow float64 where the config asks for it: otherwise JAX computes in float32 whatever the arrays are."""
     jax.config.update("jax_enable_x64", precision == "float64")
@@ -32,7 +23,7 @@ def derivative(loss: Callable[..., tuple[Any, dict[str, Any]]]) -> Callable[...,
     def run(given: Sequence[Any], rest: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
         try:
             (_, more), gradients = compiled(list(given), rest)
-        except _ASKS_FOR_VALUES:
+        except Exception:  # noqa: BLE001 - code that needs values fails in many ways; what fails here as well is raised
             (_, more), gradients = differentiated(list(given), rest)
         return more, gradients
 
