@@ -56,10 +56,13 @@ class Reference:
         # The maximum over several runs: with one draw of signs, errors of different inputs may cancel.
         floors = dict.fromkeys(self.tensors, 0.0)
         for run in range(NOISE_RUNS):
-            moved = named_tensors(self._problem, self._perturbed(run))
-            for key, tensor in self.tensors.items():
-                floors[key] = max(floors[key], movement(as_array(tensor), as_array(moved[key])))
+            floors = {key: max(floors[key], moved) for key, moved in self._movements(run).items()}
         return floors | dict.fromkeys(self.unrepeatable, 0.0)
+
+    def _movements(self, run: int) -> Mapping[TensorKey, float]:
+        """Return how far every tensor is moved by a perturbation; the moved tensors are freed."""
+        moved = named_tensors(self._problem, self._perturbed(run))
+        return {key: movement(as_array(tensor), as_array(moved[key])) for key, tensor in self.tensors.items()}
 
     @property
     def noise_measured(self) -> bool:
