@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import tensorflow as tf
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,13 +38,15 @@ class Arrivals:
         self._left = Counter({weight.key: len(weight.segments) * microbatches for weight in problem.weights})
 
     def after(self, segment: Segment) -> None:
-        """Note that a backward pass of `segment` has run."""
-        judged = self._problem.on_arrival
-        for weight in self._problem.weights if judged else ():
+        """Note that a backward pass of `segment` has run. While a function is traced, gradients have no values."""
+        arrived = self._problem.on_arrival
+        if arrived is None or not tf.executing_eagerly():
+            return
+        for weight in self._problem.weights:
             if segment.plan.index in weight.segments:
                 self._left[weight.key] -= 1
-                if not self._left[weight.key] and judged:
-                    self._weights[weight.key] = judged(weight.key, self._weights[weight.key])
+                if not self._left[weight.key]:
+                    self._weights[weight.key] = arrived(weight.key, self._weights[weight.key])
 
 
 def kept(gradient: Any) -> Any:
