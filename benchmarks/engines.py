@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 def layers() -> Iterator[tuple[str, dict[str, Any]]]:
     from tests.zoo.layers import CASES
 
