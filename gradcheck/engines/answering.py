@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from gradcheck.engines.question import Answer, Numbers
+    from gradcheck.engines.question import Answer, FunctionCall, Numbers
 
 
 class _NoTensorFlow(MetaPathFinder, Loader):
@@ -76,6 +76,19 @@ def answer(engine: str, subject: bytes, numbers: Numbers, stage: Callable[[str],
     except Exception as error:
         _question.cache_clear()
         raise CannotAsk(f"it cannot run there: {gist(error)}") from error
+    return found
+
+
+def call(engine: str, asked: FunctionCall, stage: Callable[[str], None]) -> list[Any]:
+    """Return the outputs of a function of the user's, or of a VJP of it, as arrays; None for no gradient.
+
+    Raises:
+        KeyedError: GC028 if there is no such function.
+        RunError: GC051 if it raises, or is no function of arrays.
+    """
+    begin(engine)
+    stage(f"running {asked.target}")
+    found: list[Any] = import_module("gradcheck.engines.functions").outputs(engine, asked)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -22,6 +23,7 @@ from gradcheck.live.closures import Named
 from gradcheck.live.given import arrays
 from gradcheck.live.models import precision_of
 from gradcheck.live.untouched import untouched
+from gradcheck.methods.by_engine.asked_function import EngineFunction, is_of_engine, new_run
 from gradcheck.numerics import real_parts
 from gradcheck.session.configs import CheckOptions, envelope
 from gradcheck.session.layer import GIVEN, Target, check_layer, layer_config
@@ -162,6 +164,8 @@ class _Live:
     def beside(self, other: Any, target: Target, *, masked: bool) -> tuple[str, Any]:
         """Return the name and the source of another object, which takes the same inputs."""
         name = _name(other)
+        if is_of_engine(other):
+            name, other = other, EngineFunction(other, Path.cwd(), new_run())
         return name, replace(self, made=other)._source(replace(target, name=name), masked=masked)  # noqa: SLF001 - own
 
     def _source(self, target: Target, *, masked: bool) -> LiveModel:

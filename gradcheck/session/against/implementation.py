@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from gradcheck.building.endpoints import name_outputs, output_names
 from gradcheck.errors import RunError
+from gradcheck.methods.by_engine.asked_function import FACTORY, is_of_engine, new_run
 from gradcheck.problem.prepare import prepare
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def other_source(problem: Problem, given: Any, target: Target, *, masked: bool) 
     if target.live is not None:
         return target.live.beside(given, target, masked=masked)
     model: Any = problem.config.model
-    return given, model.model_copy(update={"kwargs": {**model.kwargs, "target": given}})
+    kwargs = {**model.kwargs, "target": given}
+    if is_of_engine(given):
+        return given, model.model_copy(update={"factory": FACTORY, "kwargs": {**kwargs, "run": new_run()}})
+    return given, model.model_copy(update={"kwargs": kwargs})
 
 
 def implementation(problem: Problem, source: ModelSource, sides: Sides) -> Implementation:
