@@ -28,7 +28,7 @@ def is_installed(engine: str) -> bool:
 
 
 def require(engine: str, needed_by: str = "") -> None:
-    """Raise ConfigError if there is no such engine, or it is not installed; `needed_by` is who asks, for the message."""
+    """Raise ConfigError if there is no such engine, or it is not installed. `needed_by` is who asks."""
     if engine not in TITLES:
         help_ = suggestion(engine, TITLES, "Known engines")
         raise ConfigError(f"there is no engine {engine}", code="GC032", help=help_)
@@ -85,6 +85,8 @@ def _told(engine: str, what: str, arguments: tuple[Any, ...], seconds: float | N
     with _ONE_AT_A_TIME:  # a compiled function asks from a thread of its own
         (result,) = _process(engine).run([task])
     if isinstance(result, GradcheckError):
+        if result.code == "GC057":  # no command has an option for it
+            result.help = "take a smaller model or batch; the methods jax and torch have an option `timeout`"
         raise result
     return result
 

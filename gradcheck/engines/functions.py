@@ -61,7 +61,7 @@ def _level(
     engine: Any, function: Callable[..., Any], target: str, kwargs: bytes, counts: tuple[int, ...]
 ) -> Callable[..., Sequence[Any]]:
     """Return a level, which may be compiled at its first call."""
-    level = partial(_flat, target, partial(function, **cloudpickle.loads(kwargs)))
+    level: Callable[..., Sequence[Any]] = partial(_flat, target, partial(function, **cloudpickle.loads(kwargs)))
     for count in counts:
         level = partial(_pulled_back, engine, level, count)
     found: Callable[..., Sequence[Any]] = engine.compiled(level)
@@ -91,4 +91,4 @@ def _pulled_back(engine: Any, below: Callable[..., Sequence[Any]], count: int, *
 
 
 def _is_differentiable(tensor: Any) -> bool:
-    return keras.backend.standardize_dtype(tensor.dtype).startswith(("float", "bfloat", "complex"))
+    return str(keras.backend.standardize_dtype(tensor.dtype)).startswith(("float", "bfloat", "complex"))

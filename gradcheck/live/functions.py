@@ -165,7 +165,8 @@ class _Live:
         """Return the name and the source of another object, which takes the same inputs."""
         name = _name(other)
         if is_of_engine(other):
-            name, other = other, EngineFunction(other, Path.cwd(), new_run())
+            name, other = other, EngineFunction(other, Path.cwd(), target.kwargs, new_run())
+            target = replace(target, kwargs={})
         return name, replace(self, made=other)._source(replace(target, name=name), masked=masked)  # noqa: SLF001 - own
 
     def _source(self, target: Target, *, masked: bool) -> LiveModel:
@@ -179,7 +180,8 @@ class _Live:
             model = model_around(taken, target.name, target.inputs, arguments=self.arguments, masked=masked)
             lent.settle(0)
             return model
-        made = taken if self.batched else lambda *flat, **kwargs: taken(*self.arguments(flat), **kwargs)
+        pack = partial(keras.tree.pack_sequence_as, self.structure)  # this object could not be sent to another engine
+        made = taken if self.batched else lambda *flat, **kwargs: taken(*pack(list(flat)), **kwargs)
         layer = layer_around(made, target.name, None, target.kwargs, target.values)
         return model_around(layer, target.name, target.inputs, masked=masked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def model(
         ConfigError: if the target names no function, or the engine is not installed.
         RunError: GC051 if the function raises, GC057 if it takes too long, GC060 if the engine's process ends.
     """
-    layer = layer_around(EngineFunction(target, Path(base), run), target, Path(base), dict(kwargs), values)
+    function = EngineFunction(target, Path(base), kwargs, run)
+    layer = layer_around(function, target, Path(base), {}, values)
     return model_around(layer, target, inputs, masked=masked)
 
 
@@ -61,32 +63,37 @@ class EngineFunction:
     Its gradients are the engine's, of any order: the gradient of a call is another call, of the VJP of what was called.
     """
 
-    def __init__(self, target: str, base: Path, run: str) -> None:
-        """Store where the function is. Nothing is imported yet.
-
-        Raises:
-            ConfigError: GC028 if the target names no function.
-        """
+    def __init__(self, target: str, base: Path, kwargs: Mapping[str, Any], run: str) -> None:
+        """Store where the function is, and its keyword arguments. Nothing is imported before the first call."""
         self._engine, _, self._reference = target.partition(":")
         self._target, self._base, self._run = target, base, run
+        self._arguments = dict(kwargs)
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return packed(self._arguments)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the function's output, or a tuple of several.
+
+        Raises:
+            ConfigError: GC028 if the target names no function; or any error of `called`.
+        """
         if ":" not in self._reference:
             title = TITLES[self._engine]
             raise ConfigError(
-                f"{target} names no function of {title}'s arrays",
+                f"{self._target} names no function of {title}'s arrays",
                 code="GC028",
                 help=f"write {self._engine}:./file.py:name or {self._engine}:package.module:name; "
                 f"the same layer under {title} is `{self._engine}` alone",
             )
-
-    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
-        """Return the function's output, or a tuple of several."""
         tensors = [tf.convert_to_tensor(tensor) for tensor in tf.nest.flatten(inputs)]
-        outputs = self._level((), tensors, packed(kwargs))
+        outputs = self._level((), tensors)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def _level(self, counts: tuple[int, ...], tensors: Sequence[Any], kwargs: bytes) -> list[Any]:
+    def _level(self, counts: tuple[int, ...], tensors: Sequence[Any]) -> list[Any]:
         """Return the outputs of a level; see `FunctionCall`. None is a gradient that there is not."""
-        found = self._computed(counts, tensors, kwargs)
+        found = self._computed(counts, tensors)
         outputs = [output for output in found if output is not None]
         if not outputs:
             return found
@@ -96,7 +103,7 @@ class EngineFunction:
             gradients: list[Any] = [None] * len(tensors)
             upstream = [c for c, output in zip(cotangents, outputs, strict=True) if _is_differentiable(output)]
             if moved and upstream:
-                above = self._level((*counts, len(tensors)), [*tensors, *upstream], kwargs)
+                above = self._level((*counts, len(tensors)), [*tensors, *upstream])
                 for i, gradient in zip(moved, above, strict=True):
                     gradients[i] = gradient
             return gradients
@@ -108,7 +115,7 @@ class EngineFunction:
         results = iter(differentiable(*tensors))
         return [None if output is None else next(results) for output in found]
 
-    def _computed(self, counts: tuple[int, ...], tensors: Sequence[Any], kwargs: bytes) -> list[Any]:
+    def _computed(self, counts: tuple[int, ...], tensors: Sequence[Any]) -> list[Any]:
         """Return the outputs without their gradients. What a graph contains is told by a call on ones."""
 
         def compute(*arrays: Any) -> list[Any]:
@@ -117,7 +124,7 @@ class EngineFunction:
                 reference=self._reference,
                 base=self._base,
                 run=self._run,
-                kwargs=kwargs,
+                kwargs=self._packed,
                 counts=counts,
                 arrays=arrays,
             )
