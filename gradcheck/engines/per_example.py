@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PerExample(keras.Layer):  # type: ignore[misc]  # Keras has no types
-    """Calls a function on one example after the other, as `building.target.FunctionLayer`, of which it has the config."""
+    """Calls a function on one example after the other: made of the config of a `building.target.FunctionLayer`."""
 
     def __init__(self, function: Callable[..., Any], target: str, values: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import keras
 
+#: How long one call may take: as long as a pass of the methods.
+SECONDS = EngineOptions().timeout
 #: The place of `model` in a config.
 FACTORY = "gradcheck.methods.by_engine.asked_function:model"
 
@@ -128,7 +130,7 @@ class EngineFunction:
                 counts=counts,
                 arrays=arrays,
             )
-            return called(self._engine, call, seconds=EngineOptions().timeout)
+            return called(self._engine, call, seconds=SECONDS)
 
         if tf.executing_eagerly():
             return [_tensor(array) for array in compute(*(tensor.numpy() for tensor in tensors))]
