@@ -62,7 +62,8 @@ def check_function(
         training: the flag that a layer is called with; by default both are checked.
         surrogate: `rule(dy, *inputs)`: what the backward pass should compute instead of the derivative.
         against: another implementation of `fn`, or a list of several: they are compared with the same inputs and
-            weights.
+            weights. "jax:./file.py:name", "torch:package.module:name" are functions of another engine's arrays;
+            "jax", "torch" is `fn` itself under another engine.
         kwargs: keyword arguments of every call of a function.
         precision: a float type; by default that of the layer, or of a function's first floating input.
         seed: of the random directions.

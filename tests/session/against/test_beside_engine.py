@@ -239,7 +239,9 @@ def test_what_names_no_function_of_the_engine() -> None:
     errors = [check.error for check in report.checks if check.error]
     assert [error.code for error in errors] == ["GC028", "GC051", "GC028"]
     assert errors[0].message == "jax:norm names no function of JAX's arrays"
-    assert errors[1].help == "the process of an engine has no TensorFlow: put the function into a file that imports none"
+    assert (
+        errors[1].help == "the process of an engine has no TensorFlow: put the function into a file that imports none"
+    )
 
 
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
