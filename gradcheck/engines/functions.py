@@ -11,6 +11,7 @@ import keras
 
 from gradcheck.building import user_code
 from gradcheck.building.imports import imported_once
+from gradcheck.engines.asking import TITLES
 from gradcheck.engines.differentiated import array, in_precision, tensors
 from gradcheck.errors import RunError
 
@@ -34,7 +35,7 @@ def outputs(engine: str, call: FunctionCall) -> list[Any]:
     double = any(str(value.dtype) in _DOUBLE for value in call.arrays)
     in_precision(of_engine, "float64" if double else "float32")
     function = _loaded(call.target, call.reference, call.base, call.run)
-    with user_code.calling("function", call.target, "GC051", call.base):
+    with user_code.calling(f"{TITLES[engine]} function", call.reference, "GC051", call.base):
         found = _level(of_engine, function, call.target, call.kwargs, call.counts)(*tensors(call.arrays))
         return [None if tensor is None else array(tensor) for tensor in found]
 

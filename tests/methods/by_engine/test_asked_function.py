@@ -32,6 +32,12 @@ def complex_square(z):
     return z * z
 
 
+def late(x):
+    from beside_it import factor
+
+    return factor * x
+
+
 def ends(x):
     os._exit(3)
 
@@ -118,6 +124,11 @@ def test_a_file_is_imported_once_in_a_run_and_anew_in_the_next(tmp_path: Path) -
             found = EngineFunction("jax:./edited.py:f", tmp_path, {}, run if same else f"{run}-2")(tf.constant(1.0))
             assert float(found) == factor
     assert count.read_text(encoding="utf-8") == "xx"
+
+
+def test_modules_beside_the_file_are_found_late_too(function: Any, tmp_path: Path) -> None:
+    (tmp_path / "beside_it.py").write_text("factor = 5.0", encoding="utf-8")
+    assert float(function("late")(tf.constant(2.0))) == 10.0
 
 
 def test_a_crash_names_the_function(function: Any) -> None:

@@ -156,7 +156,7 @@ def statuses(check: CheckReport) -> dict[str, str]:
 def test_right_and_wrong_in_gradients_and_values() -> None:
     names = ("norm", "hasty", "scaled")
     report = run("norm", *(f"jax:./of_jax.py:{name}" for name in names))
-    assert report.exit_code == 1
+    assert report.exit_code == 1, str(report.error)
     found = of(report)
     assert {label: check.outcome for label, check in found.items()} == {
         "against[jax:norm]": "match",
@@ -218,7 +218,7 @@ def test_pytorch() -> None:
 @pytest.mark.parametrize(
     ("name", "code", "said"),
     [
-        ("raising", "GC051", "function jax:./of_jax.py:raising raised ValueError: no such thing"),
+        ("raising", "GC051", "JAX function ./of_jax.py:raising raised ValueError: no such thing"),
         ("nothing", "GC051", "jax:./of_jax.py:nothing must return an array, or several. Received: None"),
         ("NUMBER", "GC051", "jax:./of_jax.py:NUMBER must be a function of arrays. Received: a int"),
         ("shorter", "GC051", "jax:shorter has other outputs than norm"),
