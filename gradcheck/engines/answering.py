@@ -14,7 +14,7 @@ from gradcheck.building.messages import gist
 from gradcheck.errors import CannotAsk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from gradcheck.engines.question import Answer, FunctionCall, Numbers
@@ -89,6 +89,23 @@ def call(engine: str, asked: FunctionCall, stage: Callable[[str], None]) -> list
     begin(engine)
     stage(f"running {asked.target}")
     found: list[Any] = import_module("gradcheck.engines.functions").outputs(engine, asked)
+    return found
+
+
+def sweep(engine: str, question: bytes, values: Sequence[Any], stage: Callable[[str], None]) -> list[Any]:
+    """Return the derivatives of a call that is swept: a pickled `SweptQuestion`.
+
+    Raises:
+        CannotAsk: if the call cannot run here.
+    """
+    begin(engine)
+    stage("differentiating")
+    try:
+        found: list[Any] = import_module("gradcheck.engines.swept_call").derivatives(engine, question, values)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise CannotAsk(f"it cannot run there: {gist(error)}") from error
     return found
 
 

@@ -15,6 +15,8 @@ from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradcheck.engines.question import Answer, FunctionCall, Numbers
 
 #: Engines by the name of their package, which is that of Keras's backend and of the method.
@@ -75,6 +77,12 @@ def called(engine: str, call: FunctionCall, *, seconds: float | None = None) -> 
     require(engine, call.target)
     outputs: list[Any] = _told(engine, "call", (call,), seconds)
     return outputs
+
+
+def swept(engine: str, question: bytes, values: Sequence[Any], *, seconds: float | None = None) -> list[Any]:
+    """Return the derivatives of a call that is swept, a pickled `SweptQuestion`; otherwise as `asked`."""
+    derivatives: list[Any] = _told(engine, "sweep", (question, list(values)), seconds)
+    return derivatives
 
 
 def _told(engine: str, what: str, arguments: tuple[Any, ...], seconds: float | None) -> Any:

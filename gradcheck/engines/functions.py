@@ -64,7 +64,7 @@ def _level(
     """Return a level, which may be compiled at its first call."""
     level: Callable[..., Sequence[Any]] = partial(_flat, target, partial(function, **cloudpickle.loads(kwargs)))
     for count in counts:
-        level = partial(_pulled_back, engine, level, count)
+        level = partial(pulled_back, engine, level, count)
     found: Callable[..., Sequence[Any]] = engine.compiled(level)
     return found
 
@@ -77,7 +77,7 @@ def _flat(target: str, function: Callable[..., Any], *given: Any) -> list[Any]:
     return [keras.ops.convert_to_tensor(output) for output in found]
 
 
-def _pulled_back(engine: Any, below: Callable[..., Sequence[Any]], count: int, *given: Any) -> Sequence[Any]:
+def pulled_back(engine: Any, below: Callable[..., Sequence[Any]], count: int, *given: Any) -> Sequence[Any]:
     """Return the gradients of the level below by its floating arguments."""
     arguments = list(given[:count])
     moved = [i for i, tensor in enumerate(arguments) if _is_differentiable(tensor)]

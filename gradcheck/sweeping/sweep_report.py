@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gradcheck.catalogue import CATALOGUE
+from gradcheck.engines.asking import TITLES
 from gradcheck.errors import ExitCode
 from gradcheck.methods.directional.slopes import AROUND
 from gradcheck.numerics import Tolerance, compare, largest_finite
@@ -27,6 +28,7 @@ SIDES = {
     "forward": "forward mode",
     "graph": "compiled",
     "xla": "compiled by XLA",
+    **TITLES,
     "second": "tape of tape",
     "forward_over_reverse": "forward over reverse",
     "reverse_over_forward": "reverse over forward",
