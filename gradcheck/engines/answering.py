@@ -93,7 +93,7 @@ def call(engine: str, asked: FunctionCall, stage: Callable[[str], None]) -> list
 
 
 def sweep(engine: str, question: bytes, values: Sequence[Any], stage: Callable[[str], None]) -> list[Any]:
-    """Return the derivatives of a call that is swept: a pickled `SweptQuestion`.
+    """Return the scalar of a call that is swept, a pickled `SweptQuestion`, and its derivatives.
 
     Raises:
         CannotAsk: if the call cannot run here.

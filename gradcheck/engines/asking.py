@@ -80,9 +80,9 @@ def called(engine: str, call: FunctionCall, *, seconds: float | None = None) -> 
 
 
 def swept(engine: str, question: bytes, values: Sequence[Any], *, seconds: float | None = None) -> list[Any]:
-    """Return the derivatives of a call that is swept, a pickled `SweptQuestion`; otherwise as `asked`."""
-    derivatives: list[Any] = _told(engine, "sweep", (question, list(values)), seconds)
-    return derivatives
+    """Return the scalar of a call that is swept, a pickled `SweptQuestion`, and its derivatives; else as `asked`."""
+    found: list[Any] = _told(engine, "sweep", (question, list(values)), seconds)
+    return found
 
 
 def _told(engine: str, what: str, arguments: tuple[Any, ...], seconds: float | None) -> Any:

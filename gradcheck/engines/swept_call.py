@@ -37,7 +37,7 @@ class SweptQuestion(NamedTuple):
 
 
 def derivatives(engine: str, question: bytes, values: Sequence[Any]) -> list[Any]:
-    """Return the derivatives at `values`, in float64; None for a tensor that the scalar does not depend on."""
+    """Return the scalar at `values`, and its derivatives, in float64; None for a tensor that it does not depend on."""
     in_precision(import_module(f"gradcheck.engines.{engine}_engine"), "float64")
     found = _derivative(engine, question, len(values))(*tensors([*values, np.ones(())]))
     return [None if tensor is None else array(tensor) for tensor in found]
@@ -45,10 +45,14 @@ def derivatives(engine: str, question: bytes, values: Sequence[Any]) -> list[Any
 
 @lru_cache(maxsize=1)
 def _derivative(engine: str, question: bytes, count: int) -> Callable[..., Sequence[Any]]:
-    """Return the derivative of a call, which may be compiled at its first point."""
+    """Return the function to the scalar of a call and its derivatives, which may be compiled at the first point."""
     module: Any = import_module(f"gradcheck.engines.{engine}_engine")
     scalar = partial(_scalar, pickle.loads(question))  # noqa: S301 - from the process that this one serves
-    found: Callable[..., Sequence[Any]] = module.compiled(partial(pulled_back, module, scalar, count))
+
+    def both(*given: Any) -> list[Any]:
+        return [*scalar(*given[:count]), *pulled_back(module, scalar, count, *given)]
+
+    found: Callable[..., Sequence[Any]] = module.compiled(both)
     return found
 
 

@@ -56,8 +56,17 @@ def test_what_is_wrong_is_so_in_one_engine_alone(monkeypatch: pytest.MonkeyPatch
         assert outcomes(case.name, case.recipe)[0] == {"numeric": "mismatch", "jax": "match"}
 
     asked = by_engine.swept
-    monkeypatch.setattr(by_engine, "swept", lambda *args, **kwargs: [1.01 * d for d in asked(*args, **kwargs)])
-    assert outcomes(case.name, case.recipe)[0] == {"numeric": "match", "jax": "mismatch"}
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        value, derived = asked(*args, **kwargs)
+        return [value + shift, factor * derived]
+
+    monkeypatch.setattr(by_engine, "swept", changed)
+    shift, factor = 0.0, 1.01
+    assert outcomes(case.name, case.recipe) == ({"numeric": "match", "jax": "mismatch"}, ())
+    shift, factor = 0.1, 1.0
+    found, notes = outcomes(case.name, case.recipe)
+    assert (found, "jax: it is another function there" in notes[0]) == ({"numeric": "match"}, True)
 
 
 def test_what_cannot_be_asked_says_why() -> None:
