@@ -88,7 +88,7 @@ def call(engine: str, asked: FunctionCall, stage: Callable[[str], None]) -> list
     """
     begin(engine)
     stage(f"running {asked.target}")
-    found: list[Any] = import_module("gradcheck.engines.functions").outputs(engine, asked)
+    found: list[Any] = import_module("gradcheck.engines.vjp_levels").outputs(engine, asked)
     return found
 
 

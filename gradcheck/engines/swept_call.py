@@ -14,7 +14,7 @@ from keras import ops
 from gradcheck.config.sections.recipe import CallCase, ConstantTensor, Leaf
 from gradcheck.engines.absent import Absent
 from gradcheck.engines.differentiated import array, in_precision, tensors
-from gradcheck.engines.functions import pulled_back
+from gradcheck.engines.vjp_levels import pulled_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
