@@ -15,9 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The applications that are asked unless others are named: small ones.
-APPLICATIONS = ("MobileNet", "MobileNetV2", "EfficientNetB0", "ResNet50V2", "VGG16")
-
 
 def layers() -> Iterator[tuple[str, dict[str, Any]]]:
     from tests.zoo.layers import CASES
@@ -37,8 +34,8 @@ def models() -> Iterator[tuple[str, dict[str, Any]]]:
 def applications() -> Iterator[tuple[str, dict[str, Any]]]:
     from tests.zoo.test_applications import SIZES
 
-    for name in APPLICATIONS:
-        model = {"application": name, "kwargs": {"weights": None, "input_shape": [SIZES[name]] * 2 + [3], "classes": 7}}
+    for name, size in SIZES.items():
+        model = {"application": name, "kwargs": {"weights": None, "input_shape": [size, size, 3], "classes": 7}}
         yield name, {"model": model, "split": {"parts": 4}, "data": {"batch_size": 2}}
 
 
@@ -62,8 +59,9 @@ def main() -> None:
             for engine in engines:
                 outcome, why = asked(gradcheck, config, engine)
                 if "random" in why and config.get("training", True):
-                    again, why = asked(gradcheck, {**config, "training": False}, engine)
-                    outcome = f"{again}, training false"
+                    again, said = asked(gradcheck, {**config, "training": False}, engine)
+                    if again != "error":  # such as a crop, whose output is of another size then
+                        outcome, why = f"{again}, training false", said
                 counts.setdefault((family, engine), Counter())[outcome] += 1
                 print(f"{family} {engine} {name}: {outcome} {why}", flush=True)
     for (family, engine), found in counts.items():

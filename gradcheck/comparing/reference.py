@@ -56,10 +56,13 @@ class Reference:
         # The maximum over several runs: with one draw of signs, errors of different inputs may cancel.
         floors = dict.fromkeys(self.tensors, 0.0)
         for run in range(NOISE_RUNS):
-            moved = named_tensors(self._problem, self._perturbed(run))
-            for key, tensor in self.tensors.items():
-                floors[key] = max(floors[key], movement(as_array(tensor), as_array(moved[key])))
+            floors = {key: max(floors[key], moved) for key, moved in self._movements(run).items()}
         return floors | dict.fromkeys(self.unrepeatable, 0.0)
+
+    def _movements(self, run: int) -> Mapping[TensorKey, float]:
+        """Return how far every tensor is moved by a perturbation; the moved tensors are freed."""
+        moved = named_tensors(self._problem, self._perturbed(run))
+        return {key: movement(as_array(tensor), as_array(moved[key])) for key, tensor in self.tensors.items()}
 
     @property
     def noise_measured(self) -> bool:
@@ -113,8 +116,11 @@ class Reference:
     def _small(self, sizes: Mapping[TensorKey, float]) -> bool:
         """Whether moving each weight by its own size would change the loss by no more than rounding may."""
         eps = PRECISIONS[compute_dtype(self._problem.precision)].eps
-        moves = [sizes[w.key] * max(1.0, largest(as_array(w.variable.value))) for w in self._problem.weights]
-        return max(moves, default=0.0) <= SUSPICIOUS * eps * max(1.0, abs(float(self.gradients.loss)))
+        suspicious = SUSPICIOUS * eps * max(1.0, abs(float(self.gradients.loss)))
+        weights = self._problem.weights
+        if any(sizes[weight.key] > suspicious for weight in weights):  # weights may be on workers: they are not read
+            return False
+        return all(sizes[w.key] * max(1.0, largest(as_array(w.variable.value))) <= suspicious for w in weights)
 
     def _perturbed(self, run: int) -> Gradients:
         with nudged(self._problem, run) as tensors:

@@ -12,6 +12,7 @@ from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array, named_tensors, places
 from gradcheck.comparing.reference import expected_of
 from gradcheck.comparing.without_effect import zero_as_none
+from gradcheck.handoff.arrivals import Agreeing
 from gradcheck.numerics import compare, decide, excuse, is_zero, largest, with_spread
 from gradcheck.placement.devices import is_remote
 from gradcheck.placement.worker_questions import compared_there
@@ -55,13 +56,9 @@ def compare_all(
     found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
     expected = expected_of(reference, candidate)
     if candidate.zero_is_none:
-        found = {key: None if _is_none(key, expected.get(key), tensor) else tensor for key, tensor in found.items()}
-    compute = candidate.tolerance_dtype or compute_dtype(problem.precision)
+        found = {key: None if _is_none(key, expected, tensor) else tensor for key, tensor in found.items()}
     scale = _scale(candidate)
-
-    def tolerance(key: TensorKey, dtype: str) -> Tolerance:
-        return policy.for_tensor(key.path, dtype or compute, compute)
-
+    tolerance = partial(tolerance_of, problem, policy, compute=candidate.tolerance_dtype)
     compared = compared_tensors(where, expected, found, tolerance)
     compared = zero_as_none(problem, compared, expected, found, apart=candidate.against)
     for key, bars in candidate.error_bars.items():
@@ -79,9 +76,20 @@ def compare_all(
     return tuple(record(key, where[key], c, note=candidate.notes.get(key)) for key, c in compared.items())
 
 
-def _is_none(key: TensorKey, expected: Any, found: Any) -> bool:
-    """Whether a zero at a boundary stands for no gradient, which the other side has."""
-    return key.kind == "boundary" and expected is None and found is not None and is_zero(as_array(found))
+def tolerance_of(
+    problem: Problem, policy: TolerancePolicy, key: TensorKey, dtype: str, *, compute: str | None = None
+) -> Tolerance:
+    """Return the tolerance of a tensor of this dtype, "" for none.
+
+    `compute` is the dtype that it was computed in, None for the problem's.
+    """
+    compute = compute or compute_dtype(problem.precision)
+    return policy.for_tensor(key.path, dtype or compute, compute)
+
+
+def _is_none(key: TensorKey, expected: Mapping[TensorKey, Any], found: Any) -> bool:
+    """Whether a zero stands for no gradient, which the other side has: behind integers, such as an embedding's."""
+    return key in expected and expected[key] is None and found is not None and is_zero(as_array(found))
 
 
 def compared_tensors(
@@ -96,12 +104,14 @@ def compared_tensors(
     """
     compared = {}
     for key in _in_order(where, expected, found):
-        compared[key] = _compared(expected[key], found[key], partial(tolerance, key), gradient=not is_value(key))
+        compared[key] = compared_tensor(expected[key], found[key], partial(tolerance, key), gradient=not is_value(key))
     return compared
 
 
-def _compared(left: Any, right: Any, tolerance: Callable[[str], Tolerance], *, gradient: bool) -> Comparison:
+def compared_tensor(left: Any, right: Any, tolerance: Callable[[str], Tolerance], *, gradient: bool) -> Comparison:
     """Compare two tensors where they are, if a worker can, else here; `tolerance` is called with their dtype."""
+    if isinstance(right, Agreeing):
+        return right.comparison
     if left is not None and right is not None and (is_remote(left) or is_remote(right)):
         there = compared_there(left, right, tolerance(tf.as_dtype(left.dtype).name), gradient=gradient)
         if there is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,9 @@ class Rebuilt:
         self._seed = global_seed()
         try:
             with keras.StatelessScope(initialize_variables=False):  # initial values are never used
-                (self.model,) = loaded([subject.config], subject.custom)
+                (self.model,) = loaded([deepcopy(subject.config)], subject.custom)
         except ValueError:  # some layers need them, such as a stateful recurrent one
-            (self.model,) = loaded([subject.config], subject.custom)
+            (self.model,) = loaded([deepcopy(subject.config)], subject.custom)  # Keras empties what it loads
         layers = all_layers([self.model])
         if len(layers) != len(subject.trainable):
             raise CannotAsk(

@@ -75,7 +75,7 @@ class Gradients:
         schedule: in what order micro-batches went through the segments.
         part_norms: as in `Computed`.
         way: how the method differentiates, where that is another way than the tape's: `by forward mode`.
-        zero_is_none: whether the method cannot tell a gradient of zero from none at a boundary.
+        zero_is_none: whether the method cannot tell a gradient of zero from none.
         calls: what the user's function did while it computed them; None for gradients of no user's function.
     """
 

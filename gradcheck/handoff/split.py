@@ -19,6 +19,7 @@ import tensorflow as tf
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
 from gradcheck.cutting.run_calls import entered
 from gradcheck.cutting.tensor_copies import copied
+from gradcheck.handoff.arrivals import Arrivals, kept
 from gradcheck.handoff.hand_off import Direction, HandOff, Pass
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import joined, micro_batches
@@ -44,9 +45,9 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
     if problem.loss.of_model is not None:
         return split_by_model(problem, tensors, steps)
     weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
-    all_passes = [
-        MicroBatchPasses(problem, part, steps, weights) for part in steps.sliced(micro_batches(problem, tensors))
-    ]
+    parts = steps.sliced(micro_batches(problem, tensors))
+    arrivals = Arrivals(problem, weights, microbatches=len(parts))
+    all_passes = [MicroBatchPasses(problem, part, steps, weights, arrivals) for part in parts]
     steps.drive(problem, all_passes)
     return joined([passes.result for passes in all_passes], weights, tensors.loss_scale)
 
@@ -54,9 +55,20 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
 class MicroBatchPasses:
     """The forward passes of one micro-batch (or the whole batch) through the segments, and its backward passes."""
 
-    def __init__(self, problem: Problem, part: MicroBatch, steps: HandOff, weights: dict[TensorKey, Any]) -> None:
-        """`weights` is where the gradients of the weights are summed up, for all micro-batches together."""
+    def __init__(
+        self,
+        problem: Problem,
+        part: MicroBatch,
+        steps: HandOff,
+        weights: dict[TensorKey, Any],
+        arrivals: Arrivals | None = None,
+    ) -> None:
+        """`weights` is where the gradients of the weights are summed up, for all micro-batches together.
+
+        `arrivals` is told of each backward pass.
+        """
         self._problem, self.part, self._steps, self._weights = problem, part, steps, weights
+        self._arrivals = arrivals
         self._values = {TensorRef(MODEL_INPUT, i): tensor for i, tensor in enumerate(part.tensors.x)}
         self._passes: dict[int, Pass] = {}  # by index of the segment
         self._found_at_loss: LossGradients | None = None  # before `steps` change it
@@ -152,7 +164,9 @@ class MicroBatchPasses:
         for variable, gradient in zip(variables, gradients, strict=True):
             # A shared weight is summed over the segments that use it, and over the micro-batches.
             key = self._problem.counterparts[id(variable)].key
-            self._weights[key] = added(self._weights[key], steps.contribution(segment, key, gradient))
+            self._weights[key] = added(kept(self._weights[key]), steps.contribution(segment, key, gradient))
+        if self._arrivals is not None:
+            self._arrivals.after(segment)
 
     def _seeded(self, done: Pass) -> tuple[list[Any], list[Any]]:
         """Return the targets of the segment's VJP (its outputs, the loss that it adds), and the cotangent of each."""

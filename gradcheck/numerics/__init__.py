@@ -5,7 +5,7 @@ Nothing here knows of models or of TensorFlow: a gradient is an array, a `Sparse
 
 from gradcheck.numerics.comparison import IN_REFERENCE, Tensor, compare
 from gradcheck.numerics.differences import Derivative, derivative, noise_level, noise_points
-from gradcheck.numerics.elements import real_parts, ulp_distance
+from gradcheck.numerics.elements import digest, real_parts, ulp_distance
 from gradcheck.numerics.error_bars import decide, too_coarse
 from gradcheck.numerics.noise import NOISE_RUNS, excuse, median_relative_floor, movement
 from gradcheck.numerics.size import euclidean_norm, is_zero, largest, largest_finite
@@ -42,6 +42,7 @@ __all__ = [
     "convicts",
     "decide",
     "derivative",
+    "digest",
     "euclidean_norm",
     "excuse",
     "is_zero",

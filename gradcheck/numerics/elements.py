@@ -7,6 +7,7 @@ this layout, bfloat16 included.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,6 +42,13 @@ def same_bits(a: Array, b: Array, size: int = BLOCK) -> bool:
     word = f"u{a.dtype.itemsize}"
     pairs = zip(blocks(a, size), blocks(b, size), strict=True)
     return all(np.array_equal(x.view(word), y.view(word)) for x, y in pairs)
+
+
+def digest(array: Array) -> str:
+    """Return a hash of the elements in C order, in hexadecimal digits; shape and dtype are not part of it."""
+    text = array.dtype.kind in "OSU"  # whose bytes are addresses, or padded
+    held = repr(array.tolist()).encode() if text else np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    return hashlib.sha256(held).hexdigest()
 
 
 @dataclass(frozen=True)

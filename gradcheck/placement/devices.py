@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,12 @@ def on(device: str) -> AbstractContextManager[Any]:
 def beside(tensor: Any) -> AbstractContextManager[Any]:
     """Return the scope of the device that holds `tensor`, from which TensorFlow would copy it to the first one."""
     return on(tensor.device if tf.executing_eagerly() else "")
+
+
+def current_worker() -> str:
+    """Return the full name of the device of this scope if it is a worker's, else ""."""
+    name = context.context().device_name or ""
+    return name if f"/job:{JOB}/" in name else ""
 
 
 def is_remote(tensor: Any) -> bool:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from gradcheck.errors import RunError
-from gradcheck.numerics import SparseRows, Tolerance, compare
+from gradcheck.numerics import SparseRows, Tolerance, compare, digest
+from gradcheck.placement.free_memory import free_bytes
 from gradcheck.placement.loopback import ANY, accept_only
 from gradcheck.placement.worker_questions import TOKEN
 
@@ -86,5 +87,20 @@ def _compared(arrays: Sequence[Array], *, shapes: Sequence[Any], tolerance: Any,
     return dataclasses.asdict(compare(sides[0], sides[1], Tolerance(**tolerance), gradient=gradient))
 
 
+def _free(_: Sequence[Array]) -> int:
+    return free_bytes()
+
+
+def _digest(arrays: Sequence[Array]) -> str:
+    """Return the hash of a tensor's elements, which stay here."""
+    return digest(*arrays)
+
+
 _CPU = "CPU:0"
-_ANSWERS: dict[str, Callable[..., Any]] = {"versions": _versions, "memory": _memory, "compare": _compared}
+_ANSWERS: dict[str, Callable[..., Any]] = {
+    "versions": _versions,
+    "memory": _memory,
+    "free": _free,
+    "digest": _digest,
+    "compare": _compared,
+}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,9 @@ import tensorflow as tf
 
 from gradcheck.config.keyed import KeyedRunError
 from gradcheck.keras_private import allocations_watched
-from gradcheck.problem.free_memory import free_bytes
+from gradcheck.placement.devices import current_worker
+from gradcheck.placement.free_memory import free_bytes
+from gradcheck.placement.worker_questions import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,20 +42,26 @@ def jacobian_block(budget: int) -> int:
 def bounded_variables(budget: int) -> Iterator[None]:
     """Raise before a variable is allocated that takes the sum of the variables made inside over `budget` bytes.
 
-    The initial values of a variable count as well while it is made.
+    The initial values of a variable count as well while it is made. Those that are made on a worker count there,
+    against what was free there when the first of them was made.
 
     Raises:
         KeyedRunError: GC056, naming the variable and its shape.
     """
-    held = 0
+    held: Counter[str] = Counter()
+    budgets = {"": budget}
 
     def count(path: str, shape: tuple[int, ...], dtype: Any) -> None:
-        nonlocal held
+        place = current_worker()
+        if place not in budgets:
+            budgets[place] = budget_of(place)
         size = math.prod(shape) * int(tf.as_dtype(dtype).size)
-        held += size
-        needed = held + _INITIALIZER * size
-        if needed > budget:
-            raise _too_large(f"the variable {path} of shape {shape} brings the weights to", needed, budget)
+        held[place] += size
+        needed = held[place] + _INITIALIZER * size
+        if needed > budgets[place]:
+            where = f" of {place}" if place else ""
+            what = f"the variable {path} of shape {shape} brings the weights{where} to"
+            raise _too_large(what, needed, budgets[place])
 
     with allocations_watched(count):
         yield
@@ -75,6 +85,25 @@ def check_free(needed: int, budget: int) -> None:
     """
     if needed > budget:
         raise _too_large("the run would take about", needed, budget, f", {FREE_SHARE:.0%} of the memory that is free")
+
+
+def budget_of(worker: str) -> int:
+    """Return `FREE_SHARE` of the memory that is available to a worker; no limit for one that does not say."""
+    free = ask(worker, {"ask": "free"})
+    return sys.maxsize if free is None else int(FREE_SHARE * free)
+
+
+def check_worker(worker: str, needed: int) -> None:
+    """Raise if `needed` bytes, which a worker has to hold beside what it holds, exceed its budget.
+
+    Raises:
+        KeyedRunError: GC056.
+    """
+    budget = budget_of(worker)
+    if needed > budget:
+        raise _too_large(
+            f"what {worker} has to hold comes to", needed, budget, f", {FREE_SHARE:.0%} of what is free there"
+        )
 
 
 def _too_large(what: str, needed: int, budget: int, of: str = "") -> KeyedRunError:

@@ -10,8 +10,9 @@ from gradcheck.building.sources.live import is_live
 from gradcheck.building.state_variables import state_variables
 from gradcheck.config.keyed import KeyedError, at
 from gradcheck.cutting.cost import tensor_bytes
-from gradcheck.placement.devices import full_name, task_of
+from gradcheck.placement.devices import full_name, is_remote, task_of
 from gradcheck.placement.membership import device_names
+from gradcheck.problem.budget import check_worker
 from gradcheck.problem.estimate import bytes_of, made_by, variable_bytes
 from gradcheck.results.plan import PlannedDevice, Traffic
 
@@ -82,10 +83,12 @@ class Placed:
         here = [segment for segment, place in zip(self._segments, self._names, strict=True) if place == name]
         held = [variable for segment in here for variable in owned[segment.plan.index]]
         weights = variable_bytes(held)
-        # As `vjp` holds them: a gradient for each weight, all activations, the boundaries that arrive, and what comes
-        # back for the widest of those that leave. Then the reference's gradients arrive to be compared, one by one.
-        trained = [variable for variable in held if variable.trainable]
-        gradients, largest = variable_bytes(trained), max((variable_bytes([v]) for v in trained), default=0)
+        # As `vjp` holds them: the gradients of one segment, for they are compared when they are complete and not kept;
+        # the reference's arrive one by one. All activations, the boundaries that arrive, and what comes back for the
+        # widest of those that leave.
+        trained = [[v for v in owned[segment.plan.index] if v.trainable] for segment in here]
+        gradients = max(map(variable_bytes, trained))
+        largest = max((variable_bytes([v]) for of_one in trained for v in of_one), default=0)
         made = sum(self._bytes(made_by(self._graph, segment.plan.calls)) for segment in here)
         arrived = sum(self._bytes(segment.plan.inputs) for segment in here)
         back = max(self._bytes(segment.plan.outputs) for segment in here)
@@ -99,6 +102,19 @@ class Placed:
 
     def _bytes(self, refs: Any) -> int:
         return bytes_of(self._graph, refs, self._batch_size)
+
+    def require_memory(self) -> None:
+        """Raise if a worker has less memory than its segments need beside the weights that it has already.
+
+        Raises:
+            KeyedRunError: GC056.
+        """
+        there = [v for of_one in self._owned() for v in of_one if is_remote(v.value)]
+        for device in self.devices():
+            if task_of(device.device) is not None:
+                held = variable_bytes([v for v in there if v.value.device == device.device])
+                with at("placement"):
+                    check_worker(device.device, device.memory - held)
 
     def traffic(self, plan: Plan) -> Traffic:
         """Return the bytes of one step: a tensor goes once to every other device that takes it."""

@@ -31,7 +31,7 @@ from gradcheck.cutting.tracing.attribute_paths import variable_paths
 from gradcheck.placement.membership import joined
 from gradcheck.problem.budget import bounded_variables, check_fits, check_free, resolve_budget
 from gradcheck.problem.estimate import estimate
-from gradcheck.problem.placed import devices_of, require_one_each
+from gradcheck.problem.placed import Placed, devices_of, require_one_each
 from gradcheck.problem.problem import Problem, Weight, make_segments, move_to_devices, name_weights, separates
 from gradcheck.problem.trace_check import Traced, any_loss
 
@@ -85,8 +85,10 @@ def _settings_kept() -> Iterator[None]:
         tf.config.run_functions_eagerly(eager)
 
 
-def prepare(config: Config, base: Path) -> Problem:
+def prepare(config: Config, base: Path, reference_file: Path | None = None) -> Problem:
     """Build everything that `config` describes. Call it inside its `session`.
+
+    `reference_file` is where the reference is read from, so that the whole model never runs here.
 
     Raises:
         ConfigError: if a name, a layer or the split does not fit.
@@ -97,7 +99,7 @@ def prepare(config: Config, base: Path) -> Problem:
     fixed = False
     while True:
         outline = _cut_up(config, parts, shut, fixed=fixed)
-        problem = _problem(config, base, outline)
+        problem = _problem(config, base, outline, reference_file)
         wrong = {} if outline.plan is None else _wrongly_traced(problem, outline)
         if not wrong:
             return problem
@@ -107,17 +109,18 @@ def prepare(config: Config, base: Path) -> Problem:
             shut |= wrong  # these layers stay one call: each round leaves fewer that are opened
 
 
-def _problem(config: Config, base: Path, outline: Outline) -> Problem:
+def _problem(config: Config, base: Path, outline: Outline, reference_file: Path | None) -> Problem:
     """Return the problem of a model that is built and cut: batch, loss and snapshot are made."""
     model = outline.model
     sharing, apart = (outline.segments, ()) if outline.shares_graph else ((), outline.segments)
     state = State([model, *sharing], seed=config.seed, parts=apart, names=outline.names)
     budget = resolve_budget(config.memory_budget)
-    costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
-    with at(*_batch_key(config)):
-        check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
-        if config.memory_budget == "auto":
-            check_free(costs.run + _image_bytes(config), budget)
+    if reference_file is None or not (config.placement and config.placement.cluster):
+        costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
+        with at(*_batch_key(config)):
+            check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
+            if config.memory_budget == "auto":
+                check_free(costs.run + _image_bytes(config), budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
     check_shapes(config, model, batch, loss)
@@ -149,6 +152,7 @@ def _problem(config: Config, base: Path, outline: Outline) -> Problem:
         time=outline.time,
         slices=slices,
         schedule=config.schedule,
+        reference_file=reference_file,
     )
 
 
@@ -259,6 +263,8 @@ def _cut_up(config: Config, parts: _Built, shut: Mapping[int, str], *, fixed: bo
         require_one_each(devices, plan)
     dtype = built.model.dtype_policy
     segments = () if plan is None else make_segments(graph, plan, dtype=dtype, held=held, devices=devices)
+    if config.placement is not None and segments:
+        Placed(graph, segments, config.placement, config.data.batch_size).require_memory()
     move_to_devices(segments)
     shares_graph = built.composition is None
     if plan is not None and shares_graph and not separates(plan, segments):

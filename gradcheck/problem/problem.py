@@ -16,7 +16,7 @@ from gradcheck.keras_private import replace_value
 from gradcheck.placement.devices import copied_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import keras
@@ -99,6 +99,7 @@ class Problem:
     slices: tuple[Slice, ...] = ()  # the micro-batches; empty if the batch is not sliced
     schedule: str = "gpipe"
     reference_file: Path | None = None  # where the reference is read from, in place of running the whole model
+    on_arrival: Callable[[TensorKey, Any], Any] | None = None  # takes each gradient of a split, returns what is kept
     loss_scale: Any = None  # in training, the factor of the loss that is differentiated
     made: dict[str, Any] = field(default_factory=dict)  # objects that several methods share: twins, compiled losses
 

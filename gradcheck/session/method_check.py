@@ -12,6 +12,7 @@ import tensorflow as tf
 from gradcheck.comparing.exempt import exempted, judged
 from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.missing_gradients import why_none
+from gradcheck.comparing.on_arrival import OnArrival
 from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.saved.saved_reference import SavedReference
 from gradcheck.comparing.second_opinion import second_opinion
@@ -35,6 +36,7 @@ from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
 from gradcheck.phrases import some
+from gradcheck.problem.estimate import variable_bytes
 from gradcheck.problem.problem import TensorKey, run_here
 from gradcheck.results.report import Sides
 from gradcheck.session import patience
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
 _SPARSE = "an optimizer may treat these in another way, and those of this method are dense"
 _SAME_CODE = "in TensorFlow's own float64, which has its registered gradients: this speaks of rounding alone"
+#: The number of gradients of each weight in memory while a mistake is replayed: the reference's, a method's, a replay's.
+_REPLAYED = 3
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 
 
@@ -161,7 +165,7 @@ class MethodChecker:
                 explain = partial(self._explain_training, method, trained)
                 return self._judged(method, trained.gradients, trained.tensors, trained=trained).report(explain)
             with self.watch.listening() as calls:
-                gradients = METHODS[method.method](self.problem, method.options)
+                gradients = self._gradients(method)
             compared = self._compared(method, gradients)
             if self.compiled is not None and compared.outcome != "match" and gradients.calls and gradients.calls.by_xla:
                 beside = self.compiled._compared(method, gradients)  # noqa: SLF001 - another of this class
@@ -169,6 +173,15 @@ class MethodChecker:
                     return beside.report(partial(self.compiled._explain, beside, ()))  # noqa: SLF001 - as above
         explain = partial(self._explain, compared, calls if method.method == "candidate" else ())
         return compared.report(explain)
+
+    def _gradients(self, method: MethodConfig) -> Gradients:
+        """Return the gradients of a method. A split that runs eagerly does not keep those of weights that agree."""
+        compute = METHODS[method.method]
+        if not method.info.splits:
+            return compute(self.problem, method.options)
+        arriving = OnArrival(self.problem, self.reference, self._policy)
+        found = compute(replace(self.problem, on_arrival=arriving), method.options)
+        return replace(found, seconds=found.seconds - arriving.seconds)
 
     def verified(self, mode: str) -> tuple[Verified, tuple[CheckReport, ...]]:
         """Verify the reference by finite differences if that is due (see `is_due`).
@@ -258,9 +271,15 @@ class MethodChecker:
 
     def _explain(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
         """Explain a mismatch by known faults, and say which side float64 agrees with. A failed step adds a warning."""
-        # Replays are many short runs: where the reference runs they need no messages between processes.
-        with run_here(self.problem.segments):
-            return self._explained(compared, calls)
+        if self.problem.reference_file is None:
+            # Replays are many short runs: where the reference runs they need no messages between processes.
+            with run_here(self.problem.segments):
+                return self._explained(compared, calls)
+        needed = _REPLAYED * variable_bytes([weight.variable for weight in self.problem.weights])
+        if needed > self.problem.memory_budget:
+            said = f"the gradients of both sides and of a replay take {needed / 2**30:.3g} GiB here"
+            return Explained(warnings=(f"not diagnosed: {said}, beyond the memory budget",))
+        return self._explained(compared, calls)
 
     def _explained(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
         problem, effort = self.problem, Effort()

@@ -127,7 +127,7 @@ def _begun(loaded: LoadedConfig, file: GradientFile | None, stage: Callable[[str
     """Build the problem, and compute its reference, or read it from `file`."""
     stage("building")
     with located(loaded):
-        problem = replace(prepare(loaded.config, loaded.base), reference_file=None if file is None else file.path)
+        problem = prepare(loaded.config, loaded.base, None if file is None else file.path)
     stage("reference")
     with computing(problem, "the reference"):
         return problem, Reference(problem) if file is None else SavedReference(problem, file)

@@ -83,6 +83,44 @@ def test_stages_on_workers_compute_what_one_process_does(
     assert (diagnosis.code, diagnosis.segment) == ("GC112", 2)
 
 
+PARTS = """
+import keras
+
+def part(index, units):
+    inputs = keras.Input([6 if index == 0 else 5])
+    return keras.Model(inputs, keras.layers.Dense(units, activation="tanh", name=f"dense_{index}")(inputs), name=f"p{index}")
+"""
+CHAIN = """
+model:
+  segments:
+    - {factory: "./own.py:part", kwargs: {index: 0, units: 5}}
+    - {factory: "./own.py:part", kwargs: {index: 1, units: 5}}
+    - {factory: "./own.py:part", kwargs: {index: 2, units: 5}}
+    - {factory: "./own.py:part", kwargs: {index: 3, units: 2}}
+data: {batch_size: 3}
+"""
+
+
+def test_stages_on_workers_against_a_saved_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cluster: list[str]
+) -> None:
+    (tmp_path / "own.py").write_text(PARTS + CANDIDATES, encoding="utf-8")
+    whole, chain = tmp_path / "whole.yaml", tmp_path / "chain.yaml"
+    whole.write_text(CHAIN, encoding="utf-8")
+    chain.write_text(CHAIN + CANDIDATE.replace("naive:", "vjp:\n  - naive:") + placement(cluster), encoding="utf-8")
+    saved = str(tmp_path / "whole.npz")
+    assert checked(capsys, str(whole), "--save-gradients", saved).exit_code == 0
+
+    (run,) = checked(capsys, str(chain), "--reference", saved).runs
+    vjp, naive, wrong = run.checks
+    assert {tensor.status for tensor in vjp.tensors} == {"exact"}
+    assert {tensor.kind for tensor in vjp.tensors} >= {"weight", "input", "boundary", "output", "loss"}
+    assert naive.outcome == "mismatch"
+    # The replays run on the workers: the whole model is nowhere.
+    (diagnosis,) = wrong.diagnoses
+    assert (diagnosis.code, diagnosis.segment) == ("GC112", 2)
+
+
 def test_the_plan_of_a_placement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "planned.yaml"
     text = """
@@ -103,8 +141,9 @@ def test_the_plan_of_a_placement(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (there["address"], there["segments"]) == ("b:2", [1, 2])
     weights = 4 * (50 * 30 + 30 + 30 * 10 + 10)
     assert there["weights"] == weights
-    # Gradients, the largest of them once more, all outputs, all inputs, the widest output.
-    assert there["memory"] == 2 * weights + 4 * (50 * 30) + 16 * (30 + 10) + 16 * (50 + 30) + 16 * 30
+    # The gradients of one segment, the largest of them once more, all outputs, all inputs, the widest output.
+    gradients = 4 * (50 * 30 + 30)
+    assert there["memory"] == weights + gradients + 4 * (50 * 30) + 16 * (30 + 10) + 16 * (50 + 30) + 16 * 30
     assert plan["crossing"] == {"boundaries": 16 * 50, "cotangents": 16 * 50, "inputs": 0}
     main(["plan", str(path)])
     assert "at b:2: segments 1, 2: weights 7.188 KiB" in capsys.readouterr().out

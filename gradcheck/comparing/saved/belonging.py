@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,10 @@ import tensorflow as tf
 from gradcheck.building.naming import unique_names
 from gradcheck.comparing.keys import as_array
 from gradcheck.keras_private import all_layers, functional_of, nodes_in_order, operation_of
-from gradcheck.numerics import SparseRows
+from gradcheck.numerics import digest, to_array
 from gradcheck.phrases import some
+from gradcheck.placement.devices import is_remote
+from gradcheck.placement.worker_questions import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -115,15 +116,10 @@ def _plain(value: Any) -> Any:
 
 def _digest(tensor: Any) -> list[Any] | None:
     """Return shape, dtype and a hash of the elements; None for no tensor."""
+    if is_remote(tensor) and (there := ask(tensor.device, {"ask": "digest"}, [tensor])) is not None:
+        return [list(tensor.shape), tensor.dtype.name, there]
     array = as_array(tf.sparse.to_dense(tensor) if isinstance(tensor, tf.SparseTensor) else tensor)
-    if array is None:
-        return None
-    parts = (array.indices, array.values) if isinstance(array, SparseRows) else (array,)
-    digest = hashlib.sha256()
-    for part in parts:
-        text = part.dtype.kind in "OSU"  # whose bytes are addresses, or padded
-        digest.update(repr(part.tolist()).encode() if text else part.tobytes())
-    return [list(array.shape), array.dtype.name, digest.hexdigest()]
+    return None if array is None else [list(array.shape), array.dtype.name, digest(to_array(array))]
 
 
 def _of_layers(saved: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradcheck.problem import budget
-from gradcheck.problem.free_memory import UNKNOWN_FREE, free_bytes
+from gradcheck.placement.free_memory import UNKNOWN_FREE, free_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,24 +1,28 @@
-"""The memory available to this process: free memory of the system, limited by its control groups."""
+"""The memory available to this process: free memory of the system, within its control groups and its own limits."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+if sys.platform != "win32":
+    import resource
+
 #: The free memory that is assumed if the system does not report it.
 UNKNOWN_FREE = 8 * 2**30
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """Return the free bytes, or fewer if a control group (of a container or a CI job) is limited to fewer.
+    """Return the free bytes, or fewer if a control group (of a container or a CI job) or `ulimit` allows fewer.
 
     `root` is the folder that contains /proc and /sys.
     """
-    return min([_free_in_system(root), *_left_in_groups(root)])
+    return min([_free_in_system(root), *_left_in_groups(root), *_left_under_ulimit(root)])
 
 
 def _free_in_system(root: Path) -> int:
@@ -69,6 +73,17 @@ def _left(group: Path, files: _Files) -> Iterator[int]:
         # The kernel frees this cache before it lets an allocation fail.
         cache = dict(line.split() for line in _lines(group / "memory.stat")).get(files.cache, 0)
         yield max(0, int(limit) - used + int(cache))
+
+
+def _left_under_ulimit(root: Path) -> Iterator[int]:
+    """Yield the bytes that are left of this process's own limits, `ulimit -v` and `ulimit -d`."""
+    if sys.platform == "win32":
+        return
+    used = dict(line.split(":", 1) for line in _lines(root / "proc/self/status") if ":" in line)
+    for limit, line in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        allowed, _ = resource.getrlimit(limit)
+        if allowed != resource.RLIM_INFINITY and line in used:
+            yield max(0, allowed - int(used[line].split()[0]) * 1024)
 
 
 def _lines(file: Path) -> list[str]:
