@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, KNOWN = ROOT / "docs" / "upstream.md", ROOT / "docs" / "upstream.json"
 NOTES = Path(__file__).with_name("upstream_notes.yaml")
-_FIRST = ("numeric", "float32", "forward", "graph", "xla")
+_FIRST = ("numeric", "float32", "forward", "graph", "xla", "jax", "torch")
 _EVIDENCE = re.compile(r"got (?P<got>\S+), right (?P<right>\S+); by (?P<tensors>.*) at (?P<points>.*)")
 
 _INTRODUCTION = """# Wrong gradients in Keras and TensorFlow

@@ -114,7 +114,7 @@ def model_around(
         part = _PARTS.get(spec.dtype or "")
         shape, dtype = (spec.shape, spec.dtype) if part is None else ((*(spec.shape or ()), 2), part)
         tensors.append(keras.Input(shape, dtype=dtype and widened(dtype), name=name))
-        taken = tensors[-1] if part is None else _OfParts()(tensors[-1])
+        taken = tensors[-1] if part is None else OfParts()(tensors[-1])
         handed.append(_Masked()(taken) if masked and _has_time(taken.shape[1:]) else taken)
     try:
         outputs = keras.tree.flatten(layer(*arguments(handed)))
@@ -131,7 +131,7 @@ def model_around(
 
 def layer_of(built: keras.Model) -> keras.Layer:
     """The target's layer in what `model` built, without a mask."""
-    return next(layer for layer in built.layers if not isinstance(layer, (keras.layers.InputLayer, _OfParts)))
+    return next(layer for layer in built.layers if not isinstance(layer, (keras.layers.InputLayer, OfParts)))
 
 
 def takes_training(layer: keras.Layer) -> bool:
@@ -154,7 +154,7 @@ def _has_time(shape: Sequence[int]) -> bool:
 _PARTS = {"complex64": "float32", "complex128": "float64"}
 
 
-class _OfParts(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+class OfParts(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Makes complex numbers of their real and imaginary parts, which are the last axis.
 
     A complex input is differentiated as two real ones: TensorFlow's gradient of a real loss L with respect to z is
@@ -216,7 +216,8 @@ def layer_around(
         return _wrapped(found, target, base)
     if not callable(found):
         raise _unusable(target, found)
-    return FunctionLayer(partial(found, **kwargs), target, base, values)
+    # A function, no partial: Keras saves it, whatever `found` is, for another engine.
+    return FunctionLayer(lambda *tensors: found(*tensors, **kwargs), target, base, values)
 
 
 def _wrapped(value: Any, target: str, base: Path | None) -> keras.Layer:
@@ -263,6 +264,11 @@ class FunctionLayer(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self._base = base
         self._values = tuple(values)  # a list would be tracked
         self._signature: Any = None  # of its outputs for one example, known after the trial
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what another engine makes its own layer of; see `engines.per_example`."""
+        own = {"function": self._function, "target": self._target, "values": [np.asarray(v) for v in self._values]}
+        return {**super().get_config(), **own}
 
     def compute_output_spec(self, *inputs: Any) -> Any:
         """Infer the outputs by an eager call: a trace would refuse Python's own `if` and `while` on tensors."""

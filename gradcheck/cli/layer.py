@@ -85,7 +85,8 @@ _SHAPE = re.compile(r"^\s*(?P<shape>(?:\d+\s*(?:,\s*\d+\s*)*,?)?)\s*(?::\s*(?P<d
     metavar="TARGET",
     section="Layer",
     help="Another implementation, a TARGET too, that should compute the same: values and gradients (with --order 2 "
-    "second derivatives) are compared. jax, torch: the same one under another engine. Repeat for several.",
+    "second derivatives) are compared. jax:TARGET, torch:TARGET: a function of that engine's arrays. jax, torch: the "
+    "same layer or function under another engine. Repeat for several.",
 )
 @option(
     "--training/--no-training",

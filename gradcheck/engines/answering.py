@@ -14,10 +14,10 @@ from gradcheck.building.messages import gist
 from gradcheck.errors import CannotAsk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
-    from gradcheck.engines.question import Answer, Numbers
+    from gradcheck.engines.question import Answer, FunctionCall, Numbers
 
 
 class _NoTensorFlow(MetaPathFinder, Loader):
@@ -75,6 +75,36 @@ def answer(engine: str, subject: bytes, numbers: Numbers, stage: Callable[[str],
         raise
     except Exception as error:
         _question.cache_clear()
+        raise CannotAsk(f"it cannot run there: {gist(error)}") from error
+    return found
+
+
+def call(engine: str, asked: FunctionCall, stage: Callable[[str], None]) -> list[Any]:
+    """Return the outputs of a function of the user's, or of a VJP of it, as arrays; None for no gradient.
+
+    Raises:
+        KeyedError: GC028 if there is no such function.
+        RunError: GC051 if it raises, or is no function of arrays.
+    """
+    begin(engine)
+    stage(f"running {asked.target}")
+    found: list[Any] = import_module("gradcheck.engines.vjp_levels").outputs(engine, asked)
+    return found
+
+
+def sweep(engine: str, question: bytes, values: Sequence[Any], stage: Callable[[str], None]) -> list[Any]:
+    """Return the scalar of a call that is swept, a pickled `SweptQuestion`, and its derivatives.
+
+    Raises:
+        CannotAsk: if the call cannot run here.
+    """
+    begin(engine)
+    stage("differentiating")
+    try:
+        found: list[Any] = import_module("gradcheck.engines.swept_call").derivatives(engine, question, values)
+    except MemoryError:
+        raise
+    except Exception as error:
         raise CannotAsk(f"it cannot run there: {gist(error)}") from error
     return found
 

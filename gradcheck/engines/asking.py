@@ -6,6 +6,7 @@ import atexit
 import os
 from functools import cache
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import CannotAsk, ConfigError, GradcheckError
@@ -14,10 +15,13 @@ from gradcheck.workers.pool import Workers
 from gradcheck.workers.task import Task
 
 if TYPE_CHECKING:
-    from gradcheck.engines.question import Answer, Numbers
+    from collections.abc import Sequence
+
+    from gradcheck.engines.question import Answer, FunctionCall, Numbers
 
 #: Engines by the name of their package, which is that of Keras's backend and of the method.
 TITLES = {"jax": "JAX", "torch": "PyTorch"}
+_ONE_AT_A_TIME = Lock()
 
 
 def is_installed(engine: str) -> bool:
@@ -25,14 +29,14 @@ def is_installed(engine: str) -> bool:
     return find_spec(engine) is not None
 
 
-def require(engine: str) -> None:
-    """Raise ConfigError if there is no such engine, or it is not installed."""
+def require(engine: str, needed_by: str = "") -> None:
+    """Raise ConfigError if there is no such engine, or it is not installed. `needed_by` is who asks."""
     if engine not in TITLES:
         help_ = suggestion(engine, TITLES, "Known engines")
         raise ConfigError(f"there is no engine {engine}", code="GC032", help=help_)
     if not is_installed(engine):
         raise ConfigError(
-            f"method {engine} needs {TITLES[engine]}, which is not installed",
+            f"{needed_by or f'method {engine}'} needs {TITLES[engine]}, which is not installed",
             code="GC032",
             help=f"pip install {engine}",
         )
@@ -59,13 +63,40 @@ def asked(engine: str, subject: bytes, numbers: Numbers, *, seconds: float | Non
         ConfigError: if it is not installed.
     """
     require(engine)
+    answer: Answer = _told(engine, "answer", (subject, numbers), seconds)
+    return answer
+
+
+def called(engine: str, call: FunctionCall, *, seconds: float | None = None) -> list[Any]:
+    """Return the outputs of a function of the user's, or of a VJP of it; otherwise as `asked`.
+
+    Raises:
+        KeyedError: GC028 if there is no such function.
+        RunError: GC051 if it raises, or is no function of arrays.
+    """
+    require(engine, call.target)
+    outputs: list[Any] = _told(engine, "call", (call,), seconds)
+    return outputs
+
+
+def swept(engine: str, question: bytes, values: Sequence[Any], *, seconds: float | None = None) -> list[Any]:
+    """Return the scalar of a call that is swept, a pickled `SweptQuestion`, and its derivatives; else as `asked`."""
+    found: list[Any] = _told(engine, "sweep", (question, list(values)), seconds)
+    return found
+
+
+def _told(engine: str, what: str, arguments: tuple[Any, ...], seconds: float | None) -> Any:
+    """Return what a function of `answering` returns in the engine's process."""
     if os.name != "posix":
         raise CannotAsk("no other process can be started on this system")
-    task = Task(target="gradcheck.engines.answering:answer", arguments=(engine, subject, numbers), seconds=seconds)
-    (result,) = _process(engine).run([task])
+    task = Task(target=f"gradcheck.engines.answering:{what}", arguments=(engine, *arguments), seconds=seconds)
+    with _ONE_AT_A_TIME:  # a compiled function asks from a thread of its own
+        (result,) = _process(engine).run([task])
     if isinstance(result, GradcheckError):
+        if result.code == "GC057":  # no command has an option for it
+            result.help = "take a smaller model or batch; the methods jax and torch have an option `timeout`"
         raise result
-    return result  # type: ignore[no-any-return]  # what the task returns
+    return result
 
 
 @cache

@@ -28,38 +28,38 @@ class Differentiated:
         keras.utils.clear_session()
         self._engine: Any = import_module(f"gradcheck.engines.{engine}_engine")
         found: Subject = cloudpickle.loads(subject)
-        self._engine.set_up(found.precision)
-        compute_in_double(wanted=found.precision == "float64")
-        keras.config.set_floatx(variable_dtype(found.precision))
+        self._precision = found.precision
+        in_precision(self._engine, found.precision)
         keras.config.set_dtype_policy(found.precision)
         self._rebuilt = Rebuilt(found)
         self._derivatives: dict[str, Any] = {}
 
     def answer(self, numbers: Numbers) -> Answer:
         """Return loss, outputs, gradients and state at `numbers`."""
+        in_precision(self._engine, self._precision)  # a function may have been asked since
         self._rebuilt.fit(numbers)
         fixed = Fixed(numbers)
         floating = [numbers.x[i] for i in fixed.inputs]
         given = [*(numbers.variables[i] for i in fixed.weights), *floating, *numbers.zeros]
         rest = {
-            "variables": _tensors(numbers.variables),
-            "states": _tensors(numbers.states),
-            "x": _tensors(numbers.x),
-            "y": _tensors(numbers.y),
-            "sample_weight": None if numbers.sample_weight is None else _tensors(numbers.sample_weight),
+            "variables": tensors(numbers.variables),
+            "states": tensors(numbers.states),
+            "x": tensors(numbers.x),
+            "y": tensors(numbers.y),
+            "sample_weight": None if numbers.sample_weight is None else tensors(numbers.sample_weight),
         }
-        more, gradients = self._derivative(fixed)(_tensors(given), rest)
-        arrays = [None if gradient is None else _array(gradient) for gradient in gradients]
+        more, gradients = self._derivative(fixed)(tensors(given), rest)
+        arrays = [None if gradient is None else array(gradient) for gradient in gradients]
         weights, inputs = len(fixed.weights), len(fixed.weights) + len(fixed.inputs)
         by_input = dict(zip(fixed.inputs, arrays[weights:inputs], strict=True))
         return Answer(
-            loss=_array(more["loss"]),
-            outputs=[_array(output) for output in more["outputs"]],
+            loss=array(more["loss"]),
+            outputs=[array(output) for output in more["outputs"]],
             weights=arrays[:weights],
             assigned=[bool(assigned) for assigned in more["assigned"]],
             inputs=[by_input.get(i) for i in range(len(numbers.x))],
             boundaries=arrays[inputs:] if bool(more["as_expected"]) else None,
-            states=[_array(state) for state in more["states"]],
+            states=[array(state) for state in more["states"]],
             drew=bool(more.get("drew")),
         )
 
@@ -71,7 +71,14 @@ class Differentiated:
         return self._derivatives[key]
 
 
-def _tensors(arrays: Sequence[Any]) -> list[Any]:
+def in_precision(engine: Any, precision: str) -> None:
+    """Have the module of an engine, and Keras, compute in this precision."""
+    engine.set_up(precision)
+    compute_in_double(wanted=precision == "float64")
+    keras.config.set_floatx(variable_dtype(precision))
+
+
+def tensors(arrays: Sequence[Any]) -> list[Any]:
     """Return the engine's tensors: floats in their own dtype, integers in those that it has."""
     return [
         None if a is None else keras.ops.convert_to_tensor(a, dtype=str(a.dtype) if is_floating(a) else None)
@@ -79,5 +86,6 @@ def _tensors(arrays: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _array(tensor: Any) -> Any:
+def array(tensor: Any) -> Any:
+    """Return one of the engine's tensors as an array."""
     return np.asarray(keras.ops.convert_to_numpy(tensor))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,30 @@ def in_double(numbers: Numbers) -> Numbers:
         sample_weight=None if weight is None else of(weight),
         zeros=of(numbers.zeros),
     )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FunctionCall:
+    """A call of a function of the user's, or of a VJP of it.
+
+    Attributes:
+        target: what messages call it.
+        reference: `package.module:name` or `./file.py:name`.
+        base: the folder that a file is relative to.
+        run: the same number for all calls for which its module is imported once.
+        kwargs: its keyword arguments, pickled.
+        counts: one number for each level of derivatives, that of the arguments of the level below. The arguments that
+            follow these are the cotangents of its floating outputs.
+        arrays: the arguments of the last level.
+    """
+
+    target: str
+    reference: str
+    base: Path
+    run: str
+    kwargs: bytes
+    counts: tuple[int, ...]
+    arrays: Sequence[Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -27,3 +27,20 @@ def derivative(loss: Callable[..., tuple[Any, dict[str, Any]]]) -> Callable[...,
         return more, list(torch.autograd.grad(target, leaves, allow_unused=True))
 
     return run
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function as it is."""
+    return function
+
+
+def pulled_back(function: Callable[..., Sequence[Any]], at: Sequence[Any], cotangents: Sequence[Any]) -> Sequence[Any]:
+    """Return the gradients of `function` at `at` for `cotangents` of its outputs; None where nothing depends on it."""
+    leaves = [tensor if tensor.requires_grad else tensor.detach().requires_grad_() for tensor in at]
+    outputs = function(*(leaf.clone() for leaf in leaves))  # it may change its arguments in place
+    reached = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
+    if not reached:
+        return [None] * len(leaves)
+    ends, upstream = zip(*reached, strict=True)
+    found: Sequence[Any] = torch.autograd.grad(ends, leaves, upstream, create_graph=True, allow_unused=True)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -22,6 +23,7 @@ from gradcheck.live.closures import Named
 from gradcheck.live.given import arrays
 from gradcheck.live.models import precision_of
 from gradcheck.live.untouched import untouched
+from gradcheck.methods.by_engine.asked_function import EngineFunction, is_of_engine, new_run
 from gradcheck.numerics import real_parts
 from gradcheck.session.configs import CheckOptions, envelope
 from gradcheck.session.layer import GIVEN, Target, check_layer, layer_config
@@ -60,7 +62,8 @@ def check_function(
         training: the flag that a layer is called with; by default both are checked.
         surrogate: `rule(dy, *inputs)`: what the backward pass should compute instead of the derivative.
         against: another implementation of `fn`, or a list of several: they are compared with the same inputs and
-            weights.
+            weights. "jax:./file.py:name", "torch:package.module:name" are functions of another engine's arrays;
+            "jax", "torch" is `fn` itself under another engine.
         kwargs: keyword arguments of every call of a function.
         precision: a float type; by default that of the layer, or of a function's first floating input.
         seed: of the random directions.
@@ -162,6 +165,9 @@ class _Live:
     def beside(self, other: Any, target: Target, *, masked: bool) -> tuple[str, Any]:
         """Return the name and the source of another object, which takes the same inputs."""
         name = _name(other)
+        if is_of_engine(other):
+            name, other = other, EngineFunction(other, Path.cwd(), target.kwargs, new_run())
+            target = replace(target, kwargs={})
         return name, replace(self, made=other)._source(replace(target, name=name), masked=masked)  # noqa: SLF001 - own
 
     def _source(self, target: Target, *, masked: bool) -> LiveModel:
@@ -175,7 +181,8 @@ class _Live:
             model = model_around(taken, target.name, target.inputs, arguments=self.arguments, masked=masked)
             lent.settle(0)
             return model
-        made = taken if self.batched else lambda *flat, **kwargs: taken(*self.arguments(flat), **kwargs)
+        pack = partial(keras.tree.pack_sequence_as, self.structure)  # this object could not be sent to another engine
+        made = taken if self.batched else lambda *flat, **kwargs: taken(*pack(list(flat)), **kwargs)
         layer = layer_around(made, target.name, None, target.kwargs, target.values)
         return model_around(layer, target.name, target.inputs, masked=masked)
 

@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck.config.checks.keras_names import require_layer
 from gradcheck.config.load import LoadedConfig, load_given
 from gradcheck.config.sections.methods import ENGINES
+from gradcheck.engines.asking import awaited
 from gradcheck.errors import ExitCode
 from gradcheck.numerics import real_parts
 from gradcheck.results.origin import environment
@@ -202,6 +203,8 @@ def check_layer(
     """Run `loaded`, the config of `target`, then finite differences in the layer's other modes (inference, masked)."""
     from gradcheck.building.imports import imported_once  # noqa: PLC0415 - TensorFlow starts here
 
+    for engine in {str(other).partition(":")[0] for other in target.against} & {*ENGINES}:
+        awaited(engine)
     options = replace(options, optional=frozenset({"forward"}))
     look = _LayerLook(target)
     with imported_once():  # the modes build the same layer again: its module must not be imported anew

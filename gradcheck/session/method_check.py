@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
 _SPARSE = "an optimizer may treat these in another way, and those of this method are dense"
 _SAME_CODE = "in TensorFlow's own float64, which has its registered gradients: this speaks of rounding alone"
-#: The number of gradients of each weight in memory while a mistake is replayed: the reference's, a method's, a replay's.
+#: Gradients of each weight in memory while a mistake is replayed: those of the reference, of the method, of the replay.
 _REPLAYED = 3
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 

@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from gradcheck.building.precision import kept_precision
+from gradcheck.engines.asking import TITLES, is_installed
 from gradcheck.methods.directional.slopes import AGREE, GOAL
 from gradcheck.numerics import largest
 from gradcheck.sweeping.beside_slopes import AroundPoint, measured
+from gradcheck.sweeping.by_engine import by_engine
 from gradcheck.sweeping.call_scalars import FIRST, SECOND, Scalar, by_tape
 from gradcheck.sweeping.special_points import points
 
@@ -50,6 +52,7 @@ class NamedWay(NamedTuple):
         dtype: that of its tensors.
         agree: the share of the largest derivative by which it may differ.
         second: whether it differentiates twice.
+        engine: whether it is another engine's, which has the functions of `keras.ops` alone.
     """
 
     name: str
@@ -57,12 +60,14 @@ class NamedWay(NamedTuple):
     dtype: str = DOUBLE
     agree: float = AGREE
     second: bool = False
+    engine: bool = False
 
 
 #: Every check, in the order in which they run; the first is the tape.
 WAYS = (
     *(NamedWay(name, way) for name, way in FIRST.items()),
     NamedWay(SINGLE, by_tape, dtype=SINGLE, agree=AGREE_SINGLE),
+    *(NamedWay(name, by_engine(name), engine=True) for name in TITLES if is_installed(name)),
     *(NamedWay(name, way, agree=AGREE_SECOND, second=True) for name, way in SECOND.items()),
 )
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.engines.asking import TITLES
 from gradcheck.sweeping.call_bench import SINGLE
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def reproducer(call: SweptCall, found: WrongDerivative, modules: Mapping[str, An
         found: what is wrong.
         modules: those that the script imports beside Keras, TensorFlow and NumPy, by name.
     """
+    if found.check in TITLES:  # it would need another process
+        return None
     second, made = found.check in _GOT_SECOND, partial(_script, found, list(modules))
     for placed in _placings(call, found):
         for quotient in _SECOND_QUOTIENTS if second else _QUOTIENTS:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gradcheck.catalogue import CATALOGUE
+from gradcheck.engines.asking import TITLES
 from gradcheck.errors import ExitCode
 from gradcheck.methods.directional.slopes import AROUND
 from gradcheck.numerics import Tolerance, compare, largest_finite
@@ -27,6 +28,7 @@ SIDES = {
     "forward": "forward mode",
     "graph": "compiled",
     "xla": "compiled by XLA",
+    **TITLES,
     "second": "tape of tape",
     "forward_over_reverse": "forward over reverse",
     "reverse_over_forward": "reverse over forward",
@@ -102,6 +104,11 @@ def _row(swept: Swept, found: WrongDerivative) -> TensorReport:
     )
 
 
+def _says(found: WrongDerivative) -> str:
+    """Return the mistake in words."""
+    return found.wrong.says.replace("the tape", TITLES.get(found.check, "the tape"))
+
+
 def _diagnoses(swept: Swept, found: Sequence[WrongDerivative]) -> Iterator[Diagnosis]:
     """Yield one diagnosis for all points that have one mistake in common, with a script that shows it."""
     kinds: dict[tuple[int, str], list[WrongDerivative]] = {}
@@ -112,7 +119,7 @@ def _diagnoses(swept: Swept, found: Sequence[WrongDerivative]) -> Iterator[Diagn
         shown = next((s for one in alike if (s := reproducer(call, one, swept.function.own_module))), None)
         points = ", ".join(dict.fromkeys(one.point for one in alike))
         tensors = ", ".join(dict.fromkeys(call.names[one.leaf] for one in alike))
-        figures = f"got {shown.got}, right {shown.right}" if shown else alike[0].wrong.says
+        figures = f"got {shown.got}, right {shown.right}" if shown else _says(alike[0])
         yield Diagnosis(
             code=code,
             title=_TITLES.get(code, CATALOGUE[code].title),

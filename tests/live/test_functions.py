@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from gradcheck import check_function
 from gradcheck.errors import ConfigErrors
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def methods(report: Any) -> list[str]:
@@ -174,6 +177,19 @@ def test_another_implementation_beside_a_function(by: float, passes: bool) -> No
     report = check_function(lambda x: x * x, np.array([1.0, 2.0]), methods=["forward"], against=wrong(by))
     assert bool(report) is passes, report
     assert methods(report) == ["forward", "against"]
+
+
+@pytest.mark.parametrize(("by", "passes"), [(2.0, True), (2.1, False)])
+def test_a_function_of_another_engine_by_its_name(
+    by: float, passes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jax")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text("def double(x, by):\n    return by * x\n", encoding="utf-8")
+    against, x = "jax:./own.py:double", np.array([1.0, 2.0])
+    report = check_function(lambda x, **_: 2 * x, x, methods=["forward"], against=against, kwargs={"by": by})
+    assert bool(report) is passes, report
+    assert report.runs[0].checks[-1].sides[1] == "jax:double"
 
 
 def test_another_layer_gets_the_weights_for_the_check_alone(keras_: Any) -> None:

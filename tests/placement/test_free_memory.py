@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gradcheck.problem import budget
 from gradcheck.placement.free_memory import UNKNOWN_FREE, free_bytes
+from gradcheck.problem import budget
 
 if TYPE_CHECKING:
     from pathlib import Path

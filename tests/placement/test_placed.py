@@ -88,7 +88,8 @@ import keras
 
 def part(index, units):
     inputs = keras.Input([6 if index == 0 else 5])
-    return keras.Model(inputs, keras.layers.Dense(units, activation="tanh", name=f"dense_{index}")(inputs), name=f"p{index}")
+    dense = keras.layers.Dense(units, activation="tanh", name=f"dense_{index}")
+    return keras.Model(inputs, dense(inputs), name=f"part_{index}")
 """
 CHAIN = """
 model:

@@ -11,6 +11,8 @@ from gradcheck.building.copies import saved
 from gradcheck.building.messages import gist
 from gradcheck.building.numpy_layer import NumpyLayer
 from gradcheck.building.saved_dtypes import converted
+from gradcheck.building.target import FunctionLayer, OfParts
+from gradcheck.engines.per_example import PerExample
 from gradcheck.engines.question import SentLoss, SentTerm, Subject
 from gradcheck.engines.sent import packed
 from gradcheck.errors import CannotAsk
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from gradcheck.batch.loss import Loss, Term
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.problem.problem import Problem, TensorKey
+
+
+#: The classes of gradcheck's own that other engines have in place of TensorFlow's.
+_UNDER_ENGINES = {FunctionLayer: PerExample}
 
 
 class SentBoundary(NamedTuple):
@@ -60,6 +66,8 @@ def subject_of(problem: Problem, precision: str | None = None) -> bytes:
     graph, layers = problem.whole_graph, all_layers([problem.model])
     if any(isinstance(layer, NumpyLayer) for layer in layers):
         raise CannotAsk("it has a numpy_layer, which TensorFlow calls")
+    if any(isinstance(layer, OfParts) for layer in layers):
+        raise CannotAsk("its inputs are complex, which is not compared across engines")
     precision = precision or problem.precision
     try:
         with saved([problem.model]) as ((as_it_is,), custom):
@@ -67,7 +75,7 @@ def subject_of(problem: Problem, precision: str | None = None) -> bytes:
             return packed(
                 Subject(
                     config=config,
-                    custom={name: custom[name] for name in custom.keys() & set(_texts(config))},
+                    custom={n: _UNDER_ENGINES.get(custom[n], custom[n]) for n in custom.keys() & set(_texts(config))},
                     trainable=[trainable_flag(layer) for layer in layers],
                     precision=precision,
                     training=problem.training,

@@ -17,6 +17,7 @@ from gradcheck.config.sections.methods import ENGINES, HvpOptions, MethodConfig,
 from gradcheck.diagnose.wording import named
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.methods import METHODS
+from gradcheck.methods.by_engine.asked_function import is_of_engine
 from gradcheck.methods.directional.hvp import counterparts, of_the_whole
 from gradcheck.methods.directional.numeric import DOUBLE
 from gradcheck.methods.directional.points import GIVEN, values_at
@@ -34,6 +35,7 @@ from gradcheck.session.verdict import outcome_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from gradcheck.config.sections.model import ModelSource
     from gradcheck.handoff.interface import Gradients
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import CheckReport, Diagnosis, TensorReport
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 #: The name of the checks in reports.
 AGAINST = "against"
 _RESTS_ON = "the inputs, the weights and the loss; the registered gradients of operations that both sides call"
+_RESTS_ON_LOSS = "the inputs and the loss: every gradient of the other side is another engine's"
 _AGREES = (*PROVEN, "dead")
 _KINK = "a kink: finite differences allow the gradients of both sides"
 
@@ -122,7 +125,7 @@ class Beside:
             contributions=(),
         )
         report = compared.report(lambda: Explained(self._diagnosed(rows, said)))
-        return replace(report, rests_on=_RESTS_ON, sides=self.sides)
+        return replace(report, sides=self.sides)
 
     def _gradients(self) -> Gradients:
         """Return what the other side computes, under the first side's keys."""
@@ -217,27 +220,30 @@ def checks_against(first: Problem, target: Target, *, masked: bool) -> tuple[tup
             continue
         name, source = other_source(first, given, target, masked=masked)
         sides = _sides(target.name, name)
-        try:
-            other = implementation(first, source, sides)
-        except GradcheckError as error:
-            checks.append(_failed(f"{AGAINST}[{sides.candidate}]", error))
-            continue
-        for found in _checks(first, other, sides, target):
+        rests_on = _RESTS_ON_LOSS if is_of_engine(given) else _RESTS_ON
+        for found in _checks(first, source, sides, target):
             if isinstance(found, str):
                 notes.append(found)
             else:
-                checks.append(found)
+                checks.append(replace(found, rests_on=rests_on))
     return tuple(checks), tuple(notes)
 
 
 def _sides(target: str, other: str) -> Sides:
     """Return the names of both sides, without their files where they differ all the same."""
     short = [name.rpartition(":")[2] for name in (target, other)]
+    if is_of_engine(other):
+        short[1] = f"{other.partition(':')[0]}:{short[1]}"
     return Sides(*(short if short[0] != short[1] else (target, other)))
 
 
-def _checks(first: Problem, other: Implementation, sides: Sides, target: Target) -> Iterator[CheckReport | str]:
+def _checks(first: Problem, source: ModelSource, sides: Sides, target: Target) -> Iterator[CheckReport | str]:
     """Yield the checks at each point, and notes."""
+    try:
+        other = implementation(first, source, sides)
+    except GradcheckError as error:
+        yield failed(_named(f"{AGAINST}[{sides.candidate}]"), error)
+        return
     of = () if len(target.against) == 1 else (sides.candidate,)
     for point in target.probed:
         for second_order in (False, True)[: target.order]:
@@ -248,11 +254,7 @@ def _checks(first: Problem, other: Implementation, sides: Sides, target: Target)
             except NotApplicable as error:
                 yield f"{label} does not apply: {error}"
             except GradcheckError as error:
-                yield _failed(label, error)
-
-
-def _failed(label: str, error: GradcheckError) -> CheckReport:
-    return replace(failed(_named(label), error), rests_on=_RESTS_ON)
+                yield failed(_named(label), error)
 
 
 def _named(label: str) -> MethodConfig:

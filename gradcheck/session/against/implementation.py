@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from gradcheck.building.endpoints import name_outputs, output_names
 from gradcheck.errors import RunError
+from gradcheck.methods.by_engine.asked_function import FACTORY, is_of_engine, new_run
 from gradcheck.problem.prepare import prepare
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def other_source(problem: Problem, given: Any, target: Target, *, masked: bool) 
     if target.live is not None:
         return target.live.beside(given, target, masked=masked)
     model: Any = problem.config.model
-    return given, model.model_copy(update={"kwargs": {**model.kwargs, "target": given}})
+    kwargs = {**model.kwargs, "target": given}
+    if is_of_engine(given):
+        return given, model.model_copy(update={"factory": FACTORY, "kwargs": {**kwargs, "run": new_run()}})
+    return given, model.model_copy(update={"kwargs": kwargs})
 
 
 def implementation(problem: Problem, source: ModelSource, sides: Sides) -> Implementation:
@@ -58,6 +62,7 @@ def implementation(problem: Problem, source: ModelSource, sides: Sides) -> Imple
     ours, theirs = ([w.variable for w in side.weights] for side in (problem, other))
     _require_alike("weights", sides, _shapes(ours), _shapes(theirs))
     _require_alike("outputs", sides, problem.batch.output_shapes, other.batch.output_shapes)
+    _require_alike("dtypes of outputs", sides, *([str(o.dtype) for o in p.model.outputs] for p in (problem, other)))
     problem.state.restore()
     _assign(ours, theirs)
     states = [[state.variable for state in side.state.variables] for side in (problem, other)]
@@ -90,7 +95,7 @@ def _require_alike(what: str, sides: Sides, ours: Sequence[Any], theirs: Sequenc
             f"{sides.candidate} has other {what} than {sides.reference}, so that they cannot be compared. "
             f"Received: {_listed(theirs)}, beside {_listed(ours)}",
             code="GC051",
-            help=f"both need {what} of the same shapes, in the same order",
+            help=f"both need {what.rpartition(' ')[2]} of the same shapes and dtypes, in the same order",
         )
 
 
