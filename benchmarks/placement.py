@@ -40,6 +40,7 @@ def between(ports: list[int]) -> None:
             near, _ = listener.accept()
             far = socket.create_connection(("127.0.0.1", port))
             for pair in ((near, far), (far, near)):
+                pair[1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as TensorFlow's own are
                 threading.Thread(target=pump, args=(*pair, port), daemon=True).start()
 
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in ports]
