@@ -63,6 +63,14 @@ XLA = (
             "ValueError: bad",
         ),
         (
+            (
+                "<class 'Functional'> could not be deserialized properly. Please ensure that.\n\nconfig={'a': {}}.\n\n"
+                "Exception encountered: Error when deserializing class 'Hashing' using config={}.\n\n"
+                "Exception encountered: Layer Hashing requires TensorFlow."
+            ),
+            "Layer Hashing requires TensorFlow.",
+        ),
+        (
             'Graph execution error:\n\nDetected at node f defined at:\n  File "m.py"\n\nassertion failed',
             "assertion failed",
         ),

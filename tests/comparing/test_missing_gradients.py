@@ -200,3 +200,18 @@ def test_variables_that_the_model_does_not_know(problem: Callable[..., Any]) -> 
     """
     assert problem(body, untracked_variables) == ("hidden",)
     assert problem(call("return x * self.a"), untracked_variables) == ()
+
+
+def test_an_operation_is_differentiated_once_however_many_weights_are_dead(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    asked: list[Any] = []
+    gradients = tf.gradients
+    monkeypatch.setattr(tf, "gradients", lambda ys, xs: asked.append(ys) or gradients(ys, xs))
+    off = {"units": 3, "activation": "relu", "bias_initializer": {"Constant": {"value": -9.0}}}
+    model = {"input": {"shape": [3]}, "layers": [{"Dense": {**off, "name": f"layer_{i}"}} for i in range(8)]}
+    report = run({"model": model, "split": {"parts": 2}, "verify_reference": "never"})
+    assert {tensor.status for tensor in report.checks[0].of_kind("weight")} == {"dead"}
+    assert 8 * 3 < len(asked) < 8 * 8

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gradcheck.numerics.elements import absolute_error, blocks, magnitude, real_parts, same_bits, ulp_distance
+from gradcheck.numerics.elements import absolute_error, blocks, digest, magnitude, real_parts, same_bits, ulp_distance
 
 FLOATS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 
@@ -118,3 +118,11 @@ def test_real_parts_of_complex_numbers_are_a_last_axis() -> None:
     assert real_parts(np.array(1j)).tolist() == [0.0, 1.0]
     floats = np.zeros(3)
     assert real_parts(floats) is floats
+
+
+def test_a_digest_is_of_the_elements_in_c_order() -> None:
+    array = np.arange(6, dtype="float32").reshape(2, 3)
+    assert digest(array) == digest(np.asfortranarray(array)) == digest(array.copy())
+    assert len({digest(a) for a in (array, array.T.copy(), -array, array.astype("float64"), array[:0])}) == 5
+    assert digest(np.array(["a", "b"])) != digest(np.array(["a", "c"]))
+    assert digest(np.array(1.0, ml_dtypes.bfloat16)) != digest(np.array(2.0, ml_dtypes.bfloat16))

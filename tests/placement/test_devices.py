@@ -13,7 +13,7 @@ import tensorflow as tf
 from gradcheck.cli.main import main
 from gradcheck.config.keyed import KeyedError, KeyedRunError
 from gradcheck.config.schema import Placement
-from gradcheck.numerics import SparseRows, Tolerance, compare
+from gradcheck.numerics import SparseRows, Tolerance, compare, digest
 from gradcheck.placement import membership
 from gradcheck.placement.devices import full_name, resolved, task_of
 from gradcheck.placement.hosting import answer
@@ -113,3 +113,10 @@ def test_a_worker_compares_sparse_rows() -> None:
 def test_the_host_of_a_worker_is_an_address(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["worker", "--host", "my.machine"]) == 2
     assert "--host takes an IPv4 address of this machine. Received: my.machine" in capsys.readouterr().err
+
+
+def test_a_worker_says_what_is_free_and_hashes_what_it_holds() -> None:
+    values = np.arange(6, dtype="float32").reshape(2, 3)
+    assert json.loads(answer(b'{"ask": "digest"}', values)) == digest(values)
+    assert json.loads(answer(b'{"ask": "digest"}', values + 1)) != digest(values)
+    assert 2**20 < json.loads(answer(b'{"ask": "free"}')) < 2**50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +77,17 @@ def test_a_path_above_the_namespace_is_that_of_the_group_that_is_mounted(tmp_pat
 def test_where_the_system_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.sysconf")
     assert free_bytes(tmp_path) == UNKNOWN_FREE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
+@pytest.mark.parametrize(("limited", "used"), [("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")])
+def test_what_ulimit_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: str, used: str) -> None:
+    import resource
+
+    of = getattr(resource, limited)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (3 * GIB if which == of else resource.RLIM_INFINITY, 0))
+    status = "\n".join(f"{name}: {2**20 * (1 if name == used else 2)} kB" for name in ("VmSize", "VmData"))
+    assert free_bytes(tree(tmp_path, proc__self__status=status)) == 2 * GIB
 
 
 def test_the_budget_is_a_share_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 import pytest
 
+from gradcheck.config.keyed import KeyedRunError
 from gradcheck.errors import RunError
+from gradcheck.problem import budget
 from gradcheck.problem.budget import FREE_SHARE, bounded_variables, check_fits, jacobian_block, resolve_budget
 
 if TYPE_CHECKING:
@@ -51,3 +54,28 @@ def test_a_batch_that_does_not_fit_is_an_error_of_the_run(run: Callable[..., Run
     assert (report.verdict, report.exit_code) == ("error", 3)
     assert report.error is not None
     assert report.error.code == "GC056"
+
+
+def test_what_is_made_on_a_worker_counts_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = ""
+    monkeypatch.setattr(budget, "current_worker", lambda: place)
+    monkeypatch.setattr(budget, "ask", lambda worker, _: {"a": 10_000, "b": 500, "silent": None}[worker])
+    with bounded_variables(1_000):
+        place = "a"
+        keras.Variable(np.zeros(200, "float32"))
+        keras.layers.Dense(10).build((None, 20))
+        place = "silent"
+        keras.layers.Dense(100).build((None, 100))
+        place = "b"
+        with pytest.raises(
+            KeyedRunError, match=r"the variable .*kernel of shape \(10, 10\) brings .* of b to"
+        ):
+            keras.layers.Dense(10).build((None, 10))
+        place = ""
+        with pytest.raises(KeyedRunError, match=r"brings the weights to"):
+            keras.layers.Dense(10).build((None, 30))
+    budget.check_worker("a", 8_000)
+    budget.check_worker("silent", 10**15)
+    with pytest.raises(KeyedRunError, match=r"what a has to hold comes to .*, 80% of what is free there") as raised:
+        budget.check_worker("a", 8_001)
+    assert raised.value.code == "GC056"

@@ -236,3 +236,19 @@ def test_one_layer_from_the_command_line(
     monkeypatch.setenv("GRADCHECK_WORKERS", "0")
     assert main(["layer", "LayerNormalization", "--input-shape", "4", "--method", "jax", "--format", "concise"]) == 0
     assert "pass jax: 2/2 weights match" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_zero_and_none_are_one_behind_integers(run: Run, engine: str) -> None:
+    """JAX has a gradient of zero where TensorFlow has none, such as that of an index which was a float."""
+    layers = "[{Dense: {units: 4, name: first}}, {Embedding: {input_dim: 9, output_dim: 2, name: table}}]"
+    (check,) = run(f"model: {{input: {{shape: [3]}}, layers: {layers}}}\nmethods: [{engine}]").checks
+    assert check.outcome == "match"
+    assert {t.status for t in check.tensors if t.path.startswith("first/") or t.kind == "input"} == {"absent"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_layer_that_needs_initial_values_is_built_with_them(run: Run, engine: str) -> None:
+    model = {"factory": "tests.zoo.layer_models:stateful_lstm"}
+    (check,) = run({"model": model, "data": {"batch_size": 4}, "methods": [engine]}).checks
+    assert (check.outcome, check.notes) == ("match", ())
