@@ -67,9 +67,7 @@ def test_what_is_made_on_a_worker_counts_there(monkeypatch: pytest.MonkeyPatch) 
         place = "silent"
         keras.layers.Dense(100).build((None, 100))
         place = "b"
-        with pytest.raises(
-            KeyedRunError, match=r"the variable .*kernel of shape \(10, 10\) brings .* of b to"
-        ):
+        with pytest.raises(KeyedRunError, match=r"the variable .*kernel of shape \(10, 10\) brings .* of b to"):
             keras.layers.Dense(10).build((None, 10))
         place = ""
         with pytest.raises(KeyedRunError, match=r"brings the weights to"):

@@ -85,15 +85,17 @@ class Beside:
         first: the problem of the first side, whose batch is the point.
         second: that of the other side, with the same keys and batch.
         sides: their names.
-        second_order: whether Hessian-vector products are compared rather than values and gradients.
         same_state: whether both have the same state variables.
+        second_order: whether Hessian-vector products are compared rather than values and gradients.
+        of_engine: whether the other side is another engine's function, which may have zeros where a tape has None.
     """
 
     first: Problem
     second: Problem
     sides: Sides
-    second_order: bool
     same_state: bool
+    second_order: bool = False
+    of_engine: bool = False
 
     @cached_property
     def _references(self) -> tuple[Reference, Reference]:
@@ -134,6 +136,7 @@ class Beside:
         return replace(
             theirs.gradients,
             state=dict(states) if self.same_state else {},
+            zero_is_none=self.of_engine,
             noise=lambda keys: {key: theirs.noise_floors.get(key, 0.0) for key in keys},
         )
 
@@ -152,6 +155,7 @@ class Beside:
             tensors=counterparts(theirs.tensors, ours.tensors),
             against=counterparts(ours.tensors, theirs.tensors),
             noise=noise,
+            zero_is_none=self.of_engine,
         )
 
     def _differences(self, reference: Reference) -> Mapping[TensorKey, TensorReport]:
@@ -220,8 +224,9 @@ def checks_against(first: Problem, target: Target, *, masked: bool) -> tuple[tup
             continue
         name, source = other_source(first, given, target, masked=masked)
         sides = _sides(target.name, name)
-        rests_on = _RESTS_ON_LOSS if is_of_engine(given) else _RESTS_ON
-        for found in _checks(first, source, sides, target):
+        of_engine = is_of_engine(given)
+        rests_on = _RESTS_ON_LOSS if of_engine else _RESTS_ON
+        for found in _checks(first, source, sides, target, of_engine=of_engine):
             if isinstance(found, str):
                 notes.append(found)
             else:
@@ -237,7 +242,9 @@ def _sides(target: str, other: str) -> Sides:
     return Sides(*(short if short[0] != short[1] else (target, other)))
 
 
-def _checks(first: Problem, source: ModelSource, sides: Sides, target: Target) -> Iterator[CheckReport | str]:
+def _checks(
+    first: Problem, source: ModelSource, sides: Sides, target: Target, *, of_engine: bool
+) -> Iterator[CheckReport | str]:
     """Yield the checks at each point, and notes."""
     try:
         other = implementation(first, source, sides)
@@ -250,7 +257,8 @@ def _checks(first: Problem, source: ModelSource, sides: Sides, target: Target) -
             parts = [*of, *([point] if point != GIVEN else []), *(["second order"] if second_order else [])]
             label = f"{AGAINST}[{', '.join(parts)}]" if parts else AGAINST
             try:
-                yield _at(first, other, sides, point, second_order=second_order).check(label)
+                here = _at(first, other, sides, point)
+                yield replace(here, second_order=second_order, of_engine=of_engine).check(label)
             except NotApplicable as error:
                 yield f"{label} does not apply: {error}"
             except GradcheckError as error:
@@ -262,7 +270,7 @@ def _named(label: str) -> MethodConfig:
     return MethodConfig.model_construct(method=label, options=MethodOptions())
 
 
-def _at(first: Problem, other: Implementation, sides: Sides, point: str, *, second_order: bool) -> Beside:
+def _at(first: Problem, other: Implementation, sides: Sides, point: str) -> Beside:
     """Return both sides at a point.
 
     Raises:
@@ -278,6 +286,5 @@ def _at(first: Problem, other: Implementation, sides: Sides, point: str, *, seco
         first=replace(first, batch=batch),
         second=replace(other.problem, batch=batch),
         sides=sides,
-        second_order=second_order,
         same_state=other.same_state,
     )

@@ -30,6 +30,10 @@ FILES = {
 
         def pair(x, y, i):
             return 2.0 * x, tf.gather(y, i) * tf.reduce_sum(y)
+
+
+        def rounded(x, y):
+            return x * tf.round(9.0 * y)
         """,
     "constants.py": "ONE, LATE = 1.0, 0.0\n",
     "of_jax.py": """
@@ -66,6 +70,14 @@ FILES = {
 
         def product(x):
             return x * x * x
+
+
+        def rounded(x, y):
+            return x * jnp.round(9.0 * y)
+
+
+        def leaning(x, y):
+            return x * (jnp.round(9.0 * y) + 0.01 * (y - jax.lax.stop_gradient(y)))
 
 
         def branching(x):
@@ -199,6 +211,14 @@ def test_several_inputs_and_outputs(engine: str) -> None:
     assert [check.outcome for check in of(report).values()] == ["match", "match"]
     found = statuses(of(report)["against"])
     assert (found["input x0"], found["input x1"], found["input x2"]) == ("exact", "exact", "absent")
+
+
+def test_zeros_of_the_engine_are_none_of_tensorflow() -> None:
+    given = {"shapes": [(3,), (3,)], "dtypes": [None, None], "values": [[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]]}
+    report = run("rounded", "jax:./of_jax.py:rounded", "jax:./of_jax.py:leaning", order=2, **given)
+    outcomes = {label: check.outcome for label, check in of(report).items()}
+    assert outcomes["against[jax:rounded]"] == outcomes["against[jax:rounded, second order]"] == "match"
+    assert outcomes["against[jax:leaning]"] == "mismatch"
 
 
 def test_a_layer_without_weights_beside_a_function_of_the_engine() -> None:
