@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gradcheck.comparing.exempt import unmatched, unneeded
 from gradcheck.comparing.reference import GRADIENT_KINDS
 from gradcheck.comparing.tensorwise import first_divergence
+from gradcheck.diagnose import Explained
 from gradcheck.numerics import largest_finite
 from gradcheck.results.by_step import StepReport
 from gradcheck.results.report import CheckReport
@@ -21,16 +22,8 @@ if TYPE_CHECKING:
     from gradcheck.errors import GradcheckError
     from gradcheck.handoff.interface import Gradients
     from gradcheck.results.contribution import Contribution
-    from gradcheck.results.report import Diagnosis, Kind, Outcome, Quantity, TensorReport
+    from gradcheck.results.report import Kind, Outcome, Quantity, TensorReport
     from gradcheck.training.side_by_side import Trained
-
-
-class Explained(NamedTuple):
-    """The explanation of a mismatch, and warnings for steps of the diagnosis that failed."""
-
-    diagnoses: tuple[Diagnosis, ...] = ()
-    second_opinion: str | None = None
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

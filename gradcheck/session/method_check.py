@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -15,32 +14,19 @@ from gradcheck.comparing.missing_gradients import why_none
 from gradcheck.comparing.on_arrival import OnArrival
 from gradcheck.comparing.reference import Reference
 from gradcheck.comparing.saved.saved_reference import SavedReference
-from gradcheck.comparing.second_opinion import second_opinion
 from gradcheck.comparing.tensorwise import compare_all
 from gradcheck.config.sections.methods import REFERENCE_CHECK, MethodConfig, MethodOptions
-from gradcheck.custom_gradients import custom_gradients_of
-from gradcheck.diagnose import (
-    Effort,
-    Observed,
-    Replayed,
-    diagnose,
-    diagnose_derivatives,
-    diagnose_engine,
-    diagnose_training,
-    not_finite_derivatives,
-    parts_apart,
-)
-from gradcheck.errors import CannotAsk, ConfigError, GradcheckError, NotApplicable
+from gradcheck.diagnose import Explained, Explaining
+from gradcheck.errors import CannotAsk, ConfigError, NotApplicable
 from gradcheck.handoff.interface import Gradients
 from gradcheck.methods import METHODS
 from gradcheck.methods.along_time.time_contributions import contributions_of
 from gradcheck.numerics import IN_REFERENCE, PRECISIONS, ToleranceOverride, TolerancePolicy, is_zero
 from gradcheck.phrases import some
-from gradcheck.problem.estimate import variable_bytes
-from gradcheck.problem.problem import TensorKey, run_here
+from gradcheck.problem.problem import TensorKey
 from gradcheck.results.report import Sides
 from gradcheck.session import patience
-from gradcheck.session.compared import Compared, Explained, unasked
+from gradcheck.session.compared import Compared, unasked
 from gradcheck.session.computing import computing
 from gradcheck.session.verdict import outcome_of
 from gradcheck.session.verification import Verified, is_due, state_of_forward, verify
@@ -59,9 +45,6 @@ if TYPE_CHECKING:
 
 _REPEATS = "the split hands nothing on, so that this is the reference's own computation, done once more"
 _SPARSE = "an optimizer may treat these in another way, and those of this method are dense"
-_SAME_CODE = "in TensorFlow's own float64, which has its registered gradients: this speaks of rounding alone"
-#: Gradients of each weight in memory while a mistake is replayed: those of the reference, of the method, of the replay.
-_REPLAYED = 3
 _DRAWS = "compared with an eager reference: XLA draws other random numbers"
 
 
@@ -98,11 +81,6 @@ class MethodChecker:
             return None
         with computing(self.problem, "training the reference"):
             return ReferenceTraining(self.problem, self.reference, dense=self.dense)
-
-    @cached_property
-    def replayed(self) -> Replayed:
-        """The replays of faults, shared by the diagnoses of all methods."""
-        return Replayed(self.problem)
 
     @cached_property
     def reasons(self) -> Mapping[TensorKey, str]:
@@ -207,7 +185,7 @@ class MethodChecker:
         compared = self._compared(MethodConfig(method=REFERENCE_CHECK, options=MethodOptions()), found)
         if compared.as_expected:
             return verified, ()
-        explain = partial(self._explain_derivatives, compared.tensors, found)
+        explain = partial(self._explaining.derivatives, compared.tensors, found)
         return replace(verified, share=None), (compared.report(explain),)
 
     def _state_of_forward(self) -> Mapping[str, Any]:
@@ -269,82 +247,24 @@ class MethodChecker:
             contributions=contributions_of(self.problem, gradients),
         )
 
+    @cached_property
+    def _explaining(self) -> Explaining:
+        return Explaining(self.config, self.problem, self.reference, self.watch)
+
     def _explain(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
         """Explain a mismatch by known faults, and say which side float64 agrees with. A failed step adds a warning."""
-        if self.problem.reference_file is None:
-            # Replays are many short runs: where the reference runs they need no messages between processes.
-            with run_here(self.problem.segments):
-                return self._explained(compared, calls)
-        needed = _REPLAYED * variable_bytes([weight.variable for weight in self.problem.weights])
-        if needed > self.problem.memory_budget:
-            said = f"the gradients of both sides and of a replay take {needed / 2**30:.3g} GiB here"
-            return Explained(warnings=(f"not diagnosed: {said}, beyond the memory budget",))
-        return self._explained(compared, calls)
-
-    def _explained(self, compared: Compared, calls: Sequence[DecoratedCall]) -> Explained:
-        problem, effort = self.problem, Effort()
         rows, gradients = judged(compared.tensors, compared.gradients)
-        if compared.method.info.engine:
-            return self._explain_engine(compared.method, rows, gradients)
-        if gradients.against:  # the method brings its own reference: two ways of differentiating the same functions
-            rows = tuple(row for row in rows if not gradients.wrong or _key(row) in gradients.wrong)
-            measured = bool(gradients.error_bars or gradients.wrong)
-            second = compared.method.method == "hvp"
-            found = self._explain_derivatives(rows, gradients, measured=measured, first_order=not second)
-            apart = parts_apart(problem, self.reference, effort) if second else ()
-            return Explained((*found.diagnoses, *apart), warnings=(*found.warnings, *effort.warnings))
-        own = partial(custom_gradients_of, problem, self.watch)
-        meant = effort.attempt("the custom gradients", own) if calls else ()
-        observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
-        seconds, replayed = self._patience(gradients.seconds), self.replayed
-        explained = partial(
-            diagnose, observed, seconds=seconds, replayed=replayed, calls=calls, meant=meant or (), effort=effort
+        return self._explaining.gradients(
+            compared.method, rows, gradients, calls=calls, seconds=self._patience(gradients.seconds)
         )
-        opinion = partial(second_opinion, problem, self.reference, observed.arrays, observed.wrong_gradients)
-        diagnoses = effort.attempt("its mistakes", explained) or ()
-        return Explained(diagnoses, effort.attempt("the second opinion", opinion), tuple(effort.warnings))
-
-    def _explain_engine(self, method: MethodConfig, rows: Sequence[TensorReport], gradients: Gradients) -> Explained:
-        """Say where an engine differs, which of three differs if the config has another, and what float64 says."""
-        problem, effort = self.problem, Effort()
-        others: dict[str, Gradients] = {}
-        for other in self.config.methods:
-            if other.info.engine and other.method != method.method:
-                with suppress(GradcheckError):  # its own check says so
-                    others[other.info.sides.candidate] = METHODS[other.method](problem, other.options)
-        observed = Observed(problem=problem, reference=self.reference, gradients=gradients, rows=rows)
-        step = partial(diagnose_engine, observed, method.info.sides.candidate, others)
-        opinion = partial(second_opinion, problem, self.reference, observed.arrays, observed.wrong_gradients)
-        said = effort.attempt("the second opinion", opinion)
-        said = said and f"{said} ({_SAME_CODE})"
-        return Explained(effort.attempt("the engine", step) or (), said, tuple(effort.warnings))
-
-    def _explain_derivatives(
-        self, rows: Sequence[TensorReport], gradients: Gradients, *, measured: bool = True, first_order: bool = True
-    ) -> Explained:
-        """Explain why two ways of differentiating disagree.
-
-        `measured` is whether one of them is a finite difference, `first_order` whether they are of the loss itself.
-        """
-        effort = Effort()
-        observed = Observed(problem=self.problem, reference=self.reference, gradients=gradients, rows=rows)
-        wrong = partial(diagnose_derivatives, observed, self.watch, effort, first_order=first_order)
-        step = wrong if measured else partial(not_finite_derivatives, observed, effort)
-        return Explained(effort.attempt("the derivatives", step) or (), warnings=tuple(effort.warnings))
 
     def _explain_training(self, method: MethodConfig, trained: Trained) -> Explained:
         """Explain by known faults why a training run differs."""
         if trained.way is not None and trained.way.found:
             return Explained(trained.way.found)
-        effort, seconds = Effort(), patience.TRAINING * self._patience(trained.seconds)
         rows, gradients = judged(trained.tensors, trained.gradients)
-        if method.info.engine:
-            return self._explain_engine(method, rows, gradients)
         evidence = replace(trained, tensors=rows, gradients=gradients)
-        way = method.method if method.info.way else ""
-        step = partial(diagnose_training, trained.training, evidence, seconds=seconds, effort=effort, way=way)
-        diagnoses = effort.attempt("the training", step) or ()
-        return Explained(diagnoses, warnings=tuple(effort.warnings))
+        return self._explaining.training(method, evidence, seconds=patience.TRAINING * self._patience(trained.seconds))
 
     def _patience(self, seconds: float) -> float:
         """Return the time limit, in seconds, for the diagnosis of a candidate that took `seconds`."""

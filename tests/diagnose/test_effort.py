@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tensorflow as tf
 
-from gradcheck.diagnose import Effort
+from gradcheck.diagnose import Effort, explaining
 from gradcheck.errors import RunError
 from gradcheck.faults.injection import Replays
-from gradcheck.session import method_check as checker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,7 +199,7 @@ def test_where_nothing_can_be_replayed_the_comparison_stands(run: Run, monkeypat
 
 @pytest.mark.parametrize("step", ["custom_gradients_of", "second_opinion", "diagnose_derivatives", "diagnose"])
 def test_each_step_may_fail_alone(run: Run, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    monkeypatch.setattr(checker, step, broken)
+    monkeypatch.setattr(explaining, step, broken)
     method = "numeric" if step == "diagnose_derivatives" else {"candidate": {"factory": "./m.py:half"}}
     check = checked(run, model={"factory": "./m.py:halved"}, methods=[method])
     assert any("the data are used up" in warning for warning in check.warnings)

@@ -14,6 +14,7 @@ from gradcheck.comparing.keys import as_array
 from gradcheck.comparing.reference import GRADIENT_KINDS, Reference
 from gradcheck.comparing.tensorwise import compare_all, first_wrong
 from gradcheck.config.sections.methods import ENGINES, HvpOptions, MethodConfig, MethodOptions, NumericOptions
+from gradcheck.diagnose import Explained
 from gradcheck.diagnose.wording import named
 from gradcheck.errors import GradcheckError, NotApplicable
 from gradcheck.methods import METHODS
@@ -28,7 +29,7 @@ from gradcheck.problem.problem import TensorKey
 from gradcheck.problem.twin import float64_twin
 from gradcheck.results.report import PROVEN, Sides
 from gradcheck.session.against.implementation import implementation, named_as, other_source
-from gradcheck.session.compared import Compared, Explained, failed
+from gradcheck.session.compared import Compared, failed
 from gradcheck.session.method_check import tolerance_policy
 from gradcheck.session.verdict import outcome_of
 
