@@ -197,7 +197,9 @@ def test_where_nothing_can_be_replayed_the_comparison_stands(run: Run, monkeypat
     )
 
 
-@pytest.mark.parametrize("step", ["custom_gradients_of", "second_opinion", "diagnose_derivatives", "diagnose_gradients"])
+@pytest.mark.parametrize(
+    "step", ["custom_gradients_of", "second_opinion", "diagnose_derivatives", "diagnose_gradients"]
+)
 def test_each_step_may_fail_alone(run: Run, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     monkeypatch.setattr(explaining, step, broken)
     method = "numeric" if step == "diagnose_derivatives" else {"candidate": {"factory": "./m.py:half"}}

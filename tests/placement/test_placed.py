@@ -121,11 +121,6 @@ def test_stages_on_workers_against_a_saved_reference(
     (diagnosis,) = wrong.diagnoses
     assert (diagnosis.code, diagnosis.segment) == ("GC112", 2)
 
-    (run,) = checked(capsys, str(chain), "--reference", saved, "--set", "memory_budget=1000").runs
-    assert [check.outcome for check in run.checks] == ["match", "mismatch", "mismatch"]
-    assert run.checks[2].diagnoses == ()
-    assert "the gradients of both sides and of a replay take" in run.checks[2].warnings[0]
-
 
 def test_the_plan_of_a_placement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "planned.yaml"
