@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.comparing.tensorwise import compared_tensor, tolerance_of
 from gradcheck.handoff.arrivals import Agreeing
-from gradcheck.results.report import PROVEN
+from gradcheck.results.report import AGREEING
 
 if TYPE_CHECKING:
     from gradcheck.comparing.reference import Reference
@@ -33,6 +33,6 @@ class OnArrival:
         start = time.perf_counter()
         found = compared_tensor(self._expected[key], gradient, partial(self._tolerance, key), gradient=True)
         self.seconds += time.perf_counter() - start
-        if found.status not in (*PROVEN, "dead"):
+        if found.status not in AGREEING:
             return gradient
         return Agreeing(comparison=found, expected=partial(self._expected.__getitem__, key))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,36 +85,34 @@ class Explaining:
             calls: the calls of functions with a custom gradient meanwhile, if they are the user's own.
             seconds: how long mistakes may be replayed.
         """
-        if self._problem.reference_file is None:
-            # Replays are many short runs: where the reference runs they need no messages between processes.
-            with run_here(self._problem.segments):
-                return self._of_gradients(method, rows, gradients, calls=calls, seconds=seconds)
+        saved = self._problem.reference_file is not None
         needed = _REPLAYED * variable_bytes([weight.variable for weight in self._problem.weights])
-        if needed > self._problem.memory_budget:
+        if saved and needed > self._problem.memory_budget:
             said = f"the gradients of both sides and of a replay take {needed / 2**30:.3g} GiB here"
             return Explained(warnings=(f"not diagnosed: {said}, beyond the memory budget",))
-        return self._of_gradients(method, rows, gradients, calls=calls, seconds=seconds)
+        # Replays are many short runs: where the reference runs they need no messages between processes.
+        with nullcontext() if saved else run_here(self._problem.segments):
+            if method.info.engine:
+                return self._engine(method, rows, gradients)
+            if gradients.against:
+                return self._against(method, rows, gradients)
+            return self._mistakes(rows, gradients, calls=calls, seconds=seconds)
 
-    def _of_gradients(
-        self,
-        method: MethodConfig,
-        rows: Sequence[TensorReport],
-        gradients: Gradients,
-        *,
-        calls: Sequence[DecoratedCall],
-        seconds: float,
+    def _against(self, method: MethodConfig, rows: Sequence[TensorReport], gradients: Gradients) -> Explained:
+        """Explain a method that brings its own reference: two ways of differentiating the same functions."""
+        effort, second = Effort(), method.method == "hvp"
+        rows = tuple(row for row in rows if not gradients.wrong or _key(row) in gradients.wrong)
+        measured = bool(gradients.error_bars or gradients.wrong)
+        found = self.derivatives(rows, gradients, measured=measured, first_order=not second)
+        apart = parts_apart(self._problem, self._reference, effort) if second else ()
+        return Explained((*found.diagnoses, *apart), warnings=(*found.warnings, *effort.warnings))
+
+    def _mistakes(
+        self, rows: Sequence[TensorReport], gradients: Gradients, *, calls: Sequence[DecoratedCall], seconds: float
     ) -> Explained:
-        problem, effort = self._problem, Effort()
-        if method.info.engine:
-            return self._engine(method, rows, gradients)
-        if gradients.against:  # the method brings its own reference: two ways of differentiating the same functions
-            rows = tuple(row for row in rows if not gradients.wrong or _key(row) in gradients.wrong)
-            measured = bool(gradients.error_bars or gradients.wrong)
-            second = method.method == "hvp"
-            found = self.derivatives(rows, gradients, measured=measured, first_order=not second)
-            apart = parts_apart(problem, self._reference, effort) if second else ()
-            return Explained((*found.diagnoses, *apart), warnings=(*found.warnings, *effort.warnings))
-        own = partial(custom_gradients_of, problem, self._watch)
+        """Explain a mismatch by known mistakes, and say which side float64 agrees with."""
+        effort = Effort()
+        own = partial(custom_gradients_of, self._problem, self._watch)
         meant = effort.attempt("the custom gradients", own) if calls else ()
         observed = self._observed(rows, gradients)
         mistakes = partial(

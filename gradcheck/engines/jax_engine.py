@@ -32,10 +32,13 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     traced = jax.jit(function)
 
     def run(*given: Any) -> Any:
+        nonlocal traced
         try:
             return traced(*given)
-        except Exception:  # noqa: BLE001 - code that needs values fails in many ways; what fails here as well is raised
-            return function(*given)
+        except Exception:  # noqa: BLE001 - code that needs values fails in many ways; what fails twice is raised
+            found = function(*given)
+            traced = function  # it would fail again at every call
+            return found
 
     return run
 

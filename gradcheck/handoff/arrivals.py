@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import tensorflow as tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,23 +28,30 @@ class Agreeing:
 
 
 class Arrivals:
-    """Hands the gradient of each weight to `problem.on_arrival` when no backward pass can add to it any more."""
+    """Hands the gradient of each weight over when no backward pass can add to it any more."""
 
-    def __init__(self, problem: Problem, weights: dict[TensorKey, Any], *, microbatches: int) -> None:
-        """`weights` is where the gradients are summed up; what is handed over is replaced there."""
-        self._problem, self._weights = problem, weights
-        self._left = Counter({weight.key: len(weight.segments) * microbatches for weight in problem.weights})
+    def __init__(
+        self,
+        problem: Problem,
+        weights: dict[TensorKey, Any],
+        on_arrival: Callable[[TensorKey, Any], Any],
+        *,
+        microbatches: int,
+    ) -> None:
+        """`weights` is where the gradients are summed up; there each is replaced by what `on_arrival` returns."""
+        self._weights, self._on_arrival = weights, on_arrival
+        self._left = {weight.key: len(weight.segments) * microbatches for weight in problem.weights}
+        self._of_segment: defaultdict[int, list[TensorKey]] = defaultdict(list)
+        for weight in problem.weights:
+            for index in weight.segments:
+                self._of_segment[index].append(weight.key)
 
     def after(self, segment: Segment) -> None:
-        """Note that a backward pass of `segment` has run. While a function is traced, gradients have no values."""
-        arrived = self._problem.on_arrival
-        if arrived is None or not tf.executing_eagerly():
-            return
-        for weight in self._problem.weights:
-            if segment.plan.index in weight.segments:
-                self._left[weight.key] -= 1
-                if not self._left[weight.key]:
-                    self._weights[weight.key] = arrived(weight.key, self._weights[weight.key])
+        """Note that a backward pass of `segment` has run."""
+        for key in self._of_segment[segment.plan.index]:
+            self._left[key] -= 1
+            if not self._left[key]:
+                self._weights[key] = self._on_arrival(key, self._weights[key])
 
 
 def kept(gradient: Any) -> Any:

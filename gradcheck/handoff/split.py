@@ -46,7 +46,9 @@ def split(problem: Problem, tensors: Tensors, steps: HandOff | None = None) -> C
         return split_by_model(problem, tensors, steps)
     weights: dict[TensorKey, Any] = {weight.key: None for weight in problem.weights}
     parts = steps.sliced(micro_batches(problem, tensors))
-    arrivals = Arrivals(problem, weights, microbatches=len(parts))
+    arrivals = None
+    if problem.on_arrival is not None and tf.executing_eagerly():  # while a function is traced they have no values
+        arrivals = Arrivals(problem, weights, problem.on_arrival, microbatches=len(parts))
     all_passes = [MicroBatchPasses(problem, part, steps, weights, arrivals) for part in parts]
     steps.drive(problem, all_passes)
     return joined([passes.result for passes in all_passes], weights, tensors.loss_scale)

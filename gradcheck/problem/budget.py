@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from gradcheck.config.keyed import KeyedRunError
+from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.keras_private import allocations_watched
 from gradcheck.placement.devices import current_worker
 from gradcheck.placement.free_memory import free_bytes
@@ -18,6 +18,9 @@ from gradcheck.placement.worker_questions import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gradcheck.config.schema import Config
+    from gradcheck.problem.estimate import MemoryEstimate
 
 
 #: `memory_budget: auto` is this share of the memory that is available to this process.
@@ -65,6 +68,31 @@ def bounded_variables(budget: int) -> Iterator[None]:
 
     with allocations_watched(count):
         yield
+
+
+def require_memory(config: Config, costs: MemoryEstimate, budget: int) -> None:
+    """Raise unless what a run of `config` costs in this process is within `budget`.
+
+    Raises:
+        KeyedRunError: GC056, at the key that makes the batch large.
+    """
+    with at(*_batch_key(config)):
+        check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
+        if config.memory_budget == "auto":
+            check_free(costs.run + _image_bytes(config), budget)
+
+
+def _batch_key(config: Config) -> tuple[str, ...]:
+    """Return the key of what makes a batch large."""
+    if "data" not in config.model_fields_set:
+        return ("model",)
+    return ("data", "batch_size") if "batch_size" in config.data.model_fields_set else ("data",)
+
+
+def _image_bytes(config: Config) -> int:
+    """Return the bytes of the batch's images as they are read: float64, in up to four channels."""
+    images = config.data.images
+    return 0 if images is None else config.data.batch_size * math.prod(images.image_size) * 4 * 8
 
 
 def check_fits(needed: int, budget: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +28,7 @@ from gradcheck.cutting.model_graph import flatten
 from gradcheck.cutting.time.unrolled import cut_time
 from gradcheck.cutting.tracing.attribute_paths import variable_paths
 from gradcheck.placement.membership import joined
-from gradcheck.problem.budget import bounded_variables, check_fits, check_free, resolve_budget
+from gradcheck.problem.budget import bounded_variables, require_memory, resolve_budget
 from gradcheck.problem.estimate import estimate
 from gradcheck.problem.placed import Placed, devices_of, require_one_each
 from gradcheck.problem.problem import Problem, Weight, make_segments, move_to_devices, name_weights, separates
@@ -117,10 +116,7 @@ def _problem(config: Config, base: Path, outline: Outline, reference_file: Path 
     budget = resolve_budget(config.memory_budget)
     if reference_file is None or not (config.placement and config.placement.cluster):
         costs = estimate(outline.graph, outline.segments, model.variables, config.data.batch_size, budget=budget)
-        with at(*_batch_key(config)):
-            check_fits(costs.weights + costs.tape + _image_bytes(config), budget)
-            if config.memory_budget == "auto":
-                check_free(costs.run + _image_bytes(config), budget)
+        require_memory(config, costs, budget)
     loss = build_loss(config.loss, config.loss_weights, model, base=base, seed=config.seed)
     batch = make_batch(config.data, model, config.loss, seed=config.seed, base=base)
     check_shapes(config, model, batch, loss)
@@ -171,19 +167,6 @@ def _wrongly_traced(problem: Problem, outline: Outline) -> dict[int, str]:
         training=problem.training,
         precision=problem.precision,
     ).wrong()
-
-
-def _batch_key(config: Config) -> tuple[str, ...]:
-    """Return the key of what makes a batch large."""
-    if "data" not in config.model_fields_set:
-        return ("model",)
-    return ("data", "batch_size") if "batch_size" in config.data.model_fields_set else ("data",)
-
-
-def _image_bytes(config: Config) -> int:
-    """Return the bytes of the batch's images as they are read: float64, in up to four channels."""
-    images = config.data.images
-    return 0 if images is None else config.data.batch_size * math.prod(images.image_size) * 4 * 8
 
 
 def _require_compilable(config: Config, batch: Batch) -> None:

@@ -36,6 +36,8 @@ Quantity = Literal["gradient", "value"]
 FAILING: frozenset[str] = frozenset({"mismatch", "nonfinite", "missing"})
 #: A gradient with one of these statuses has been proven equal.
 PROVEN: frozenset[str] = frozenset({"exact", "close"})
+#: A gradient with one of these agrees, if only because it is zero on both sides.
+AGREEING: frozenset[str] = PROVEN | {"dead"}
 
 
 @dataclass(frozen=True, kw_only=True)

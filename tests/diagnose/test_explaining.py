@@ -18,7 +18,9 @@ def test_replays_beside_a_saved_reference_need_room_for_three_gradients(
     weight = SimpleNamespace(variable=np.zeros((10, 10), np.float32))
     problem: Any = SimpleNamespace(reference_file="saved.npz", weights=[weight], memory_budget=budget)
     unused: Any = None
-    monkeypatch.setattr(Explaining, "_of_gradients", lambda *_, **__: Explained(second_opinion="it was diagnosed"))
-    found = Explaining(unused, problem, unused, unused).gradients(unused, (), unused, calls=(), seconds=1.0)
+    method: Any = SimpleNamespace(info=SimpleNamespace(engine=False))
+    gradients: Any = SimpleNamespace(against={})
+    monkeypatch.setattr(Explaining, "_mistakes", lambda *_, **__: Explained(second_opinion="it was diagnosed"))
+    found = Explaining(unused, problem, unused, unused).gradients(method, (), gradients, calls=(), seconds=1.0)
     assert (found.second_opinion == "it was diagnosed") == fits
     assert [said.partition(":")[0] for said in found.warnings] == ([] if fits else ["not diagnosed"])

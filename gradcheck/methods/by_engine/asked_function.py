@@ -16,6 +16,7 @@ from gradcheck.engines.asking import TITLES, called
 from gradcheck.engines.question import FunctionCall
 from gradcheck.engines.sent import packed
 from gradcheck.errors import ConfigError
+from gradcheck.handoff.tensors import is_differentiable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,11 +100,11 @@ class EngineFunction:
         outputs = [output for output in found if output is not None]
         if not outputs:
             return found
-        moved = [i for i, tensor in enumerate(tensors) if _is_differentiable(tensor)]
+        moved = [i for i, tensor in enumerate(tensors) if is_differentiable(tensor)]
 
         def pulled_back(*cotangents: Any) -> list[Any]:
             gradients: list[Any] = [None] * len(tensors)
-            upstream = [c for c, output in zip(cotangents, outputs, strict=True) if _is_differentiable(output)]
+            upstream = [c for c, output in zip(cotangents, outputs, strict=True) if is_differentiable(output)]
             if moved and upstream:
                 above = self._level((*counts, len(tensors)), [*tensors, *upstream])
                 for i, gradient in zip(moved, above, strict=True):
@@ -145,7 +146,3 @@ class EngineFunction:
 
 def _tensor(array: Any) -> Any:
     return None if array is None else tf.convert_to_tensor(array)
-
-
-def _is_differentiable(tensor: Any) -> bool:
-    return bool(tensor.dtype.is_floating or tensor.dtype.is_complex)

@@ -27,7 +27,7 @@ from gradcheck.numerics import movement
 from gradcheck.phrases import plural, some
 from gradcheck.problem.problem import TensorKey
 from gradcheck.problem.twin import float64_twin
-from gradcheck.results.report import PROVEN, Sides
+from gradcheck.results.report import AGREEING, Sides
 from gradcheck.session.against.implementation import implementation, named_as, other_source
 from gradcheck.session.compared import Compared, failed
 from gradcheck.session.method_check import tolerance_policy
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 AGAINST = "against"
 _RESTS_ON = "the inputs, the weights and the loss; the registered gradients of operations that both sides call"
 _RESTS_ON_LOSS = "the inputs and the loss: every gradient of the other side is another engine's"
-_AGREES = (*PROVEN, "dead")
 _KINK = "a kink: finite differences allow the gradients of both sides"
 
 
@@ -156,7 +155,6 @@ class Beside:
             tensors=counterparts(theirs.tensors, ours.tensors),
             against=counterparts(ours.tensors, theirs.tensors),
             noise=noise,
-            zero_is_none=self.of_engine,
         )
 
     def _differences(self, reference: Reference) -> Mapping[TensorKey, TensorReport]:
@@ -208,7 +206,7 @@ def _of_side(name: str, of: str, found: Mapping[TensorKey, TensorReport], keys: 
     denied = [row.path for row in rows if row.failed]
     if denied:
         return f"finite differences contradict the {of} of {name} ({some(denied)})"
-    if len(rows) == len(keys) and all(row.status in _AGREES for row in rows):
+    if len(rows) == len(keys) and all(row.status in AGREEING for row in rows):
         return f"finite differences agree with the {of} of {name}"
     return f"finite differences do not decide the {of} of {name}"
 
