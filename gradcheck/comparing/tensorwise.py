@@ -41,6 +41,7 @@ def compare_all(
     noise: bool,
     known: Mapping[TensorKey, TensorPlace] | None = None,
     listed: bool = False,
+    brief: bool = False,
 ) -> tuple[TensorReport, ...]:
     """Compare every tensor that the candidate has, and return the records in report order.
 
@@ -52,6 +53,7 @@ def compare_all(
         noise: whether the noise floor may excuse a difference. It is measured only if some tensor fails without it.
         known: the places of the problem's tensors, if the caller has them already.
         listed: whether a report lists the records: those of failing tensors then have the spread of their errors.
+        brief: whether nobody reads them one by one: those of tensors that differ then lack ULPs, angle and norms.
     """
     found, where = named_tensors(problem, candidate), {**(known or places(problem)), **candidate.places}
     expected = expected_of(reference, candidate)
@@ -59,7 +61,7 @@ def compare_all(
         found = {key: None if _is_none(key, expected, tensor) else tensor for key, tensor in found.items()}
     scale = _scale(candidate)
     tolerance = partial(tolerance_of, problem, policy, compute=candidate.tolerance_dtype)
-    compared = compared_tensors(where, expected, found, tolerance)
+    compared = compared_tensors(where, expected, found, tolerance, brief=brief)
     compared = zero_as_none(problem, compared, expected, found, apart=candidate.against)
     for key, bars in candidate.error_bars.items():
         if key in compared:
@@ -97,18 +99,24 @@ def compared_tensors(
     expected: Mapping[TensorKey, Any],
     found: Mapping[TensorKey, Any],
     tolerance: Callable[[TensorKey, str], Tolerance],
+    *,
+    brief: bool = False,
 ) -> dict[TensorKey, Comparison]:
-    """Compare the tensors that both sides have, in report order.
+    """Compare the tensors that both sides have, in report order; `brief` as in `compare`.
 
     `tolerance` is called with the key and the dtype of a tensor; the dtype is "" if both sides are None.
     """
-    compared = {}
-    for key in _in_order(where, expected, found):
-        compared[key] = compared_tensor(expected[key], found[key], partial(tolerance, key), gradient=not is_value(key))
-    return compared
+
+    def one(key: TensorKey) -> Comparison:
+        gradient = not is_value(key)
+        return compared_tensor(expected[key], found[key], partial(tolerance, key), gradient=gradient, brief=brief)
+
+    return {key: one(key) for key in _in_order(where, expected, found)}
 
 
-def compared_tensor(left: Any, right: Any, tolerance: Callable[[str], Tolerance], *, gradient: bool) -> Comparison:
+def compared_tensor(
+    left: Any, right: Any, tolerance: Callable[[str], Tolerance], *, gradient: bool, brief: bool = False
+) -> Comparison:
     """Compare two tensors where they are, if a worker can, else here; `tolerance` is called with their dtype."""
     if isinstance(right, Agreeing):
         return right.comparison
@@ -118,7 +126,7 @@ def compared_tensor(left: Any, right: Any, tolerance: Callable[[str], Tolerance]
             return there
     left, right = as_array(left), as_array(right)
     dtype = str(getattr(left if left is not None else right, "dtype", ""))
-    return compare(left, right, tolerance(dtype), gradient=gradient)
+    return compare(left, right, tolerance(dtype), gradient=gradient, brief=brief)
 
 
 def is_value(key: TensorKey) -> bool:

@@ -27,6 +27,7 @@ def compare(
     tolerance: Tolerance,
     *,
     gradient: bool = True,
+    brief: bool = False,
     block: int = BLOCK,
 ) -> Comparison:
     """Compare a tensor of the reference with the same tensor of a candidate.
@@ -37,6 +38,8 @@ def compare(
         tolerance: the largest difference that is `close`. Integers and bools must be equal.
         gradient: whether zero on both sides is `dead`, for it proves nothing. False for outputs, loss and state, where
             zero is as good a value as any.
+        brief: whether to leave out what only the reader of a report needs and takes most of the time: ULPs, the angle
+            and the norms, and the required rtol of a tensor that differs.
         block: elements per block; the extra memory is a few dozen bytes for each of these, however large the tensors.
 
     Raises:
@@ -49,12 +52,13 @@ def compare(
         found = _incomparable("mismatch", reference, tolerance, reason)
         return replace(found, reference_norm=_norm(reference), candidate_norm=_norm(candidate))
     if isinstance(reference, SparseRows) and isinstance(candidate, SparseRows):
-        return _compare_sparse(reference, candidate, tolerance, gradient=gradient, block=block)
-    return _compare_dense(to_array(reference), to_array(candidate), tolerance, gradient=gradient, block=block)
+        return _compare_sparse(reference, candidate, tolerance, gradient=gradient, brief=brief, block=block)
+    dense = to_array(reference), to_array(candidate)
+    return _compare_dense(*dense, tolerance, gradient=gradient, brief=brief, block=block)
 
 
 def _compare_dense(
-    reference: Array, candidate: Array, tolerance: Tolerance, *, gradient: bool, block: int
+    reference: Array, candidate: Array, tolerance: Tolerance, *, gradient: bool, brief: bool, block: int
 ) -> Comparison:
     """Compare two arrays of one shape and dtype."""
     dtype = reference.dtype.name
@@ -68,7 +72,10 @@ def _compare_dense(
     r_size = magnitude(r, block)
     c_size = r_size if same else magnitude(c, block)
     resolved = tolerance.resolve(dtype, r_size.largest)
-    found = equal(r, r_size, resolved) if same and r_size.finite else measure(r, c, (r_size, c_size), resolved, block)
+    if same and r_size.finite:
+        found = equal(r, r_size, resolved)
+    else:
+        found = measure(r, c, (r_size, c_size), resolved, block, brief=brief)
     # The order matters: a non-finite gradient is never called dead, and a dead one never exact.
     if gradient and found.status != "nonfinite" and r_size.largest == c_size.largest == 0:
         found = replace(found, status="dead")
@@ -79,11 +86,11 @@ def _compare_dense(
 
 
 def _compare_sparse(
-    reference: SparseRows, candidate: SparseRows, tolerance: Tolerance, *, gradient: bool, block: int
+    reference: SparseRows, candidate: SparseRows, tolerance: Tolerance, *, gradient: bool, brief: bool, block: int
 ) -> Comparison:
     """Compare two sparse tensors on the union of their rows: all others are zero in both and change no figure."""
     rows, r, c = align(reference, candidate)
-    found = _compare_dense(r, c, tolerance, gradient=gradient, block=block)
+    found = _compare_dense(r, c, tolerance, gradient=gradient, brief=brief, block=block)
     # `found` counts rows of the union; a report shows rows of the tensor.
     worst = found.worst and replace(found.worst, index=(int(rows[found.worst.index[0]]), *found.worst.index[1:]))
     return replace(found, worst=worst, shape=reference.shape, elements=math.prod(reference.shape))

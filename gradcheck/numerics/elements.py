@@ -107,8 +107,7 @@ def absolute_error(reference: Array, candidate: Array) -> NDArray[np.float64]:
     """Return |candidate - reference| in float64; integers are subtracted before they are rounded to float64."""
     if is_integral(reference):
         return ulp_distance(reference, candidate).astype(np.float64)
-    error = candidate.astype(np.float64)
-    error -= reference.astype(np.float64)
+    error: NDArray[np.float64] = np.subtract(candidate, reference, dtype=np.float64)
     return np.abs(error, out=error)
 
 

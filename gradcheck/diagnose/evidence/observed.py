@@ -70,9 +70,9 @@ class Observed:
 
     @cached_property
     def expected(self) -> Mapping[TensorKey, Tensor | None]:
-        """The tensors that these are compared with, by key."""
+        """The tensors that those with a row were compared with, by key."""
         against = expected_of(self.reference, self.gradients)
-        return {key: as_array(against.get(key)) for key in self.arrays}
+        return {key: as_array(against.get(key)) for key in (TensorKey(row.kind, row.path) for row in self.rows)}
 
     @cached_property
     def failing(self) -> Mapping[TensorKey, TensorReport]:
@@ -103,7 +103,7 @@ class Observed:
             return False
         one, other = to_array(here), to_array(expected)
         known = np.isfinite(other)
-        found = compare(other[known], one[known], self._tolerance(key, expected), gradient=False)
+        found = compare(other[known], one[known], self._tolerance(key, expected), gradient=False, brief=True)
         return found.status in PROVEN
 
     @cached_property
@@ -121,6 +121,12 @@ class Observed:
         """The segment nearest to the loss with a wrong gradient; a weight of several segments counts for its first."""
         wrong = [row.segment for key, row in self.failing.items() if key.kind in GRADIENT_KINDS]
         return max((segment for segment in wrong if segment is not None), default=None)
+
+    @property
+    def whole_agreement(self) -> Agreement:
+        """How well a replay agrees of which these are the gradients themselves."""
+        elements = sum(row.elements for row in self.failing.values())
+        return Agreement(wrong=len(self.failing), elements=elements, furthest=0.0, close=True)
 
     def explained_by(self, replay: Gradients) -> Agreement | None:
         """Return how well `replay` agrees with all that was observed; None if it does not agree.
@@ -170,7 +176,8 @@ class Observed:
         there, expected = _without_same_nonfinite(there, self.expected[key])
         if there is None or expected is None:
             return is_zero(there) and is_zero(expected)
-        found, row = compare(expected, there, self._tolerance(key, expected), gradient=False), self.failing[key]
+        found = compare(expected, there, self._tolerance(key, expected), gradient=False, brief=True)
+        row = self.failing[key]
         if found.note or found.status == "nonfinite":
             return False
         if found.allclose:
@@ -219,7 +226,7 @@ class Observed:
         if key in self.not_finite:
             # A mistake may give NaN in the same elements: that is agreement, and the others are compared.
             here, there = _without_same_nonfinite(here, there)
-        return same(here, there, self.expected[key], tolerance, wrong=wrong, floor=self._floor(key))
+        return same(here, there, self.expected.get(key), tolerance, wrong=wrong, floor=self._floor(key))
 
     def _tolerance(self, key: TensorKey, tensor: Tensor | None) -> Tolerance:
         dtype = "" if tensor is None else str(tensor.dtype.name)
@@ -257,7 +264,7 @@ def same(
     """
     if here is None or there is None:
         return is_zero(here) and is_zero(there)  # user code writes zeros for None
-    found = compare(there, here, tolerance, gradient=False)
+    found = compare(there, here, tolerance, gradient=False, brief=True)
     if found.note or found.status == "nonfinite":
         return False  # another shape or dtype, or nothing to compare
     if not wrong:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,16 +19,17 @@ from gradcheck.faults import FAULTS
 from gradcheck.faults.accumulation.slicing import SlicingFault
 from gradcheck.faults.injection import Replays
 from gradcheck.numerics import PRECISIONS, bytes_of, to_vector
+from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from gradcheck.diagnose.evidence.observed import Agreement, Observed
     from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.problem.problem import Problem, TensorKey
+    from gradcheck.problem.problem import Problem
 
 #: The largest number of micro-batches that a candidate is suspected of.
 MOST_SLICES = 16
@@ -48,13 +51,37 @@ class Search:
     left: int
 
 
+class Again(Mapping[TensorKey, Any]):
+    """The tensors of a replay that has run before, by key: it runs again when the first of them is read."""
+
+    def __init__(self, injection: Injection, run: Callable[[], Mapping[TensorKey, Any]]) -> None:
+        """`run` returns the tensors of `injection`."""
+        self.injection, self._run = injection, run
+
+    @cached_property
+    def _tensors(self) -> Mapping[TensorKey, Any]:
+        return self._run()
+
+    def __getitem__(self, key: TensorKey) -> Any:
+        """Return the tensor of `key`."""
+        return self._tensors[key]
+
+    def __iter__(self) -> Iterator[TensorKey]:
+        """Iterate over the keys."""
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+        return len(self._tensors)
+
+
 @dataclass
 class Replayed:
     """The replays of one problem, and a fingerprint of each, so that a replay that cannot match runs only once.
 
     Attributes:
         without: codes that are never suspected.
-        repeats: whether the observed gradients are those of one of these replays, not a candidate's.
+        repeats: whether the observed gradients are those of one of these replays (`again`), not a candidate's.
         agreeing: tensors of the correct split that are known to equal the reference.
     """
 
@@ -65,46 +92,43 @@ class Replayed:
     agreeing: set[TensorKey] = field(default_factory=set)
     _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
     _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
-    _last: tuple[tuple[Any, ...], Gradients] | None = None
-    _kept: dict[tuple[Any, ...], Gradients] = field(default_factory=dict)
-    _room: int = 0
+    _recent: OrderedDict[tuple[Any, ...], _Kept] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         """Prepare the replays; nothing is computed yet."""
         self.replays = Replays(self.problem)
-        self._room = ROOM if self.repeats else 0
 
     def gradients(self, injection: Injection) -> Gradients:
         """Return the gradients of a replay. Every fingerprint is kept, and the last replay's gradients.
 
-        Where they are asked for again, those of the first replays are kept too, as far as there is room.
+        Where they may be asked for again, those of earlier replays are kept too, as far as there is room.
         """
         name = name_of(injection)
-        if name in self._kept:
-            return self._kept[name]
-        if self._last is None or self._last[0] != name:
-            self._last = None  # freed before the next ones are computed: they may be large
-            self._last = name, self.replays.gradients(injection)
-        found = self._last[1]
-        if name not in self._prints:
-            self._prints[name] = self._printed(found)
-            self._keep(name, found)
-        return found
+        if name not in self._recent:
+            self._make_room()  # before the next ones are computed: they may be large
+            found = self.replays.gradients(injection)
+            own = sum(bytes_of(as_array(tensor)) for tensor in found.tensors.values() if id(tensor) not in self._known)
+            self._recent[name] = _Kept(found, own)
+            if name not in self._prints:
+                self._prints[name] = self._printed(found)
+        return self._recent[name].gradients
 
-    def _keep(self, name: tuple[Any, ...], found: Gradients) -> None:
-        own = sum(bytes_of(as_array(tensor)) for tensor in found.tensors.values() if id(tensor) not in self._known)
-        if own <= self._room:
-            self._room -= own
-            self._kept[name] = found
+    def _make_room(self) -> None:
+        left = (ROOM if self.repeats else 0) - sum(kept.own for kept in self._recent.values())
+        while self._recent and left <= 0:
+            left += self._recent.popitem(last=False)[1].own
+
+    def again(self, injection: Injection, seen: Gradients) -> Gradients:
+        """Return `seen`, what a replay gave but for its tensors, with these: they are computed if one is read."""
+        return replace(seen, tensors=Again(injection, lambda: self.gradients(injection).tensors))
 
     def fingerprint(self, gradients: Gradients) -> NDArray[np.float64]:
         """Return the fingerprint of `gradients`, of shape (weights, 2).
 
         A missing gradient counts as zeros, for user code writes zeros in its place.
         """
-        known = (name for name, kept in self._kept.items() if kept is gradients)
-        name = self._last[0] if self._last is not None and gradients is self._last[1] else next(known, None)
-        return self._printed(gradients) if name is None else self._prints[name]
+        own = gradients.tensors
+        return self._prints[name_of(own.injection)] if isinstance(own, Again) else self._printed(gradients)
 
     def _printed(self, gradients: Gradients) -> NDArray[np.float64]:
         tensors = [gradients.tensors.get(weight.key) for weight in self.problem.weights]
@@ -147,6 +171,13 @@ class Replayed:
             found = suspected_in(self.problem, own_slices=own_slices, effort=effort)
             self._suspects[own_slices] = [injection for injection in found if injection.code not in self.without]
         return self._suspects[own_slices]
+
+
+class _Kept(NamedTuple):
+    """Gradients of a replay that are kept, and the bytes of those that are not the correct split's."""
+
+    gradients: Gradients
+    own: int
 
 
 def name_of(injection: Injection) -> tuple[Any, ...]:
@@ -260,38 +291,55 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
     effort, end = effort or Effort(), time.monotonic() + seconds
     candidates = suspected(observed, replayed, effort)
     seen = replayed.fingerprint(observed.gradients)
-    precedence = {fault.code: i for i, fault in enumerate(FAULTS)}
     matches: list[Match] = []
-    tried, first = 0, len(FAULTS)
+    tried = 0
     for injection in candidates:
         if time.monotonic() > end:
             break
         tried += 1
-        later = injection.slices is not None and precedence[injection.code] > first  # costly, and never named first
-        if later or not replayed.may_equal(injection, seen):
+        if _never_named(injection, matches) or not replayed.may_equal(injection, seen):
             continue
         agreement = effort.attempt(REPLAYS, partial(agreement_with, observed, replayed, injection))
         if agreement is not None:
             matches.append(Match(injection, agreement))
-            first = min(first, precedence[injection.code])
     closest = [match for match in matches if match.agreement.close] or matches
     return Search(matches=_first_of_each_code(closest), tried=tried, left=len(candidates) - tried)
 
 
 def agreement_with(observed: Observed, replayed: Replayed, injection: Injection) -> Agreement | None:
     """Return how well a replay agrees with all that was observed; None if it does not."""
+    seen = observed.gradients.tensors
+    if isinstance(seen, Again) and seen.injection is injection:
+        return observed.whole_agreement
     return observed.explained_by(replayed.gradients(injection))
 
 
-def _first_of_each_code(matches: list[Match]) -> tuple[Match, ...]:
+def _never_named(injection: Injection, matches: Sequence[Match]) -> bool:
+    """Whether the fault would not be named beside `matches`, even if it were one of them."""
+    own = _rank(injection)
+    if injection.slices is not None:  # costly, and named only if it comes first
+        return any(_rank(match.injection).code < own.code for match in matches)
+    found = (_rank(match.injection) for match in matches if match.agreement.close)
+    return any(rank.code == own.code and rank <= own for rank in found)
+
+
+def _first_of_each_code(matches: Sequence[Match]) -> tuple[Match, ...]:
     """Return one match for each code, in the order of `FAULTS`: its first place in the order of the backward pass."""
-    precedence = {fault.code: i for i, fault in enumerate(FAULTS)}
-
-    def rank(match: Match) -> tuple[int, bool, int]:
-        place = match.injection.place
-        return precedence[match.injection.code], place.everywhere, -(-1 if place.segment is None else place.segment)
-
     first: dict[str, Match] = {}
-    for match in sorted(matches, key=rank):
+    for match in sorted(matches, key=lambda match: _rank(match.injection)):
         first.setdefault(match.injection.code, match)
     return tuple(first.values())
+
+
+class _Rank(NamedTuple):
+    """In what order matches are named: by code, each at its first place in the order of the backward pass."""
+
+    code: int
+    everywhere: bool
+    place: int
+
+
+def _rank(injection: Injection) -> _Rank:
+    place = injection.place
+    precedence = next(i for i, fault in enumerate(FAULTS) if fault.code == injection.code)
+    return _Rank(precedence, place.everywhere, 1 if place.segment is None else -place.segment)

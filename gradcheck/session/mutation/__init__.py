@@ -1,7 +1,7 @@
 """Mutation of one config: every fault is injected into the correct split at every place; which are caught and named?
 
 There are two passes over the faults: the first compares each with the reference, the second diagnoses the caught ones,
-and by then knows the fingerprints of all others. Only the gradients of one injection are in memory at a time.
+and by then knows the fingerprints of all others: it computes gradients again only where two of them are alike.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from gradcheck.results.tensor import Comparison
 
 #: The share of the limit for injecting; the rest is for the diagnosis of caught faults.
-INJECTING = 0.5
+INJECTING = 0.75
 #: The faults of a recomputation: they apply only if the config asks for `recompute`.
 RECOMPUTATION = frozenset(fault.code for fault in FAULTS if isinstance(fault, OfRecomputation))
 #: Why a fault has no place in a model, by code. A fault of a split comes before one of a training loop with its code.
@@ -152,14 +152,15 @@ class Bench:
             return TolerancePolicy().for_tensor(key.path, dtype or compute, compute)
 
         found = named_tensors(self.problem, _apart(gradients, self.right))
-        return compared_tensors(self._places, named_tensors(self.problem, self.right), found, tolerance)
+        return compared_tensors(self._places, named_tensors(self.problem, self.right), found, tolerance, brief=True)
 
     @cached_property
     def _places(self) -> Mapping[TensorKey, TensorPlace]:
         return places(self.problem)
 
     def _compare(self, gradients: Gradients) -> tuple[TensorReport, ...]:
-        return compare_all(self.problem, self.reference, gradients, self.policy, noise=self.noise, known=self._places)
+        of, against, policy = self.problem, self.reference, self.policy
+        return compare_all(of, against, gradients, policy, noise=self.noise, known=self._places, brief=True)
 
 
 def _by_key(rows: Sequence[TensorReport]) -> dict[TensorKey, TensorReport]:
@@ -178,11 +179,12 @@ def _apart(gradients: Gradients, right: Gradients) -> Gradients:
 
 
 class _Tried(NamedTuple):
-    """An injection, its report, and the records of the compared tensors if it was caught."""
+    """An injection and its report; if it was caught, the records of the compared tensors, and what else was observed."""
 
     injection: Injection
     report: FaultReport
     rows: tuple[TensorReport, ...] = ()
+    seen: Gradients | None = None  # without its tensors, which may be large
 
 
 def _tried(bench: Bench, stage: Callable[[str], None], end: float) -> Iterator[_Tried]:
@@ -205,7 +207,8 @@ def _injected(bench: Bench, injection: Injection) -> _Tried:
     rows = bench.compared(gradients)
     failing = [row for row in rows if row.failed]
     if failing:
-        return _Tried(injection, _fault(injection, status="caught", margin=max(map(margin, failing))), rows)
+        caught = _fault(injection, status="caught", margin=max(map(margin, failing)))
+        return _Tried(injection, caught, rows, replace(gradients, tensors={}))
     return _Tried(injection, _uncaught(bench, injection, gradients, rows))
 
 
@@ -260,26 +263,19 @@ def _hidden(row: TensorReport, moved: Comparison) -> str:
 def _named(bench: Bench, tried: Sequence[_Tried], stage: Callable[[str], None], end: float) -> Iterator[FaultReport]:
     """Yield the report of every fault; caught ones are diagnosed, until the time `end`."""
     known = tried[-1].report if tried else None
-    for index, (injection, report, rows) in enumerate(tried, len(tried)):
-        if report.status != "caught":
+    for index, (injection, report, rows, seen) in enumerate(tried, len(tried)):
+        if seen is None:
             yield report
         elif time.monotonic() > end:
             yield replace(report, reason=f"{NOT_NAMED}out of time")
         else:
             stage(Stage(f"naming {report.code} at {report.place}", index, 2 * len(tried), known))
             with computing(bench.problem, f"the diagnosis of {report.code} at {report.place}"):
-                known = _diagnosed(bench, injection, report, rows, seconds=end - time.monotonic())
+                gradients = bench.replayed.again(injection, seen)
+                observed = Observed(problem=bench.problem, reference=bench.reference, gradients=gradients, rows=rows)
+                found = diagnose(observed, seconds=end - time.monotonic(), replayed=bench.replayed)
+                known = diagnosed(report, found)
                 yield known
-
-
-def _diagnosed(
-    bench: Bench, injection: Injection, report: FaultReport, rows: Sequence[TensorReport], *, seconds: float
-) -> FaultReport:
-    """Diagnose a caught fault, as an ordinary run would, and return its report with the result."""
-    gradients = bench.replayed.gradients(injection)
-    observed = Observed(problem=bench.problem, reference=bench.reference, gradients=gradients, rows=rows)
-    found = diagnose(observed, seconds=seconds, replayed=bench.replayed)
-    return diagnosed(report, found)
 
 
 def _fault(injection: Injection, **found: Any) -> FaultReport:
