@@ -56,7 +56,8 @@ class Replays:
             if steps.changes_forward or self._of_model:
                 found = self._all(injection.slices, steps)
             else:
-                found = self._backward(injection.slices, steps, injection.place.segment)
+                at = injection.place.segment
+                found = self._backward(injection.slices, steps, steps.last if at is None else at)
         if injection.finish is None:
             return found
         return replace(found, tensors={**found.tensors, **injection.finish(dict(found.tensors))})

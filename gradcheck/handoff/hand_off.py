@@ -41,6 +41,8 @@ class HandOff:
     persistent = False
     #: Whether a forward pass differs from the right one, or is run again: then none can be shared with it.
     changes_forward = False
+    #: The index of the last segment that a change of `cotangent` concerns; None if that is not known.
+    last: int | None = None
 
     @property
     def changed(self) -> frozenset[str]:

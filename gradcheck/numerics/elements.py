@@ -72,10 +72,11 @@ def magnitude(array: Array, size: int = BLOCK) -> Magnitude:
     largest, finite = word.type(0), True
     for block in blocks(array, size):
         bits = block.view(word) & unsigned
-        if bits.max() >= infinity:
+        top = bits.max()
+        if top >= infinity:
             finite = False
-            bits = bits[bits < infinity]
-        largest = max(largest, bits.max(initial=0))
+            top = bits[bits < infinity].max(initial=0)
+        largest = max(largest, top)
     return Magnitude(float(np.array(largest, word).view(array.dtype)), finite)
 
 

@@ -180,7 +180,7 @@ class Observed:
         row = self.failing[key]
         if found.note or found.status == "nonfinite":
             return False
-        if found.allclose:
+        if found.allclose or found.max_abs_error <= self._floor(key):
             if key not in self.gradients.against:
                 agreeing.add(key)
             return True
