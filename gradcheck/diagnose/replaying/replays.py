@@ -144,20 +144,24 @@ class Replayed:
         """Return the fingerprint of a replay that has run; None if it has not."""
         return self._prints.get(name_of(injection))
 
-    def may_equal(self, injection: Injection, observed: NDArray[np.float64]) -> bool:
-        """Whether the replay may give gradients with the fingerprint `observed`; True as long as it has not run."""
-        kept = self.known_print(injection)
-        return kept is None or bool(self.alike(kept, observed).all())
+    def ruled_out(self, observed: NDArray[np.float64]) -> frozenset[tuple[Any, ...]]:
+        """Return the names of replays that have run and cannot give gradients with the fingerprint `observed`."""
+        known = np.array(list(self._prints.values())).reshape(-1, *observed.shape)
+        alike = self.alike(known, observed).all(axis=1)
+        return frozenset(name for name, may in zip(self._prints, alike, strict=True) if not may)
 
     def alike(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return, for each weight, whether gradients with these fingerprints may be equal up to rounding."""
-        norms = np.maximum(one[:, :1], other[:, :1])
+        """Return, for each weight, whether gradients with these fingerprints may be equal up to rounding.
+
+        `one` may be several fingerprints, along a first axis.
+        """
+        norms = np.maximum(one[..., :1], other[..., :1])
         share = REPEATED
         if not self.repeats:
             share = max(COARSE, 4 * PRECISIONS[compute_dtype(self.problem.precision)].eps)
             # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
-            norms = np.maximum(norms, SMALL * norms.max(initial=0.0))
-        return np.asarray((np.abs(one - other) <= share * norms).all(axis=1))
+            norms = np.maximum(norms, SMALL * norms.max(axis=-2, keepdims=True, initial=0.0))
+        return np.asarray((np.abs(one - other) <= share * norms).all(axis=-1))
 
     @cached_property
     def _known(self) -> dict[int, tuple[float, float]]:
@@ -208,11 +212,13 @@ def imprint(tensor: Any) -> tuple[float, float]:
     if array is None:
         return 0.0, 0.0
     flat = to_vector(array)
-    if not np.isfinite(flat).all():
-        flat = np.where(np.isfinite(flat), flat, 0.0)
-    half = flat[: (flat.size + 1) // 2]
     # Not `np.linalg.norm`: the threads of its library wait for TensorFlow's.
-    return float(np.einsum("i,i", flat, flat) ** 0.5), float(half.sum() / max(half.size, 1) ** 0.5)
+    square = np.einsum("i,i", flat, flat)
+    if not np.isfinite(square) and not np.isfinite(flat).all():
+        flat = np.where(np.isfinite(flat), flat, 0.0)
+        square = np.einsum("i,i", flat, flat)
+    half = flat[: (flat.size + 1) // 2]
+    return float(square**0.5), float(half.sum() / max(half.size, 1) ** 0.5)
 
 
 def block_means(tensor: Any) -> NDArray[np.float64]:
@@ -230,7 +236,8 @@ def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[In
     last = observed.last_wrong_segment if observed.problem.loss.of_model is None else None
     found = replayed.suspects(own_slices=not observed.gradients.outputs, effort=effort)
     possible = [injection for injection in found if may_have_made(injection, last)]
-    return sorted(possible, key=lambda injection: _effort(injection, last))
+    own = _replay_of(observed)  # which costs nothing
+    return sorted(possible, key=lambda injection: (injection is not own, _effort(injection, last)))
 
 
 def may_have_made(injection: Injection, last: int | None) -> bool:
@@ -290,14 +297,14 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
     """
     effort, end = effort or Effort(), time.monotonic() + seconds
     candidates = suspected(observed, replayed, effort)
-    seen = replayed.fingerprint(observed.gradients)
+    ruled_out = replayed.ruled_out(replayed.fingerprint(observed.gradients))
     matches: list[Match] = []
     tried = 0
     for injection in candidates:
         if time.monotonic() > end:
             break
         tried += 1
-        if _never_named(injection, matches) or not replayed.may_equal(injection, seen):
+        if name_of(injection) in ruled_out or _never_named(injection, matches):
             continue
         agreement = effort.attempt(REPLAYS, partial(agreement_with, observed, replayed, injection))
         if agreement is not None:
@@ -308,10 +315,15 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
 
 def agreement_with(observed: Observed, replayed: Replayed, injection: Injection) -> Agreement | None:
     """Return how well a replay agrees with all that was observed; None if it does not."""
-    seen = observed.gradients.tensors
-    if isinstance(seen, Again) and seen.injection is injection:
+    if injection is _replay_of(observed):
         return observed.whole_agreement
     return observed.explained_by(replayed.gradients(injection))
+
+
+def _replay_of(observed: Observed) -> Injection | None:
+    """Return the fault of which a replay was observed; None for a candidate."""
+    seen = observed.gradients.tensors
+    return seen.injection if isinstance(seen, Again) else None
 
 
 def _never_named(injection: Injection, matches: Sequence[Match]) -> bool:

@@ -38,7 +38,7 @@ _WAYS = (
     CastWay("what {} hands on and its cotangent", forward=True, parts=True),
     CastWay("the cotangent of {}", parts=True),
     CastWay("what {} hands on", forward=True),
-    CastWay("the summed cotangent of {}", total=True, several=True),
+    CastWay("the summed cotangent of {}", total=True),
     CastWay("what {} hands on and its summed cotangent", forward=True, total=True, several=True),
     CastWay("the cotangents of {} and their sum", parts=True, total=True, several=True),
     CastWay("what {} hands on, its cotangents and their sum", forward=True, parts=True, total=True, several=True),
