@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
 from gradcheck.cutting.model_graph import TensorRef
 from gradcheck.cutting.tensor_copies import copied
@@ -13,7 +15,7 @@ from gradcheck.errors import ConfigError
 from gradcheck.keras_private import autocast_to, mask_of, runs_replaced, set_mask, takes_training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from gradcheck.cutting.model_graph import Call, Graph, Source
 
@@ -25,11 +27,13 @@ def replay(
     training: bool,
     separate: Collection[TensorRef] = (),
     on_copy: Callable[[Any], None] | None = None,
+    taps: Mapping[TensorRef, Any] | None = None,
 ) -> None:
     """Run `calls` in order on `values`, and add their outputs to it.
 
-    Tensors in `separate` are added as copies; `on_copy` is called with each.
+    Tensors in `separate` are added as copies, with their tensor in `taps` added to them; `on_copy` is called with each.
     """
+    taps = taps or {}
     for call in calls:
         tensors = {key: entered(source, values[source.ref]) for key, source in call.sources.items()}
         args, kwargs = call.arguments.fill_in(tensors)
@@ -40,7 +44,9 @@ def replay(
             outputs = keras.tree.flatten(call.operation(*args, **kwargs))
         for i, output in enumerate(outputs):
             ref = TensorRef(call.index, i)
-            values[ref] = copied(output) if ref in separate else output
+            if ref in separate:
+                output = copied(output, by=partial(tf.add, taps[ref]) if ref in taps else tf.identity)
+            values[ref] = output
             if ref in separate and on_copy is not None:
                 on_copy(values[ref])
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
 from gradcheck.cutting.cut import make_plan
 from gradcheck.cutting.model_graph import MODEL_INPUT, TensorRef
@@ -17,7 +19,7 @@ from gradcheck.phrases import some
 from gradcheck.placement.devices import on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from gradcheck.cutting.cut import SegmentPlan
@@ -57,6 +59,7 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         super().__init__(name=plan.name, autocast=False, dtype=dtype)
         self.supports_masking = True
         self.plan, self.device = plan, device
+        self.function: SegmentFunction | None = None
         self.input_names = [graph.name(ref) for ref in plan.inputs]
         self.output_names = [graph.name(ref) for ref in plan.outputs]
         self._calls = tuple(graph.calls[index] for index in plan.calls)
@@ -69,13 +72,14 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
         self._penalised = [v for v in self.trainable_variables if id(v) not in owned]
         self.built = True
 
-    def call(self, inputs: Any, *, training: bool = False) -> Any:
-        """Return the segment's outputs: one tensor, or a list."""
+    def call(self, inputs: Any, *, training: bool = False, taps: Mapping[TensorRef, Any] | None = None) -> Any:
+        """Return the segment's outputs: one tensor, or a list. `taps` as in `SegmentFunction`."""
         given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         self._require_length(given)
         values = dict(zip(self.plan.inputs, given, strict=True))
         with self.on_device():
-            replay(self._calls, values, training=training, separate=self.plan.reused, on_copy=self._on_copy)
+            reused, on_copy = self.plan.reused, self._on_copy
+            replay(self._calls, values, training=training, separate=reused, on_copy=on_copy, taps=taps)
             for ref in self._added:
                 self.add_loss(values[ref])
         outputs = [values[ref] for ref in self.plan.outputs]
@@ -122,6 +126,32 @@ class Segment(keras.Layer):  # type: ignore[misc]  # Keras has no types
     def penalties(self) -> list[Any]:
         """The weight penalties that no earlier segment counts."""
         return [v.regularizer(v) for v in self._penalised if v.regularizer is not None]
+
+
+class SegmentFunction:
+    """A segment that is traced: to start the operations of a deep one takes longer than to compute them.
+
+    It is for segments whose outputs have no masks and that add no loss. Where an output has no cotangent, its VJP has
+    zeros in place of the None of an eager segment.
+
+    Attributes:
+        taps: zeros that are added to each output that calls inside the segment take as well. No tape outside of the
+            function sees that tensor: the gradient for its zeros is its own.
+    """
+
+    def __init__(self, segment: Segment, outputs: Sequence[Any]) -> None:
+        """Trace nothing yet. `outputs` are those of an eager run, with whose shapes alone it can be called."""
+        made = zip(segment.plan.outputs, outputs, strict=True)
+        self.taps = {ref: tf.zeros_like(output) for ref, output in made if ref in segment.plan.reused}
+        self._traced = tf.function(partial(self._call, segment), autograph=False)
+
+    def __call__(self, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+        """Return the segment's outputs, in the order of its plan."""
+        outputs = self._traced(list(inputs), list(self.taps.values()), training=training)
+        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+    def _call(self, segment: Segment, inputs: list[Any], taps: list[Any], *, training: bool) -> Any:
+        return segment(inputs, training=training, taps=dict(zip(self.taps, taps, strict=True)))
 
 
 class WholeGraph:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gradcheck.faults.interface import Injection
     from gradcheck.handoff.interface import Computed, Tensors
     from gradcheck.handoff.microbatches import MicroBatch
-    from gradcheck.handoff.split import SoFar
+    from gradcheck.handoff.split import Pass, SoFar
     from gradcheck.problem.problem import Problem, TensorKey
 
 
@@ -46,6 +46,12 @@ class Replays:
     def _of_model(self) -> bool:
         """Whether the loss calls the model itself: there are no passes that end before the loss, to be shared."""
         return self._problem.loss.of_model is not None
+
+    @property
+    def forward_passes(self) -> Sequence[Pass]:
+        """The forward passes of the correct split; none where the loss calls the model."""
+        shared = None if self._of_model else self._forward_passes[None]
+        return shared.forward_passes if shared else ()
 
     def gradients(self, injection: Injection) -> Gradients:
         """Return the gradients of the split with this fault."""
@@ -117,6 +123,11 @@ class _SharedPasses:
             ]
             steps.drive(problem, self._all_passes, only="forward")
             self._state: Mapping[str, Any] = problem.state.read()
+
+    @property
+    def forward_passes(self) -> Sequence[Pass]:
+        """The recorded passes, of all micro-batches."""
+        return [done for passes in self._all_passes for done in passes.recorded]
 
     def backward_on_shared_tapes(self, steps: HandOff, last: int | None) -> Gradients:
         """Run the backward passes with `steps`, but for those that are right behind segment `last`, where they start.

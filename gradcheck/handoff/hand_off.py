@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import tensorflow as tf
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradcheck.cutting.model_graph import TensorRef
-    from gradcheck.cutting.segment import Segment
+    from gradcheck.cutting.segment import Segment, SegmentFunction
     from gradcheck.handoff.microbatches import MicroBatch
     from gradcheck.handoff.split import LossGradients, MicroBatchPasses
     from gradcheck.problem.problem import Problem, TensorKey
@@ -32,6 +33,7 @@ class Pass:
     inputs: list[Any]
     outputs: list[Any]
     added_loss: Any  # what the segment adds to the loss, or None
+    function: SegmentFunction | None = None  # what was run, if it was not the segment itself
 
 
 class HandOff:
@@ -76,10 +78,18 @@ class HandOff:
     def run(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> Pass:
         """Run the forward pass of `segment` under a tape of its own."""
         with self.tape() as tape:
-            watch(tape, inputs)
-            outputs = self.forward(segment, inputs, training=training)
+            function = segment.function if type(self).forward is HandOff.forward else None
+            watch(tape, [*inputs, *(function.taps.values() if function else ())])
+            outputs = (function or partial(self.forward, segment))(inputs, training=training)
             added_loss = self.added(segment)
-        return Pass(segment=segment, tape=tape, inputs=list(inputs), outputs=outputs, added_loss=added_loss)
+        return Pass(
+            segment=segment,
+            tape=tape,
+            inputs=list(inputs),
+            outputs=outputs,
+            added_loss=added_loss,
+            function=function,
+        )
 
     def forward(self, segment: Segment, inputs: Sequence[Any], *, training: bool) -> list[Any]:
         """Return the outputs of `segment`, in the order of its plan."""

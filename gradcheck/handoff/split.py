@@ -24,11 +24,11 @@ from gradcheck.handoff.hand_off import Direction, HandOff, Pass
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import joined, micro_batches
 from gradcheck.handoff.split_model import split_by_model
-from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, total_loss, watch
+from gradcheck.handoff.tensors import added, dense, gradients_of, is_differentiable, scaled, total_loss, watch
 from gradcheck.keras_private import logits_of, mask_of, set_logits, set_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gradcheck.cutting.segment import Segment
     from gradcheck.handoff.interface import Tensors
@@ -127,6 +127,11 @@ class MicroBatchPasses:
         return passes
 
     @property
+    def recorded(self) -> Collection[Pass]:
+        """The forward passes whose backward passes have not run."""
+        return self._passes.values()
+
+    @property
     def so_far(self) -> SoFar:
         """The state of the backward passes."""
         return SoFar(frozenset(self._passes), dict(self._cotangents))
@@ -155,6 +160,8 @@ class MicroBatchPasses:
         targets, seeds = self._seeded(done)
         variables = self._problem.used_variables(done.tape)
         reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
+        if done.function:
+            reused = done.function.taps
         sources = [*done.inputs, *reused.values(), *variables]
         gradients = iter(steps.pull_back(done, targets, seeds, sources))
         # A tensor that several segments take, such as that of a skip connection, has a cotangent which is the sum of
@@ -175,10 +182,13 @@ class MicroBatchPasses:
         pairs = []
         for ref, output in zip(done.segment.plan.outputs, done.outputs, strict=True):
             pairs.append((output, self._steps.cotangent(done.segment, ref, output, self._cotangents.get(ref))))
-            pairs.append((logits_of(output), self._loss_gradients.hidden.get(ref)))
+            if logits_of(output) is not None:
+                pairs.append((logits_of(output), self._loss_gradients.hidden.get(ref)))
         if done.added_loss is not None:
             seed = scaled(tf.ones_like(done.added_loss), self._share(done))
             pairs.append((done.added_loss, scaled(seed, self.part.tensors.loss_scale)))
+        if done.function and any(seed is None and is_differentiable(target) for target, seed in pairs):
+            raise NoCotangent
         # A None among several seeds can abort the process, and None for all of them would seed ones.
         pairs = [(target, seed) for target, seed in pairs if seed is not None]
         return [target for target, _ in pairs], [seed for _, seed in pairs]
@@ -203,6 +213,10 @@ class MicroBatchPasses:
         return Computed(
             self._loss_gradients.loss, self._loss_gradients.outputs, self._problem.crossing(self._cotangents)
         )
+
+
+class NoCotangent(Exception):  # noqa: N818 - no error: another way is taken
+    """An output of a traced segment has no cotangent: the segment must run eagerly, which keeps None apart from zeros."""
 
 
 class SoFar(NamedTuple):

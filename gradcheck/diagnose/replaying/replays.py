@@ -18,6 +18,7 @@ from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.faults import FAULTS
 from gradcheck.faults.accumulation.slicing import SlicingFault
 from gradcheck.faults.injection import Replays
+from gradcheck.faults.traced import TracedReplays
 from gradcheck.numerics import PRECISIONS, bytes_of, to_vector
 from gradcheck.problem.problem import TensorKey
 
@@ -88,7 +89,7 @@ class Replayed:
     problem: Problem
     without: Collection[str] = ()
     repeats: bool = False
-    replays: Replays = field(init=False)
+    replays: Replays | TracedReplays = field(init=False)
     agreeing: set[TensorKey] = field(default_factory=set)
     _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
     _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
@@ -96,7 +97,7 @@ class Replayed:
 
     def __post_init__(self) -> None:
         """Prepare the replays; nothing is computed yet."""
-        self.replays = Replays(self.problem)
+        self.replays = TracedReplays(self.problem) if self.repeats else Replays(self.problem)
 
     def gradients(self, injection: Injection) -> Gradients:
         """Return the gradients of a replay. Every fingerprint is kept, and the last replay's gradients.
