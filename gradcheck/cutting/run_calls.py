@@ -44,9 +44,8 @@ def replay(
             outputs = keras.tree.flatten(call.operation(*args, **kwargs))
         for i, output in enumerate(outputs):
             ref = TensorRef(call.index, i)
-            if ref in separate:
-                output = copied(output, by=partial(tf.add, taps[ref]) if ref in taps else tf.identity)
-            values[ref] = output
+            copy = partial(tf.add, taps[ref]) if ref in taps else tf.identity
+            values[ref] = copied(output, by=copy) if ref in separate else output
             if ref in separate and on_copy is not None:
                 on_copy(values[ref])
 

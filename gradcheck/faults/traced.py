@@ -10,7 +10,7 @@ from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array
 from gradcheck.cutting.segment import SegmentFunction
 from gradcheck.faults.injection import Replays
-from gradcheck.handoff.split import NoCotangent
+from gradcheck.handoff.hand_off import NoCotangent
 from gradcheck.keras_private import logits_of, mask_of
 from gradcheck.numerics import PRECISIONS, largest, movement
 
@@ -83,9 +83,10 @@ class TracedReplays:
 
 
 def _is_traceable(done: Pass) -> bool:
-    """Whether a segment is deep, and hides nothing: masks, logits and added losses are no function's outputs."""
+    """Whether a segment is deep, here, and hides nothing: masks, logits and added losses are no function's outputs."""
     hidden = any(mask_of(t) is not None or logits_of(t) is not None for t in (*done.inputs, *done.outputs))
-    return len(done.segment.plan.calls) >= DEEP and not hidden and done.added_loss is None
+    deep = len(done.segment.plan.calls) >= DEEP and not done.segment.device
+    return deep and not hidden and done.added_loss is None
 
 
 def _agree(problem: Problem, one: Gradients, other: Gradients) -> bool:

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from gradcheck.cutting.tensor_copies import copied
 from gradcheck.handoff.schedule import order
-from gradcheck.handoff.tensors import gradients_of, summed, watch
+from gradcheck.handoff.tensors import gradients_of, is_differentiable, summed, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradcheck.cutting.model_graph import TensorRef
     from gradcheck.cutting.segment import Segment, SegmentFunction
@@ -34,6 +34,17 @@ class Pass:
     outputs: list[Any]
     added_loss: Any  # what the segment adds to the loss, or None
     function: SegmentFunction | None = None  # what was run, if it was not the segment itself
+
+    @property
+    def reused(self) -> Mapping[TensorRef, Any]:
+        """For each output that calls of the segment take as well, the tensor whose gradient is its own."""
+        plan = self.segment.plan
+        outputs = {ref: out for ref, out in zip(plan.outputs, self.outputs, strict=True) if ref in plan.reused}
+        return self.function.taps if self.function else outputs
+
+
+class NoCotangent(Exception):  # noqa: N818 - no error: another way is taken
+    """An output of a traced segment has no cotangent: it must run eagerly, which keeps None apart from zeros."""
 
 
 class HandOff:
@@ -128,7 +139,13 @@ class HandOff:
         return share
 
     def pull_back(self, done: Pass, targets: Sequence[Any], seeds: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-        """Return the sum over `targets` of seed · dTarget/dSource for each of `sources`: a vector-Jacobian product."""
+        """Return the sum over `targets` of seed · dTarget/dSource for each of `sources`: a vector-Jacobian product.
+
+        Raises:
+            NoCotangent: if a traced segment has an output that is not among `targets`.
+        """
+        if done.function and {id(out) for out in done.outputs if is_differentiable(out)} - set(map(id, targets)):
+            raise NoCotangent
         return gradients_of(done.tape, targets, sources, seeds)
 
     def input_cotangent(self, segment: Segment, ref: TensorRef, gradient: Any) -> Any:  # noqa: ARG002 - as above

@@ -24,7 +24,7 @@ from gradcheck.handoff.hand_off import Direction, HandOff, Pass
 from gradcheck.handoff.interface import Computed
 from gradcheck.handoff.microbatches import joined, micro_batches
 from gradcheck.handoff.split_model import split_by_model
-from gradcheck.handoff.tensors import added, dense, gradients_of, is_differentiable, scaled, total_loss, watch
+from gradcheck.handoff.tensors import added, dense, gradients_of, scaled, total_loss, watch
 from gradcheck.keras_private import logits_of, mask_of, set_logits, set_mask
 
 if TYPE_CHECKING:
@@ -159,9 +159,7 @@ class MicroBatchPasses:
         done = steps.forward_record(done, [cotangent for cotangent in known if cotangent is not None])
         targets, seeds = self._seeded(done)
         variables = self._problem.used_variables(done.tape)
-        reused = {ref: output for ref, output in zip(plan.outputs, done.outputs, strict=True) if ref in plan.reused}
-        if done.function:
-            reused = done.function.taps
+        reused = done.reused
         sources = [*done.inputs, *reused.values(), *variables]
         gradients = iter(steps.pull_back(done, targets, seeds, sources))
         # A tensor that several segments take, such as that of a skip connection, has a cotangent which is the sum of
@@ -182,13 +180,10 @@ class MicroBatchPasses:
         pairs = []
         for ref, output in zip(done.segment.plan.outputs, done.outputs, strict=True):
             pairs.append((output, self._steps.cotangent(done.segment, ref, output, self._cotangents.get(ref))))
-            if logits_of(output) is not None:
-                pairs.append((logits_of(output), self._loss_gradients.hidden.get(ref)))
+            pairs.append((logits_of(output), self._loss_gradients.hidden.get(ref)))
         if done.added_loss is not None:
             seed = scaled(tf.ones_like(done.added_loss), self._share(done))
             pairs.append((done.added_loss, scaled(seed, self.part.tensors.loss_scale)))
-        if done.function and any(seed is None and is_differentiable(target) for target, seed in pairs):
-            raise NoCotangent
         # A None among several seeds can abort the process, and None for all of them would seed ones.
         pairs = [(target, seed) for target, seed in pairs if seed is not None]
         return [target for target, _ in pairs], [seed for _, seed in pairs]
@@ -213,10 +208,6 @@ class MicroBatchPasses:
         return Computed(
             self._loss_gradients.loss, self._loss_gradients.outputs, self._problem.crossing(self._cotangents)
         )
-
-
-class NoCotangent(Exception):  # noqa: N818 - no error: another way is taken
-    """An output of a traced segment has no cotangent: the segment must run eagerly, which keeps None apart from zeros."""
 
 
 class SoFar(NamedTuple):

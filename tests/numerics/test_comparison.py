@@ -41,6 +41,24 @@ def finite_figures(comparison: Comparison) -> dict[str, Any]:
     return {key: value for key, value in asdict(comparison).items() if key not in sums}
 
 
+@given(pair=pairs(), gradient=st.booleans(), broken=st.sampled_from([None, math.nan, math.inf]))
+def test_in_brief_all_but_what_only_readers_need_is_the_same(
+    pair: tuple[np.ndarray, np.ndarray], broken: float | None, *, gradient: bool
+) -> None:
+    reference, candidate = pair
+    if broken is not None and candidate.size:
+        candidate = candidate.copy()
+        candidate.flat[0] = broken
+    whole = compare(reference, candidate, AUTO, gradient=gradient)
+    brief = compare(reference, candidate, AUTO, gradient=gradient, brief=True)
+    nan = math.nan
+    left_out = {"max_ulp_error": nan, "cosine": nan, "norm_ratio": nan, "reference_norm": nan, "candidate_norm": nan}
+    same = reference.tobytes() == candidate.tobytes()
+    required = whole.required if same else replace(whole.required, rtol=nan)
+    expected = whole if same else replace(whole, **left_out, required=required)
+    assert repr(brief) == repr(expected)
+
+
 # Status
 
 

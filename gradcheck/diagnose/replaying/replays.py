@@ -148,8 +148,9 @@ class Replayed:
     def ruled_out(self, observed: NDArray[np.float64]) -> frozenset[tuple[Any, ...]]:
         """Return the names of replays that have run and cannot give gradients with the fingerprint `observed`."""
         known = np.array(list(self._prints.values())).reshape(-1, *observed.shape)
-        alike = self.alike(known, observed).all(axis=1)
-        return frozenset(name for name, may in zip(self._prints, alike, strict=True) if not may)
+        unlike = np.flatnonzero(~self.alike(known, observed).all(axis=1))
+        names = list(self._prints)
+        return frozenset(names[i] for i in unlike)
 
     def alike(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return, for each weight, whether gradients with these fingerprints may be equal up to rounding.

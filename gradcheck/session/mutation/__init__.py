@@ -179,7 +179,7 @@ def _apart(gradients: Gradients, right: Gradients) -> Gradients:
 
 
 class _Tried(NamedTuple):
-    """An injection and its report; if it was caught, the records of the compared tensors, and what else was observed."""
+    """An injection and its report; if it was caught, the records of compared tensors, and what else was observed."""
 
     injection: Injection
     report: FaultReport

@@ -107,6 +107,35 @@ def test_what_was_replayed_once_is_not_replayed_again_where_it_cannot_match(prob
     assert replayed.ruled_out(seen) == {name_of(second)}
 
 
+def test_of_an_observed_replay_tensors_are_computed_only_if_another_may_be_the_same(
+    problem: Any, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In `mutate`: a mistake alone with its fingerprint is found without a replay, one of two with one."""
+    replayed = Replayed(problem, repeats=True)
+    suspects = replayed.suspects(own_slices=False)
+    made = [(suspect, replayed.gradients(suspect)) for suspect in suspects]
+    monkeypatch.setattr("gradcheck.diagnose.replaying.replays.ROOM", 0)
+    run: list[str] = []
+    compute = replayed.replays.gradients
+    monkeypatch.setattr(replayed.replays, "gradients", lambda i: run.append(f"{i.code} {i.place.text}") or compute(i))
+    replays = {}
+    for suspect, gradients in made:
+        rows = compare_all(problem, reference, gradients, TolerancePolicy(), noise=False, brief=True)
+        if not any(row.failed for row in rows):
+            continue
+        seen = replayed.again(suspect, replace(gradients, tensors={}))
+        wrong = Observed(problem=problem, reference=reference, gradients=seen, rows=rows)
+        run.clear()
+        found = search(wrong, replayed, seconds=60)
+        replays[suspect.code, suspect.place.text, suspect.effect] = list(run)
+        whole = search(replace(wrong, gradients=gradients), replayed, seconds=60)
+        own = next(match for match in found.matches if match.injection.code == suspect.code)
+        assert own.agreement.close
+        assert {match.injection.code for match in found.matches} == {match.injection.code for match in whole.matches}
+    assert len(replays) > 50
+    assert sum(not ran for ran in replays.values()) > len(replays) // 2
+
+
 def test_rounding_excludes_no_replay(problem: Any, reference: Reference) -> None:
     """Also of a gradient that is zero but for rounding, beside one that is not."""
     replayed = Replayed(problem)
