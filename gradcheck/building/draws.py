@@ -1,10 +1,52 @@
-"""The place that has been reached in TensorFlow's own sequence of random numbers, as of `tf.random.normal`."""
+"""TensorFlow's own sequence of random numbers, as of `tf.random.normal`: its start, and the place that was reached."""
 
 from __future__ import annotations
+
+import random
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from tensorflow.python.eager import context  # holds the seed of tf.random.set_seed, which has no public getter
 from tensorflow.python.framework import random_seed  # counts the draws of a graph
+from tensorflow.python.saved_model import function_deserialization  # brings operations that asked for no seed here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Noted:
+    """Whether operations with a generator of their own may have been made in this process."""
+
+    generators = getattr(context.context(), "_context_handle", True) is not None  # something has run before
+
+
+def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        _Noted.generators = True
+        return function(*args, **kwargs)
+
+    return noted
+
+
+# Every operation that draws with a generator of its own asks for a seed when it is made, eagerly or in a graph. Keras's
+# own layers ask for none: their generators are variables.
+random_seed.get_seed = _noting(random_seed.get_seed)
+function_deserialization.load_function_def_library = _noting(function_deserialization.load_function_def_library)
+
+
+def restart(seed: int) -> None:
+    """Start the sequence anew, as `tf.random.set_seed` does.
+
+    That also drops every prepared operation, which on a small model takes as long as a step: it is left out where none
+    can have a generator of its own.
+    """
+    eager = context.context()
+    if _Noted.generators or not hasattr(eager, "_rng"):
+        tf.random.set_seed(seed)
+    else:
+        eager._seed, eager._rng = seed, random.Random(seed)  # noqa: SLF001, S311 - what set_seed does too
 
 
 class Draws:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from gradcheck.building.draws import restart
 from gradcheck.building.state_variables import state_variables
 from gradcheck.keras_private import all_layers, global_seed, set_trainable_flag, trainable_flag
 from gradcheck.placement.devices import beside, is_remote, same_bits
@@ -136,7 +137,7 @@ class State:
         self.put_back_trainable()
         random.seed(self._seed)
         np.random.seed(self._seed)  # noqa: NPY002 - user code may draw from the global generator
-        tf.random.set_seed(self._seed)
+        restart(self._seed)
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
