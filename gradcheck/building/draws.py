@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -30,10 +31,14 @@ def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
     return noted
 
 
-# Every operation that draws with a generator of its own asks for a seed when it is made, eagerly or in a graph. Keras's
-# own layers ask for none: their generators are variables.
+# An operation that draws with a generator of its own asks for a seed when it is made, eagerly or in a graph, is given
+# two seeds by hand, or comes in a graph that was saved. Keras's layers do none of this: their generators are variables.
 random_seed.get_seed = _noting(random_seed.get_seed)
 function_deserialization.load_function_def_library = _noting(function_deserialization.load_function_def_library)
+tf.graph_util.import_graph_def = _noting(tf.graph_util.import_graph_def)
+for _name, _operation in list(vars(tf.raw_ops).items()):
+    if callable(_operation) and "seed2" in signature(_operation).parameters:
+        setattr(tf.raw_ops, _name, _noting(_operation))
 
 
 def restart(seed: int) -> None:

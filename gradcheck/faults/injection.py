@@ -31,15 +31,17 @@ class Replays:
     which is restored afterwards.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        """Store the problem; compute nothing yet."""
-        self._problem = problem
+    def __init__(self, problem: Problem, *, right: Gradients | None = None) -> None:
+        """Store the problem; compute nothing yet. `right` are the gradients of the correct split, if they are known."""
+        self._problem, self._known_right = problem, right
         self._sliced: dict[int | None, Problem] = {None: problem}
         self._forward_passes: dict[int | None, _SharedPasses] = {}
 
     @cached_property
     def right(self) -> Gradients:
         """The gradients of the correct split."""
+        if self._known_right is not None:
+            return self._known_right
         return self._all(None, HandOff()) if self._of_model else self._backward(None, HandOff())
 
     @property
@@ -82,7 +84,8 @@ class Replays:
         `last` is the last segment whose gradients `steps` change, None if that is not known.
         """
         if slices not in self._forward_passes:
-            self._forward_passes[slices] = _SharedPasses(self._problem_in(slices))
+            right = self._known_right if slices is None else None
+            self._forward_passes[slices] = _SharedPasses(self._problem_in(slices), right)
         passes = self._forward_passes[slices]
         return passes.backward_on_shared_tapes(steps, last) if steps.changed else passes.right
 
@@ -112,8 +115,8 @@ class Behind(NamedTuple):
 class _SharedPasses:
     """The forward passes of a correct split on persistent tapes, for any number of backward passes."""
 
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
+    def __init__(self, problem: Problem, right: Gradients | None = None) -> None:
+        self._problem, self._known_right = problem, right
         tensors, steps = batch_tensors(problem), _Kept()
         self._loss_scale = tensors.loss_scale
         unused: dict[Any, Any] = {}
@@ -171,7 +174,7 @@ class _SharedPasses:
     @cached_property
     def right(self) -> Gradients:
         """The gradients of the correct split."""
-        return self.backward_on_shared_tapes(HandOff(), None)
+        return self._known_right or self.backward_on_shared_tapes(HandOff(), None)
 
     @cached_property
     def _behind(self) -> dict[int, Behind]:

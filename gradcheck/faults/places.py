@@ -27,7 +27,8 @@ class AtBoundaries(HandOff):
     def __init__(self, problem: Problem, at: Collection[int] | Collection[TensorRef]) -> None:
         """Find the boundary tensors: those of the segments with the indices `at`, or those in `at` themselves."""
         self.refs = {ref for item in at for ref in (handed_on(problem, item) if isinstance(item, int) else (item,))}
-        self.last = max(s.plan.index for s in problem.segments if self.refs.intersection(s.plan.outputs))
+        made_by = (s.plan.index for s in problem.segments if self.refs.intersection(s.plan.outputs))
+        self.last = max(made_by, default=None)
 
 
 def handed_on(problem: Problem, index: int) -> tuple[TensorRef, ...]:

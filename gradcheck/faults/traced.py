@@ -6,16 +6,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gradcheck.building.precision import compute_dtype
-from gradcheck.comparing.keys import as_array
 from gradcheck.cutting.segment import SegmentFunction
 from gradcheck.faults.injection import Replays
 from gradcheck.handoff.hand_off import NoCotangent
 from gradcheck.keras_private import logits_of, mask_of
-from gradcheck.numerics import PRECISIONS, largest, movement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gradcheck.cutting.segment import Segment
     from gradcheck.faults.interface import Injection
@@ -25,27 +22,28 @@ if TYPE_CHECKING:
 
 #: The least number of calls in a segment that is traced: tracing takes as long as dozens of backward passes.
 DEEP = 20
-#: Gradients below this share of the largest may be rounding alone.
-SMALL = 1e-3
 
 
 class TracedReplays:
     """Replays for many faults of one problem, as `Replays` gives them up to rounding.
 
-    Backward passes alone are traced: a forward pass starts from the snapshot, and to restart TensorFlow's generator
-    costs every function its preparation. A fault that leaves an output of a traced segment without a cotangent runs
-    eagerly, and so does everything if the traced segments have other gradients.
+    Backward passes alone are traced: a forward pass starts from the snapshot, and where TensorFlow's generator has to
+    be restarted every function is prepared anew. A fault that leaves an output of a traced segment without a cotangent
+    runs eagerly, and so does everything if the traced segments have other gradients.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        """Store the problem; compute nothing yet."""
-        self._problem, self._eager = problem, Replays(problem)
+    def __init__(self, problem: Problem, agrees: Callable[[Gradients], bool]) -> None:
+        """Store the problem; compute nothing yet.
+
+        `agrees` tells whether the gradients of the traced correct split are those of the eager one up to rounding.
+        """
+        self._problem, self._agrees, self._eager = problem, agrees, Replays(problem)
         self._functions: dict[Segment, SegmentFunction] = {}
 
-    @property
+    @cached_property
     def right(self) -> Gradients:
-        """The gradients of the correct split."""
-        return (self._traced or self._eager).right
+        """The gradients of the correct split, which runs eagerly."""
+        return self._eager.right
 
     def gradients(self, injection: Injection) -> Gradients:
         """Return the gradients of the split with this fault."""
@@ -58,20 +56,20 @@ class TracedReplays:
     @cached_property
     def _traced(self) -> Replays | None:
         """The replays on traced segments; None if there are none, or if these give something else."""
-        expected, traced = self._eager.right, Replays(self._problem)
+        right = self.right
         passes = [] if self._problem.slices else self._eager.forward_passes
-        self._functions = {p.segment: SegmentFunction(p.segment, p.outputs) for p in passes if _is_traceable(p)}
-        if not self._functions:
-            return None
         try:
+            self._functions = {p.segment: SegmentFunction(p.segment, p.outputs) for p in passes if _is_traceable(p)}
+            if not self._functions:
+                return None
             with self._segments_traced():
-                found = traced.right
+                found = Replays(self._problem).right
+            if not self._agrees(found):
+                return None
         except Exception:  # noqa: BLE001 - the user's code may raise anything where it is traced
             return None
-        if not _agree(self._problem, found, expected):
-            return None
-        self._eager = Replays(self._problem)  # frees its tapes, which few faults need
-        return traced
+        self._eager = Replays(self._problem, right=right)  # frees its tapes, which few faults need
+        return Replays(self._problem, right=right)
 
     @contextmanager
     def _segments_traced(self) -> Iterator[None]:
@@ -87,14 +85,3 @@ def _is_traceable(done: Pass) -> bool:
     hidden = any(mask_of(t) is not None or logits_of(t) is not None for t in (*done.inputs, *done.outputs))
     deep = len(done.segment.plan.calls) >= DEEP and not done.segment.device
     return deep and not hidden and done.added_loss is None
-
-
-def _agree(problem: Problem, one: Gradients, other: Gradients) -> bool:
-    """Whether two runs of the correct split are equal up to rounding, None and sparse gradients included."""
-    share = PRECISIONS[compute_dtype(problem.precision)].eps ** 0.5  # far above rounding, and far below any mistake
-    arrays = {key: (as_array(tensor), as_array(other.tensors[key])) for key, tensor in one.tensors.items()}
-    small = SMALL * max((largest(array) for array, _ in arrays.values()), default=0.0)
-    return all(
-        type(array) is type(there) and movement(array, there) <= share * max(largest(array), small)
-        for array, there in arrays.values()
-    )

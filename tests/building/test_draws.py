@@ -49,9 +49,10 @@ class Saved(tf.Module):
         lambda: tf.random.shuffle(tf.range(8)),
         lambda: tf.random.categorical([[0.5, 0.5]], 8, seed=1),
         lambda: tf.image.random_brightness(tf.ones((2, 2, 3)), 0.5, seed=7),
+        lambda: tf.raw_ops.RandomStandardNormal(shape=[8], dtype=tf.float32, seed=1, seed2=2),
         lambda: next(iter(tf.data.Dataset.range(100).shuffle(100).batch(8))),
     ],
-    ids=["eager", "of-its-own-seed", "dropout", "function", "shuffle", "categorical", "image", "dataset"],
+    ids=["eager", "of-its-own-seed", "dropout", "function", "shuffle", "categorical", "image", "raw", "dataset"],
 )
 def test_the_same_numbers_come_again(cleared: list[None], draw: Callable[[], Any]) -> None:
     restart(1)

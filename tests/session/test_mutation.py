@@ -299,6 +299,40 @@ def test_a_config_without_split(load: Callable[..., LoadedConfig]) -> None:
     assert caught.value.location.excerpt == "model:"
 
 
+#: Nothing flows to `a`'s bias but rounding: batch norm takes the mean away.
+NORMED = {
+    "input": {"shape": [3]},
+    "layers": [
+        {"Dense": {"units": 3, "name": "a"}},
+        {"BatchNormalization": {"name": "b"}},
+        {"Dense": {"units": 3, "activation": "tanh", "name": "c"}},
+        {"Dropout": {"rate": 0.3, "name": "d"}},
+        {"Dense": {"units": 2, "name": "e"}},
+    ],
+}
+
+
+@pytest.mark.parametrize("tolerance", [{}, {"rtol": 0.0, "atol": 0.0}])
+def test_whether_segments_are_traced_changes_nothing(
+    load: Callable[..., LoadedConfig], monkeypatch: pytest.MonkeyPatch, tolerance: dict[str, float]
+) -> None:
+    """Also where no rounding is allowed: then they run eagerly."""
+    loaded = load(model=NORMED, split={"after": ["c"]}, tolerance=tolerance, data={"batch_size": 4})
+    found = [mutated(loaded)]
+    monkeypatch.setattr("gradcheck.faults.traced.DEEP", 1)
+    found.append(mutated(loaded))
+    eager, traced = ({(f.code, f.place, f.effect): (f.status, f.named, f.diagnosed) for f in r.faults} for r in found)
+    assert traced == eager
+    assert found[1].verdict == "pass"
+
+
+def test_a_model_without_weights_is_mutated(load: Callable[..., LoadedConfig]) -> None:
+    layers = [{"Activation": {"activation": "tanh", "name": "a"}}, {"Activation": {"activation": "tanh", "name": "b"}}]
+    report = mutated(load(model={"input": {"shape": [3]}, "layers": layers}, split={"every": "layer"}))
+    assert (report.verdict, report.errors) == ("pass", ())
+    assert report.score.named == report.score.caught == report.score.injected > 0
+
+
 def test_without_time_nothing_is_tried(load: Callable[..., LoadedConfig]) -> None:
     report = mutated(load(), seconds=0.0)
     assert (report.verdict, report.exit_code, report.score.injected) == ("vacuous", 4, 0)

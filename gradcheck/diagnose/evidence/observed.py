@@ -178,7 +178,7 @@ class Observed:
             return is_zero(there) and is_zero(expected)
         found = compare(expected, there, self._tolerance(key, expected), gradient=False, brief=True)
         row = self.failing[key]
-        if found.note or found.status == "nonfinite":
+        if math.isnan(found.max_abs_error) or found.status == "nonfinite":
             return False
         if found.allclose or found.max_abs_error <= self._floor(key):
             if key not in self.gradients.against:
@@ -265,7 +265,7 @@ def same(
     if here is None or there is None:
         return is_zero(here) and is_zero(there)  # user code writes zeros for None
     found = compare(there, here, tolerance, gradient=False, brief=True)
-    if found.note or found.status == "nonfinite":
+    if math.isnan(found.max_abs_error) or found.status == "nonfinite":
         return False  # another shape or dtype, or nothing to compare
     if not wrong:
         return found.allclose or found.max_abs_error <= floor

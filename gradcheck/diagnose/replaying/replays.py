@@ -83,12 +83,14 @@ class Replayed:
     Attributes:
         without: codes that are never suspected.
         repeats: whether the observed gradients are those of one of these replays (`again`), not a candidate's.
+        traced_agrees: as in `TracedReplays`; None to trace nothing.
         agreeing: tensors of the correct split that are known to equal the reference.
     """
 
     problem: Problem
     without: Collection[str] = ()
     repeats: bool = False
+    traced_agrees: Callable[[Gradients], bool] | None = None
     replays: Replays | TracedReplays = field(init=False)
     agreeing: set[TensorKey] = field(default_factory=set)
     _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
@@ -97,7 +99,9 @@ class Replayed:
 
     def __post_init__(self) -> None:
         """Prepare the replays; nothing is computed yet."""
-        self.replays = TracedReplays(self.problem) if self.repeats else Replays(self.problem)
+        self.replays = (
+            Replays(self.problem) if self.traced_agrees is None else TracedReplays(self.problem, self.traced_agrees)
+        )
 
     def gradients(self, injection: Injection) -> Gradients:
         """Return the gradients of a replay. Every fingerprint is kept, and the last replay's gradients.
@@ -133,7 +137,8 @@ class Replayed:
 
     def _printed(self, gradients: Gradients) -> NDArray[np.float64]:
         tensors = [gradients.tensors.get(weight.key) for weight in self.problem.weights]
-        return np.array([self._known[id(t)] if id(t) in self._known else imprint(t) for t in tensors])
+        found = [self._known[id(t)] if id(t) in self._known else imprint(t) for t in tensors]
+        return np.array(found).reshape(len(tensors), 2)
 
     def print_of(self, injection: Injection) -> NDArray[np.float64]:
         """Return the fingerprint of a replay, which runs if it has not run before."""
@@ -147,7 +152,7 @@ class Replayed:
 
     def ruled_out(self, observed: NDArray[np.float64]) -> frozenset[tuple[Any, ...]]:
         """Return the names of replays that have run and cannot give gradients with the fingerprint `observed`."""
-        known = np.array(list(self._prints.values())).reshape(-1, *observed.shape)
+        known = np.array(list(self._prints.values())).reshape(len(self._prints), *observed.shape)
         unlike = np.flatnonzero(~self.alike(known, observed).all(axis=1))
         names = list(self._prints)
         return frozenset(names[i] for i in unlike)
@@ -157,12 +162,12 @@ class Replayed:
 
         `one` may be several fingerprints, along a first axis.
         """
-        norms = np.maximum(one[..., :1], other[..., :1])
         share = REPEATED
         if not self.repeats:
             share = max(COARSE, 4 * PRECISIONS[compute_dtype(self.problem.precision)].eps)
-            # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
-            norms = np.maximum(norms, SMALL * norms.max(axis=-2, keepdims=True, initial=0.0))
+        norms = np.maximum(one[..., :1], other[..., :1])
+        # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
+        norms = np.maximum(norms, SMALL * norms.max(axis=-2, keepdims=True, initial=0.0))
         return np.asarray((np.abs(one - other) <= share * norms).all(axis=-1))
 
     @cached_property

@@ -122,7 +122,7 @@ class Bench:
         """Compute nothing yet. `config` gives the tolerances and the faults that apply."""
         self.problem, self.policy = problem, tolerance_policy(config.tolerance)
         self.noise = config.tolerance.noise == "auto"
-        self.replayed = Replayed(problem, without=_excluded(config), repeats=True)
+        self.replayed = Replayed(problem, without=_excluded(config), repeats=True, traced_agrees=self._is_right)
 
     @cached_property
     def reference(self) -> Reference:
@@ -153,6 +153,11 @@ class Bench:
 
         found = named_tensors(self.problem, _apart(gradients, self.right))
         return compared_tensors(self._places, named_tensors(self.problem, self.right), found, tolerance, brief=True)
+
+    def _is_right(self, gradients: Gradients) -> bool:
+        """Whether these are the correct split's up to rounding: a fault that gave them would be `equivalent`."""
+        rows = self.compared(gradients)
+        return not any(row.failed for row in rows) and not _beyond_rounding(self.moved(gradients), rows)
 
     @cached_property
     def _places(self) -> Mapping[TensorKey, TensorPlace]:
@@ -215,15 +220,20 @@ def _injected(bench: Bench, injection: Injection) -> _Tried:
 def _uncaught(bench: Bench, injection: Injection, gradients: Gradients, rows: Sequence[TensorReport]) -> FaultReport:
     """Return the report of a fault that no check caught: `missed` if it moves a tensor by more than rounding."""
     moved = bench.moved(gradients)
-    beyond = {key: found for key, found in moved.items() if found.status in FAILING}
+    beyond = [key for key, found in moved.items() if found.status in FAILING]
     if not beyond:
         return _fault(injection, status="equivalent", reason=_nothing_moved(moved))
-    by_key = _by_key(rows)
-    real = [key for key in beyond if not _is_rounding(by_key[key])]
+    real = _beyond_rounding(moved, rows)
     if not real:
         return _fault(injection, status="equivalent", reason=_only_rounding(beyond))
-    key = max(real, key=lambda key: beyond[key].max_rel_error)
-    return _fault(injection, status="missed", reason=_hidden(by_key[key], beyond[key]))
+    key = max(real, key=lambda key: moved[key].max_rel_error)
+    return _fault(injection, status="missed", reason=_hidden(_by_key(rows)[key], moved[key]))
+
+
+def _beyond_rounding(moved: Mapping[TensorKey, Comparison], rows: Sequence[TensorReport]) -> list[TensorKey]:
+    """Return the keys of tensors that were moved by more than rounding."""
+    by_key = _by_key(rows)
+    return [key for key, found in moved.items() if found.status in FAILING and not _is_rounding(by_key[key])]
 
 
 #: A gradient whose noise floor is this share of its size is zero but for rounding.
@@ -244,7 +254,7 @@ def _nothing_moved(moved: Mapping[TensorKey, Comparison]) -> str:
     return "on this model it changes nothing: every tensor is bit for bit the correct split's"
 
 
-def _only_rounding(beyond: Mapping[TensorKey, Comparison]) -> str:
+def _only_rounding(beyond: Sequence[TensorKey]) -> str:
     """Return why a fault that moves tensors is equivalent: those are rounding alone."""
     return f"on this model it changes only gradients that are zero but for rounding: {some([k.path for k in beyond])}"
 

@@ -53,6 +53,12 @@ def test_rounding_may_be_as_large_as_the_noise_floor_where_it_is_right() -> None
     assert not equal(WRONG, WRONG + 10 * NEAR, floor=1.0)
 
 
+def test_complex_gradients_are_explained_too() -> None:
+    wrong, right = WRONG.astype(np.complex64) * (1 + 1j), RIGHT.astype(np.complex64)
+    assert equal(wrong, wrong.copy(), expected=right)
+    assert not equal(wrong, wrong.conj(), expected=right)
+
+
 def test_what_is_not_finite_explains_nothing() -> None:
     broken = np.array([np.nan, 1.0, 1.0], np.float32)
     assert not equal(broken, broken)
