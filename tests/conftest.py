@@ -30,7 +30,7 @@ pytest_plugins = ["tests.zoo.table", "pytester"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     help_ = "how many wrong candidates and parts are drawn; half as many random models, and a sixth with faults"
-    parser.addoption("--generated", metavar="COUNT", type=int, default=12, help=help_)
+    parser.addoption("--generated", metavar="COUNT", type=int, default=8, help=help_)
     help_ = "whether tests/methods/directional/test_probes.py probes every layer of Keras, or a few"
     parser.addoption("--probes", choices=["few", "all"], default="few", help=help_)
     help_ = "whether a third of every family of cases is run (those of tests marked `third`), or all"

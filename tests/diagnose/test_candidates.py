@@ -188,6 +188,7 @@ def test_every_candidate_is_expected_to_be_something() -> None:
     assert len(ALL) >= 30
 
 
+@pytest.mark.third
 @pytest.mark.parametrize("model", MODELS)
 def test_without_the_mistake_it_passes(reports: Runs, model: str) -> None:
     check = checked(reports, f"{model}:right")

@@ -57,6 +57,7 @@ def test_a_right_step_passes(which: str) -> None:
     assert report.runs[0].checks[0].steps == STEPS[which.partition(":")[0]]
 
 
+@pytest.mark.third
 @pytest.mark.parametrize("which", WRONG)
 def test_a_wrong_step_is_caught_named_and_located(which: str) -> None:
     report, expected = checked(which), MISTAKES[which]

@@ -157,6 +157,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("function", [found for found in functions if found.model in models], ids=text)
 
 
+@pytest.mark.third
 def test_right_code_matches(reports: Runs, function: Written) -> None:
     _, check = reports(function.model)[function.name]
     assert check.outcome == "match", check.failures

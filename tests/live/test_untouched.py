@@ -130,7 +130,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(way=WAYS, options=OPTIONS, stateful=st.booleans())
 def test_a_model_and_its_surroundings_are_as_before(models: Any, way: Any, options: Any, *, stateful: bool) -> None:
     model = models[stateful and "microbatches" not in way]  # its batch is of a fixed size

@@ -130,6 +130,7 @@ def wrong_checks(run: RunReport) -> dict[str, str]:
     }
 
 
+@pytest.mark.third
 @pytest.mark.parametrize("case", PLANTED.values(), ids=PLANTED.keys())
 def test_a_planted_gradient_is_found(case: Planted) -> None:
     with planted(case.op, case.wrong):

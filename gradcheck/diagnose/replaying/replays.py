@@ -162,13 +162,13 @@ class Replayed:
 
         `one` may be several fingerprints, along a first axis.
         """
-        share = REPEATED
-        if not self.repeats:
-            share = max(COARSE, 4 * PRECISIONS[compute_dtype(self.problem.precision)].eps)
-        norms = np.maximum(one[..., :1], other[..., :1])
+        eps = PRECISIONS[compute_dtype(self.problem.precision)].eps
+        share = REPEATED if self.repeats else max(COARSE, 4 * eps)
         # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
-        norms = np.maximum(norms, SMALL * norms.max(axis=-2, keepdims=True, initial=0.0))
-        return np.asarray((np.abs(one - other) <= share * norms).all(axis=-1))
+        least = ROUNDED * eps if self.repeats else share * SMALL
+        norms = np.maximum(one[..., :1], other[..., :1])
+        allowed = np.maximum(share * norms, least * norms.max(axis=-2, keepdims=True, initial=0.0))
+        return np.asarray((np.abs(one - other) <= allowed).all(axis=-1))
 
     @cached_property
     def _known(self) -> dict[int, tuple[float, float]]:
@@ -203,6 +203,8 @@ ROOM = 2**29
 COARSE = 1e-3
 #: The largest change of a replay that runs again: threads add up in another order.
 REPEATED = 1e-5
+#: The largest change of a gradient that is rounding alone, in eps of the largest norm, when a replay runs again.
+ROUNDED = 10
 #: The number of parts of a tensor whose means are kept.
 BLOCKS = 64
 #: The least norm that errors are measured against, as a share of the largest: a smaller gradient may be rounding.
