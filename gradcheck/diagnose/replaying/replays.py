@@ -163,7 +163,7 @@ class Replayed:
         `one` may be several fingerprints, along a first axis.
         """
         eps = PRECISIONS[compute_dtype(self.problem.precision)].eps
-        share = REPEATED if self.repeats else max(COARSE, 4 * eps)
+        share = min(REPEATED, AMPLIFIED * eps) if self.repeats else max(COARSE, 4 * eps)
         # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
         least = ROUNDED * eps if self.repeats else share * SMALL
         norms = np.maximum(one[..., :1], other[..., :1])
@@ -201,8 +201,9 @@ def name_of(injection: Injection) -> tuple[Any, ...]:
 ROOM = 2**29
 #: The largest change by rounding in float32, as a share of a gradient's norm.
 COARSE = 1e-3
-#: The largest change of a replay that runs again: threads add up in another order.
-REPEATED = 1e-5
+#: The largest change of a replay that runs again: threads add up in another order. In eps in longer dtypes, where a cast
+#: of one boundary to float32 changes less.
+REPEATED, AMPLIFIED = 1e-5, 1e5
 #: The largest change of a gradient that is rounding alone, in eps of the largest norm, when a replay runs again.
 ROUNDED = 10
 #: The number of parts of a tensor whose means are kept.
