@@ -164,11 +164,11 @@ class Replayed:
         """
         eps = PRECISIONS[compute_dtype(self.problem.precision)].eps
         share = min(REPEATED, AMPLIFIED * eps) if self.repeats else max(COARSE, 4 * eps)
-        # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
-        least = ROUNDED * eps if self.repeats else share * SMALL
         norms = np.maximum(one[..., :1], other[..., :1])
-        allowed = np.maximum(share * norms, least * norms.max(axis=-2, keepdims=True, initial=0.0))
-        return np.asarray((np.abs(one - other) <= allowed).all(axis=-1))
+        if not self.repeats:
+            # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
+            norms = np.maximum(norms, SMALL * norms.max(axis=-2, keepdims=True, initial=0.0))
+        return np.asarray((np.abs(one - other) <= share * norms).all(axis=-1))
 
     @cached_property
     def _known(self) -> dict[int, tuple[float, float]]:
@@ -201,11 +201,9 @@ def name_of(injection: Injection) -> tuple[Any, ...]:
 ROOM = 2**29
 #: The largest change by rounding in float32, as a share of a gradient's norm.
 COARSE = 1e-3
-#: The largest change of a replay that runs again: threads add up in another order. In eps in longer dtypes, where a cast
-#: of one boundary to float32 changes less.
+#: The largest change of a replay that runs again: threads add up in another order. In longer dtypes it is in eps, for
+#: there a cast of one boundary to float32 changes less than that.
 REPEATED, AMPLIFIED = 1e-5, 1e5
-#: The largest change of a gradient that is rounding alone, in eps of the largest norm, when a replay runs again.
-ROUNDED = 10
 #: The number of parts of a tensor whose means are kept.
 BLOCKS = 64
 #: The least norm that errors are measured against, as a share of the largest: a smaller gradient may be rounding.
