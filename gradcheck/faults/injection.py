@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from gradcheck.problem.problem import Problem, TensorKey
 
 
+@dataclass(frozen=True, kw_only=True)
+class Replay(Gradients):
+    """Gradients of a split with a fault.
+
+    Attributes:
+        beside: the replays that it is one of: their `right` ran as this split did, and differs by the fault alone.
+    """
+
+    beside: Replays
+
+
 class Replays:
     """Correct splits of a problem, into which faults are injected.
 
@@ -31,17 +42,15 @@ class Replays:
     which is restored afterwards.
     """
 
-    def __init__(self, problem: Problem, *, right: Gradients | None = None) -> None:
-        """Store the problem; compute nothing yet. `right` are the gradients of the correct split, if they are known."""
-        self._problem, self._known_right = problem, right
+    def __init__(self, problem: Problem) -> None:
+        """Store the problem; compute nothing yet."""
+        self._problem = problem
         self._sliced: dict[int | None, Problem] = {None: problem}
         self._forward_passes: dict[int | None, _SharedPasses] = {}
 
     @cached_property
     def right(self) -> Gradients:
         """The gradients of the correct split."""
-        if self._known_right is not None:
-            return self._known_right
         return self._all(None, HandOff()) if self._of_model else self._backward(None, HandOff())
 
     @property
@@ -52,10 +61,9 @@ class Replays:
     @property
     def forward_passes(self) -> Sequence[Pass]:
         """The forward passes of the correct split; none where the loss calls the model."""
-        shared = None if self._of_model else self._forward_passes[None]
-        return shared.forward_passes if shared else ()
+        return () if self._of_model else self._passes(None).forward_passes
 
-    def gradients(self, injection: Injection) -> Gradients:
+    def gradients(self, injection: Injection) -> Replay:
         """Return the gradients of the split with this fault."""
         if injection.steps is None and injection.slices is None:
             found = self.right
@@ -66,9 +74,9 @@ class Replays:
             else:
                 at = injection.place.segment
                 found = self._backward(injection.slices, steps, steps.last if at is None else at)
-        if injection.finish is None:
-            return found
-        return replace(found, tensors={**found.tensors, **injection.finish(dict(found.tensors))})
+        if injection.finish is not None:
+            found = replace(found, tensors={**found.tensors, **injection.finish(dict(found.tensors))})
+        return Replay(**vars(found), beside=self)
 
     def _all(self, slices: int | None, steps: HandOff) -> Gradients:
         """Run the forward and the backward passes with `steps`, over `slices` micro-batches."""
@@ -83,11 +91,13 @@ class Replays:
 
         `last` is the last segment whose gradients `steps` change, None if that is not known.
         """
-        if slices not in self._forward_passes:
-            right = self._known_right if slices is None else None
-            self._forward_passes[slices] = _SharedPasses(self._problem_in(slices), right)
-        passes = self._forward_passes[slices]
+        passes = self._passes(slices)
         return passes.backward_on_shared_tapes(steps, last) if steps.changed else passes.right
+
+    def _passes(self, slices: int | None) -> _SharedPasses:
+        if slices not in self._forward_passes:
+            self._forward_passes[slices] = _SharedPasses(self._problem_in(slices))
+        return self._forward_passes[slices]
 
     def _problem_in(self, slices: int | None) -> Problem:
         """Return the problem over `slices` micro-batches; None for as many as it has itself."""
@@ -115,8 +125,8 @@ class Behind(NamedTuple):
 class _SharedPasses:
     """The forward passes of a correct split on persistent tapes, for any number of backward passes."""
 
-    def __init__(self, problem: Problem, right: Gradients | None = None) -> None:
-        self._problem, self._known_right = problem, right
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
         tensors, steps = batch_tensors(problem), _Kept()
         self._loss_scale = tensors.loss_scale
         unused: dict[Any, Any] = {}
@@ -174,7 +184,7 @@ class _SharedPasses:
     @cached_property
     def right(self) -> Gradients:
         """The gradients of the correct split."""
-        return self._known_right or self.backward_on_shared_tapes(HandOff(), None)
+        return self.backward_on_shared_tapes(HandOff(), None)
 
     @cached_property
     def _behind(self) -> dict[int, Behind]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gradcheck.cutting.segment import SegmentFunction
-from gradcheck.faults.injection import Replays
+from gradcheck.faults.injection import Replay, Replays
 from gradcheck.handoff.hand_off import NoCotangent
 from gradcheck.keras_private import logits_of, mask_of
 
@@ -25,7 +25,7 @@ DEEP = 20
 
 
 class TracedReplays:
-    """Replays for many faults of one problem, as `Replays` gives them up to rounding.
+    """Replays for many faults of one problem, as `Replays` gives them up to rounding: see `Replay.beside`.
 
     Backward passes alone are traced: a forward pass starts from the snapshot, and where TensorFlow's generator has to
     be restarted every function is prepared anew. A fault that leaves an output of a traced segment without a cotangent
@@ -35,7 +35,8 @@ class TracedReplays:
     def __init__(self, problem: Problem, agrees: Callable[[Gradients], bool]) -> None:
         """Store the problem; compute nothing yet.
 
-        `agrees` tells whether the gradients of the traced correct split are those of the eager one up to rounding.
+        `agrees` tells whether the gradients of the traced correct split are those of the eager one up to rounding, and
+        as right.
         """
         self._problem, self._agrees, self._eager = problem, agrees, Replays(problem)
         self._functions: dict[Segment, SegmentFunction] = {}
@@ -45,7 +46,7 @@ class TracedReplays:
         """The gradients of the correct split, which runs eagerly."""
         return self._eager.right
 
-    def gradients(self, injection: Injection) -> Gradients:
+    def gradients(self, injection: Injection) -> Replay:
         """Return the gradients of the split with this fault."""
         forward = injection.steps is not None and injection.steps().changes_forward
         if self._traced is not None and not forward and injection.slices is None:
@@ -56,20 +57,15 @@ class TracedReplays:
     @cached_property
     def _traced(self) -> Replays | None:
         """The replays on traced segments; None if there are none, or if these give something else."""
-        right = self.right
-        passes = [] if self._problem.slices else self._eager.forward_passes
+        traced = Replays(self._problem)
         try:
+            passes = [] if self._problem.slices else self._eager.forward_passes
             self._functions = {p.segment: SegmentFunction(p.segment, p.outputs) for p in passes if _is_traceable(p)}
-            if not self._functions:
-                return None
             with self._segments_traced():
-                found = Replays(self._problem).right
-            if not self._agrees(found):
-                return None
+                found = traced.right if self._functions else None
         except Exception:  # noqa: BLE001 - the user's code may raise anything where it is traced
             return None
-        self._eager = Replays(self._problem, right=right)  # frees its tapes, which few faults need
-        return Replays(self._problem, right=right)
+        return traced if found is not None and self._agrees(found) else None
 
     @contextmanager
     def _segments_traced(self) -> Iterator[None]:

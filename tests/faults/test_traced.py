@@ -90,7 +90,8 @@ def test_tensors_that_a_fault_leaves_alone_are_those_of_the_correct_split(study:
     one = study(SKIPPED)
     replays = beside(one)
     injection = one.one("GC504", place="boundary 0", effect="negated")
-    right, found = replays.right.tensors, replays.gradients(injection).tensors
+    replay = replays.gradients(injection)
+    right, found = replay.beside.right.tensors, replay.tensors
     behind = {weight.path for weight in one.problem.weights if min(weight.segments) > 0}
     assert {w.path for w in one.problem.weights if found[w.key] is right[w.key]} == behind >= {"d/kernel", "i/bias"}
 

@@ -373,7 +373,7 @@ def test_what_is_not_compared_again_is_what_a_fault_left_alone(load: Callable[..
     from gradcheck.diagnose.replaying.replays import suspected_in
     from gradcheck.numerics import TolerancePolicy
     from gradcheck.problem.prepare import prepare, session
-    from gradcheck.session.mutation import Bench
+    from gradcheck.session.mutation.bench import Bench
 
     loaded = load(data={"batch_size": 4}, microbatches=2)
     with session(loaded.config):

@@ -17,7 +17,7 @@ from gradcheck.comparing.keys import as_array
 from gradcheck.diagnose.effort import REPLAYS, Effort
 from gradcheck.faults import FAULTS
 from gradcheck.faults.accumulation.slicing import SlicingFault
-from gradcheck.faults.injection import Replays
+from gradcheck.faults.injection import Replay, Replays
 from gradcheck.faults.traced import TracedReplays
 from gradcheck.numerics import PRECISIONS, bytes_of, to_vector
 from gradcheck.problem.problem import TensorKey
@@ -96,6 +96,7 @@ class Replayed:
     _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
     _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
     _recent: OrderedDict[tuple[Any, ...], _Kept] = field(default_factory=OrderedDict)
+    _known: dict[Replays, dict[int, tuple[float, float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Prepare the replays; nothing is computed yet."""
@@ -103,7 +104,7 @@ class Replayed:
             Replays(self.problem) if self.traced_agrees is None else TracedReplays(self.problem, self.traced_agrees)
         )
 
-    def gradients(self, injection: Injection) -> Gradients:
+    def gradients(self, injection: Injection) -> Replay:
         """Return the gradients of a replay. Every fingerprint is kept, and the last replay's gradients.
 
         Where they may be asked for again, those of earlier replays are kept too, as far as there is room.
@@ -112,10 +113,11 @@ class Replayed:
         if name not in self._recent:
             self._make_room()  # before the next ones are computed: they may be large
             found = self.replays.gradients(injection)
-            own = sum(bytes_of(as_array(tensor)) for tensor in found.tensors.values() if id(tensor) not in self._known)
+            known = self._known_beside(found.beside)
+            own = sum(bytes_of(as_array(tensor)) for tensor in found.tensors.values() if id(tensor) not in known)
             self._recent[name] = _Kept(found, own)
             if name not in self._prints:
-                self._prints[name] = self._printed(found)
+                self._prints[name] = self._printed(found, known)
         return self._recent[name].gradients
 
     def _make_room(self) -> None:
@@ -123,7 +125,7 @@ class Replayed:
         while self._recent and left <= 0:
             left += self._recent.popitem(last=False)[1].own
 
-    def again(self, injection: Injection, seen: Gradients) -> Gradients:
+    def again(self, injection: Injection, seen: Replay) -> Replay:
         """Return `seen`, what a replay gave but for its tensors, with these: they are computed if one is read."""
         return replace(seen, tensors=Again(injection, lambda: self.gradients(injection).tensors))
 
@@ -133,11 +135,11 @@ class Replayed:
         A missing gradient counts as zeros, for user code writes zeros in its place.
         """
         own = gradients.tensors
-        return self._prints[name_of(own.injection)] if isinstance(own, Again) else self._printed(gradients)
+        return self._prints[name_of(own.injection)] if isinstance(own, Again) else self._printed(gradients, {})
 
-    def _printed(self, gradients: Gradients) -> NDArray[np.float64]:
+    def _printed(self, gradients: Gradients, known: Mapping[int, tuple[float, float]]) -> NDArray[np.float64]:
         tensors = [gradients.tensors.get(weight.key) for weight in self.problem.weights]
-        found = [self._known[id(t)] if id(t) in self._known else imprint(t) for t in tensors]
+        found = [known[id(t)] if id(t) in known else imprint(t) for t in tensors]
         return np.array(found).reshape(len(tensors), 2)
 
     def print_of(self, injection: Injection) -> NDArray[np.float64]:
@@ -170,11 +172,12 @@ class Replayed:
             norms = np.maximum(norms, SMALL * norms.max(axis=-2, keepdims=True, initial=0.0))
         return np.asarray((np.abs(one - other) <= share * norms).all(axis=-1))
 
-    @cached_property
-    def _known(self) -> dict[int, tuple[float, float]]:
+    def _known_beside(self, replays: Replays) -> Mapping[int, tuple[float, float]]:
         """Fingerprints of the correct split's gradients by tensor id: most faults leave most tensors as they are."""
-        tensors = (self.replays.right.tensors[weight.key] for weight in self.problem.weights)
-        return {id(tensor): imprint(tensor) for tensor in tensors if tensor is not None}
+        if replays not in self._known:
+            tensors = (replays.right.tensors[weight.key] for weight in self.problem.weights)
+            self._known[replays] = {id(tensor): imprint(tensor) for tensor in tensors if tensor is not None}
+        return self._known[replays]
 
     def suspects(self, *, own_slices: bool, effort: Effort | None = None) -> list[Injection]:
         """Return the injections that apply, listed once: some faults run the model to find their places."""
@@ -187,7 +190,7 @@ class Replayed:
 class _Kept(NamedTuple):
     """Gradients of a replay that are kept, and the bytes of those that are not the correct split's."""
 
-    gradients: Gradients
+    gradients: Replay
     own: int
 
 

@@ -9,34 +9,28 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradcheck.building.imports import imported_once
-from gradcheck.building.precision import compute_dtype
 from gradcheck.catalogue import CATALOGUE
-from gradcheck.comparing.keys import named_tensors, places
-from gradcheck.comparing.reference import Reference
-from gradcheck.comparing.tensorwise import compare_all, compared_tensors, first_divergence
+from gradcheck.comparing.tensorwise import first_divergence
 from gradcheck.config.findings import Finding
 from gradcheck.config.keyed import located
 from gradcheck.config.sections.model import SegmentsSource
 from gradcheck.custom_gradients import watching
-from gradcheck.diagnose import Observed, Replayed, diagnose
+from gradcheck.diagnose import Observed, diagnose
 from gradcheck.errors import ConfigErrors, ExitCode
 from gradcheck.faults import FAULTS
-from gradcheck.faults.state.recomputation import OfRecomputation
 from gradcheck.faults.training import TRAINING_FAULTS
-from gradcheck.numerics import NOISE_FACTOR, TolerancePolicy
+from gradcheck.numerics import NOISE_FACTOR
 from gradcheck.phrases import some
 from gradcheck.problem.prepare import prepare, session
-from gradcheck.problem.problem import TensorKey
 from gradcheck.results.mutation import NOT_NAMED, NOT_TRIED, FaultReport, MutationReport
 from gradcheck.results.report import FAILING
 from gradcheck.session.complex_casts import casts_counted
 from gradcheck.session.computing import computing
-from gradcheck.session.method_check import tolerance_policy
+from gradcheck.session.mutation.bench import Bench, by_key, excluded
 from gradcheck.session.mutation.margin import margin
 from gradcheck.session.mutation.named_by import diagnosed
 from gradcheck.session.mutation.training import mutate_training
@@ -45,20 +39,16 @@ from gradcheck.workers.task import Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gradcheck.comparing.keys import TensorPlace
     from gradcheck.config.load import LoadedConfig
     from gradcheck.config.schema import Config
+    from gradcheck.faults.injection import Replay
     from gradcheck.faults.interface import Injection
-    from gradcheck.handoff.interface import Gradients
-    from gradcheck.numerics import Tolerance
-    from gradcheck.problem.problem import Problem
+    from gradcheck.problem.problem import TensorKey
     from gradcheck.results.report import TensorReport, Verdict
     from gradcheck.results.tensor import Comparison
 
 #: The share of the limit for injecting; the rest is for the diagnosis of caught faults.
 INJECTING = 0.75
-#: The faults of a recomputation: they apply only if the config asks for `recompute`.
-RECOMPUTATION = frozenset(fault.code for fault in FAULTS if isinstance(fault, OfRecomputation))
 #: Why a fault has no place in a model, by code. A fault of a split comes before one of a training loop with its code.
 NOWHERE = {fault.code: fault.nowhere for fault in TRAINING_FAULTS} | {fault.code: fault.nowhere for fault in FAULTS}
 
@@ -86,20 +76,16 @@ def mutate(loaded: LoadedConfig, seconds: float, stage: Callable[[str], None]) -
         bench = Bench(problem, loaded.config)
         stage("reference")
         with computing(problem, "the reference"):
-            wrong = [row for row in bench.baseline.values() if row.failed]
+            rows = list(bench.baseline(bench.right).values())
+            wrong = sum(row.failed for row in rows)
         if wrong:
-            return _report(loaded, start, baseline=_baseline(list(bench.baseline.values()), len(wrong)))
+            return _report(loaded, start, baseline=_baseline(rows, wrong))
         stage("training")
         with computing(problem, "the training run"):
             faults = list(mutate_training(bench, start + INJECTING * seconds))
         tried = list(_tried(bench, stage, start + INJECTING * seconds))
         faults += _named(bench, tried, stage, start + seconds)
         return _report(loaded, start, faults=_with_nowhere(faults, loaded.config), notes=_notes(loaded))
-
-
-def _excluded(config: Config) -> frozenset[str]:
-    """Return the codes of faults that do not apply to the config: those of a recomputation, unless it has one."""
-    return frozenset() if any(method.method == "recompute" for method in config.methods) else RECOMPUTATION
 
 
 def _needs_split(loaded: LoadedConfig) -> None:
@@ -115,81 +101,13 @@ def _needs_split(loaded: LoadedConfig) -> None:
     raise ConfigErrors([loaded.mistake(finding)])
 
 
-class Bench:
-    """The correct split of a problem, compared with the reference, and comparisons for faults in it."""
-
-    def __init__(self, problem: Problem, config: Config) -> None:
-        """Compute nothing yet. `config` gives the tolerances and the faults that apply."""
-        self.problem, self.policy = problem, tolerance_policy(config.tolerance)
-        self.noise = config.tolerance.noise == "auto"
-        self.replayed = Replayed(problem, without=_excluded(config), repeats=True, traced_agrees=self._is_right)
-
-    @cached_property
-    def reference(self) -> Reference:
-        """The gradients of the whole model."""
-        return Reference(self.problem)
-
-    @cached_property
-    def right(self) -> Gradients:
-        """The gradients of the correct split."""
-        return self.replayed.replays.right
-
-    @cached_property
-    def baseline(self) -> Mapping[TensorKey, TensorReport]:
-        """The records of the correct split, compared with the reference, in report order."""
-        return _by_key(self._compare(self.right))
-
-    def compared(self, gradients: Gradients) -> tuple[TensorReport, ...]:
-        """Compare `gradients` with the reference. Tensors that the fault left alone keep their `baseline` record."""
-        changed = _by_key(self._compare(_apart(gradients, self.right)))
-        return tuple(changed.get(key, row) for key, row in self.baseline.items())
-
-    def moved(self, gradients: Gradients) -> dict[TensorKey, Comparison]:
-        """Compare the tensors that a fault touched with those of the correct split, at the default tolerances."""
-        compute = compute_dtype(self.problem.precision)
-
-        def tolerance(key: TensorKey, dtype: str) -> Tolerance:
-            return TolerancePolicy().for_tensor(key.path, dtype or compute, compute)
-
-        found = named_tensors(self.problem, _apart(gradients, self.right))
-        return compared_tensors(self._places, named_tensors(self.problem, self.right), found, tolerance, brief=True)
-
-    def _is_right(self, gradients: Gradients) -> bool:
-        """Whether these are the correct split's up to rounding: a fault that gave them would be `equivalent`."""
-        rows = self.compared(gradients)
-        return not any(row.failed for row in rows) and not _beyond_rounding(self.moved(gradients), rows)
-
-    @cached_property
-    def _places(self) -> Mapping[TensorKey, TensorPlace]:
-        return places(self.problem)
-
-    def _compare(self, gradients: Gradients) -> tuple[TensorReport, ...]:
-        of, against, policy = self.problem, self.reference, self.policy
-        return compare_all(of, against, gradients, policy, noise=self.noise, known=self._places, brief=True)
-
-
-def _by_key(rows: Sequence[TensorReport]) -> dict[TensorKey, TensorReport]:
-    return {TensorKey(row.kind, row.path): row for row in rows}
-
-
-def _apart(gradients: Gradients, right: Gradients) -> Gradients:
-    """Return `gradients` without the tensors that are identical objects in `right`."""
-
-    def others(found: Mapping[Any, Any], known: Mapping[Any, Any]) -> dict[Any, Any]:
-        return {key: tensor for key, tensor in found.items() if key not in known or tensor is not known[key]}
-
-    return replace(
-        gradients, tensors=others(gradients.tensors, right.tensors), state=others(gradients.state, right.state)
-    )
-
-
 class _Tried(NamedTuple):
     """An injection and its report; if it was caught, the records of compared tensors, and what else was observed."""
 
     injection: Injection
     report: FaultReport
     rows: tuple[TensorReport, ...] = ()
-    seen: Gradients | None = None  # without its tensors, which may be large
+    seen: Replay | None = None  # without its tensors, which may be large
 
 
 def _tried(bench: Bench, stage: Callable[[str], None], end: float) -> Iterator[_Tried]:
@@ -217,23 +135,18 @@ def _injected(bench: Bench, injection: Injection) -> _Tried:
     return _Tried(injection, _uncaught(bench, injection, gradients, rows))
 
 
-def _uncaught(bench: Bench, injection: Injection, gradients: Gradients, rows: Sequence[TensorReport]) -> FaultReport:
+def _uncaught(bench: Bench, injection: Injection, gradients: Replay, rows: Sequence[TensorReport]) -> FaultReport:
     """Return the report of a fault that no check caught: `missed` if it moves a tensor by more than rounding."""
-    moved = bench.moved(gradients)
+    moved = bench.moved(gradients, gradients.beside.right)
     beyond = [key for key, found in moved.items() if found.status in FAILING]
     if not beyond:
         return _fault(injection, status="equivalent", reason=_nothing_moved(moved))
-    real = _beyond_rounding(moved, rows)
+    row_of = by_key(rows)
+    real = [key for key in beyond if not _is_rounding(row_of[key])]
     if not real:
         return _fault(injection, status="equivalent", reason=_only_rounding(beyond))
     key = max(real, key=lambda key: moved[key].max_rel_error)
-    return _fault(injection, status="missed", reason=_hidden(_by_key(rows)[key], moved[key]))
-
-
-def _beyond_rounding(moved: Mapping[TensorKey, Comparison], rows: Sequence[TensorReport]) -> list[TensorKey]:
-    """Return the keys of tensors that were moved by more than rounding."""
-    by_key = _by_key(rows)
-    return [key for key, found in moved.items() if found.status in FAILING and not _is_rounding(by_key[key])]
+    return _fault(injection, status="missed", reason=_hidden(row_of[key], moved[key]))
 
 
 #: A gradient whose noise floor is this share of its size is zero but for rounding.
@@ -306,7 +219,7 @@ def _with_nowhere(faults: Sequence[FaultReport], config: Config) -> tuple[FaultR
 
 def _nowhere(code: str, config: Config) -> FaultReport:
     reason = NOWHERE[code]
-    if code in _excluded(config):
+    if code in excluded(config):
         reason = "no method recomputes"
     ways = {fault.way for fault in TRAINING_FAULTS if fault.code == code}
     unused = ways - {"", *(method.method for method in config.methods)}

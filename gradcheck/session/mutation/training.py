@@ -13,6 +13,7 @@ from gradcheck.diagnose import diagnose_training
 from gradcheck.errors import NotApplicable
 from gradcheck.faults.training import applicable, committed
 from gradcheck.results.mutation import NOT_TRIED, FaultReport
+from gradcheck.session.mutation.bench import UNCHANGED
 from gradcheck.session.mutation.margin import margin
 from gradcheck.session.mutation.named_by import diagnosed
 from gradcheck.training.reference_run import ReferenceTraining
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 
     from gradcheck.config.sections.methods import MethodConfig
     from gradcheck.faults.interface import TrainingFault
-    from gradcheck.session.mutation import Bench
+    from gradcheck.session.mutation.bench import Bench
     from gradcheck.training.side_by_side import Trained
-
-#: The statuses of a tensor that a fault does not change.
-UNCHANGED = frozenset({"exact", "dead", "absent"})
 
 
 def mutate_training(bench: Bench, end: float) -> Iterator[FaultReport]:
