@@ -41,16 +41,21 @@ for _name, _operation in list(vars(tf.raw_ops).items()):
         setattr(tf.raw_ops, _name, _noting(_operation))
 
 
+def has_generators() -> bool:
+    """Whether an operation of this process may have a generator of its own: `restart` then drops every one of them."""
+    return _Noted.generators or not hasattr(context.context(), "_rng")
+
+
 def restart(seed: int) -> None:
     """Start the sequence anew, as `tf.random.set_seed` does.
 
     That also drops every prepared operation, which on a small model takes as long as a step: it is left out where none
     can have a generator of its own.
     """
-    eager = context.context()
-    if _Noted.generators or not hasattr(eager, "_rng"):
+    if has_generators():
         tf.random.set_seed(seed)
     else:
+        eager = context.context()
         eager._seed, eager._rng = seed, random.Random(seed)  # noqa: SLF001, S311 - what set_seed does too
 
 

@@ -6,9 +6,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gradcheck.building.draws import has_generators
 from gradcheck.cutting.segment import SegmentFunction
 from gradcheck.faults.injection import Replay, Replays
-from gradcheck.handoff.hand_off import NoCotangent
+from gradcheck.handoff.hand_off import HandOff, NoCotangent
 from gradcheck.keras_private import logits_of, mask_of
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 
 #: The least number of calls in a segment that is traced: tracing takes as long as dozens of backward passes.
 DEEP = 20
+#: Steps that change tensors on their way from one segment to another.
+BETWEEN_SEGMENTS = frozenset({"cross", "cotangent", "input_cotangent"})
 
 
 class TracedReplays:
     """Replays for many faults of one problem, as `Replays` gives them up to rounding: see `Replay.beside`.
 
-    Backward passes alone are traced: a forward pass starts from the snapshot, and where TensorFlow's generator has to
-    be restarted every function is prepared anew. A fault that leaves an output of a traced segment without a cotangent
-    runs eagerly, and so does everything if the traced segments have other gradients.
+    What changes segments from inside runs eagerly, and what leaves an output of a traced segment without a cotangent;
+    everything does if the traced segments have other gradients. So does what changes the forward pass where
+    TensorFlow's generator has to be restarted for it, for then every function is prepared anew.
     """
 
     def __init__(self, problem: Problem, agrees: Callable[[Gradients], bool]) -> None:
@@ -48,11 +51,16 @@ class TracedReplays:
 
     def gradients(self, injection: Injection) -> Replay:
         """Return the gradients of the split with this fault."""
-        forward = injection.steps is not None and injection.steps().changes_forward
-        if self._traced is not None and not forward and injection.slices is None:
+        if self._traced is not None and self._runs_traced(injection):
             with suppress(NoCotangent), self._segments_traced():
                 return self._traced.gradients(injection)
         return self._eager.gradients(injection)
+
+    def _runs_traced(self, injection: Injection) -> bool:
+        steps = injection.steps() if injection.steps else HandOff()
+        if steps.changes_forward and (has_generators() or not steps.changed <= BETWEEN_SEGMENTS):
+            return False
+        return injection.slices is None
 
     @cached_property
     def _traced(self) -> Replays | None:

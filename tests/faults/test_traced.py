@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradcheck.building import draws
 from gradcheck.comparing.keys import as_array
 from gradcheck.cutting.segment import SegmentFunction
 from gradcheck.diagnose.replaying.replays import suspected_in
@@ -39,6 +40,7 @@ PENALISED = SKIPPED.replace("units: 2", "units: 2, kernel_regularizer: l2")
 @pytest.fixture(autouse=True)
 def _shallow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traced, "DEEP", 1)
+    monkeypatch.setattr(draws._Noted, "generators", False)
 
 
 @pytest.fixture
@@ -84,6 +86,24 @@ def test_every_fault_gives_what_it_gives_eagerly(study: Any, functions: list[str
                     as_array(found.tensors[key]), as_array(tensor), rtol=1e-9, atol=1e-12, err_msg=f"{injection} {key}"
                 )
     assert all(segment.function is None for segment in one.problem.segments)
+
+
+@pytest.mark.parametrize("generators", [False, True])
+def test_what_crosses_forward_is_changed_between_traced_segments(
+    study: Any, monkeypatch: pytest.MonkeyPatch, generators: bool
+) -> None:
+    """Unless the generator has to be restarted: then functions are prepared anew."""
+    one = study(SKIPPED)
+    replays = beside(one)
+    assert replays._traced is not None
+    monkeypatch.setattr(draws._Noted, "generators", generators)
+
+    def are_traced(code: str) -> set[bool]:
+        forward = [injection for injection in one.injections(code) if injection.steps().changes_forward]
+        return {replays.gradients(injection).beside is replays._traced for injection in forward}
+
+    assert are_traced("GC104") == {not generators}
+    assert are_traced("GC108") == {False}
 
 
 def test_tensors_that_a_fault_leaves_alone_are_those_of_the_correct_split(study: Any) -> None:
