@@ -312,18 +312,70 @@ NORMED = {
 }
 
 
-@pytest.mark.parametrize("tolerance", [{}, {"rtol": 0.0, "atol": 0.0}])
+@pytest.fixture
+def benches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What mutations of the test were made on."""
+    from gradcheck.session import mutation
+
+    class Seen(mutation.Bench):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            found.append(self)
+
+    found: list[Any] = []
+    monkeypatch.setattr(mutation, "Bench", Seen)
+    return found
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "tolerance", [{}, {"rtol": 0.0, "atol": 0.0}, {"rtol": 0.0, "atol": 0.0, "noise": "off"}], ids=str
+)
 def test_whether_segments_are_traced_changes_nothing(
-    load: Callable[..., LoadedConfig], monkeypatch: pytest.MonkeyPatch, tolerance: dict[str, float]
+    load: Callable[..., LoadedConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    benches: list[Any],
+    tolerance: dict[str, Any],
+    precision: str,
 ) -> None:
-    """Also where no rounding is allowed: then they run eagerly."""
-    loaded = load(model=NORMED, split={"after": ["c"]}, tolerance=tolerance, data={"batch_size": 4})
+    """Also where no rounding is excused: then they run eagerly."""
+    loaded = load(
+        model=NORMED, split={"after": ["c"]}, tolerance=tolerance, data={"batch_size": 4}, precision=precision
+    )
     found = [mutated(loaded)]
     monkeypatch.setattr("gradcheck.faults.traced.DEEP", 1)
     found.append(mutated(loaded))
     eager, traced = ({(f.code, f.place, f.effect): (f.status, f.named, f.diagnosed) for f in r.faults} for r in found)
     assert traced == eager
     assert found[1].verdict == "pass"
+    assert [bench.replayed.replays._traced is not None for bench in benches] == [False, "noise" not in tolerance]
+
+
+DOUBLED = """
+    import keras
+    import tensorflow as tf
+
+    class Doubled(keras.layers.Layer):
+        def call(self, x):
+            return x if tf.executing_eagerly() else 2 * x
+
+    def make():
+        layers = [keras.layers.Input((4,)), keras.layers.Dense(3), Doubled(), keras.layers.Dense(1)]
+        return keras.Sequential(layers)
+"""
+
+
+def test_traced_segments_that_compute_something_else_are_not_used(
+    load: Callable[..., LoadedConfig], monkeypatch: pytest.MonkeyPatch, benches: list[Any], only: Callable[..., None]
+) -> None:
+    """Even where the tolerance would let that pass."""
+    only("GC504")
+    monkeypatch.setattr("gradcheck.faults.traced.DEEP", 1)
+    tolerance = {"rtol": 1e3, "atol": 1e3}
+    mutated(load({"code.py": DOUBLED}, model={"factory": "./code.py:make"}, tolerance=tolerance))
+    (bench,) = benches
+    assert bench.replayed.replays._functions
+    assert bench.replayed.replays._traced is None
 
 
 def test_a_model_without_weights_is_mutated(load: Callable[..., LoadedConfig]) -> None:
