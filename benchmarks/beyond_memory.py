@@ -66,15 +66,18 @@ def main() -> None:
         run(folder, "saving the reference", "whole.yaml", "--save-gradients", "whole.npz")
         run(folder, "one process with the limit", "whole.yaml", "--reference", "whole.npz", limit=limit)
         workers = [stack.enter_context(worker(limit)) for _ in range(WORKERS)]
+        for process in workers:
+            stack.callback(process.terminate)  # before it is waited for, whatever happens
         cluster = [process.stdout.readline().split()[-1] for process in workers if process.stdout]
         devices = [f"/job:worker/task:{i * WORKERS // given.stages}/device:CPU:0" for i in range(given.stages)]
         placed = {**chain, "placement": {"devices": devices, "cluster": cluster}}
         (folder / "placed.yaml").write_text(yaml.safe_dump(placed), encoding="utf-8")
         run(folder, "four workers with the limit", "placed.yaml", "--reference", "whole.npz", limit=limit)
+        ended = [process.poll() for process in workers]
+        if any(code is not None for code in ended):
+            sys.exit(f"exit codes of the workers: {ended}")
         held = [peak(process.pid) / 2**30 for process in workers]
         print(f"peak resident memory of a worker: {min(held):.2f} to {max(held):.2f} GiB")
-        for process in workers:
-            process.terminate()
 
 
 def run(folder: Path, what: str, *arguments: str, limit: int | None = None) -> None:

@@ -15,6 +15,12 @@ if sys.platform != "win32":
 
 #: The free memory that is assumed if the system does not report it.
 UNKNOWN_FREE = 8 * 2**30
+#: The share of the memory that is available to this process which tensors may take.
+FREE_SHARE = 0.8
+#: About how many threads a TensorFlow server starts, and the stack of each in bytes if `ulimit -s` is unlimited.
+SERVER_THREADS, DEFAULT_STACK = 100, 2 * 2**20
+#: The variable with the most bytes that TensorFlow's allocator may hold.
+ALLOCATOR_LIMIT = "TF_MKL_ALLOC_MAX_BYTES"
 
 
 def free_bytes(root: Path = Path("/")) -> int:
@@ -23,6 +29,23 @@ def free_bytes(root: Path = Path("/")) -> int:
     `root` is the folder that contains /proc and /sys.
     """
     return min([_free_in_system(root), *_left_in_groups(root), *_left_under_ulimit(root)])
+
+
+def leave_room(root: Path = Path("/")) -> None:
+    """Hold the tensors of a TensorFlow server, which has not started yet, to a part of what `ulimit` leaves to it.
+
+    When TensorFlow's allocator needs more it takes as much again as it holds, or all that is left. Then whatever else
+    needs memory fails, which ends the process without an error. Without a limit nothing is held.
+    """
+    left = [free - SERVER_THREADS * _stack() for free in _left_under_ulimit(root)]
+    if left:
+        os.environ.setdefault(ALLOCATOR_LIMIT, str(int(FREE_SHARE * max(0, min(left)))))
+
+
+def _stack() -> int:
+    """Return the bytes of a thread's stack: all of them count as data."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return DEFAULT_STACK if soft == resource.RLIM_INFINITY else soft
 
 
 def _free_in_system(root: Path) -> int:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from gradcheck.errors import RunError
 from gradcheck.numerics import SparseRows, Tolerance, compare, digest
-from gradcheck.placement.free_memory import free_bytes
+from gradcheck.placement.free_memory import free_bytes, leave_room
 from gradcheck.placement.loopback import ANY, accept_only
 from gradcheck.placement.worker_questions import TOKEN
 
@@ -43,6 +43,7 @@ class Worker:
             answered = tf.numpy_function(answer, [tf.constant("")], tf.string)
         if answered.op.get_attr("token") != TOKEN:
             raise AssertionError("another function of this process is called from TensorFlow")
+        leave_room()
         try:
             self._server = tf.distribute.Server({"local": [f"{host}:{port}"]}, job_name="local", task_index=0)
         except tf.errors.OpError as error:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from gradcheck.config.keyed import KeyedRunError, at
 from gradcheck.keras_private import allocations_watched
 from gradcheck.placement.devices import current_worker
-from gradcheck.placement.free_memory import free_bytes
+from gradcheck.placement.free_memory import FREE_SHARE, free_bytes
 from gradcheck.placement.worker_questions import ask
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from gradcheck.problem.estimate import MemoryEstimate
 
 
-#: `memory_budget: auto` is this share of the memory that is available to this process.
-FREE_SHARE = 0.8
 #: Bytes of activations in one block of a Jacobian; larger blocks are no faster, for they do not fit the cache.
 JACOBIAN_BLOCK = 48 * 2**20
 #: How many times its bytes a variable takes beside itself while it is made: random numbers, then these scaled.

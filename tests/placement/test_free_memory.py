@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gradcheck.placement.free_memory import UNKNOWN_FREE, free_bytes
+from gradcheck.placement.free_memory import ALLOCATOR_LIMIT, UNKNOWN_FREE, free_bytes, leave_room
 from gradcheck.problem import budget
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 MEMINFO = f"MemTotal: {64 * 2**20} kB\nMemAvailable: {32 * 2**20} kB\n"
+LIMITED = pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
 NO_LIMIT = "9223372036854771712\n"  # how version 1 writes it
 
 
@@ -79,7 +82,7 @@ def test_where_the_system_says_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert free_bytes(tmp_path) == UNKNOWN_FREE
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
+@LIMITED
 @pytest.mark.parametrize(("limited", "used"), [("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")])
 def test_what_ulimit_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: str, used: str) -> None:
     import resource
@@ -88,6 +91,55 @@ def test_what_ulimit_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lim
     monkeypatch.setattr(resource, "getrlimit", lambda which: (3 * GIB if which == of else resource.RLIM_INFINITY, 0))
     status = "\n".join(f"{name}: {2**20 * (1 if name == used else 2)} kB" for name in ("VmSize", "VmData"))
     assert free_bytes(tree(tmp_path, proc__self__status=status)) == 2 * GIB
+
+
+@LIMITED
+@pytest.mark.parametrize(
+    ("limit", "stack", "expected"),
+    [(3 * GIB, 2**20, int(0.8 * (2 * GIB - 100 * 2**20))), (2 * GIB, 2**30, 0), (None, 2**20, None)],
+)
+def test_tensors_of_a_server_leave_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None, stack: int, expected: int | None
+) -> None:
+    import resource
+
+    limits = {resource.RLIMIT_DATA: limit, resource.RLIMIT_STACK: stack}
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (limits.get(which) or resource.RLIM_INFINITY, 0))
+    monkeypatch.setattr(os, "environ", {})
+    leave_room(tree(tmp_path, proc__self__status=f"VmData: {2**20} kB"))
+    assert os.environ.get(ALLOCATOR_LIMIT) == (None if expected is None else str(expected))
+
+
+FULL = """
+import resource
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from gradcheck.placement.free_memory import leave_room
+
+resource.setrlimit(resource.RLIMIT_STACK, (2**20, 2**20))
+resource.setrlimit(resource.RLIMIT_DATA, (3 * 2**29, 3 * 2**29))
+if sys.argv[1] == "yes":
+    leave_room()
+held = []
+try:
+    while True:
+        held.append(tf.ones([2**23]))
+except tf.errors.ResourceExhaustedError:
+    np.ones(2**23)
+    print("there is room")
+"""
+
+
+@LIMITED
+def test_with_all_its_tensors_a_process_has_memory_for_other_things() -> None:
+    """Without that it has none: what TensorFlow's allocator holds doubles until nothing is left."""
+    commands = [[sys.executable, "-c", FULL, room] for room in ("yes", "no")]
+    # At once, for TensorFlow waits ten seconds before it gives up.
+    processes = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for c in commands]
+    assert [process.communicate()[0].strip() for process in processes] == ["there is room", ""]
 
 
 def test_the_budget_is_a_share_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
