@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import threading
+import time
+from contextlib import suppress
 
 import click
 
@@ -50,11 +51,10 @@ def worker(port: int, host: str) -> int:
             "warning: TensorFlow servers have no authentication: whoever reaches this address can run any code here",
             err=True,
         )
-    click.echo(served.address)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:  # SIGTERM is one too
-        return ExitCode.OK
+    with suppress(KeyboardInterrupt):  # SIGTERM is one too
+        click.echo(served.address)  # whoever reads it may end the worker at once
+        while True:  # in steps: a signal that comes just before a wait without end goes unseen
+            time.sleep(1)
     return ExitCode.OK
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gradcheck.config.load import LoadedConfig
-    from gradcheck.handoff.interface import Computed, Tensors
+    from gradcheck.handoff.interface import Computed, Gradients, Tensors
     from gradcheck.problem.problem import Problem
     from gradcheck.results.origin import Environment
 
@@ -192,7 +192,7 @@ def _cost(bases: _Bases, method: MethodConfig, rounds: int, *, required: bool) -
             work = _Work(method.label, _call(bases, method))
             work.warmed()
             ratios = list(_rounds(work, base, rounds))
-            peak = None if method.info.elsewhere else work.peak()
+            peak = None if method.info.elsewhere or method.info.engine else work.peak()
     except GradcheckError as error:
         return MethodCost(method=method.label, status="error" if required else "not-applicable", reason=str(error))
     return replace(
@@ -223,10 +223,18 @@ def _unfit(problem: Problem, method: MethodConfig) -> str:
 
 
 def _call(bases: _Bases, method: MethodConfig) -> Callable[[], Any]:
+    if method.info.engine:
+        return partial(_asked, bases.problem, method)
     if not method.info.way:
         return partial(METHODS[method.method], bases.problem, method.options)
     training = ReferenceTraining(bases.problem, bases.reference)
     return partial(WAYS[method.method], training, method.options)
+
+
+def _asked(problem: Problem, method: MethodConfig) -> Gradients:
+    """Ask an engine, whose answer a problem keeps for its diagnosis, again."""
+    problem.made.pop(method.method, None)
+    return METHODS[method.method](problem, method.options)
 
 
 def _rounds(work: _Work, base: _Work, rounds: int) -> Iterator[float]:

@@ -68,6 +68,21 @@ def test_every_method_is_measured_or_says_why_not(monkeypatch: pytest.MonkeyPatc
     assert (run.verdict, run.exit_code, run.parameters) == ("pass", 0, 64 * 64 + 64 + 64 * 2 + 2)
 
 
+def test_an_engine_is_asked_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer, which is kept for the diagnosis, is not what is timed; what its process takes is not known here."""
+    asked = []
+
+    def answered(engine: str, problem: Any, options: Any) -> Any:
+        asked.append(engine)
+        return METHODS["vjp"](problem, options)
+
+    monkeypatch.setattr("gradcheck.methods.by_engine.asked_model.require", lambda _: None)
+    monkeypatch.setattr("gradcheck.methods.by_engine.asked_model._answered", answered)
+    (cost,) = benched(3, alone=True, methods=["torch"]).methods
+    assert (cost.status, cost.rounds, cost.peak_bytes, cost.memory_ratio) == ("measured", 3, None, None)
+    assert asked == ["torch"] * 4
+
+
 def test_a_slow_method_and_one_that_takes_memory_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     right = METHODS["vjp"]
 
