@@ -17,7 +17,7 @@ from gradcheck.diagnose.evidence.movement import movement_of
 from gradcheck.diagnose.evidence.observed import EXPLAINED, Observed, same
 from gradcheck.diagnose.gradients import diagnose_gradients
 from gradcheck.diagnose.own_step import descent_by_hand, diagnose_handed, other_optimizer, uses_another
-from gradcheck.diagnose.replaying.replays import block_means
+from gradcheck.diagnose.replaying.fingerprints import block_means
 from gradcheck.diagnose.suspects import FORWARD, Suspect, of_gradients, of_loop
 from gradcheck.diagnose.tracing.not_finite import not_finite, origin
 from gradcheck.diagnose.tracing.parts import parts_apart

@@ -54,6 +54,11 @@ class Replays:
         return self._all(None, HandOff()) if self._of_model else self._backward(None, HandOff())
 
     @property
+    def eager(self) -> Replays:
+        """Themselves: `TracedReplays` have others."""
+        return self
+
+    @property
     def _of_model(self) -> bool:
         """Whether the loss calls the model itself: there are no passes that end before the loss, to be shared."""
         return self._problem.loss.of_model is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gradcheck.building.draws import has_generators
 from gradcheck.cutting.segment import SegmentFunction
 from gradcheck.faults.injection import Replay, Replays
-from gradcheck.handoff.hand_off import HandOff, NoCotangent
+from gradcheck.handoff.hand_off import HandOff
 from gradcheck.keras_private import logits_of, mask_of
 
 if TYPE_CHECKING:
@@ -41,20 +41,21 @@ class TracedReplays:
         `agrees` tells whether the gradients of the traced correct split are those of the eager one up to rounding, and
         as right.
         """
-        self._problem, self._agrees, self._eager = problem, agrees, Replays(problem)
+        self._problem, self._agrees, self.eager = problem, agrees, Replays(problem)
         self._functions: dict[Segment, SegmentFunction] = {}
 
     @cached_property
     def right(self) -> Gradients:
         """The gradients of the correct split, which runs eagerly."""
-        return self._eager.right
+        return self.eager.right
 
     def gradients(self, injection: Injection) -> Replay:
         """Return the gradients of the split with this fault."""
         if self._traced is not None and self._runs_traced(injection):
-            with suppress(NoCotangent), self._segments_traced():
+            # NoCotangent, or what the user's code raises where it is traced; it may raise it eagerly too.
+            with suppress(Exception), self._segments_traced():
                 return self._traced.gradients(injection)
-        return self._eager.gradients(injection)
+        return self.eager.gradients(injection)
 
     def _runs_traced(self, injection: Injection) -> bool:
         steps = injection.steps() if injection.steps else HandOff()
@@ -67,7 +68,7 @@ class TracedReplays:
         """The replays on traced segments; None if there are none, or if these give something else."""
         traced = Replays(self._problem)
         try:
-            passes = [] if self._problem.slices else self._eager.forward_passes
+            passes = [] if self._problem.slices else self.eager.forward_passes
             self._functions = {p.segment: SegmentFunction(p.segment, p.outputs) for p in passes if _is_traceable(p)}
             with self._segments_traced():
                 found = traced.right if self._functions else None

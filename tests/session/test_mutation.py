@@ -351,6 +351,59 @@ def test_whether_segments_are_traced_changes_nothing(
     assert [bench.replayed.replays._traced is not None for bench in benches] == [False, "noise" not in tolerance]
 
 
+REVERSED = """
+    import keras
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def reverse(x):
+        return tf.identity(x), lambda g: -g
+
+    class Reversed(keras.layers.Layer):
+        def call(self, x):
+            return reverse(x)
+
+    class Rough(keras.layers.Layer):
+        def call(self, x):
+            return x if tf.executing_eagerly() else x * (1 + 5e-5)
+
+    class Strict(keras.layers.Layer):
+        def call(self, x):
+            return x if tf.executing_eagerly() else tf.debugging.check_numerics(x, "in a graph")
+
+    def make():
+        x = inputs = keras.Input((4,))
+        for layer in (keras.layers.Dense(3, name="a"), keras.layers.BatchNormalization(), Reversed(name="c")):
+            x = layer(x)
+        x = keras.layers.Lambda(lambda t: 2e5 * t)(keras.layers.Dense(3, activation="tanh")(x))
+        x = keras.layers.Lambda(lambda t: 5e-6 * t)(Strict()(keras.layers.Activation("linear", name="d")(x)))
+        return keras.Model(inputs, keras.layers.Dense(1)(Rough()(x)))
+"""
+
+
+def test_mistakes_that_coincide_are_both_said_though_one_is_traced(
+    load: Callable[..., LoadedConfig], monkeypatch: pytest.MonkeyPatch, benches: list[Any]
+) -> None:
+    """A gradient that is reversed by hand and not at all; and what raises where it is traced runs eagerly."""
+    loaded = load(
+        {"code.py": REVERSED},
+        model={"factory": "./code.py:make"},
+        split={"after": ["c", "d"]},
+        tolerance={"rtol": 1e-3},
+        data={"batch_size": 6},
+    )
+    found = [mutated(loaded)]
+    monkeypatch.setattr("gradcheck.faults.traced.DEEP", 1)
+    found.append(mutated(loaded))
+    eager, traced = ({(f.code, f.place, f.effect): (f.status, f.named, f.diagnosed) for f in r.faults} for r in found)
+    assert traced == eager
+    assert ("caught", True, ("GC609", "GC504")) in traced.values()
+    overflown = next(f for f in of(found[1], "GC104") if f.place == "boundary 1 → 2" and "float16" in f.effect)
+    assert (overflown.status, overflown.margin) == ("caught", math.inf)
+    replays = benches[1].replayed.replays
+    assert replays._traced is not None
+
+
 DOUBLED = """
     import keras
     import tensorflow as tf

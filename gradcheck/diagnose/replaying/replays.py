@@ -15,11 +15,12 @@ from gradcheck.batch.slices import sliceable
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import as_array
 from gradcheck.diagnose.effort import REPLAYS, Effort
+from gradcheck.diagnose.replaying.fingerprints import alike, imprint, nearly_alike
 from gradcheck.faults import FAULTS
 from gradcheck.faults.accumulation.slicing import SlicingFault
 from gradcheck.faults.injection import Replay, Replays
 from gradcheck.faults.traced import TracedReplays
-from gradcheck.numerics import PRECISIONS, bytes_of, to_vector
+from gradcheck.numerics import PRECISIONS, bytes_of
 from gradcheck.problem.problem import TensorKey
 
 if TYPE_CHECKING:
@@ -94,9 +95,11 @@ class Replayed:
     replays: Replays | TracedReplays = field(init=False)
     agreeing: set[TensorKey] = field(default_factory=set)
     _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
+    _routes: dict[tuple[Any, ...], Replays] = field(default_factory=dict)
     _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
     _recent: OrderedDict[tuple[Any, ...], _Kept] = field(default_factory=OrderedDict)
     _known: dict[Replays, dict[int, tuple[float, float]]] = field(default_factory=dict)
+    _last_eager: tuple[Injection, Gradients] | None = None
 
     def __post_init__(self) -> None:
         """Prepare the replays; nothing is computed yet."""
@@ -117,7 +120,7 @@ class Replayed:
             own = sum(bytes_of(as_array(tensor)) for tensor in found.tensors.values() if id(tensor) not in known)
             self._recent[name] = _Kept(found, own)
             if name not in self._prints:
-                self._prints[name] = self._printed(found, known)
+                self._prints[name], self._routes[name] = self._printed(found, known), found.beside
         return self._recent[name].gradients
 
     def _make_room(self) -> None:
@@ -128,6 +131,19 @@ class Replayed:
     def again(self, injection: Injection, seen: Replay) -> Replay:
         """Return `seen`, what a replay gave but for its tensors, with these: they are computed if one is read."""
         return replace(seen, tensors=Again(injection, lambda: self.gradients(injection).tensors))
+
+    def ran_differently(self, one: Injection, other: Injection) -> bool:
+        """Whether of two replays that have run one was traced, the other eager."""
+        routes = {self._routes.get(name_of(injection)) for injection in (one, other)}
+        return None not in routes and len(routes) > 1
+
+    def eagerly(self, injection: Injection) -> Gradients:
+        """Return the gradients of an eager replay; of those that run traced otherwise the last is kept."""
+        if self._routes.get(name_of(injection)) is self.replays.eager:
+            return self.gradients(injection)
+        if self._last_eager is None or self._last_eager[0] is not injection:
+            self._last_eager = injection, self.replays.eager.gradients(injection)
+        return self._last_eager[1]
 
     def fingerprint(self, gradients: Gradients) -> NDArray[np.float64]:
         """Return the fingerprint of `gradients`, of shape (weights, 2).
@@ -152,25 +168,26 @@ class Replayed:
         """Return the fingerprint of a replay that has run; None if it has not."""
         return self._prints.get(name_of(injection))
 
-    def ruled_out(self, observed: NDArray[np.float64]) -> frozenset[tuple[Any, ...]]:
-        """Return the names of replays that have run and cannot give gradients with the fingerprint `observed`."""
-        known = np.array(list(self._prints.values())).reshape(len(self._prints), *observed.shape)
-        unlike = np.flatnonzero(~self.alike(known, observed).all(axis=1))
-        names = list(self._prints)
-        return frozenset(names[i] for i in unlike)
+    def ruled_out(self, observed: Gradients) -> frozenset[tuple[Any, ...]]:
+        """Return the names of replays that have run and cannot give the `observed` gradients."""
+        names, own = list(self._prints), self.fingerprint(observed)
+        prints = np.array(list(self._prints.values())).reshape(len(names), *own.shape)
+        likely = self.alike(prints, own)
+        if isinstance(observed, Replay):
+            other = [i for i, name in enumerate(names) if self._routes[name] is not observed.beside]
+            likely[other] = nearly_alike(prints[other], own, self._eps)
+        return frozenset(names[i] for i in np.flatnonzero(~likely.all(axis=1)))
 
     def alike(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return, for each weight, whether gradients with these fingerprints may be equal up to rounding.
 
         `one` may be several fingerprints, along a first axis.
         """
-        eps = PRECISIONS[compute_dtype(self.problem.precision)].eps
-        share = min(REPEATED, AMPLIFIED * eps) if self.repeats else max(COARSE, 4 * eps)
-        norms = np.maximum(one[..., :1], other[..., :1])
-        if not self.repeats:
-            # A gradient that is zero but for rounding has no relative error: it is measured against the largest.
-            norms = np.maximum(norms, SMALL * norms.max(axis=-2, keepdims=True, initial=0.0))
-        return np.asarray((np.abs(one - other) <= share * norms).all(axis=-1))
+        return alike(one, other, self._eps) if self.repeats else nearly_alike(one, other, self._eps)
+
+    @property
+    def _eps(self) -> float:
+        return PRECISIONS[compute_dtype(self.problem.precision)].eps
 
     def _known_beside(self, replays: Replays) -> Mapping[int, tuple[float, float]]:
         """Fingerprints of the correct split's gradients by tensor id: most faults leave most tensors as they are."""
@@ -202,40 +219,6 @@ def name_of(injection: Injection) -> tuple[Any, ...]:
 
 #: The bytes of gradients that are kept where replays run again.
 ROOM = 2**29
-#: The largest change by rounding in float32, as a share of a gradient's norm.
-COARSE = 1e-3
-#: The largest change of a replay that runs again: threads add up in another order. In longer dtypes it is in eps, for
-#: there a cast of one boundary to float32 changes less than that.
-REPEATED, AMPLIFIED = 1e-5, 1e5
-#: The number of parts of a tensor whose means are kept.
-BLOCKS = 64
-#: The least norm that errors are measured against, as a share of the largest: a smaller gradient may be rounding.
-SMALL = 1e-2
-
-
-def imprint(tensor: Any) -> tuple[float, float]:
-    """Return the norm of a gradient, and the scaled sum of its first half, which shows a changed sign or order.
-
-    Elements that are not finite count as zero. The sum is divided by the root of the number of its terms: so two
-    tensors differ in it by no more than the norm of their difference (Cauchy-Schwarz), as they do in their norms.
-    """
-    array = as_array(tensor)
-    if array is None:
-        return 0.0, 0.0
-    flat = to_vector(array)
-    # Not `np.linalg.norm`: the threads of its library wait for TensorFlow's.
-    square = np.einsum("i,i", flat, flat)
-    if not np.isfinite(square) and not np.isfinite(flat).all():
-        flat = np.where(np.isfinite(flat), flat, 0.0)
-        square = np.einsum("i,i", flat, flat)
-    half = flat[: (flat.size + 1) // 2]
-    return float(square**0.5), float(half.sum() / max(half.size, 1) ** 0.5)
-
-
-def block_means(tensor: Any) -> NDArray[np.float64]:
-    """Return the means of equal parts of a tensor, an excerpt that needs little memory."""
-    parts = np.array_split(to_vector(tensor), BLOCKS)
-    return np.array([part.mean() for part in parts if part.size])
 
 
 def suspected(observed: Observed, replayed: Replayed, effort: Effort) -> list[Injection]:
@@ -308,7 +291,7 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
     """
     effort, end = effort or Effort(), time.monotonic() + seconds
     candidates = suspected(observed, replayed, effort)
-    ruled_out = replayed.ruled_out(replayed.fingerprint(observed.gradients))
+    ruled_out = replayed.ruled_out(observed.gradients)
     matches: list[Match] = []
     tried = 0
     for injection in candidates:
@@ -326,8 +309,12 @@ def search(observed: Observed, replayed: Replayed, *, seconds: float, effort: Ef
 
 def agreement_with(observed: Observed, replayed: Replayed, injection: Injection) -> Agreement | None:
     """Return how well a replay agrees with all that was observed; None if it does not."""
-    if injection is _replay_of(observed):
+    own = _replay_of(observed)
+    if injection is own:
         return observed.whole_agreement
+    if own is not None and replayed.ran_differently(own, injection):
+        observed = replace(observed, gradients=replayed.eagerly(own))  # where both round alike
+        return observed.explained_by(replayed.eagerly(injection))
     return observed.explained_by(replayed.gradients(injection))
 
 
