@@ -365,7 +365,7 @@ REVERSED = """
 
     class Rough(keras.layers.Layer):
         def call(self, x):
-            return x if tf.executing_eagerly() else x * (1 + 5e-5)
+            return x if tf.executing_eagerly() else x * (1 + 1.5e-5)
 
     class Strict(keras.layers.Layer):
         def call(self, x):
