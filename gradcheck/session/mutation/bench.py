@@ -110,17 +110,14 @@ def _apart(gradients: Gradients, right: Gradients) -> Gradients:
     )
 
 
-#: The largest error by rounding alone is this share of the largest gradient, in roots of eps, for a smaller gradient.
+#: A gradient below this share of the largest is measured against that share: it may be rounding alone.
 SMALL = 1e-3
 #: The statuses of a tensor that is the same on both sides.
 UNCHANGED = frozenset({"exact", "dead", "absent"})
 
 
 def only_rounding(moved: Mapping[TensorKey, Comparison], eps: float) -> bool:
-    """Whether tensors moved by no more than the root of eps, relative to their size; NaN is more.
-
-    A gradient that is zero but for rounding has no relative error: it is measured against the largest.
-    """
+    """Whether no element moved by more than the root of `eps` times its tensor's largest element; NaN is more."""
     largest = max((c.max_abs_reference for key, c in moved.items() if not is_value(key)), default=0.0)
 
     def size(key: TensorKey, c: Comparison) -> float:
