@@ -35,11 +35,11 @@ class TracedReplays:
     TensorFlow's generator has to be restarted for it, for then every function is prepared anew.
     """
 
-    def __init__(self, problem: Problem, agrees: Callable[[Gradients], bool]) -> None:
+    def __init__(self, problem: Problem, agrees: Callable[[Replays], bool]) -> None:
         """Store the problem; compute nothing yet.
 
-        `agrees` tells whether the gradients of the traced correct split are those of the eager one up to rounding, and
-        as right.
+        `agrees` tells whether the correct split of traced replays is as right as the eager one, and differs from that
+        by rounding alone.
         """
         self._problem, self._agrees, self.eager = problem, agrees, Replays(problem)
         self._functions: dict[Segment, SegmentFunction] = {}
@@ -70,11 +70,13 @@ class TracedReplays:
         try:
             passes = [] if self._problem.slices else self.eager.forward_passes
             self._functions = {p.segment: SegmentFunction(p.segment, p.outputs) for p in passes if _is_traceable(p)}
+            if not self._functions:
+                return None
             with self._segments_traced():
-                found = traced.right if self._functions else None
+                _ = traced.right
         except Exception:  # noqa: BLE001 - the user's code may raise anything where it is traced
             return None
-        return traced if found is not None and self._agrees(found) else None
+        return traced if self._agrees(traced) else None
 
     @contextmanager
     def _segments_traced(self) -> Iterator[None]:

@@ -62,7 +62,7 @@ def beside(one: Any) -> TracedReplays:
     expected = one.replays.right.tensors
 
     def agrees(found: Any) -> bool:
-        pairs = [(as_array(found.tensors[key]), as_array(tensor)) for key, tensor in expected.items()]
+        pairs = [(as_array(found.right.tensors[key]), as_array(tensor)) for key, tensor in expected.items()]
         return all(there is None if here is None else np.allclose(here, there, rtol=1e-4) for here, there in pairs)
 
     return TracedReplays(one.problem, agrees)

@@ -327,6 +327,15 @@ def benches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
+def traced_and_not(loaded: LoadedConfig, monkeypatch: pytest.MonkeyPatch) -> tuple[MutationReport, Any, Any]:
+    """The report of traced segments, and what it and that of eager ones say of each fault."""
+    reports = [mutated(loaded)]
+    monkeypatch.setattr("gradcheck.faults.traced.DEEP", 1)
+    reports.append(mutated(loaded))
+    eager, traced = ({(f.code, f.place, f.effect): (f.status, f.named, f.diagnosed) for f in r.faults} for r in reports)
+    return reports[1], traced, eager
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize(
     "tolerance", [{}, {"rtol": 0.0, "atol": 0.0}, {"rtol": 0.0, "atol": 0.0, "noise": "off"}], ids=str
@@ -342,12 +351,9 @@ def test_whether_segments_are_traced_changes_nothing(
     loaded = load(
         model=NORMED, split={"after": ["c"]}, tolerance=tolerance, data={"batch_size": 4}, precision=precision
     )
-    found = [mutated(loaded)]
-    monkeypatch.setattr("gradcheck.faults.traced.DEEP", 1)
-    found.append(mutated(loaded))
-    eager, traced = ({(f.code, f.place, f.effect): (f.status, f.named, f.diagnosed) for f in r.faults} for r in found)
-    assert traced == eager
-    assert found[1].verdict == "pass"
+    report, told, told_eagerly = traced_and_not(loaded, monkeypatch)
+    assert told == told_eagerly
+    assert report.verdict == "pass"
     assert [bench.replayed.replays._traced is not None for bench in benches] == [False, "noise" not in tolerance]
 
 
@@ -392,13 +398,10 @@ def test_mistakes_that_coincide_are_both_said_though_one_is_traced(
         tolerance={"rtol": 1e-3},
         data={"batch_size": 6},
     )
-    found = [mutated(loaded)]
-    monkeypatch.setattr("gradcheck.faults.traced.DEEP", 1)
-    found.append(mutated(loaded))
-    eager, traced = ({(f.code, f.place, f.effect): (f.status, f.named, f.diagnosed) for f in r.faults} for r in found)
-    assert traced == eager
-    assert ("caught", True, ("GC609", "GC504")) in traced.values()
-    overflown = next(f for f in of(found[1], "GC104") if f.place == "boundary 1 → 2" and "float16" in f.effect)
+    report, told, told_eagerly = traced_and_not(loaded, monkeypatch)
+    assert told == told_eagerly
+    assert ("caught", True, ("GC609", "GC504")) in told.values()
+    overflown = next(f for f in of(report, "GC104") if f.place == "boundary 1 → 2" and "float16" in f.effect)
     assert (overflown.status, overflown.margin) == ("caught", math.inf)
     replays = benches[1].replayed.replays
     assert replays._traced is not None

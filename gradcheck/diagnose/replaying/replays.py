@@ -91,15 +91,13 @@ class Replayed:
     problem: Problem
     without: Collection[str] = ()
     repeats: bool = False
-    traced_agrees: Callable[[Gradients], bool] | None = None
+    traced_agrees: Callable[[Replays], bool] | None = None
     replays: Replays | TracedReplays = field(init=False)
     agreeing: set[TensorKey] = field(default_factory=set)
-    _prints: dict[tuple[Any, ...], NDArray[np.float64]] = field(default_factory=dict)
-    _routes: dict[tuple[Any, ...], Replays] = field(default_factory=dict)
+    _ran: dict[tuple[Any, ...], _Ran] = field(default_factory=dict)
     _suspects: dict[bool, list[Injection]] = field(default_factory=dict)
     _recent: OrderedDict[tuple[Any, ...], _Kept] = field(default_factory=OrderedDict)
     _known: dict[Replays, dict[int, tuple[float, float]]] = field(default_factory=dict)
-    _last_eager: tuple[Injection, Gradients] | None = None
 
     def __post_init__(self) -> None:
         """Prepare the replays; nothing is computed yet."""
@@ -113,14 +111,19 @@ class Replayed:
         Where they may be asked for again, those of earlier replays are kept too, as far as there is room.
         """
         name = name_of(injection)
+        found = self._kept(name, self.replays, injection)
+        if name not in self._ran:
+            self._ran[name] = _Ran(self._printed(found, self._known_beside(found.beside)), found.beside)
+        return found
+
+    def _kept(self, name: tuple[Any, ...], replays: Replays | TracedReplays, injection: Injection) -> Replay:
+        """Return what is kept under `name`, or else the gradients of one of `replays`."""
         if name not in self._recent:
             self._make_room()  # before the next ones are computed: they may be large
-            found = self.replays.gradients(injection)
+            found = replays.gradients(injection)
             known = self._known_beside(found.beside)
             own = sum(bytes_of(as_array(tensor)) for tensor in found.tensors.values() if id(tensor) not in known)
             self._recent[name] = _Kept(found, own)
-            if name not in self._prints:
-                self._prints[name], self._routes[name] = self._printed(found, known), found.beside
         return self._recent[name].gradients
 
     def _make_room(self) -> None:
@@ -134,16 +137,13 @@ class Replayed:
 
     def ran_differently(self, one: Injection, other: Injection) -> bool:
         """Whether of two replays that have run one was traced, the other eager."""
-        routes = {self._routes.get(name_of(injection)) for injection in (one, other)}
-        return None not in routes and len(routes) > 1
+        ran = [self._ran.get(name_of(injection)) for injection in (one, other)]
+        return len({of.beside for of in ran if of is not None}) > 1
 
     def eagerly(self, injection: Injection) -> Gradients:
-        """Return the gradients of an eager replay; of those that run traced otherwise the last is kept."""
-        if self._routes.get(name_of(injection)) is self.replays.eager:
-            return self.gradients(injection)
-        if self._last_eager is None or self._last_eager[0] is not injection:
-            self._last_eager = injection, self.replays.eager.gradients(injection)
-        return self._last_eager[1]
+        """Return the gradients of a replay that has run, eagerly."""
+        name, eager = name_of(injection), self.replays.eager
+        return self._kept(name if self._ran[name].beside is eager else (*name, "eagerly"), eager, injection)
 
     def fingerprint(self, gradients: Gradients) -> NDArray[np.float64]:
         """Return the fingerprint of `gradients`, of shape (weights, 2).
@@ -151,7 +151,7 @@ class Replayed:
         A missing gradient counts as zeros, for user code writes zeros in its place.
         """
         own = gradients.tensors
-        return self._prints[name_of(own.injection)] if isinstance(own, Again) else self._printed(gradients, {})
+        return self._ran[name_of(own.injection)].fingerprint if isinstance(own, Again) else self._printed(gradients, {})
 
     def _printed(self, gradients: Gradients, known: Mapping[int, tuple[float, float]]) -> NDArray[np.float64]:
         tensors = [gradients.tensors.get(weight.key) for weight in self.problem.weights]
@@ -160,22 +160,24 @@ class Replayed:
 
     def print_of(self, injection: Injection) -> NDArray[np.float64]:
         """Return the fingerprint of a replay, which runs if it has not run before."""
-        if name_of(injection) not in self._prints:
+        if name_of(injection) not in self._ran:
             self.gradients(injection)
-        return self._prints[name_of(injection)]
+        return self._ran[name_of(injection)].fingerprint
 
     def known_print(self, injection: Injection) -> NDArray[np.float64] | None:
         """Return the fingerprint of a replay that has run; None if it has not."""
-        return self._prints.get(name_of(injection))
+        ran = self._ran.get(name_of(injection))
+        return None if ran is None else ran.fingerprint
 
     def ruled_out(self, observed: Gradients) -> frozenset[tuple[Any, ...]]:
         """Return the names of replays that have run and cannot give the `observed` gradients."""
-        names, own = list(self._prints), self.fingerprint(observed)
-        prints = np.array(list(self._prints.values())).reshape(len(names), *own.shape)
+        own = self.fingerprint(observed)
+        prints = np.array([ran.fingerprint for ran in self._ran.values()]).reshape(len(self._ran), *own.shape)
         likely = self.alike(prints, own)
         if isinstance(observed, Replay):
-            other = [i for i, name in enumerate(names) if self._routes[name] is not observed.beside]
+            other = [i for i, ran in enumerate(self._ran.values()) if ran.beside is not observed.beside]
             likely[other] = nearly_alike(prints[other], own, self._eps)
+        names = list(self._ran)
         return frozenset(names[i] for i in np.flatnonzero(~likely.all(axis=1)))
 
     def alike(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -202,6 +204,13 @@ class Replayed:
             found = suspected_in(self.problem, own_slices=own_slices, effort=effort)
             self._suspects[own_slices] = [injection for injection in found if injection.code not in self.without]
         return self._suspects[own_slices]
+
+
+class _Ran(NamedTuple):
+    """What stays of a replay that has run."""
+
+    fingerprint: NDArray[np.float64]
+    beside: Replays
 
 
 class _Kept(NamedTuple):

@@ -76,7 +76,7 @@ def mutate(loaded: LoadedConfig, seconds: float, stage: Callable[[str], None]) -
         bench = Bench(problem, loaded.config)
         stage("reference")
         with computing(problem, "the reference"):
-            rows = list(bench.baseline(bench.right).values())
+            rows = list(bench.baseline().values())
             wrong = sum(row.failed for row in rows)
         if wrong:
             return _report(loaded, start, baseline=_baseline(rows, wrong))

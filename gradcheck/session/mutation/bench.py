@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from gradcheck.building.precision import compute_dtype
 from gradcheck.comparing.keys import named_tensors, places
 from gradcheck.comparing.reference import Reference
-from gradcheck.comparing.tensorwise import compare_all, compared_tensors, is_value
+from gradcheck.comparing.tensorwise import compare_all, compared_tensors, is_value, tolerance_of
 from gradcheck.diagnose import Replayed
 from gradcheck.faults import FAULTS
 from gradcheck.faults.state.recomputation import OfRecomputation
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from gradcheck.comparing.keys import TensorPlace
     from gradcheck.config.schema import Config
-    from gradcheck.faults.injection import Replay
+    from gradcheck.faults.injection import Replay, Replays
     from gradcheck.handoff.interface import Gradients
-    from gradcheck.numerics import Tolerance
     from gradcheck.problem.problem import Problem
     from gradcheck.results.report import TensorReport
     from gradcheck.results.tensor import Comparison
@@ -40,7 +39,7 @@ class Bench:
         """Compute nothing yet. `config` gives the tolerances and the faults that apply."""
         self.problem, self.policy = problem, tolerance_policy(config.tolerance)
         self.noise = config.tolerance.noise == "auto"
-        self._baselines: list[tuple[Gradients, Mapping[TensorKey, TensorReport]]] = []
+        self._baselines: dict[Replays, Mapping[TensorKey, TensorReport]] = {}
         self.replayed = Replayed(problem, without=excluded(config), repeats=True, traced_agrees=self._agrees)
 
     @cached_property
@@ -48,41 +47,31 @@ class Bench:
         """The gradients of the whole model."""
         return Reference(self.problem)
 
-    @cached_property
-    def right(self) -> Gradients:
-        """The gradients of the correct split, which ran eagerly."""
-        return self.replayed.replays.right
-
-    def baseline(self, right: Gradients) -> Mapping[TensorKey, TensorReport]:
-        """Return the records of `right`, a correct split, compared with the reference, in report order."""
-        for known, rows in self._baselines:
-            if known is right:
-                return rows
-        self._baselines.append((right, by_key(self._compare(right))))
-        return self._baselines[-1][1]
+    def baseline(self, replays: Replays | None = None) -> Mapping[TensorKey, TensorReport]:
+        """Return the records of the correct split of `replays`, by default the eager ones, in report order."""
+        replays = replays or self.replayed.replays.eager
+        if replays not in self._baselines:
+            self._baselines[replays] = by_key(self._compare(replays.right))
+        return self._baselines[replays]
 
     def compared(self, replay: Replay) -> tuple[TensorReport, ...]:
         """Compare `replay` with the reference. Tensors that the fault left alone keep the correct split's record."""
-        right = replay.beside.right
-        changed = by_key(self._compare(_apart(replay, right)))
-        return tuple(changed.get(key, row) for key, row in self.baseline(right).items())
+        changed = by_key(self._compare(_apart(replay, replay.beside.right)))
+        return tuple(changed.get(key, row) for key, row in self.baseline(replay.beside).items())
 
     def moved(self, gradients: Gradients, right: Gradients) -> dict[TensorKey, Comparison]:
         """Compare what differs from the correct split with that, at the default tolerances."""
-        compute = compute_dtype(self.problem.precision)
-
-        def tolerance(key: TensorKey, dtype: str) -> Tolerance:
-            return TolerancePolicy().for_tensor(key.path, dtype or compute, compute)
-
+        tolerance = partial(tolerance_of, self.problem, TolerancePolicy())
         found = named_tensors(self.problem, _apart(gradients, right))
         return compared_tensors(self._places, named_tensors(self.problem, right), found, tolerance, brief=True)
 
-    def _agrees(self, traced: Gradients) -> bool:
+    def _agrees(self, traced: Replays) -> bool:
         """Whether the traced correct split passes as the eager one does, and differs from that by rounding alone."""
-        rows, eps = by_key(self._compare(traced)), PRECISIONS[compute_dtype(self.problem.precision)].eps
-        agrees = not any(row.failed for row in rows.values()) and only_rounding(self.moved(traced, self.right), eps)
-        if agrees:
-            self._baselines.append((traced, rows))
+        rows, eps = by_key(self._compare(traced.right)), PRECISIONS[compute_dtype(self.problem.precision)].eps
+        moved = self.moved(traced.right, self.replayed.replays.right)
+        agrees = not any(row.failed for row in rows.values()) and only_rounding(moved, eps)
+        if agrees:  # else nothing of it is kept
+            self._baselines[traced] = rows
         return agrees
 
     @cached_property
